@@ -163,8 +163,13 @@ class Logits:
 
 def chain(stages: list[Any]) -> Any:
     """Return a chain of llama.cpp that ends with llama.cpp's draw."""
+    return in_chain(*stages, llama.llama_sampler_init_dist(1))
+
+
+def in_chain(*stages: Any) -> Any:
+    """Return a chain of llama.cpp, which keeps its list of candidates from token to token."""
     made = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-    for stage in [*stages, llama.llama_sampler_init_dist(1)]:
+    for stage in stages:
         llama.llama_sampler_chain_add(made, stage)
     return made
 
@@ -241,7 +246,7 @@ def ways(llm: llama.Llama, rows: int, name: str) -> dict[str, Way]:
             logits, lambda: ours(expression, 1), LlamaCppSampler.sample
         ),
         "C, corelm_llama_sample": native(logits, compiled, IN_C.corelm_llama_sample),
-        "C, llama_sampler_sample": native(logits, compiled),
+        "C, in a chain": native(logits, lambda: in_chain(compiled())),
         "EngineSampler, seed": together(logits, expression),
     }
     if rows == 1:

@@ -21,7 +21,7 @@ from typing import Any
 import llama_cpp as llama
 from corelm_llama_cpp import LlamaCppSampler
 from llama_cpp_c import in_c
-from llama_cpp_chain import CHAINS, IN_C, chain, ours, print_table
+from llama_cpp_chain import CHAINS, IN_C, chain, in_chain, ours, print_table
 
 LENGTH = 16
 """Tokens of a text."""
@@ -84,7 +84,7 @@ def measured(llm: llama.Llama, rows: int, name: str, rounds: int) -> list[float]
         (lambda: chain(stages(llm.n_vocab())), llama.llama_sampler_sample, []),
         (lambda: ours(expression, 1), LlamaCppSampler.sample, []),
         (compiled, IN_C.corelm_llama_sample, []),
-        (compiled, llama.llama_sampler_sample, []),
+        (lambda: in_chain(compiled()), llama.llama_sampler_sample, []),
     ]
     for _ in range(rounds):
         for make, sample, times in ways:

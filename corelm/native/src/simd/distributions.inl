@@ -217,22 +217,28 @@ INLINE float divide(const float *row, size_t count, float shift, float t, float 
     return last;
 }
 
-/* The same of the known row, whose maxima are divided as its logits are: division by a positive number
- * leaves their order. */
+/* Divide the maxima of the known row, and know those of the quotient, which is still to be computed:
+ * division by a positive number leaves the order of logits. */
+INLINE struct quotient divide_maxima(const float *row, size_t vocabulary, float t, float *out,
+                                     struct scratch *scratch)
+{
+    float shift = isfinite(scratch->largest / t) ? 0 : scratch->largest;
+    for (size_t block = 0; block < block_count(vocabulary); block++)
+        scratch->block_max[block] = (scratch->block_max[block] - shift) / t;
+    know(out, vocabulary, scratch);
+    return (struct quotient){row, shift, t, out};
+}
+
 INLINE void divide_known(const float *row, size_t vocabulary, float t, float *out,
                          struct scratch *scratch)
 {
-    float shift = isfinite(scratch->largest / t) ? 0 : scratch->largest;
-    for (size_t block = 0; block < block_count(vocabulary); block++) {
-        size_t start = block * BLOCK, count = block_size(vocabulary, block);
-        if (scratch->block_max[block] > -INFINITY)
-            divide(row + start, count, shift, t, out + start); /* the compiler drops the maximum */
-        else
-            fill(out + start, count, -INFINITY);
-        scratch->block_max[block] = (scratch->block_max[block] - shift) / t;
-    }
-    know(out, vocabulary, scratch);
+    struct quotient quotient = divide_maxima(row, vocabulary, t, out, scratch);
+    for (size_t block = 0; block < block_count(vocabulary); block++)
+        divide_block(&quotient, vocabulary, block, scratch);
 }
+
+/* Whether quotients are computed in single precision. */
+static int is_usual(double t) { return t > 1e-30 && t < 1e30; }
 
 TARGET static enum status apply_temperature_row(const void *work, size_t i,
                                                 struct scratch *scratch)
@@ -247,7 +253,7 @@ TARGET static enum status apply_temperature_row(const void *work, size_t i,
             out[k] = row[k] > -INFINITY ? 0 : -INFINITY;
     else if (t == 0)
         out[keep_one(row, vocabulary, find_max(row, vocabulary, scratch), out)] = 0;
-    else if (!(t > 1e-30 && t < 1e30))
+    else if (!is_usual(t))
         divide_exactly(row, vocabulary, find_max(row, vocabulary, scratch), t, out);
     else if (row == scratch->known)
         divide_known(row, vocabulary, (float)t, out, scratch);
@@ -282,7 +288,7 @@ static enum status apply_temperature(const struct apply_temperature_args *args)
     struct divide_job job = {args, &is_finite, &overflows};
     const size_t vocabulary = args->logits.vocabulary;
     if (args->logits.batch != 1 || vocabulary < MIN_SPLIT_ROW ||
-        !(*args->t > 1e-30 && *args->t < 1e30))
+        !is_usual(*args->t))
         return for_each_row(&args->logits, args, apply_temperature_row);
     parallel_for(divide_part, &job, vocabulary, PART, 1);
     if (is_finite && !overflows)
@@ -341,16 +347,19 @@ INLINE enum status look_at(const float *row, size_t vocabulary, struct scratch *
     return is_valid(scratch->block_max, block_count(vocabulary), scratch->largest) ? OK : INVALID;
 }
 
-/* Draw, and compute the figures of the row and the token unless `figures` is NULL. */
+/* Draw, and compute the row first if it is a quotient, and its figures unless `figures` is NULL. */
 INLINE enum status draw_from(const float *row, size_t vocabulary, double uniform, int64_t *token,
-                             double *surprisal, struct figures *figures, struct scratch *scratch)
+                             double *surprisal, struct figures *figures,
+                             const struct quotient *quotient, struct scratch *scratch)
 {
     float largest = find_block_max(row, vocabulary, scratch);
     *token = 0, *surprisal = NAN;
     if (!is_valid(scratch->block_max, block_count(vocabulary), largest))
         return INVALID;
-    double total = figures ? exp_entropy_row(row, vocabulary, largest, scratch, figures)
-                           : exp_row(row, vocabulary, largest, scratch, 0);
+    double total =
+        figures ? exp_entropy_row(row, vocabulary, largest, quotient, scratch, figures)
+        : quotient->out ? exp_quotient(quotient, vocabulary, largest, scratch)
+                        : exp_row(row, vocabulary, largest, scratch, 0);
     size_t found = find_token(row, vocabulary, largest, uniform * total, scratch);
     *token = (int64_t)found;
     *surprisal = surprisal_of(row[found], largest, ln(total));
@@ -361,8 +370,9 @@ TARGET static enum status draw_row(const void *work, size_t i, struct scratch *s
 {
     const struct draw_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
+    const struct quotient none = {NULL};
     return draw_from(args->logits.values + i * vocabulary, vocabulary, args->uniforms[i],
-                     args->tokens + i, args->surprisals + i, NULL, scratch);
+                     args->tokens + i, args->surprisals + i, NULL, &none, scratch);
 }
 
 KERNEL_OF_ROWS(draw)

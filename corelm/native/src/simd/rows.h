@@ -171,6 +171,12 @@ INLINE const float *without_argmax(const float *row, size_t start, size_t count,
     return copy;
 }
 
+INLINE void fill(float *out, size_t count, float logit)
+{
+    for (size_t k = 0; k < count; k++)
+        out[k] = logit;
+}
+
 /* ---- weights: exp(logit - largest) ---- */
 
 INLINE floats exp_some(floats logits, float largest, float *weights)
@@ -203,6 +209,53 @@ INLINE double exp_block(const float *logits, size_t count, float largest, float 
     return sum_of_doubles(sum);
 }
 
+/* A row that is still to be computed, a block at a time: a shift less than another, divided. */
+struct quotient {
+    const float *row;
+    float shift, t;
+    float *out; /* NULL: nothing is to be computed */
+};
+
+INLINE floats divide_some(const float *row, const struct quotient *quotient, float *out)
+{
+    floats x = (load(row) - splat(quotient->shift)) / splat(quotient->t);
+    store(out, x);
+    return x;
+}
+
+INLINE void divide_block(const struct quotient *quotient, size_t vocabulary, size_t block,
+                         const struct scratch *scratch)
+{
+    size_t start = block * BLOCK, count = block_size(vocabulary, block), k = 0;
+    const float *row = quotient->row + start;
+    float *out = quotient->out + start;
+    if (!(scratch->block_max[block] > -INFINITY)) {
+        fill(out, count, -INFINITY);
+        return;
+    }
+    for (; k + LANES <= count; k += LANES)
+        divide_some(row + k, quotient, out + k);
+    for (; k < count; k++)
+        out[k] = (row[k] - quotient->shift) / quotient->t;
+}
+
+/* Compute a whole block of a quotient, and return the sum of its weights, which is that of `exp_block`. */
+INLINE double exp_divided_block(const struct quotient *quotient, size_t start, float largest)
+{
+    doubles sum = {0};
+    for (size_t i = start; i < start + BLOCK; i += 4 * SIXTEEN) {
+        floats w[4 * PARTS];
+        UNROLLED for (int v = 0; v < 4 * PARTS; v++) {
+            size_t k = i + (size_t)v * LANES;
+            floats x = divide_some(quotient->row + k, quotient, quotient->out + k);
+            w[v] = exp_nonpositive(x - splat(largest));
+        }
+        EACH_PART(v) w[v] = (w[v] + w[v + PARTS]) + (w[v + 2 * PARTS] + w[v + 3 * PARTS]);
+        sum += fold_to_doubles(w);
+    }
+    return sum_of_doubles(sum);
+}
+
 /* Return the sum of a row's weights; store each block's sum and, if asked for, each weight. */
 INLINE double exp_row(const float *row, size_t vocabulary, float largest,
                       const struct scratch *scratch, int keep_weights)
@@ -216,6 +269,30 @@ INLINE double exp_row(const float *row, size_t vocabulary, float largest,
             scratch->block_sums[block] = exp_block(
                 row + block * BLOCK, block_size(vocabulary, block), largest, weights);
         total += scratch->block_sums[block];
+    }
+    return total;
+}
+
+/* The same of a quotient, which is computed here: to divide takes little more time than to wait for
+ * the exponentials. */
+INLINE double exp_quotient(const struct quotient *quotient, size_t vocabulary, float largest,
+                           const struct scratch *scratch)
+{
+    float weights[BLOCK];
+    double total = 0;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        int weighs = scratch->block_max[block] - largest >= -MAX_DEPTH;
+        double *sum = scratch->block_sums + block;
+        *sum = 0;
+        if (weighs && count == BLOCK) {
+            *sum = exp_divided_block(quotient, start, largest);
+        } else {
+            divide_block(quotient, vocabulary, block, scratch);
+            if (weighs)
+                *sum = exp_block(quotient->out + start, count, largest, weights);
+        }
+        total += *sum;
     }
     return total;
 }
@@ -267,15 +344,21 @@ INLINE void entropy_row(const float *row, size_t vocabulary, float largest,
         scratch->weights[likeliest] = 1;
 }
 
-/* `entropy_block` of a whole block, and the sum that `exp_block` returns. */
-INLINE double exp_entropy_block(const float *logits, float largest, floats *sum, floats *moment)
+/* `entropy_block` of a whole block, and the sum that `exp_block` returns; the block of a quotient is
+ * computed unless that is NULL. */
+INLINE double exp_entropy_block(const float *logits, const struct quotient *quotient, float largest,
+                                floats *sum, floats *moment)
 {
+    const ptrdiff_t place = quotient ? logits - quotient->out : 0;
     doubles total = {0};
     EACH_PART(v) sum[v] = moment[v] = splat(0.0f);
-    for (size_t i = 0; i < BLOCK; i += 4 * SIXTEEN) {
+    for (ptrdiff_t i = 0; i < BLOCK; i += 4 * SIXTEEN) {
         floats w[4 * PARTS];
         UNROLLED for (int v = 0; v < 4 * PARTS; v++) {
-            floats below = load(logits + i + v * LANES) - splat(largest);
+            ptrdiff_t k = place + i + v * LANES;
+            floats x = quotient ? divide_some(quotient->row + k, quotient, quotient->out + k)
+                                : load(logits + k);
+            floats below = x - splat(largest);
             w[v] = exp_nonpositive(below);
             sum[v % PARTS] += w[v];
             moment[v % PARTS] = fmadd(w[v], max(below, splat(-MAX_DEPTH)), moment[v % PARTS]);
@@ -292,10 +375,14 @@ struct figures {
     float largest; /* the logit that they are relative to */
 };
 
-/* `exp_row` and `entropy_row` at once: each exponential is computed once. */
+/* `exp_quotient` and `entropy_row` at once: each exponential is computed once. */
 INLINE double exp_entropy_row(const float *row, size_t vocabulary, float largest,
-                              const struct scratch *scratch, struct figures *figures)
+                              const struct quotient *quotient, const struct scratch *scratch,
+                              struct figures *figures)
 {
+    for (size_t block = 0; quotient->out && block < block_count(vocabulary); block++)
+        if (scratch->block_max[block] == largest) /* where the likeliest is looked for */
+            divide_block(quotient, vocabulary, block, scratch);
     size_t likeliest = argmax(row, vocabulary, largest, scratch->block_max);
     doubles sums = {0}, moments = {0};
     double total = 0;
@@ -304,12 +391,18 @@ INLINE double exp_entropy_row(const float *row, size_t vocabulary, float largest
         size_t start = block * BLOCK, count = block_size(vocabulary, block);
         floats sum[PARTS], moment[PARTS];
         scratch->block_sums[block] = 0;
-        if (!(scratch->block_max[block] - largest >= -MAX_DEPTH))
+        int weighs = scratch->block_max[block] - largest >= -MAX_DEPTH;
+        int at_once = weighs && count == BLOCK && (likeliest < start || likeliest >= start + count);
+        if (quotient->out && !at_once)
+            divide_block(quotient, vocabulary, block, scratch);
+        if (!weighs)
             continue;
-        const float *from = without_argmax(row, start, count, likeliest, copy);
-        if (count == BLOCK && from != copy) {
-            scratch->block_sums[block] = exp_entropy_block(from, largest, sum, moment);
+        if (at_once) {
+            scratch->block_sums[block] =
+                quotient->out ? exp_entropy_block(row + start, quotient, largest, sum, moment)
+                              : exp_entropy_block(row + start, NULL, largest, sum, moment);
         } else {
+            const float *from = without_argmax(row, start, count, likeliest, copy);
             scratch->block_sums[block] = exp_block(row + start, count, largest, local);
             entropy_block(from, count, largest, local, sum, moment);
         }
@@ -446,12 +539,6 @@ INLINE float narrow_by_candidates(const struct scratch *scratch, size_t count, f
 }
 
 /* ---- results ---- */
-
-INLINE void fill(float *out, size_t count, float logit)
-{
-    for (size_t k = 0; k < count; k++)
-        out[k] = logit;
-}
 
 /* Copy the logits above a bar, and those before the token `cut` that equal it; minus infinity
  * elsewhere. */

@@ -45,13 +45,22 @@ INLINE enum status mask(const struct sample_args *args, size_t i, struct scratch
     return look_at(model, vocabulary, scratch);
 }
 
-/* Do all stages of the i-th row; `row` becomes the last one's result. */
+/* Do all stages of the i-th row; `row` becomes the last one's result. A temperature that comes last is
+ * left to the draw, which computes the quotient. */
 INLINE enum status do_stages(const struct sample_args *args, size_t i, const float **row,
-                             struct scratch *scratch)
+                             struct quotient *quotient, struct scratch *scratch)
 {
     const size_t vocabulary = args->logits.vocabulary, count = args->stage_count;
     float *last = args->out + i * vocabulary;
     for (size_t stage = 0; stage < count; stage++) {
+        const struct apply_temperature_args *divided = &args->stages[stage].apply_temperature;
+        if (stage + 1 == count && args->stages[stage].kernel == STAGE_apply_temperature &&
+            is_usual(divided->t[i * divided->t_row])) {
+            *quotient = divide_maxima(*row, vocabulary, (float)divided->t[i * divided->t_row],
+                                      last, scratch);
+            *row = last;
+            return OK;
+        }
         float *out = (count - stage) % 2 ? last : scratch->row; /* the last one is `last` */
         if (stage_row(args->stages + stage, i, *row, vocabulary, out, scratch) != OK ||
             look_at(out, vocabulary, scratch) != OK)
@@ -90,14 +99,15 @@ INLINE enum status do_row(const struct sample_args *args, size_t i, struct scrat
     const int of_model = args->model_surprisals || args->model_entropies;
     const float *row = args->model + i * vocabulary;
     struct figures model, drawn;
+    struct quotient quotient = {NULL};
     args->tokens[i] = 0, args->surprisals[i] = NAN;
     if (mask(args, i, scratch) != OK)
         return INVALID;
     if (of_model && args->stage_count)
         measure(args, row, &model, scratch);
-    if (do_stages(args, i, &row, scratch) != OK ||
+    if (do_stages(args, i, &row, &quotient, scratch) != OK ||
         draw_from(row, vocabulary, args->uniforms[i], args->tokens + i, args->surprisals + i,
-                  of_model || args->entropies ? &drawn : NULL, scratch) != OK)
+                  of_model || args->entropies ? &drawn : NULL, &quotient, scratch) != OK)
         return INVALID;
     report(args, i, args->stage_count ? &model : &drawn, &drawn);
     return OK;
