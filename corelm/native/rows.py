@@ -181,7 +181,8 @@ class Ahead:
         if goes_on := goes_on and self._drawn < len(self._draws.uniforms):
             self._window[:, self._time + self._drawn - 1] = tokens[-1]
             self._begin()
-        for array in (*logits, *results, tokens, surprisals):  # a step then needs no views
+        of_steps: list[NDArray[Any]] = [*logits, *results, tokens, surprisals]
+        for array in of_steps:  # a step then needs no views
             array.flags.writeable = False
         follows = [*[True] * (drawn - 1), goes_on][:drawn]  # the shortest of what is joined
         more = [] if figures is None else [zip(*figures, strict=True)]
