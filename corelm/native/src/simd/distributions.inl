@@ -1,5 +1,5 @@
 /* Next-token distributions, row by row, as corelm.numerics.distributions defines them. */
-#include "rows.h"
+#include "weights.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
 /* The figures of a report, row by row, as corelm.numerics.divergences defines them. */
-#include "rows.h"
+#include "weights.h"
 
 #include <string.h>
 

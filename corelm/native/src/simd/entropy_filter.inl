@@ -2,6 +2,7 @@
  * it. */
 #include "rows.h"
 #include "select.h"
+#include "weights.h"
 
 /* The sums of the tokens at most `depth` below the largest. Up to eight numbers are added in single
  * precision. */

@@ -2,6 +2,7 @@
  * them. */
 #include "rows.h"
 #include "select.h"
+#include "weights.h"
 
 #include <float.h>
 
@@ -266,8 +267,8 @@ INLINE float find_bar(const float *numbers, size_t count, size_t k, float larges
 }
 
 /* If k columns have a maximum that reaches a bar, k logits reach it. So the bar comes from the
- * column maxima, and few logits are left to select from; if the maxima of blocks are known, a lower bar
- * comes from these, and leaves few blocks to look at. Of equal logits the first stay. */
+ * column maxima, and few logits are left to select from; if the maxima of blocks are known, a lower
+ * bar comes from these, and leaves few blocks to look at. Of equal logits the first stay. */
 TARGET static enum status top_k_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct top_k_args *args = work;

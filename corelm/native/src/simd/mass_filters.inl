@@ -1,6 +1,7 @@
 /* Filters that keep a probability mass, row by row, as corelm.numerics.filters defines them. */
 #include "rows.h"
 #include "select.h"
+#include "weights.h"
 
 /* The depth at which there is enough weight in any case: tokens that are each less likely than an
  * equal share of the surplus, 1 - p, can all be left out. */

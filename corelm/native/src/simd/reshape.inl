@@ -1,5 +1,5 @@
 /* Functions that move probability without a sort, row by row, as corelm.numerics defines them. */
-#include "rows.h"
+#include "weights.h"
 
 #include <float.h>
 

@@ -1,6 +1,6 @@
 /* The stages of a chain and the draw, one row after the other: a row stays in the cache from the
  * first stage to the token. */
-#include "rows.h"
+#include "weights.h"
 
 /* Arguments that differ from row to row, for the i-th. */
 #define AT_OWNERS(x, list, count) args.x##_row = i;
@@ -45,8 +45,8 @@ INLINE enum status mask(const struct sample_args *args, size_t i, struct scratch
     return look_at(model, vocabulary, scratch);
 }
 
-/* Do all stages of the i-th row; `row` becomes the last one's result. A temperature that comes last is
- * left to the draw, which computes the quotient. */
+/* Do all stages of the i-th row; `row` becomes the last one's result. A temperature that comes last
+ * is left to the draw, which computes the quotient. */
 INLINE enum status do_stages(const struct sample_args *args, size_t i, const float **row,
                              struct quotient *quotient, struct scratch *scratch)
 {

@@ -98,12 +98,13 @@ INLINE floats permute(const float *from, ints indices)
     return (floats)_mm512_permutexvar_ps((__m512i)indices, twice);
 }
 
-/* a times 2^n, for n rounded down from `in_eighths` less IN_EIGHTHS; 0 where x is below the depth at
- * which weights are 0. */
+/* a times 2^n, for n rounded down from `in_eighths` less IN_EIGHTHS; 0 where x is below the depth
+ * at which weights are 0. */
 INLINE floats times_power(floats a, floats in_eighths, floats x)
 {
     __mmask16 where = _mm512_cmp_ps_mask((__m512)x, (__m512)splat(-MAX_DEPTH), _CMP_GT_OQ);
-    return (floats)_mm512_maskz_scalef_ps(where, (__m512)a, (__m512)(in_eighths - splat(IN_EIGHTHS)));
+    __m512 n = (__m512)(in_eighths - splat(IN_EIGHTHS));
+    return (floats)_mm512_maskz_scalef_ps(where, (__m512)a, n);
 }
 
 /* Load `count` floats, and `other` in the lanes after them. */
