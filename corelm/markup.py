@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from corelm.printable import SURPRISAL_SCALE, strip_controls
@@ -74,8 +73,7 @@ class Part(Protocol):
         """Return text without control characters."""
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table; a cell with a number from 0 to 1 is a probability, with a bar of that width.
 
     Example:
@@ -122,8 +120,7 @@ def _cell(value: str | float) -> str:
     return f'<td style="{style}">{value:.1%}</td>'
 
 
-@dataclass(frozen=True)
-class Passage:
+class Passage(NamedTuple):
     """A prompt and the words after it, with a note below.
 
     Example:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,8 +99,7 @@ KINDS: dict[Any, str] = {
 }
 
 
-@dataclass(frozen=True)
-class ParamRule:
+class ParamRule(NamedTuple):
     """The declaration of a parameter: help line, bounds, other names."""
 
     help: str = ""

@@ -56,7 +56,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if imports_a_missing_package(collection_path) else None
 
 
-LONG = ("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes")
+LONG = (
+    *("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes"),
+    *("test_an_interrupted_run_keeps", "test_a_training_killed", "test_four_devices"),
+    *("test_any_number_and_any_text", "test_every_kind_of_package"),
+)
 VARIANTS = pytest.StashKey[Counter[str]]()
 
 

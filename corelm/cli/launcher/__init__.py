@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import gc
 
+SELDOM = 100_000
+"""The number of new objects after which garbage is looked for; Python's own is 700 to 2,000."""
+
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     try:
         # Imports make many objects and no garbage: looking for it, now and at the exit, would take
-        # a tenth of a short command.
+        # a tenth of a short command. Commands import more, so it is looked for seldom from then on.
         gc.disable()
         from corelm.cli.app import main as command_line
 
         gc.freeze()
+        gc.set_threshold(SELDOM)
         gc.enable()
         return command_line()
     except KeyboardInterrupt:
