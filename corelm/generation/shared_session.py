@@ -26,7 +26,8 @@ class SharedSession:
     def __init__(self) -> None:
         self._session: SessionAbilities | None = None
         self._logits: Array | None = None
-        self._size = 0
+        self.size: int = 0
+        """The number of rows."""
 
     def compute(self) -> None:
         """Compute the logits of all rows, if there are any, in one call."""
@@ -38,11 +39,6 @@ class SharedSession:
         self.compute()
         assert self._logits is not None
         return self._logits[first:end]
-
-    @property
-    def size(self) -> int:
-        """The number of rows."""
-        return self._size
 
     def extend(self, tokens: NDArray[np.int64]) -> None:
         """Append a token to each row, in the order of the rows."""
@@ -59,7 +55,7 @@ class SharedSession:
         inside = in_order(view for view in views if view.own is None)
         if not inside or self._session is None:
             self._session = None
-        elif neighbours(inside) != (0, self._size):  # a row was dropped
+        elif neighbours(inside) != (0, self.size):  # a row was dropped
             inside = filled(inside)
             self._session.select(np.concatenate([view.rows for view in inside]))
         # They join before their tokens, which are then read in one step with the others'.
@@ -76,7 +72,7 @@ class SharedSession:
         for view in inside:
             view.place(first)
             first += view.size
-        self._size = first
+        self.size = first
 
     def _join(self, session: SessionAbilities) -> None:
         if self._session is None:
@@ -86,11 +82,14 @@ class SharedSession:
 
 
 def joined(sessions: Sequence[Any]) -> Any:
-    """Join sessions, neighbours first, so that no row is copied once for each session.
+    """Join sessions, at once or neighbours first: no row is copied once for each session.
 
     Args:
         sessions: at least one; all but the first are empty afterwards.
     """
+    if len(sessions) > 1 and getattr(sessions[0], "joins_many", False):
+        sessions[0].join(*sessions[1:])
+        return sessions[0]
     while len(sessions) > 1:
         for one, other in zip(sessions[::2], sessions[1::2], strict=False):
             one.join(other)

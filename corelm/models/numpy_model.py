@@ -104,6 +104,9 @@ class NumpySession:
     tokens differ, so all the time under a greedy sampler.
     """
 
+    joins_many = True
+    """`join` takes several sessions at once."""
+
     def __init__(self, network: Network, window: SlidingWindow) -> None:
         self._network = network
         self._window = window
@@ -194,16 +197,18 @@ class NumpySession:
         self._copies = 1
         self._select_texts(kept)
 
-    def join(self, other: Session) -> None:
-        """Append the rows of another session of this model.
+    def join(self, *others: Session) -> None:
+        """Append the rows of other sessions of this model; no row is copied more than once.
 
         Raises:
             UsageError: a session of another model, or this session itself.
         """
-        if other is self or getattr(other, "_network", None) is not self._network:
-            raise UsageError("join takes another session of the same model")
-        assert isinstance(other, NumpySession)
-        sessions = self, other
+        sessions = [self]
+        for other in others:
+            if other is self or getattr(other, "_network", None) is not self._network:
+                raise UsageError("join takes another session of the same model")
+            assert isinstance(other, NumpySession)
+            sessions.append(other)
         for session in sessions:
             session._finish_background()
             if session._cached_at != session._window.length:  # the cache may be a later window's
@@ -212,11 +217,11 @@ class NumpySession:
             session._copies_to_texts()
         times = [session._cached_time() for session in sessions]
         self._cache = self._network.join([session._cache for session in sessions], times)
-        self._window.join(other._window)
+        self._window.join(*(session._window for session in sessions[1:]))
         self._processed = self._cached_at = self._window.length
         # Logits that were handed over are computed again only on request.
         logits = [session._logits for session in sessions if session._logits is not None]
-        self._logits = np.concatenate(logits) if len(logits) == 2 else None
+        self._logits = np.concatenate(logits) if len(logits) == len(sessions) else None
         self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
 
     def fork(self) -> NumpySession:

@@ -177,13 +177,16 @@ class SlidingWindow:
         self._room = self._room[rows]
         self._set_missing(self._missing[rows])
 
-    def join(self, other: SlidingWindow) -> None:
-        """Append the rows of another window."""
-        batch, time, lengths = len(self.texts), other.length, self.lengths
-        self._reserve(batch + len(other.texts), max(self.length, time))
-        self._room[batch:, :time] = other.texts
-        self.length = max(self.length, time)
-        self._set_missing(self.length - np.concatenate([lengths, other.lengths]))
+    def join(self, *others: SlidingWindow) -> None:
+        """Append the rows of other windows."""
+        parts = [(each, each.lengths) for each in (self, *others)]
+        batch, length = len(self.texts), max(each.length for each, _ in parts)
+        self._reserve(sum(len(lengths) for _, lengths in parts), length)
+        for other, lengths in parts[1:]:
+            self._room[batch : batch + len(lengths), : other.length] = other.texts
+            batch += len(lengths)
+        self.length = length
+        self._set_missing(length - np.concatenate([lengths for _, lengths in parts]))
 
     def fork(self) -> SlidingWindow:
         """Return a copy."""

@@ -250,15 +250,15 @@ class Network(ABC):
         return kept
 
     def join(self, caches: Sequence[Array], times: Sequence[int]) -> Array:
-        """Return the rows of the first cache, then the rows of the second.
+        """Return the rows of the first cache, then those of the others.
 
         The first is extended in place, as long as there is room after its rows.
 
         Args:
-            caches: two caches.
+            caches: at least one.
             times: the number of tokens to keep of each cache.
         """
-        batch, joined = len(caches[0]), len(caches[0]) + len(caches[1])
+        batch, joined = len(caches[0]), sum(map(len, caches))
         # A cache that lost or gained rows is the first part of a larger array.
         room = caches[0] if caches[0].base is None else caches[0].base
         if len(room) < joined:
@@ -266,7 +266,9 @@ class Network(ABC):
             # the allocator returns to the system at once, so every batch waited for new pages.
             room = self.new_cache(max(joined, batch + batch // 2))
             room[:batch, ..., : times[0], :] = caches[0][..., : times[0], :]
-        room[batch:joined, ..., : times[1], :] = caches[1][..., : times[1], :]
+        for cache, time in zip(caches[1:], times[1:], strict=True):
+            room[batch : batch + len(cache), ..., :time, :] = cache[..., :time, :]
+            batch += len(cache)
         return room[:joined]
 
     @abstractmethod
