@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 
-SELDOM = 10_000
+SELDOM = 30_000
 """The number of new objects after which garbage is looked for; Python's own is 700 to 2,000."""
 
 
