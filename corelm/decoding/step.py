@@ -34,7 +34,7 @@ COLUMNS = ("samples", "tokens", "model_logits", "logits", "surprisal", "allowed"
 
 
 class Figures(NamedTuple):
-    """What a step says of its rows, each (batch,) in nats.
+    """The figures of the rows of a step, each (batch,) in nats.
 
     Attributes:
         entropy: of the distribution drawn from.

@@ -82,7 +82,7 @@ def sample(
 
 
 class Draws(NamedTuple):
-    """How to draw some tokens of each row, one after the other."""
+    """Draws of some tokens of each row, one after the other."""
 
     never: Ids
     """Tokens that are never drawn."""
