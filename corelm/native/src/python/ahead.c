@@ -37,24 +37,30 @@ static int get_logits_of_each(struct drawing *drawing, PyObject *tuple, const ch
     return 1;
 }
 
-/* Numbers for each token of each text: (count, batch). */
+/* A result for each token of each text: (count, batch). */
 static void *get_columns(struct drawing *drawing, PyObject *object, const char *name,
-                         enum element element, int flags)
+                         enum element element)
 {
-    Py_buffer *view = get_array(&drawing->call, object, name, element, 2, flags);
-    size_t *count = &drawing->ahead.count;
-    *count = view && !*count ? length(view, 0) : *count; /* the first one decides it */
-    if (!view || !expect_length(name, view, 0, *count) ||
+    Py_buffer *view = get_array(&drawing->call, object, name, element, 2, WRITE);
+    if (!view || !expect_length(name, view, 0, drawing->ahead.count) ||
         !expect_length(name, view, 1, drawing->ahead.step.batch))
         return NULL;
     return view->buf;
 }
 
-static int get_ids(struct call *call, PyObject *object, const char *name, const int64_t **ids,
-                   size_t *count)
+/* (count, batch): its first axis decides how many tokens are drawn. */
+static int get_uniforms(struct drawing *drawing, PyObject *object)
 {
-    Py_buffer *view = get_array(call, object, name, INT64, 1, READ);
-    return view && (*ids = view->buf, *count = length(view, 0), 1);
+    struct ahead *ahead = &drawing->ahead;
+    Py_buffer *view = get_array(&drawing->call, object, "uniforms", FLOAT64, 2, READ);
+    if (!view || !expect_length("uniforms", view, 1, ahead->step.batch))
+        return 0;
+    ahead->sample.uniforms = view->buf, ahead->count = length(view, 0);
+    if (ahead->count && ahead->count <= MOST_AHEAD)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "uniforms: expected 1 to %d tokens, got %zu", MOST_AHEAD,
+                 ahead->count);
+    return 0;
 }
 
 /* (FIGURES, count, batch) */
@@ -72,20 +78,14 @@ static int get_figures(struct drawing *drawing, PyObject *object)
     return 1;
 }
 
-/* uniforms, tokens, surprisals, figures: the first axis decides how many tokens are drawn */
+/* uniforms, tokens, surprisals, figures */
 static int read_columns(struct drawing *drawing, PyObject *const *args)
 {
     struct sample_args *sample = &drawing->ahead.sample;
-    if (!(sample->uniforms = get_columns(drawing, args[0], "uniforms", FLOAT64, READ)) ||
-        !(sample->tokens = get_columns(drawing, args[1], "tokens", INT64, WRITE)) ||
-        !(sample->surprisals = get_columns(drawing, args[2], "surprisals", FLOAT64, WRITE)) ||
-        !get_figures(drawing, args[3]))
-        return 0;
-    size_t count = drawing->ahead.count;
-    if (count && count <= MOST_AHEAD)
-        return 1;
-    PyErr_Format(PyExc_ValueError, "uniforms: expected 1 to %d tokens, got %zu", MOST_AHEAD, count);
-    return 0;
+    return get_uniforms(drawing, args[0]) &&
+           (sample->tokens = get_columns(drawing, args[1], "tokens", INT64)) &&
+           (sample->surprisals = get_columns(drawing, args[2], "surprisals", FLOAT64)) &&
+           get_figures(drawing, args[3]);
 }
 
 /* The window is as long as the text before the last of the tokens: the others are written there. */
@@ -121,12 +121,12 @@ static int read_drawing(struct drawing *drawing, PyObject *const *args)
     ahead->step.time -= ahead->count - 1;
     return get_logits_of_each(drawing, args[8], "logits", ahead->logits) &&
            get_logits_of_each(drawing, args[9], "results", ahead->results) &&
-           get_ids(&drawing->call, args[10], "never", &sample->never,
-                   &sample->never_count) &&
+           (sample->never = get_list(&drawing->call, args[10], "never", INT64,
+                                     &sample->never_count)) &&
            expect_ids("never", sample->never, sample->never_count, &sample->logits) &&
            get_stages(&drawing->call, args[11], "stages", &sample->logits,
                       sample->stages, &sample->stage_count) &&
-           get_ids(&drawing->call, args[12], "stops", &ahead->stops, &ahead->stop_count);
+           (ahead->stops = get_list(&drawing->call, args[12], "stops", INT64, &ahead->stop_count));
 }
 
 static void free_drawing(PyObject *capsule)

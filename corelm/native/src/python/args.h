@@ -47,6 +47,9 @@ int expect_length(const char *name, const Py_buffer *, int axis, size_t expected
 /* Check that panels hold an (inputs, units) matrix. */
 int expect_panels(const char *name, const Py_buffer *, size_t inputs, size_t units);
 
+/* Get an array of one axis; `count` becomes its length. NULL with an exception if it isn't one. */
+void *get_list(struct call *, PyObject *, const char *name, enum element, size_t *count);
+
 /* Read a tuple of stages, for `sample`; 0 with an exception if it is none. */
 int get_stages(struct call *, PyObject *, const char *name, const struct logits *,
                struct stage *stages, size_t *count);

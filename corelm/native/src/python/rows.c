@@ -58,8 +58,8 @@ static void *get_tables(struct call *call, PyObject *object, const char *name,
 }
 
 /* Numbers that have nothing to do with the rows; `count` becomes how many there are. */
-static void *get_list(struct call *call, PyObject *object, const char *name, enum element element,
-                      size_t *count)
+void *get_list(struct call *call, PyObject *object, const char *name, enum element element,
+               size_t *count)
 {
     Py_buffer *view = get_array(call, object, name, element, 1, READ);
     if (!view)
@@ -91,7 +91,7 @@ static int get_count(PyObject *object, const char *name, size_t *count)
 }
 
 int expect_ids(const char *name, const int64_t *tokens, size_t count,
-                  const struct logits *logits)
+               const struct logits *logits)
 {
     for (size_t i = 0; i < count; i++)
         if (tokens[i] < 0 || (uint64_t)tokens[i] >= logits->vocabulary) {
