@@ -258,23 +258,27 @@ class DrawPlan:
         return self._checked(Drawn(model_logits, result, tokens, surprisal, *of_masks), position)
 
     def ahead(
-        self, uniforms: NDArray[np.float64], stops: NDArray[np.int64], measured: bool = False
+        self,
+        uniforms: Callable[[], NDArray[np.float64]],
+        batch: int,
+        stops: NDArray[np.int64],
+        measured: bool = False,
     ) -> rows.Draws | None:
         """Return how to draw several tokens of each row in one call.
 
         None if it takes more than kernels, or depends on the text.
 
         Args:
-            uniforms: (tokens, batch) numbers in [0, 1).
+            uniforms: returns (tokens, batch) numbers in [0, 1).
+            batch: the number of rows.
             stops: ids after which nothing more is drawn.
             measured: as for `draw`.
         """
-        batch = uniforms.shape[1]
         calls = None if native.kernels is None or self.before else self._constant(batch)
         if calls is None or None in calls:
             return None
         stages = tuple(call for each in calls if each for call in each)
-        return rows.Draws(self.prepare.never, stages, stops, uniforms, measured)
+        return rows.Draws(self.prepare.never, stages, stops, uniforms(), measured)
 
     def _checked(self, drawn: Drawn, position: int) -> Drawn:
         if drawn.logits is not drawn.model_logits:

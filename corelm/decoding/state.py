@@ -278,15 +278,17 @@ class Decoding:
     def _extend(self, tokens: Ids, ahead: bool = False) -> None:
         # A copy: a model of another package may write into it, and the step has the tokens.
         extend: Callable[..., None] = self.session.extend
-        extend(np.array(tokens), *([self._next_draws()] if ahead else []))
+        extend(np.array(tokens), *([self._next_draws] if ahead else []))
 
     def _next_draws(self) -> Draws | None:
         """Return how to draw the tokens after the next ones; None if each step may differ."""
+        batch = len(self.samples)
+        return self._plan.ahead(self._next_uniforms, batch, self._stops, self._measured)
+
+    def _next_uniforms(self) -> NDArray[np.float64]:
         following = self._builder.position + 1
         uniforms = self._random_stream.following(following, self.samples)
-        uniforms = uniforms[:, : max(self._length - following, 0)]
-        uniforms = np.ascontiguousarray(uniforms.T)
-        return self._plan.ahead(uniforms, self._stops, self._measured)
+        return np.ascontiguousarray(uniforms[:, : max(self._length - following, 0)].T)
 
     def _append(self, tokens: Ids) -> None:
         """Append one token to each row of the context."""

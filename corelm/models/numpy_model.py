@@ -26,6 +26,7 @@ from corelm.registry.models import DisplayableModel
 
 Ids = NDArray[np.int64]
 Range = tuple[int, int]
+NextDraws = Callable[[], Draws | None]
 
 
 class NumpyModel(DisplayableModel):
@@ -138,12 +139,12 @@ class NumpySession:
         """Return (batch, count, width): the last hidden states at each of the last tokens."""
         return self._by_row(self._hidden(count))
 
-    def extend(self, tokens: ArrayLike, draws: Draws | None = None) -> None:
+    def extend(self, tokens: ArrayLike, draws: NextDraws | None = None) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows.
 
         Args:
             tokens: the tokens.
-            draws: how to draw further ones in the background, which is done where it can be.
+            draws: returns how to draw further ones in the background, where that can be done.
         """
         self._finish_background()  # the background step reads the window and writes the cache
         if self._copies > 1:
@@ -273,7 +274,7 @@ class NumpySession:
         self._outputs = self._outputs[kept]
         self._logits = None if self._logits is None else self._logits[kept]
 
-    def _begin(self, draws: Draws | None) -> None:
+    def _begin(self, draws: NextDraws | None) -> None:
         """Start to process one token of each row in the background, if possible."""
         window = self._window
         times: Ids | None = None
@@ -293,12 +294,17 @@ class NumpySession:
         if self._background:
             self._processed = self._cached_at = window.length
 
-    def _begin_ahead(self, draws: Draws, time: int) -> bool:
+    def _begin_ahead(self, next_draws: NextDraws, time: int) -> bool:
         """Draw tokens in the background, after windows of this length; False if impossible."""
-        texts = self._window.ahead(len(draws.uniforms) - 1)
+        window = self._window
+        # First what is known at once: at most steps of a large batch, this is all.
+        draws = next_draws() if self._network.most_ahead(len(window.texts)) > 1 else None
+        if draws is None:
+            return False
+        texts = window.ahead(len(draws.uniforms) - 1)
         draws = draws._replace(uniforms=draws.uniforms[: texts.shape[1] - time + 1])
         self._ahead = self._network.draw_ahead(texts, self._cache, draws)
-        self._ahead_from = self._window.length
+        self._ahead_from = window.length
         return self._ahead is not None
 
     def _stop_ahead(self) -> None:

@@ -188,6 +188,26 @@ def test_logits_that_are_no_distribution_are_named_where_they_come(at):
     assert [len(text.tokens) for text in raised.value.generations] == [at]
 
 
+@pytest.mark.parametrize(("numbers", "tokens"), [(0, 5), (2, 3), (9, 9)])
+def test_the_kernels_refuse_fewer_random_numbers_than_tokens(numbers, tokens):
+    network = model_of("gpt2")._network
+    logits = tuple(np.zeros((2, 30), "f4") for _ in range(tokens))
+    with pytest.raises(ValueError, match=r"uniforms|tokens"):
+        native.kernels.begin_ahead(
+            network._plan, np.full((2, 12), 3), network.new_cache(2), np.zeros((2, 1, 16), "f4"),
+            np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)), None,
+            logits, logits, np.array([0]), (), np.array([0]),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("chain", "most"), [("dry(multiplier=1)", 2**28), ("stochastic", 0)])
+def test_numbers_are_prepared_only_for_draws_ahead(chain, most, monkeypatch):
+    """Not at each step of a large batch, or of a chain that reads the text."""
+    monkeypatch.setattr(base, "IN_VAIN", most)
+    monkeypatch.setattr(corelm.RandomStream, "following", None)
+    corelm.generate(model_of("gpt2"), "w1", sampler=chain, n=2, length=9)
+
+
 def test_a_text_that_nobody_reads_on_is_dropped():
     for _ in range(20):
         steps = corelm.stream(model_of("gpt2"), "w1", sampler="stochastic", length=200)

@@ -307,8 +307,12 @@ class Network(ABC):
         """Start `process_with_logits` in another thread; None where that isn't possible."""
         return None
 
+    def most_ahead(self, batch: int) -> int:
+        """Return how many tokens of each row are worth drawing in one call; fewer than 2: none."""
+        return 0
+
     def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
-        """Start steps and draws in turn in another thread, as `Ahead` does; None if not faster."""
+        """Start steps and draws in turn in another thread, as `Ahead` does; None if it can't."""
         return None
 
     @property
@@ -388,11 +392,14 @@ class Transformer(Network):
         run = loaded().begin(self._plan, window, cache, mask, outputs, logits, times)
         return BackgroundStep(run, outputs, logits)
 
+    def most_ahead(self, batch: int) -> int:
+        most = IN_VAIN // max(self._multiplications * batch, 1)
+        return min(Ahead.MOST, most) if self._plan else 0
+
     def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
-        block = min(Ahead.MOST, IN_VAIN // max(self._multiplications * len(window), 1))
-        count = len(draws.uniforms)
+        block, count = self.most_ahead(len(window)), len(draws.uniforms)
         mask = self._attention_mask(window[:, : window.shape[1] - count + 1], 1, None)
-        if not self._plan or min(block, count) < 2 or mask is not None:
+        if count < 2 or mask is not None:
             return None
         return Ahead(self._plan, window, cache, (self._width, self._scores.width), draws, block)
 
