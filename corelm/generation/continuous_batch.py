@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from corelm.abilities.optional import FullVocabulary
@@ -104,11 +104,12 @@ class ContinuousBatch:
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
         self._sliding: list[BatchedTexts] = []  # their windows are to be read again
+        self._joining: list[BatchedTexts] = []  # after what is drawn ahead for the others
         self._changed: list[BatchedTexts] = []  # by the last step
 
     def __bool__(self) -> bool:
         """True if there is a text to write."""
-        return bool(self._waiting or self._running or self._sliding)
+        return bool(self._waiting or self._running or self._sliding or self._joining)
 
     def add(
         self, texts: Texts, samples: Sequence[int] | None = None, measured: bool = False
@@ -170,7 +171,7 @@ class ContinuousBatch:
         self._running = _growing(self._running)
         yield from self._begin()
         yield from self._read_again()
-        changed = self._changed = self._running
+        changed = self._changed = self._running.copy()
         # First tokens need no step of the model, whose session works in the background.
         yield Turn((), self._draw_first)
         yield from _taken(first := [each for each in changed if each.rows and each.rows.is_drawn])
@@ -182,7 +183,7 @@ class ContinuousBatch:
                 yield Turn([request], request.draw)
         yield Turn((), self._advance)
         yield from _taken(late)
-        self._running = [request for request in _growing(changed) if request.is_read]
+        self._running = [request for request in _growing(self._running) if request.is_read]
 
     def _begin(self) -> Iterator[Turn]:
         """Read prompts, up to `piece` tokens, in order of arrival."""
@@ -231,7 +232,8 @@ class ContinuousBatch:
 
     def _has_room(self, request: BatchedTexts) -> bool:
         """Return True if a request fits; one too large for any batch is written alone."""
-        rows = sum(len(each.open_texts.samples) for each in (*self._running, *self._sliding))
+        growing = self._running, self._sliding, self._joining
+        rows = sum(len(each.open_texts.samples) for each in chain(*growing))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
     def _draw_first(self) -> None:
@@ -241,15 +243,20 @@ class ContinuousBatch:
 
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
-        self._shared.compute()
-        rows = [each.rows for each in self._running if each.rows]
-        are_all = len(rows) == len(self._running)
-        self._is_ahead = self._draws.draw(rows, are_all=are_all)
+        inside = [each for each in self._running if not each.is_outside]
+        rows = [each.rows for each in inside if each.rows]
+        are_all, more = len(rows) == len(inside), len(inside) == len(self._running)
+        more = more and not self._joining
+        self._is_ahead = self._draws.draw(rows, are_all=are_all, more=more)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session, unless it has them."""
         if self._is_ahead:
+            self._joining += [request for request in self._running if request.is_outside]
+            self._running = [request for request in self._running if not request.is_outside]
             return
+        self._running += _growing(self._joining)
+        self._joining = []
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
         read = (request for request in self._running if request.is_read)
@@ -324,6 +331,12 @@ class BatchedTexts:
     def view(self) -> SessionView | None:
         """Its rows in the shared session; None if it has none."""
         return self._view if self.rows is None else self.rows.view
+
+    @property
+    def is_outside(self) -> bool:
+        """True if its rows are in a session of their own."""
+        view = self.view
+        return view is not None and view.own is not None
 
     def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
         """Read a piece of the prompt.

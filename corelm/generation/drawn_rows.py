@@ -7,8 +7,7 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -19,15 +18,18 @@ from numpy.typing import NDArray
 
 from corelm.context import Context, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import RowFigures, Step, measured_step, part_of
+from corelm.decoding.step import Drawn, RowFigures, Step, measured_step, part_of
 from corelm.errors import CorelmError
 from corelm.generation.generate import Texts
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import LanguageModel, Vocabulary, window_start
+from corelm.native.rows import Draws
 from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
+
+NO_NUMBERS = np.empty((0, 0))
 
 MOST_PLANS = 64
 """The number of plans that a batch keeps."""
@@ -221,7 +223,21 @@ class DrawnRows:
         """
         past = np.empty((len(logits), 0), dtype=np.int64)  # no stage reads it
         context = partial(Context.of, past, vocabulary=self._vocabulary)
-        drawn = self._plan.draw(logits, uniforms, self._position, context, measured=measured)
+        return self.drawn_step(
+            self._plan.draw(logits, uniforms, self._position, context, measured=measured)
+        )
+
+    def draws(self, uniforms: NDArray[np.float64], measured: bool) -> Draws | None:
+        """Return how to draw several tokens of these and other rows in the background, if possible.
+
+        Args:
+            uniforms: (tokens, batch) numbers in [0, 1).
+            measured: as for `draw`.
+        """
+        return self._plan.ahead(lambda: uniforms, uniforms.shape[1], measured)
+
+    def drawn_step(self, drawn: Drawn) -> DrawnStep:
+        """Return tokens of these and other rows as a step, with what all rows need of it."""
         tokens = drawn.tokens
         # Computed for all rows at once: a call for each request would take as long as the model.
         step = Step(
@@ -327,7 +343,7 @@ class JointDraws:
     """Draws for the requests that share a session.
 
     As long as no row comes, ends or slides, the model begins its next step as soon as the tokens
-    are drawn, before each row takes its own.
+    are drawn, before each row takes its own; it may go on to draw several.
 
     Args:
         shared: the session.
@@ -336,52 +352,71 @@ class JointDraws:
 
     def __init__(self, shared: SharedSession, context_length: int | None) -> None:
         self._shared, self._context_length = shared, context_length
-        self._rows: list[DrawnRows] = []  # of the last step
+        self._rows: list[DrawnRows] = []  # that stay as they are
         self._parts: list[tuple[DrawnRows, slice]] = []  # in the order of the session's rows
-        self._uniforms: Iterator[NDArray[np.float64]] = iter(())  # of the next steps
+        self._uniforms = NO_NUMBERS  # of their next tokens; after the last, they change
+        self._measured = False
 
-    def draw(self, rows: list[DrawnRows], *, are_all: bool) -> bool:
+    def draw(self, rows: list[DrawnRows], *, are_all: bool, more: bool) -> bool:
         """Draw the next tokens of requests; return True if the session has them already.
 
         Args:
-            rows: the growing requests.
-            are_all: there are no other growing requests.
+            rows: the growing requests in the session.
+            are_all: there are no others in it.
+            more: False if others wait to join it.
         """
-        drawn, is_same = None, bool(rows) and are_all and rows == self._rows
-        self._rows = rows
-        numbers = next(self._uniforms, None) if is_same else None
-        if numbers is None:
-            self._uniforms = self._steady(rows) if is_same else iter(())
-            numbers = next(self._uniforms, None)
-        if numbers is not None:
-            with suppress(CorelmError):  # each then draws alone, and fails by itself
-                logits, first = self._shared.logits(0, self._shared.size), self._parts[0][0]
-                drawn = first.draw(logits, numbers, any(each.measured for each in rows))
-        if numbers is not None and (drawn is None or not drawn.all_grow):
+        found = self._draw_steady(rows, more) if rows and are_all else None
+        if found is None:
             self._rows = []
-        if drawn is None:
-            draw_together(self._shared, [x for x in rows if x.view and x.view.own is None])
+            self._shared.compute()
+            draw_together(self._shared, [each for each in rows if each.view])
             return False
-        if drawn.all_grow:
-            self._shared.extend(drawn.step.tokens)
+        drawn, is_appended = found
+        self._uniforms = self._uniforms[1:]
+        if not (drawn.all_grow and len(self._uniforms)):
+            self._rows = []
         for each, part in self._parts:
-            each.take(drawn, part, is_appended=drawn.all_grow)
-        return drawn.all_grow
+            each.take(drawn, part, is_appended=is_appended)
+        return is_appended
 
-    def _steady(self, rows: list[DrawnRows]) -> Iterator[NDArray[np.float64]]:
-        """Return the random numbers of the steps in which these rows stay as they are, if any."""
-        rows = sorted(rows, key=_place)
-        views = [each.view for each in rows if each.view and each.view.own is None]
-        is_whole = views and len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
-        if not is_whole or any(each.key != rows[0].key for each in rows):
-            return iter(())
+    def _draw_steady(self, rows: list[DrawnRows], more: bool) -> tuple[DrawnStep, bool] | None:
+        """Draw for rows that stay as they are; return whether the session has the tokens, too.
+
+        None where it can't.
+        """
+        if rows == self._rows and (taken := self._shared.drawn_ahead(more)):
+            return rows[0].drawn_step(Drawn.of(taken)), taken.goes_on
+        if not more or (rows != self._rows and not self._begin(rows)):
+            return None
+        try:
+            logits = self._shared.logits(0, self._shared.size)
+            drawn = rows[0].draw(logits, self._uniforms[0], self._measured)
+        except CorelmError:  # each then draws alone, and fails by itself
+            return None
+        is_appended = drawn.all_grow and len(self._uniforms) > 1
+        if is_appended:
+            self._shared.extend(drawn.step.tokens, self._next_draws)
+        return drawn, is_appended
+
+    def _next_draws(self) -> Draws | None:
+        return self._rows[0].draws(self._uniforms[1:], self._measured)
+
+    def _begin(self, rows: list[DrawnRows]) -> bool:
+        """Prepare for the steps in which these rows stay as they are; False if there are none."""
+        ordered = sorted(rows, key=_place)
+        views = [each.view for each in ordered if each.view]
+        is_whole = len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
         steps = min(each.steps_left(self._context_length) for each in rows)
-        numbers = [each.uniforms(max(steps, 0)) for each in rows]
+        if not is_whole or steps < 1 or any(each.key != rows[0].key for each in rows):
+            return False
+        numbers = [each.uniforms(steps + 1) for each in ordered]
         steps = min(each.shape[1] for each in numbers)
         ends = accumulate(view.size for view in views)
-        parts = zip(rows, views, ends, strict=True)
+        parts = zip(ordered, views, ends, strict=True)
         self._parts = [(each, slice(end - view.size, end)) for each, view, end in parts]
-        return iter(np.concatenate([each[:, :steps] for each in numbers]).T.copy())
+        self._uniforms = np.concatenate([each[:, :steps] for each in numbers]).T.copy()
+        self._rows, self._measured = rows, any(each.measured for each in rows)
+        return True
 
 
 def _place(rows: DrawnRows) -> int:

@@ -6,7 +6,7 @@ Prompts that were read before are kept, and a new one is read from the end of a 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.abilities import can
 from corelm.abilities.optional import SessionAbilities
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Session, Vocabulary
+from corelm.language_model import LanguageModel, Session, Vocabulary, has_method
+from corelm.native.rows import Draws, Taken
 from corelm.numerics.distributions import Array
 
 
@@ -40,11 +41,31 @@ class SharedSession:
         assert self._logits is not None
         return self._logits[first:end]
 
-    def extend(self, tokens: NDArray[np.int64]) -> None:
-        """Append a token to each row, in the order of the rows."""
-        assert self._session is not None
+    def extend(self, tokens: NDArray[np.int64], draws: Callable[[], Draws | None]) -> None:
+        """Append a token to each row, in the order of the rows.
+
+        Args:
+            tokens: (batch,) ids.
+            draws: returns how to draw the next ones, for a session that can in the background.
+        """
+        session: Any = self._session
         self._logits = None
-        self._session.extend(np.array(tokens))  # a session may keep or change it
+        can_draw = has_method(session, "drawn_ahead")
+        session.extend(np.array(tokens), *([draws] if can_draw else []))  # it may keep the array
+
+    def drawn_ahead(self, more: bool) -> Taken | None:
+        """Return the next tokens of all rows, if they were drawn in the background.
+
+        The session has them, if more are drawn after them.
+
+        Args:
+            more: False to take what is drawn, and draw no more.
+        """
+        session: Any = self._session
+        taken: Taken | None = None
+        if has_method(session, "drawn_ahead"):
+            taken = session.drawn_ahead(True, more)
+        return taken
 
     def advance(self, views: Sequence[SessionView]) -> None:
         """Keep only the rows of these views, and append their tokens.

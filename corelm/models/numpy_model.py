@@ -158,13 +158,14 @@ class NumpySession:
         if self._window.length == before + 1 and self._processed == before:
             self._begin(draws)
 
-    def drawn_ahead(self, extend: bool) -> Taken | None:
+    def drawn_ahead(self, extend: bool, more: bool = True) -> Taken | None:
         """Return the next tokens of those drawn in the background; None if there are none.
 
         Args:
             extend: append them to the texts, unless nothing was drawn after them.
+            more: False to take what is drawn, and draw no more.
         """
-        taken = self._ahead.take() if self._ahead else None
+        taken = self._ahead.take(more) if self._ahead else None
         if taken is None or not (taken.goes_on and extend):
             self._stop_ahead()
             return taken and taken._replace(goes_on=False)
@@ -282,19 +283,20 @@ class NumpySession:
             start, stop = window.start(window.length), window.length
             texts = window.texts[:, start:stop]
             new = _unprocessed(self._cached(slice(0, 1)), start, stop, 1)
-            if draws and new == self._copies == 1 and self._begin_ahead(draws, stop - start):
-                return
         else:
             starts, new = window.starts(window.length), 1
             before = window.starts(self._cached_at)
             if starts is not before and not np.array_equal(starts, before):
                 return  # the windows of some rows slid, so these rows have more tokens to process
             texts, times = window.windows(starts), window.lengths - starts
+        may_draw = new == self._copies == 1 and (times is None or window.is_whole)
+        if draws and may_draw and self._begin_ahead(draws, texts.shape[1], times):
+            return
         self._background = self._network.begin(texts, new, self._cache, 1, times)
         if self._background:
             self._processed = self._cached_at = window.length
 
-    def _begin_ahead(self, next_draws: NextDraws, time: int) -> bool:
+    def _begin_ahead(self, next_draws: NextDraws, time: int, times: Ids | None) -> bool:
         """Draw tokens in the background, after windows of this length; False if impossible."""
         window = self._window
         # First what is known at once: at most steps of a large batch, this is all.
@@ -303,7 +305,7 @@ class NumpySession:
             return False
         texts = window.ahead(len(draws.uniforms) - 1)
         draws = draws._replace(uniforms=draws.uniforms[: texts.shape[1] - time + 1])
-        self._ahead = self._network.draw_ahead(texts, self._cache, draws)
+        self._ahead = self._network.draw_ahead(texts, self._cache, draws, times)
         self._ahead_from = window.length
         return self._ahead is not None
 

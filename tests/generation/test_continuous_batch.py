@@ -435,21 +435,26 @@ def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
 
 def steps_begun_early(monkeypatch, batch):
     """Return, for each step of a batch, whether the model began before the rows took tokens."""
-    begun, extend = [], SharedSession.extend
-    monkeypatch.setattr(SharedSession, "extend", lambda *args: begun.append(1) or extend(*args))
+    appended, take = [], DrawnRows.take
+
+    def recorded(*arguments, is_appended=False):
+        appended.append(is_appended)
+        take(*arguments, is_appended=is_appended)
+
+    monkeypatch.setattr(DrawnRows, "take", recorded)
     found = []
     while batch:
-        before = len(begun)
+        appended.clear()
         batch.step()
-        found.append(len(begun) > before)
+        found.append(any(appended))
     return found
 
 
 @pytest.mark.parametrize(
     ("again", "steps"),
     [
-        # The rows have just come; at the fifth step the short text ends; at last the long ones.
-        (None, [0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0]),
+        # The rows join after the first step; at the fifth the short text ends; at last the long ones.
+        (None, [0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]),
         (9, [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),  # later windows slide
     ],
 )

@@ -195,7 +195,7 @@ def test_the_kernels_refuse_fewer_random_numbers_than_tokens(numbers, tokens):
     with pytest.raises(ValueError, match=r"uniforms|tokens"):
         native.kernels.begin_ahead(
             network._plan, np.full((2, 12), 3), network.new_cache(2), np.zeros((2, 1, 16), "f4"),
-            np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)), None,
+            None, np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)), None,
             logits, logits, np.array([0]), (), np.array([0]),
         )  # fmt: skip
 
