@@ -180,17 +180,17 @@ class DrawnRows:
         """True if the tokens of its next step are drawn."""
         return self._drawn is not None
 
-    def uniforms(self, steps: int = 1) -> NDArray[np.float64]:
-        """Return the random numbers of the next tokens: (rows, steps), of at least one step.
+    def uniforms(self, tokens: int = 1, after: int = 0) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens: (rows, tokens), of at least one.
 
         Args:
-            steps: the largest number of steps.
+            tokens: the largest number of tokens.
+            after: how many to leave out, which come before them.
         """
-        place = self._position - self._first
-        if place >= self._uniforms.shape[1]:
-            self._uniforms = self._stream.following(self._position, self._samples)
-            self._first, place = self._position, 0
-        return self._uniforms[:, place : place + steps]
+        first = self._position + after
+        if first - self._first >= self._uniforms.shape[1]:
+            self._uniforms, self._first = self._stream.following(first, self._samples), first
+        return self._uniforms[:, first - self._first :][:, :tokens]
 
     def steps_left(self, context_length: int | None) -> int:
         """Return for how many steps the rows stay as they are, unless a token ends a text.
@@ -353,8 +353,9 @@ class JointDraws:
     def __init__(self, shared: SharedSession, context_length: int | None) -> None:
         self._shared, self._context_length = shared, context_length
         self._rows: list[DrawnRows] = []  # that stay as they are
+        self._left = 0  # for how many steps, unless a token ends a text
         self._parts: list[tuple[DrawnRows, slice]] = []  # in the order of the session's rows
-        self._uniforms = NO_NUMBERS  # of their next tokens; after the last, they change
+        self._uniforms = NO_NUMBERS  # (tokens, rows) of their next tokens
         self._measured = False
 
     def draw(self, rows: list[DrawnRows], *, are_all: bool, more: bool) -> bool:
@@ -372,8 +373,8 @@ class JointDraws:
             draw_together(self._shared, [each for each in rows if each.view])
             return False
         drawn, is_appended = found
-        self._uniforms = self._uniforms[1:]
-        if not (drawn.all_grow and len(self._uniforms)):
+        self._left, self._uniforms = self._left - 1, self._uniforms[1:]
+        if self._left < 0 or not drawn.all_grow:
             self._rows = []
         for each, part in self._parts:
             each.take(drawn, part, is_appended=is_appended)
@@ -385,20 +386,29 @@ class JointDraws:
         None where it can't.
         """
         if rows == self._rows and (taken := self._shared.drawn_ahead(more)):
-            return rows[0].drawn_step(Drawn.of(taken)), taken.goes_on
-        if not more or (rows != self._rows and not self._begin(rows)):
+            drawn, is_appended = rows[0].drawn_step(Drawn.of(taken)), taken.goes_on
+        elif more and (rows == self._rows or self._begin(rows)):
+            try:
+                drawn, is_appended = self._draw_now(), False
+            except CorelmError:  # each then draws alone, and fails by itself
+                return None
+        else:
             return None
-        try:
-            logits = self._shared.logits(0, self._shared.size)
-            drawn = rows[0].draw(logits, self._uniforms[0], self._measured)
-        except CorelmError:  # each then draws alone, and fails by itself
-            return None
-        is_appended = drawn.all_grow and len(self._uniforms) > 1
-        if is_appended:
+        if more and self._left and drawn.all_grow and not is_appended:
             self._shared.extend(drawn.step.tokens, self._next_draws)
+            is_appended = True
         return drawn, is_appended
 
+    def _draw_now(self) -> DrawnStep:
+        if not len(self._uniforms):
+            self._uniforms = self._numbers()
+        logits = self._shared.logits(0, self._shared.size)
+        return self._rows[0].draw(logits, self._uniforms[0], self._measured)
+
     def _next_draws(self) -> Draws | None:
+        """Return how to draw the tokens after the next ones."""
+        if len(self._uniforms) < 2:
+            self._uniforms = np.concatenate([self._uniforms, self._numbers(after=1)])
         return self._rows[0].draws(self._uniforms[1:], self._measured)
 
     def _begin(self, rows: list[DrawnRows]) -> bool:
@@ -406,17 +416,22 @@ class JointDraws:
         ordered = sorted(rows, key=_place)
         views = [each.view for each in ordered if each.view]
         is_whole = len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
-        steps = min(each.steps_left(self._context_length) for each in rows)
-        if not is_whole or steps < 1 or any(each.key != rows[0].key for each in rows):
+        self._left = min(each.steps_left(self._context_length) for each in rows)
+        if not is_whole or self._left < 1 or any(each.key != rows[0].key for each in rows):
             return False
-        numbers = [each.uniforms(steps + 1) for each in ordered]
-        steps = min(each.shape[1] for each in numbers)
         ends = accumulate(view.size for view in views)
         parts = zip(ordered, views, ends, strict=True)
         self._parts = [(each, slice(end - view.size, end)) for each, view, end in parts]
-        self._uniforms = np.concatenate([each[:, :steps] for each in numbers]).T.copy()
-        self._rows, self._measured = rows, any(each.measured for each in rows)
+        self._rows, self._uniforms = rows, NO_NUMBERS
+        self._measured = any(each.measured for each in rows)
         return True
+
+    def _numbers(self, after: int = 0) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens, but the first `after`: (tokens, rows)."""
+        most = self._left + 1 - after  # the last token isn't appended
+        numbers = [each.uniforms(most, after) for each, _ in self._parts]
+        tokens = min(each.shape[1] for each in numbers)
+        return np.concatenate([each[:, :tokens] for each in numbers]).T.copy()
 
 
 def _place(rows: DrawnRows) -> int:

@@ -453,7 +453,7 @@ def steps_begun_early(monkeypatch, batch):
 @pytest.mark.parametrize(
     ("again", "steps"),
     [
-        # The rows join after the first step; at the fifth the short text ends; at last the long ones.
+        # They join after the first step; at the fifth the short text ends; at last the long ones.
         (None, [0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]),
         (9, [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),  # later windows slide
     ],
