@@ -235,18 +235,18 @@ class RowFigures:
     """
 
     def __init__(self, step: Step) -> None:
-        self._step = step
+        self.step = step
 
     @cached_property
     def entropies(self) -> list[float]:
         """The entropy of each row's distribution that a token was drawn from, in nats."""
-        found: list[float] = self._step.entropy.tolist()
+        found: list[float] = self.step.entropy.tolist()
         return found
 
     @cached_property
     def rows(self) -> list[tuple[float, float, float, float]]:
         """The surprisals and entropies of a `TokenRecord`, for each row."""
-        step = self._step
+        step = self.step
         columns = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
         return list(zip(*(column.tolist() for column in columns), strict=True))
 

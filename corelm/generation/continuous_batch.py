@@ -259,8 +259,11 @@ class ContinuousBatch:
         self._joining = []
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
-        read = (request for request in self._running if request.is_read)
-        self._shared.advance([request.view for request in read if request.view])
+        read = [request for request in self._running if request.is_read and request.view]
+        rows = [request.rows for request in read if request.rows]
+        are_all = all(request.rows for request in self._running)
+        draws = partial(self._draws.next_draws, rows if are_all else [])
+        self._shared.advance([request.view for request in read if request.view], draws)
 
 
 def _taken(requests: Sequence[BatchedTexts]) -> Iterator[Turn]:

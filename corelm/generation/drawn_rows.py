@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from corelm.generation.generate import Texts
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import LanguageModel, Vocabulary, window_start
+from corelm.lazy import cached_property
 from corelm.native.rows import Draws
 from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
@@ -35,25 +35,46 @@ MOST_PLANS = 64
 """The number of plans that a batch keeps."""
 
 
-@dataclass(frozen=True)
-class DrawnStep:
-    """Tokens of some rows, and the distributions that they were drawn from.
+class DrawnStep(RowFigures):
+    """Tokens of some rows, with their step and its figures, which few requests read.
+
+    Args:
+        drawn: the tokens, and the distributions that they were drawn from.
+        position: of the step; the requests have their own.
+        ends: tokens that end a text.
 
     Attributes:
-        step: the tokens and distributions, as one step of all rows.
-        grows: (batch,) True for tokens that don't end their text.
-        all_grow: True if no token ends its text.
         tokens: the tokens, as a list.
-        figures: of the rows.
+        all_grow: True if no token ends its text.
         is_observed: True if observers read each step.
     """
 
-    step: Step
-    grows: NDArray[np.bool_]
-    all_grow: bool
-    tokens: list[int]
-    figures: RowFigures
-    is_observed: bool
+    def __init__(self, drawn: Drawn, position: int, ends: frozenset[int]) -> None:
+        self._drawn, self._position, self._ends = drawn, position, ends
+        self.tokens: list[int] = drawn.tokens.tolist()
+        self.all_grow: bool = ends.isdisjoint(self.tokens)
+        self.is_observed: bool = registry().load_observers()
+
+    @cached_property
+    def step(self) -> Step:
+        """The step of all rows."""
+        drawn = self._drawn
+        step = Step(
+            self._position, np.arange(len(self.tokens)), drawn.tokens, drawn.model_logits,
+            drawn.logits, drawn.surprisal,
+        )  # fmt: skip
+        return measured_step(step, drawn.figures)
+
+    def of(self, rows: slice) -> NDArray[np.int64]:
+        """Return the tokens of some rows."""
+        return self._drawn.tokens[rows]
+
+    def grows(self, rows: slice) -> NDArray[np.bool_] | None:
+        """Return True for each of some tokens that doesn't end its text; None if none does."""
+        tokens = self.tokens[rows]
+        if self.all_grow or self._ends.isdisjoint(tokens):
+            return None
+        return np.array([token not in self._ends for token in tokens])
 
 
 class DrawnPart(NamedTuple):
@@ -118,7 +139,7 @@ class DrawnRows:
     ) -> None:
         samples = open_texts.samples
         self._texts, self._vocabulary, self._open_texts = texts, plans.vocabulary, open_texts
-        self._ends = list(plans.vocabulary.ends)
+        self._ends = frozenset(plans.vocabulary.ends)
         self._samples = list(samples)
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
@@ -237,21 +258,8 @@ class DrawnRows:
         return self._plan.ahead(lambda: uniforms, uniforms.shape[1], measured)
 
     def drawn_step(self, drawn: Drawn) -> DrawnStep:
-        """Return tokens of these and other rows as a step, with what all rows need of it."""
-        tokens = drawn.tokens
-        # Computed for all rows at once: a call for each request would take as long as the model.
-        step = Step(
-            self._position, np.arange(len(tokens)), tokens, drawn.model_logits, drawn.logits,
-            drawn.surprisal,
-        )  # fmt: skip
-        step = measured_step(step, drawn.figures)
-        grows = np.ones(len(tokens), dtype=bool)
-        for end in self._ends:
-            grows &= tokens != end
-        return DrawnStep(
-            step, grows, bool(grows.all()), tokens.tolist(), RowFigures(step),
-            registry().load_observers(),
-        )  # fmt: skip
+        """Return tokens of these and other rows as a step."""
+        return DrawnStep(drawn, self._position, self._ends)
 
     def take(self, drawn: DrawnStep, rows: slice, *, is_appended: bool = False) -> None:
         """Append tokens to the session, so that the model can continue before the tokens are read.
@@ -266,12 +274,11 @@ class DrawnRows:
         self._position += 1
         if is_appended:
             return
-        tokens = drawn.step.tokens[rows]
-        grows = None if drawn.all_grow else drawn.grows[rows]
+        tokens, grows = drawn.of(rows), drawn.grows(rows)
         if self._position == self._texts.length or (grows is not None and not grows.any()):
             self.view = None
             return
-        if grows is not None and not grows.all():
+        if grows is not None:
             self.view.select(np.flatnonzero(grows))
             kept = zip(self._samples, grows.tolist(), strict=True)
             self._samples = [sample for sample, grown in kept if grown]
@@ -293,7 +300,7 @@ class DrawnRows:
                 drawn, rows = part.drawn, part.rows
                 if drawn.is_observed:
                     registry().observe(part.step())
-                self._open_texts.add(part.samples, drawn.tokens[rows], drawn.figures, rows.start)
+                self._open_texts.add(part.samples, drawn.tokens[rows], drawn, rows.start)
             return part
         except (Exception, KeyboardInterrupt) as error:
             self._open_texts.fail(error)
@@ -380,6 +387,17 @@ class JointDraws:
             each.take(drawn, part, is_appended=is_appended)
         return is_appended
 
+    def next_draws(self, rows: list[DrawnRows]) -> Draws | None:
+        """Return how to draw the next tokens of requests, which are all in the session.
+
+        Args:
+            rows: the requests, whose last tokens are being appended.
+        """
+        if not (rows and self._begin(rows)):
+            return None
+        self._uniforms = self._numbers()
+        return self._rows[0].draws(self._uniforms, self._measured)
+
     def _draw_steady(self, rows: list[DrawnRows], more: bool) -> tuple[DrawnStep, bool] | None:
         """Draw for rows that stay as they are; return whether the session has the tokens, too.
 
@@ -395,7 +413,7 @@ class JointDraws:
         else:
             return None
         if more and self._left and drawn.all_grow and not is_appended:
-            self._shared.extend(drawn.step.tokens, self._next_draws)
+            self._shared.extend(drawn.of(slice(None)), self._next_draws)
             is_appended = True
         return drawn, is_appended
 

@@ -67,10 +67,16 @@ class SharedSession:
             taken = session.drawn_ahead(True, more)
         return taken
 
-    def advance(self, views: Sequence[SessionView]) -> None:
+    def advance(
+        self, views: Sequence[SessionView], draws: Callable[[], Draws | None] = lambda: None
+    ) -> None:
         """Keep only the rows of these views, and append their tokens.
 
         A view that still has a session of its own joins the shared session, if it can.
+
+        Args:
+            views: the views, whose places are set before `draws` is called.
+            draws: as for `extend`.
         """
         self._logits = None
         inside = in_order(view for view in views if view.own is None)
@@ -87,13 +93,12 @@ class SharedSession:
             if view.own is not None and view not in new:
                 view.own.extend(np.array(view.take_tokens()))  # a session may keep or change it
         inside += new
-        if self._session is not None:
-            self._session.extend(np.concatenate([view.take_tokens() for view in inside]))
-        first = 0
+        self.size = 0
         for view in inside:
-            view.place(first)
-            first += view.size
-        self.size = first
+            view.place(self.size)
+            self.size += view.size
+        if self._session is not None:
+            self.extend(np.concatenate([view.take_tokens() for view in inside]), draws)
 
     def _join(self, session: SessionAbilities) -> None:
         if self._session is None:

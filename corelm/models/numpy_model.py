@@ -213,18 +213,26 @@ class NumpySession:
             sessions.append(other)
         for session in sessions:
             session._finish_background()
-            if session._cached_at != session._window.length:  # the cache may be a later window's
+            length = session._window.length
+            if session._cached_at != length:  # the cache may be a later window's
                 session._outputs = session._outputs[:, :0]
-            session._last_outputs(1)
+            if not session._processed == session._cached_at == length:
+                session._last_outputs(1)
             session._copies_to_texts()
         times = [session._cached_time() for session in sessions]
         self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(*(session._window for session in sessions[1:]))
         self._processed = self._cached_at = self._window.length
-        # Logits that were handed over are computed again only on request.
+        # What a session no longer has, such as logits that were handed over, is computed again only
+        # on request.
         logits = [session._logits for session in sessions if session._logits is not None]
         self._logits = np.concatenate(logits) if len(logits) == len(sessions) else None
-        self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
+        outputs = [session._outputs[:, -1:] for session in sessions if session._outputs.size]
+        self._outputs = (
+            np.concatenate(outputs)
+            if len(outputs) == len(sessions)
+            else np.empty((len(self._cache), 0, 0), dtype=np.float32)
+        )
 
     def fork(self) -> NumpySession:
         """Return a copy of the session; a change to one of the two leaves the other as it is."""

@@ -112,6 +112,13 @@ def test_other_decoders_have_a_session_of_their_own():
     ]
 
 
+@pytest.fixture
+def single_steps(monkeypatch):
+    """Sessions draw no tokens ahead."""
+    monkeypatch.setattr("corelm.models.networks.base.IN_VAIN", 0)
+
+
+@pytest.mark.usefixtures("single_steps")
 def test_a_step_of_all_texts_is_one_call(monkeypatch):
     batch, rows = ContinuousBatch(GPT2), []
     for seed in range(5):
@@ -260,6 +267,7 @@ def test_first_tokens_of_requests_that_come_together_are_drawn_in_one_call(monke
     assert [len(each.open_texts.tokens[0]) for each in added] == [2] * 3
 
 
+@pytest.mark.usefixtures("single_steps")
 def test_first_tokens_do_not_wait_for_the_step_of_the_others(monkeypatch):
     batch = ContinuousBatch(GPT2)
     others = [batch.add(request("w1 w2", length=9, seed=seed)) for seed in range(3)]
@@ -415,6 +423,7 @@ def test_the_last_rows_take_the_places_of_dropped_ones():
     assert session.selected == [[0, 1, 2, 7, 4, 5, 6], [0, 5, 2, 3, 6], [2, 3]]
 
 
+@pytest.mark.usefixtures("single_steps")
 def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
     done, extend, figures = [], SharedSession.extend, surprisals_and_entropy
     monkeypatch.setattr(
