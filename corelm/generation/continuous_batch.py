@@ -112,7 +112,11 @@ class ContinuousBatch:
         return bool(self._waiting or self._running or self._sliding or self._joining)
 
     def add(
-        self, texts: Texts, samples: Sequence[int] | None = None, measured: bool = False
+        self,
+        texts: Texts,
+        samples: Sequence[int] | None = None,
+        measured: bool = False,
+        each_step: bool = True,
     ) -> BatchedTexts:
         """Add a request, which begins when there are rows for it.
 
@@ -120,10 +124,13 @@ class ContinuousBatch:
             texts: the texts to write.
             samples: the indices of those to write; all by default.
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
+            each_step: its `step` is read after each token. If no request's is, a step may draw
+                several tokens of each text, which takes less time.
         """
         samples = range(texts.n) if samples is None else samples
         opened = texts.open(self._model, samples, measured)
         request = BatchedTexts(self._model, texts, opened, self._plans)
+        request.each_step = each_step
         self._waiting.append(request)
         return request
 
@@ -147,7 +154,7 @@ class ContinuousBatch:
         order: deque[BatchedTexts] = deque()
         while True:
             more = islice(left, AHEAD - len(order))
-            order += [batch.add(texts, samples, measured) for texts, samples in more]
+            order += [batch.add(texts, samples, measured, False) for texts, samples in more]
             if not order:
                 return
             batch.step()
@@ -157,7 +164,8 @@ class ContinuousBatch:
     def step(self) -> list[BatchedTexts]:
         """Draw a token of each growing text; return their requests, and requests that failed.
 
-        An error of a sampler or decoder ends its own request; one of the model's session is raised.
+        Where tokens are drawn ahead, it may be several of each; see `add`. An error of a sampler or
+        decoder ends its own request; one of the model's session is raised.
         """
         for turn in self.turns():
             turn.run()
@@ -183,6 +191,8 @@ class ContinuousBatch:
                 yield Turn([request], request.draw)
         yield Turn((), self._advance)
         yield from _taken(late)
+        if self._is_ahead and not (registry().load_observers() or any(map(_is_watched, late))):
+            yield Turn(late, partial(self._take_ready, late))
         self._running = [request for request in _growing(self._running) if request.is_read]
 
     def _begin(self) -> Iterator[Turn]:
@@ -265,6 +275,21 @@ class ContinuousBatch:
         draws = partial(self._draws.next_draws, rows if are_all else [])
         self._shared.advance([request.view for request in read if request.view], draws)
 
+    def _take_ready(self, requests: Sequence[BatchedTexts]) -> None:
+        """Take the tokens that are drawn ahead, as long as no text ends and none is waited for.
+
+        Args:
+            requests: all that share the session.
+        """
+        while self._is_ahead and self._shared.has_drawn_ahead and not _ended(requests):
+            self._draw()
+            self._advance()
+            _take(requests)
+
+
+def _is_watched(request: BatchedTexts) -> bool:
+    return request.each_step or request.is_slow
+
 
 def _taken(requests: Sequence[BatchedTexts]) -> Iterator[Turn]:
     """Yield turns in which requests take their tokens, which are drawn."""
@@ -285,6 +310,10 @@ def _take(requests: Sequence[BatchedTexts]) -> None:
         request.draw()
 
 
+def _ended(requests: Sequence[BatchedTexts]) -> bool:
+    return any(request.is_finished for request in requests)
+
+
 def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:
     return [request for request in requests if not request.is_finished]
 
@@ -297,6 +326,7 @@ class BatchedTexts:
         open_texts: the growing texts.
         is_finished: True if all its texts have ended.
         is_slow: True if its texts are searched for patterns, which may take long.
+        each_step: True if `step` is read after each token.
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
@@ -311,6 +341,7 @@ class BatchedTexts:
         self.open_texts: OpenTexts = open_texts
         self.is_finished: bool = False
         self.is_slow: bool = bool(texts.endings.stop_regex)
+        self.each_step: bool = True
         self.error: Exception | None = None
         self.is_read: bool = False
         self.rows: DrawnRows | None = None

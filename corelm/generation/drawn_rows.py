@@ -56,6 +56,13 @@ class DrawnStep(RowFigures):
         self.is_observed: bool = registry().load_observers()
 
     @cached_property
+    def entropies(self) -> list[float]:
+        """The entropy of each row's distribution that a token was drawn from, in nats."""
+        found = self.step if self._drawn.figures is None else self._drawn.figures
+        entropies: list[float] = found.entropy.tolist()
+        return entropies
+
+    @cached_property
     def step(self) -> Step:
         """The step of all rows."""
         drawn = self._drawn

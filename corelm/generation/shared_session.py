@@ -67,6 +67,11 @@ class SharedSession:
             taken = session.drawn_ahead(True, more)
         return taken
 
+    @property
+    def has_drawn_ahead(self) -> bool:
+        """True if `drawn_ahead` has tokens for which it need not wait."""
+        return getattr(self._session, "has_drawn_ahead", False)
+
     def advance(
         self, views: Sequence[SessionView], draws: Callable[[], Draws | None] = lambda: None
     ) -> None:

@@ -172,6 +172,11 @@ class NumpySession:
         self._window.accept()
         return taken
 
+    @property
+    def has_drawn_ahead(self) -> bool:
+        """True if `drawn_ahead` has tokens for which it need not wait."""
+        return self._ahead is not None and self._ahead.is_ready
+
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
         self._finish_background()

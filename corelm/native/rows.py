@@ -6,7 +6,8 @@ of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -142,7 +143,7 @@ class Ahead:
         self._draws, self._block, self._stops = draws, block, {*draws.stops.tolist()}
         self._time = window.shape[1] - len(draws.uniforms) + 1  # of the first step
         self._drawn = 0  # tokens of the blocks that are done
-        self._ready: Iterator[Taken] = iter(())
+        self._ready: deque[Taken] = deque()
         self._begin()
 
     def take(self, more: bool = True) -> Taken | None:
@@ -153,10 +154,14 @@ class Ahead:
         Args:
             more: False to take what is drawn, and draw no more.
         """
-        if (taken := next(self._ready, None)) is None and self._run:
+        if not self._ready and self._run:
             self._ready = self._end_block(more)
-            taken = next(self._ready, None)
-        return taken
+        return self._ready.popleft() if self._ready else None
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the next tokens are there, so that nothing is waited for."""
+        return bool(self._ready)
 
     def stop(self) -> int:
         """Draw nothing more; return how many tokens of each row were drawn."""
@@ -179,7 +184,7 @@ class Ahead:
             draws.stops,
         )  # fmt: skip
 
-    def _end_block(self, more: bool) -> Iterator[Taken]:
+    def _end_block(self, more: bool) -> deque[Taken]:
         """Wait for the block in the background, begin the next one, and return its tokens."""
         logits, results, tokens, surprisals, figures = self._arrays
         drawn, self._run = loaded().end_ahead(self._run, more), None
@@ -193,7 +198,7 @@ class Ahead:
             array.flags.writeable = False
         follows = [*[True] * (drawn - 1), goes_on][:drawn]  # the shortest of what is joined
         measured = [] if figures is None else [zip(*figures, strict=True)]
-        return map(Taken, logits, results, tokens, surprisals, follows, *measured)
+        return deque(map(Taken, logits, results, tokens, surprisals, follows, *measured))
 
     def _append(self, tokens: Ids) -> None:
         if self._times is None:
