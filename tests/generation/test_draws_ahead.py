@@ -18,6 +18,7 @@ from corelm.models.networks import base
 from corelm.models.numpy_model import NumpyModel
 from corelm.native.cpu import cpu_limit
 from corelm.native.rows import Ahead
+from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 
 pytestmark = pytest.mark.skipif(not native.kernels, reason="there are no kernels here")
@@ -49,6 +50,12 @@ def begun(monkeypatch):
     begin = Ahead._begin
     monkeypatch.setattr(Ahead, "_begin", lambda ahead: (runs.append(ahead), begin(ahead))[1])
     return runs
+
+
+@pytest.fixture
+def unobserved(monkeypatch):
+    """No observer, which an installed plugin may be, reads each step."""
+    monkeypatch.setattr(Registry, "load_observers", lambda registry: False)
 
 
 def model_of(kind, end=False, context=24):
@@ -200,8 +207,10 @@ def test_rows_of_several_lengths_are_drawn_ahead(change, count, more, cores, beg
 
 
 @pytest.mark.parametrize("after", range(1, 14))
+@pytest.mark.parametrize("each_step", [True, False])
 @pytest.mark.parametrize("event", ["join", "cancel", "other chain", "other decoder", "stop"])
-def test_requests_that_come_and_go_write_their_own_texts(event, after, cores, begun):
+@pytest.mark.usefixtures("unobserved")
+def test_requests_that_come_and_go_write_their_own_texts(event, after, each_step, begun):
     """What was drawn before one comes is taken first."""
     model = model_of("gpt2", end=True, context=40)
 
@@ -214,7 +223,7 @@ def test_requests_that_come_and_go_write_their_own_texts(event, after, cores, be
         [full] = corelm.generate(model, "w1", sampler="temperature(t=0.7)", length=20, seed=1)
         asked[0] = texts("w1", 1, stop=(full.text.split()[min(after, len(full.tokens)) - 1],))
     batch = ContinuousBatch(model)
-    added = [batch.add(each) for each in asked]
+    added = [batch.add(each, each_step=each_step) for each in asked]
     for _ in range(after):
         batch.step()
     if event == "cancel":
@@ -234,6 +243,21 @@ def test_requests_that_come_and_go_write_their_own_texts(event, after, cores, be
             seed=asked.seed, **{name: value for name, value in endings if value},
         )  # fmt: skip
         assert text == replace(alone, steps=[])
+
+
+@pytest.mark.usefixtures("unobserved")
+def test_a_step_takes_several_tokens_where_nobody_reads_each_step():
+    model = model_of("gpt2", context=40)
+
+    def steps(*each_step, **endings):
+        batch = ContinuousBatch(model)
+        for seed, each in enumerate(each_step):
+            texts = Texts("w1 " * (seed + 1), Strategy.of("stochastic"), 20, 1, seed)
+            batch.add(replace(texts, endings=Endings.of(**endings)), each_step=each)
+        return sum(1 for _ in iter(lambda: batch.step() if batch else None, None))
+
+    assert steps(False, False) <= 6
+    assert steps(False, True) == steps(False, False, stop_regex=("zzz",)) == 20
 
 
 def test_copies_of_one_text_are_drawn_after_a_draw_ahead():
