@@ -99,8 +99,7 @@ class ContinuousBatch:
         self._prefixes = prefixes or PrefixCache(0)
         self._plans = DrawPlans(model.vocabulary)
         self._shared, self._is_ahead = SharedSession(), False
-        length = None if again is None else model.context_length
-        self._draws = JointDraws(self._shared, length)
+        self._draws = JointDraws(self._shared, model.context_length if again is not None else None)
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
         self._sliding: list[BatchedTexts] = []  # their windows are to be read again
@@ -127,8 +126,7 @@ class ContinuousBatch:
             each_step: its `step` is read after each token. If no request's is, a step may draw
                 several tokens of each text, which takes less time.
         """
-        samples = range(texts.n) if samples is None else samples
-        opened = texts.open(self._model, samples, measured)
+        opened = texts.open(self._model, range(texts.n) if samples is None else samples, measured)
         request = BatchedTexts(self._model, texts, opened, self._plans)
         request.each_step = each_step
         self._waiting.append(request)
@@ -178,19 +176,17 @@ class ContinuousBatch:
         """
         self._running = _growing(self._running)
         yield from self._begin()
+        changed = self._changed = self._running
+        # First tokens wait for no step of the model, and for no window that slid.
+        first = yield from self._draw_first()
         yield from self._read_again()
-        changed = self._changed = self._running.copy()
-        # First tokens need no step of the model, whose session works in the background.
-        yield Turn((), self._draw_first)
-        yield from _taken(first := [each for each in changed if each.rows and each.rows.is_drawn])
+        first += yield from self._draw_first()
         yield Turn((), self._draw)
-        late = [each for each in changed if each.rows and each.rows.is_drawn]
-        drawn = {*first, *late}
-        for request in changed:
-            if request not in drawn and not request.is_finished:
-                yield Turn([request], request.draw)
+        for each in changed:
+            if not (each.is_drawn or each in first or each.is_finished):
+                yield Turn([each], each.draw)
         yield Turn((), self._advance)
-        yield from _taken(late)
+        late = yield from _taken(changed)
         if self._is_ahead and not (registry().load_observers() or any(map(_is_watched, late))):
             yield Turn(late, partial(self._take_ready, late))
         self._running = [request for request in _growing(self._running) if request.is_read]
@@ -205,12 +201,10 @@ class ContinuousBatch:
             left -= yield from self._read(first, left)
 
     def _overtake(self, left: int) -> Generator[Turn, None, int]:
-        """Read shorter prompts behind a long one, which gets half of each piece at least.
+        """Read shorter prompts behind a long one; return the tokens that are left of the piece.
 
-        Otherwise their first tokens would wait until the long prompt is read.
-
-        Returns:
-            The number of tokens that are left of the piece.
+        Otherwise their first tokens would wait until the long prompt is read, which gets half of
+        each piece at least.
         """
         behind = sorted(islice(self._waiting, 1, None), key=lambda request: request.unread)
         for request in behind:
@@ -246,10 +240,13 @@ class ContinuousBatch:
         rows = sum(len(each.open_texts.samples) for each in chain(*growing))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
-    def _draw_first(self) -> None:
-        """Draw the first tokens of requests with equal chains."""
-        rows = [each.rows for each in self._running if each.rows]
-        draw_together(self._shared, [each for each in rows if each.view and each.view.is_read])
+    def _draw_first(self) -> Generator[Turn, None, list[BatchedTexts]]:
+        """Draw the next tokens of texts that were just read; return their requests."""
+        new = [each for each in self._running if each.rows and each.view and each.view.is_read]
+        if not new:
+            return []
+        yield Turn((), partial(draw_together, self._shared, [x.rows for x in new if x.rows]))
+        return (yield from _taken(new))
 
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
@@ -265,8 +262,7 @@ class ContinuousBatch:
             self._joining += [request for request in self._running if request.is_outside]
             self._running = [request for request in self._running if not request.is_outside]
             return
-        self._running += _growing(self._joining)
-        self._joining = []
+        self._running, self._joining = [*self._running, *_growing(self._joining)], []
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
         read = [request for request in self._running if request.is_read and request.view]
@@ -291,18 +287,17 @@ def _is_watched(request: BatchedTexts) -> bool:
     return request.each_step or request.is_slow
 
 
-def _taken(requests: Sequence[BatchedTexts]) -> Iterator[Turn]:
-    """Yield turns in which requests take their tokens, which are drawn."""
-    # A turn for each would take as long as the work in it. Where code of others reads the tokens,
-    # or patterns are searched for, each has its own, so that the caller knows who takes long.
-    is_observed, together = registry().load_observers(), list[BatchedTexts]()
-    for each in requests:
+def _taken(requests: Sequence[BatchedTexts]) -> Generator[Turn, None, list[BatchedTexts]]:
+    """Yield turns in which requests take their tokens, where these are drawn; return them."""
+    # One for all, unless others' code reads the tokens, or patterns are searched for, which may
+    # take long: the caller then knows whose does.
+    is_observed, drawn = registry().load_observers(), [each for each in requests if each.is_drawn]
+    for each in drawn:
         if is_observed or each.is_slow:
             yield Turn([each], each.draw)
-        else:
-            together.append(each)
-    if left := _growing(together):
+    if left := [each for each in _growing(drawn) if not (is_observed or each.is_slow)]:
         yield Turn(left, partial(_take, left))
+    return drawn
 
 
 def _take(requests: Sequence[BatchedTexts]) -> None:
@@ -360,6 +355,11 @@ class BatchedTexts:
         if isinstance(self._last, DrawnPart):
             self._last = self._last.step()  # few callers read it
         return self._last
+
+    @property
+    def is_drawn(self) -> bool:
+        """True if its next tokens are drawn, and not taken yet."""
+        return self.rows is not None and self.rows.is_drawn
 
     @property
     def view(self) -> SessionView | None:
@@ -439,8 +439,7 @@ class BatchedTexts:
             view.read()
 
     def _begin(self, steps: Iterable[Step]) -> None:
-        self.is_read, self.unread = True, 0
-        self._steps = self.open_texts.take(steps)
+        self.is_read, self.unread, self._steps = True, 0, self.open_texts.take(steps)
 
     def _fail(self, error: Exception) -> None:
         self.error = error
