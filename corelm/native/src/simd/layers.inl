@@ -90,36 +90,47 @@ static enum status normalise(const struct normalise_args *args)
 
 /* ---- attention ---- */
 
-/* The scaled products of some keys with a query. Each is one chain of additions; they run side by
- * side, so that none waits for its own last result. */
-INLINE void dot_products(const int keys, const float *query, const float *key, size_t size,
-                         float scale, float *scores)
+/* Heads that share keys and values attend two at a time, so that these are read half as often. */
+enum { MOST_QUERIES = 2 };
+
+/* Add the products of up to sixteen numbers of some keys with those of some queries. */
+INLINE void add_scores(const int queries, const int keys, const float *query, const float *key,
+                         size_t size, size_t left, floats (*sums)[PARTS])
+{
+    EACH_PART(v) {
+        floats some[MOST_QUERIES];
+        UNROLLED for (int q = 0; q < queries; q++)
+            some[q] = load_part(query + (size_t)q * size, left, v, 0.0f);
+        UNROLLED for (int t = 0; t < keys; t++) {
+            floats other = load_part(key + (size_t)t * size, left, v, 0.0f);
+            UNROLLED for (int q = 0; q < queries; q++)
+                sums[q * keys + t][v] = fmadd(some[q], other, sums[q * keys + t][v]);
+        }
+    }
+}
+
+/* The scaled products of some keys with some queries, as (queries, row). Each is one chain of
+ * additions; they run side by side, so that none waits for its own last result. */
+INLINE void dot_products(const int queries, const int keys, const float *query, const float *key,
+                         size_t size, float scale, float *scores, size_t row)
 {
     floats sums[KEYS_AT_ONCE][PARTS];
-    UNROLLED for (int t = 0; t < keys; t++)
-        EACH_PART(v) sums[t][v] = splat(0.0f);
+    UNROLLED for (int s = 0; s < queries * keys; s++)
+        EACH_PART(v) sums[s][v] = splat(0.0f);
     size_t i = 0;
     for (; i + SIXTEEN <= size; i += SIXTEEN)
-        EACH_PART(v) {
-            floats some = load(query + i + v * LANES);
-            UNROLLED for (int t = 0; t < keys; t++)
-                sums[t][v] =
-                    fmadd(some, load(key + (size_t)t * size + i + v * LANES), sums[t][v]);
-        }
+        add_scores(queries, keys, query + i, key + i, size, SIXTEEN, sums);
     if (i < size)
-        EACH_PART(v) {
-            floats some = load_part(query + i, size - i, v, 0.0f);
-            UNROLLED for (int t = 0; t < keys; t++) {
-                floats other = load_part(key + (size_t)t * size + i, size - i, v, 0.0f);
-                sums[t][v] = fmadd(some, other, sums[t][v]);
-            }
+        add_scores(queries, keys, query + i, key + i, size, size - i, sums);
+    UNROLLED for (int q = 0; q < queries; q++) {
+        float *to = scores + (size_t)q * row;
+        UNROLLED for (int t = 0; t + 4 <= keys; t += 4) {
+            four products = four_sums_of(sums + q * keys + t) * scale;
+            memcpy(to + t, &products, sizeof products);
         }
-    UNROLLED for (int t = 0; t + 4 <= keys; t += 4) {
-        four products = four_sums_of(sums + t) * scale;
-        memcpy(scores + t, &products, sizeof products);
+        UNROLLED for (int t = keys / 4 * 4; t < keys; t++)
+            to[t] = sum_of(sums[q * keys + t]) * scale;
     }
-    UNROLLED for (int t = keys / 4 * 4; t < keys; t++)
-        scores[t] = sum_of(sums[t]) * scale;
 }
 
 /* Into the second-level cache: this head's and the next one's would not both fit the first. */
@@ -131,17 +142,18 @@ INLINE void prefetch(const float *from, size_t count)
 
 /* Score all keys. The keys of the next head or row, `next` floats on, are prefetched: a head
  * has so few keys that the hardware prefetcher sees the pattern only when they have been read. */
-INLINE void score_keys(const float *query, const float *keys, size_t count, size_t size,
-                       float scale, ptrdiff_t next, float *scores)
+INLINE void score_keys(const int queries, const float *query, const float *keys, size_t count,
+                       size_t size, float scale, ptrdiff_t next, float *scores, size_t row)
 {
+    const int some = KEYS_AT_ONCE / queries;
     size_t t = 0;
-    for (; t + KEYS_AT_ONCE <= count; t += KEYS_AT_ONCE) {
+    for (; t + (size_t)some <= count; t += (size_t)some) {
         if (next)
-            prefetch(keys + t * size + next, KEYS_AT_ONCE * size);
-        dot_products(KEYS_AT_ONCE, query, keys + t * size, size, scale, scores + t);
+            prefetch(keys + t * size + next, (size_t)some * size);
+        dot_products(queries, some, query, keys + t * size, size, scale, scores + t, row);
     }
     for (; t < count; t++)
-        dot_products(1, query, keys + t * size, size, scale, scores + t);
+        dot_products(queries, 1, query, keys + t * size, size, scale, scores + t, row);
 }
 
 /* Replace scores by their exponentials, and return the sum of these. */
@@ -160,41 +172,49 @@ INLINE float exp_scores(float *scores, size_t count)
     return sum_of(sums);
 }
 
-/* The weighted sum of the values, a few vectors of it. The next values are prefetched as the keys
- * are. */
-INLINE void mix_vectors(const int vectors, const float *weights, const float *values,
-                        size_t count, size_t size, float scale, ptrdiff_t next, float *out)
+/* The weighted sums of the values, a few vectors of each. The next values are prefetched as the
+ * keys are. */
+INLINE void mix_vectors(const int queries, const int vectors, const float *weights, size_t row,
+                        const float *values, size_t count, size_t size, const float *scales,
+                        ptrdiff_t next, float *out)
 {
     floats sums[SUMS_AT_ONCE];
-    UNROLLED for (int v = 0; v < vectors; v++)
+    UNROLLED for (int v = 0; v < queries * vectors; v++)
         sums[v] = splat(0.0f);
     for (size_t t = 0; t < count; t++) {
         if (next)
             prefetch(values + t * size + next, (size_t)vectors * LANES);
-        UNROLLED for (int v = 0; v < vectors; v++)
-            sums[v] = fmadd(splat(weights[t]), load(values + t * size + v * LANES), sums[v]);
+        UNROLLED for (int v = 0; v < vectors; v++) {
+            floats value = load(values + t * size + v * LANES);
+            UNROLLED for (int q = 0; q < queries; q++) {
+                floats *sum = &sums[q * vectors + v];
+                *sum = fmadd(splat(weights[(size_t)q * row + t]), value, *sum);
+            }
+        }
     }
-    UNROLLED for (int v = 0; v < vectors; v++)
-        store(out + v * LANES, sums[v] * splat(scale));
+    UNROLLED for (int q = 0; q < queries; q++)
+        UNROLLED for (int v = 0; v < vectors; v++)
+            store(out + (size_t)q * size + v * LANES, sums[q * vectors + v] * splat(scales[q]));
 }
 
-INLINE void mix_values(const float *weights, const float *values, size_t count, size_t size,
-                       float scale, ptrdiff_t next, float *out)
+INLINE void mix_values(const int queries, const float *weights, size_t row, const float *values,
+                       size_t count, size_t size, const float *scales, ptrdiff_t next, float *out)
 {
-    enum { MANY = SUMS_AT_ONCE, HALF = SUMS_AT_ONCE / 2 };
+    const int many = SUMS_AT_ONCE / queries, half = many / 2;
     size_t i = 0;
-    for (; i + MANY * LANES <= size; i += MANY * LANES)
-        mix_vectors(MANY, weights, values + i, count, size, scale, next, out + i);
-    for (; i + HALF * LANES <= size; i += HALF * LANES)
-        mix_vectors(HALF, weights, values + i, count, size, scale, next, out + i);
+    for (; i + (size_t)many * LANES <= size; i += (size_t)many * LANES)
+        mix_vectors(queries, many, weights, row, values + i, count, size, scales, next, out + i);
+    for (; i + (size_t)half * LANES <= size; i += (size_t)half * LANES)
+        mix_vectors(queries, half, weights, row, values + i, count, size, scales, next, out + i);
     for (; i + LANES <= size; i += LANES)
-        mix_vectors(1, weights, values + i, count, size, scale, 0, out + i);
-    for (; i < size; i++) {
-        float sum = 0.0f;
-        for (size_t t = 0; t < count; t++)
-            sum = fmaf(weights[t], values[t * size + i], sum);
-        out[i] = sum * scale;
-    }
+        mix_vectors(queries, 1, weights, row, values + i, count, size, scales, 0, out + i);
+    for (; i < size; i++)
+        for (int q = 0; q < queries; q++) {
+            float sum = 0.0f;
+            for (size_t t = 0; t < count; t++)
+                sum = fmaf(weights[(size_t)q * row + t], values[t * size + i], sum);
+            out[(size_t)q * size + i] = sum * scales[q];
+        }
 }
 
 struct attend_job {
@@ -218,24 +238,31 @@ INLINE void append_to_cache(const struct attend_args *args, size_t row, size_t k
     }
 }
 
-/* Attend from one new token, the i-th of its row, with one head. */
-INLINE void attend_token(const struct attend_args *args, size_t row, size_t head, size_t i,
-                         const float *keys, const float *values, ptrdiff_t next, float *scores)
+/* Attend from one new token, the i-th of its row, with some heads that share keys and values. */
+INLINE void attend_token(const int queries, const struct attend_job *job, size_t index, size_t i,
+                         const float *keys, const float *values, ptrdiff_t next)
 {
-    const size_t size = args->size, time = time_of(args->times, row, args->time);
-    const size_t visible = time - args->added + i + 1;
+    const struct attend_args *args = job->args;
+    const size_t row = index / args->heads, head = index % args->heads, size = args->size;
+    const size_t visible = time_of(args->times, row, args->time) - args->added + i + 1;
     const float *query = args->query + (ptrdiff_t)row * args->query_row +
                          (ptrdiff_t)i * args->query_token + head * size;
     float *out = args->out + ((row * args->added + i) * args->heads + head) * size;
-    score_keys(query, keys, visible, size, 1.0f / sqrtf((float)size), next, scores);
-    if (args->attention_mask)
-        for (size_t t = 0; t < visible; t++)
-            if (!args->attention_mask[(row * args->added + i) * args->time + t])
-                scores[t] = -1e9f; /* as Keras does: a row with all masked attends evenly */
-    for (size_t t = visible; t % SIXTEEN; t++)
-        scores[t] = -INFINITY;
-    float sum = exp_scores(scores, visible);
-    mix_values(scores, values, visible, size, 1.0f / sum, args->value ? next : 0, out);
+    float *scores = job->scores + index * job->capacity, scales[MOST_QUERIES];
+    score_keys(queries, query, keys, visible, size, 1.0f / sqrtf((float)size), next, scores,
+               job->capacity);
+    for (int q = 0; q < queries; q++) {
+        float *of = scores + (size_t)q * job->capacity;
+        if (args->attention_mask)
+            for (size_t t = 0; t < visible; t++)
+                if (!args->attention_mask[(row * args->added + i) * args->time + t])
+                    of[t] = -1e9f; /* as Keras does: a row with all masked attends evenly */
+        for (size_t t = visible; t % SIXTEEN; t++)
+            of[t] = -INFINITY;
+        scales[q] = 1.0f / exp_scores(of, visible);
+    }
+    mix_values(queries, scores, job->capacity, values, visible, size, scales,
+               args->value ? next : 0, out);
 }
 
 /* Attend with some heads, counted over all rows. The heads of a group share keys and values; the
@@ -245,20 +272,23 @@ TARGET static void attend_heads(const void *work, size_t begin, size_t end)
     const struct attend_job *job = work;
     const struct attend_args *args = job->args;
     const size_t plane = args->context * args->size, group = args->heads / args->kv_heads;
-    for (size_t index = begin; index < end; index++) {
+    const size_t queries = group % MOST_QUERIES ? 1 : MOST_QUERIES;
+    for (size_t index = begin; index < end; index += queries) { /* whole rows, so whole groups */
         size_t row = index / args->heads, head = index % args->heads, kv_head = head / group;
         float *keys = args->cache + (ptrdiff_t)row * args->cache_row + kv_head * plane;
         float *values = args->value ? keys + args->kv_heads * plane : keys;
         ptrdiff_t next = 0;
         if (kv_head + 1 < args->kv_heads)
             next = (ptrdiff_t)plane;
-        else if (head + 1 == args->heads && index + 1 < end)
+        else if (head + queries == args->heads && index + queries < end)
             next = args->cache_row - (ptrdiff_t)(kv_head * plane);
         if (head % group == 0)
             append_to_cache(args, row, kv_head, keys, values);
         for (size_t i = 0; i < args->added; i++)
-            attend_token(args, row, head, i, keys, values, next,
-                         job->scores + index * job->capacity);
+            if (queries == 1)
+                attend_token(1, job, index, i, keys, values, next);
+            else
+                attend_token(MOST_QUERIES, job, index, i, keys, values, next);
     }
 }
 
