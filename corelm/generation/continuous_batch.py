@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from corelm.abilities.optional import FullVocabulary
@@ -103,14 +103,19 @@ class ContinuousBatch:
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
         self._sliding: list[BatchedTexts] = []  # their windows are to be read again
+        self._joining: list[BatchedTexts] = []  # after what is drawn ahead for the others
         self._changed: list[BatchedTexts] = []  # by the last step
 
     def __bool__(self) -> bool:
         """True if there is a text to write."""
-        return bool(self._waiting or self._running or self._sliding)
+        return bool(self._waiting or self._running or self._sliding or self._joining)
 
     def add(
-        self, texts: Texts, samples: Sequence[int] | None = None, measured: bool = False
+        self,
+        texts: Texts,
+        samples: Sequence[int] | None = None,
+        measured: bool = False,
+        each_step: bool = True,
     ) -> BatchedTexts:
         """Add a request, which begins when there are rows for it.
 
@@ -118,9 +123,12 @@ class ContinuousBatch:
             texts: the texts to write.
             samples: the indices of those to write; all by default.
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
+            each_step: its `step` is read after each token. If no request's is, a step may draw
+                several tokens of each text, which takes less time.
         """
         opened = texts.open(self._model, range(texts.n) if samples is None else samples, measured)
         request = BatchedTexts(self._model, texts, opened, self._plans)
+        request.each_step = each_step
         self._waiting.append(request)
         return request
 
@@ -144,7 +152,7 @@ class ContinuousBatch:
         order: deque[BatchedTexts] = deque()
         while True:
             more = islice(left, AHEAD - len(order))
-            order += [batch.add(texts, samples, measured) for texts, samples in more]
+            order += [batch.add(texts, samples, measured, False) for texts, samples in more]
             if not order:
                 return
             batch.step()
@@ -154,7 +162,8 @@ class ContinuousBatch:
     def step(self) -> list[BatchedTexts]:
         """Draw a token of each growing text; return their requests, and requests that failed.
 
-        An error of a sampler or decoder ends its own request; one of the model's session is raised.
+        Where tokens are drawn ahead, it may be several of each; see `add`. An error of a sampler or
+        decoder ends its own request; one of the model's session is raised.
         """
         for turn in self.turns():
             turn.run()
@@ -177,8 +186,10 @@ class ContinuousBatch:
             if not (each.is_drawn or each in first or each.is_finished):
                 yield Turn([each], each.draw)
         yield Turn((), self._advance)
-        yield from _taken(changed)
-        self._running = [request for request in _growing(changed) if request.is_read]
+        late = yield from _taken(changed)
+        if self._is_ahead and not (registry().load_observers() or any(map(_is_watched, late))):
+            yield Turn(late, partial(self._take_ready, late))
+        self._running = [request for request in _growing(self._running) if request.is_read]
 
     def _begin(self) -> Iterator[Turn]:
         """Read prompts, up to `piece` tokens, in order of arrival."""
@@ -225,7 +236,8 @@ class ContinuousBatch:
 
     def _has_room(self, request: BatchedTexts) -> bool:
         """Return True if a request fits; one too large for any batch is written alone."""
-        rows = sum(len(each.open_texts.samples) for each in (*self._running, *self._sliding))
+        growing = self._running, self._sliding, self._joining
+        rows = sum(len(each.open_texts.samples) for each in chain(*growing))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
     def _draw_first(self) -> Generator[Turn, None, list[BatchedTexts]]:
@@ -238,19 +250,41 @@ class ContinuousBatch:
 
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
-        self._shared.compute()
-        rows = [each.rows for each in self._running if each.rows]
-        are_all = len(rows) == len(self._running)
-        self._is_ahead = self._draws.draw(rows, are_all=are_all)
+        inside = [each for each in self._running if not each.is_outside]
+        rows = [each.rows for each in inside if each.rows]
+        are_all, more = len(rows) == len(inside), len(inside) == len(self._running)
+        more = more and not self._joining
+        self._is_ahead = self._draws.draw(rows, are_all=are_all, more=more)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session, unless it has them."""
         if self._is_ahead:
+            self._joining += [request for request in self._running if request.is_outside]
+            self._running = [request for request in self._running if not request.is_outside]
             return
+        self._running, self._joining = [*self._running, *_growing(self._joining)], []
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
-        read = (request for request in self._running if request.is_read)
-        self._shared.advance([request.view for request in read if request.view])
+        read = [request for request in self._running if request.is_read and request.view]
+        rows = [request.rows for request in read if request.rows]
+        are_all = all(request.rows for request in self._running)
+        draws = partial(self._draws.next_draws, rows if are_all else [])
+        self._shared.advance([request.view for request in read if request.view], draws)
+
+    def _take_ready(self, requests: Sequence[BatchedTexts]) -> None:
+        """Take the tokens that are drawn ahead, as long as no text ends and none is waited for.
+
+        Args:
+            requests: all that share the session.
+        """
+        while self._is_ahead and self._shared.has_drawn_ahead and not _ended(requests):
+            self._draw()
+            self._advance()
+            _take(requests)
+
+
+def _is_watched(request: BatchedTexts) -> bool:
+    return request.each_step or request.is_slow
 
 
 def _taken(requests: Sequence[BatchedTexts]) -> Generator[Turn, None, list[BatchedTexts]]:
@@ -271,6 +305,10 @@ def _take(requests: Sequence[BatchedTexts]) -> None:
         request.draw()
 
 
+def _ended(requests: Sequence[BatchedTexts]) -> bool:
+    return any(request.is_finished for request in requests)
+
+
 def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:
     return [request for request in requests if not request.is_finished]
 
@@ -283,6 +321,7 @@ class BatchedTexts:
         open_texts: the growing texts.
         is_finished: True if all its texts have ended.
         is_slow: True if its texts are searched for patterns, which may take long.
+        each_step: True if `step` is read after each token.
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
@@ -297,6 +336,7 @@ class BatchedTexts:
         self.open_texts: OpenTexts = open_texts
         self.is_finished: bool = False
         self.is_slow: bool = bool(texts.endings.stop_regex)
+        self.each_step: bool = True
         self.error: Exception | None = None
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
@@ -325,6 +365,12 @@ class BatchedTexts:
     def view(self) -> SessionView | None:
         """Its rows in the shared session; None if it has none."""
         return self._view if self.rows is None else self.rows.view
+
+    @property
+    def is_outside(self) -> bool:
+        """True if its rows are in a session of their own."""
+        view = self.view
+        return view is not None and view.own is not None
 
     def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
         """Read a piece of the prompt.

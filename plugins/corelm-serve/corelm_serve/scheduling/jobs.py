@@ -261,7 +261,8 @@ class Writing:
         """Add the texts to the batch; without a token to draw they have ended."""
         job, texts = self.job, self.job.texts
         if job.length:
-            self.request = batch.add(texts, measured=job.measured)
+            each_step = job.tables is not None or job.record is not None
+            self.request = batch.add(texts, measured=job.measured, each_step=each_step)
             self._collector = _Collector(job, self.request.open_texts)
             self.request.open_texts.with_entropies = True
             return
