@@ -418,6 +418,8 @@ class NumpySession:
 
     def _cached_time(self) -> int:
         """Return the length of the longest cached range."""
+        if self._window.start(self._cached_at) == 0:  # no window slid: a longer text has more
+            return max(self._processed, 0)
         ranges = map(self._cached, self._window.runs)
         return max((processed - start for start, processed in ranges), default=0)
 
