@@ -272,11 +272,6 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted([*pages, "repository/CHANGELOG.md"])
 
 
-@pytest.mark.slow
-def test_the_command_line_page_is_what_help_prints() -> None:
-    assert read("reference/command-line.md") == script("command_line").page()
-
-
 def test_every_hook_is_documented_with_its_arguments() -> None:
     hooks = {
         f"{name}({', '.join(inspect.signature(hook).parameters)})"
@@ -372,6 +367,7 @@ def test_every_law_is_documented() -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        pytest.param("command_line", marks=pytest.mark.slow),
         pytest.param("entropy_table", marks=pytest.mark.slow),
         "figures",
         pytest.param("pictures", marks=pytest.mark.slow),

@@ -39,6 +39,12 @@ def engine_plugins() -> frozenset[Path]:
     return frozenset(file.parent for file in PROJECTS if dependencies(file) & {*ENGINES.values()})
 
 
+@cache  # of some hundred files, for some thousand tests
+def of_an_engine(file: Path) -> bool:
+    """Return True if a file is of a plugin that depends on an engine."""
+    return not engine_plugins().isdisjoint(file.parents)
+
+
 IN_THE_WHEEL = {
     Path(folder).parent.name
     for folder in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
@@ -87,7 +93,7 @@ def skip_without_packages(item: pytest.Item) -> None:
 
 def mark_engines(item: pytest.Item) -> None:
     """Mark a test of a plugin that depends on an engine; skip a test whose engine is missing."""
-    if not engine_plugins().isdisjoint(item.path.parents):
+    if of_an_engine(item.path):
         item.add_marker("engines")
     for mark in list(item.iter_markers("engines")):
         for module in mark.args:

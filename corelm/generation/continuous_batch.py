@@ -102,8 +102,11 @@ class ContinuousBatch:
         self._draws = JointDraws(self._shared, model.context_length if again is not None else None)
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
+        self._new: list[
+            BatchedTexts
+        ] = []  # just read; they join the others after their first token
         self._sliding: list[BatchedTexts] = []  # their windows are to be read again
-        self._joining: list[BatchedTexts] = []  # after what is drawn ahead for the others
+        self._joining: list[BatchedTexts] = []  # new ones, after what is drawn ahead for the others
         self._changed: list[BatchedTexts] = []  # by the last step
 
     def __bool__(self) -> bool:
@@ -176,11 +179,11 @@ class ContinuousBatch:
         """
         self._running = _growing(self._running)
         yield from self._begin()
-        changed = self._changed = self._running
         # First tokens wait for no step of the model, and for no window that slid.
         first = yield from self._draw_first()
         yield from self._read_again()
         first += yield from self._draw_first()
+        changed = self._changed = [*self._running, *self._new]
         yield Turn((), self._draw)
         for each in changed:
             if not (each.is_drawn or each in first or each.is_finished):
@@ -221,7 +224,7 @@ class ContinuousBatch:
             read = max(request.just_read, JOINING)
         if request.is_read or request.is_finished:
             self._waiting.remove(request)
-            self._running.append(request)
+            self._new.append(request)
         return read
 
     def _read_again(self) -> Iterator[Turn]:
@@ -232,17 +235,17 @@ class ContinuousBatch:
             request = self._sliding.pop(0)
             left -= request.unread
             yield Turn([request], request.read_again)
-            self._running.append(request)
+            self._new.append(request)
 
     def _has_room(self, request: BatchedTexts) -> bool:
         """Return True if a request fits; one too large for any batch is written alone."""
-        growing = self._running, self._sliding, self._joining
+        growing = self._running, self._new, self._sliding, self._joining
         rows = sum(len(each.open_texts.samples) for each in chain(*growing))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
     def _draw_first(self) -> Generator[Turn, None, list[BatchedTexts]]:
         """Draw the next tokens of texts that were just read; return their requests."""
-        new = [each for each in self._running if each.rows and each.view and each.view.is_read]
+        new = [each for each in self._new if each.rows and each.view and each.view.is_read]
         if not new:
             return []
         yield Turn((), partial(draw_together, self._shared, [x.rows for x in new if x.rows]))
@@ -250,19 +253,17 @@ class ContinuousBatch:
 
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
-        inside = [each for each in self._running if not each.is_outside]
-        rows = [each.rows for each in inside if each.rows]
-        are_all, more = len(rows) == len(inside), len(inside) == len(self._running)
-        more = more and not self._joining
+        rows = [each.rows for each in self._running if each.rows]
+        are_all, more = len(rows) == len(self._running), not (self._new or self._joining)
         self._is_ahead = self._draws.draw(rows, are_all=are_all, more=more)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session, unless it has them."""
+        new = [*_growing(self._joining), *self._new]
+        self._joining, self._new = (new, []) if self._is_ahead else ([], [])
         if self._is_ahead:
-            self._joining += [request for request in self._running if request.is_outside]
-            self._running = [request for request in self._running if not request.is_outside]
             return
-        self._running, self._joining = [*self._running, *_growing(self._joining)], []
+        self._running = [*self._running, *new]
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
         read = [request for request in self._running if request.is_read and request.view]
@@ -365,12 +366,6 @@ class BatchedTexts:
     def view(self) -> SessionView | None:
         """Its rows in the shared session; None if it has none."""
         return self._view if self.rows is None else self.rows.view
-
-    @property
-    def is_outside(self) -> bool:
-        """True if its rows are in a session of their own."""
-        view = self.view
-        return view is not None and view.own is not None
 
     def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
         """Read a piece of the prompt.

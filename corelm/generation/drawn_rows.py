@@ -384,7 +384,8 @@ class JointDraws:
         if found is None:
             self._rows = []
             self._shared.compute()
-            draw_together(self._shared, [each for each in rows if each.view])
+            inside = [each for each in rows if each.view and each.view.own is None]
+            draw_together(self._shared, inside)
             return False
         drawn, is_appended = found
         self._left, self._uniforms = self._left - 1, self._uniforms[1:]

@@ -93,7 +93,7 @@ class SharedSession:
         # They join before their tokens, which are then read in one step with the others'.
         new = [view for view in views if view.own is not None and can(view.own, "join")]
         if new:
-            self._join(joined([view.own for view in new]))
+            self._join([view.own for view in new])
         for view in views:
             if view.own is not None and view not in new:
                 view.own.extend(np.array(view.take_tokens()))  # a session may keep or change it
@@ -105,11 +105,13 @@ class SharedSession:
         if self._session is not None:
             self.extend(np.concatenate([view.take_tokens() for view in inside]), draws)
 
-    def _join(self, session: SessionAbilities) -> None:
+    def _join(self, sessions: list[Any]) -> None:
         if self._session is None:
-            self._session = session
+            self._session = joined(sessions)
+        elif getattr(self._session, "joins_many", False):
+            self._session.join(*sessions)
         else:
-            self._session.join(session)
+            self._session.join(joined(sessions))
 
 
 def joined(sessions: Sequence[Any]) -> Any:

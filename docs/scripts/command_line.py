@@ -6,14 +6,19 @@ python docs/scripts/command_line.py --check    fail when the page is out of date
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+os.environ |= {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+os.environ["CORELM_PLUGINS"] = ""  # corelm's own commands alone
+
+from corelm.cli.app import main as corelm
 from corelm.cli.options.parameters import RESERVED
 
 PAGE = Path(__file__).resolve().parents[1] / "reference" / "command-line.md"
@@ -37,11 +42,9 @@ Exit codes: 0, success; 1, failure; 2, wrong usage; 3, finished, but a part fail
 
 def help_of(*words: str) -> str:
     """Return the output of a command with `--help`."""
-    plain = os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
-    plain |= {"PYTHONIOENCODING": "utf-8", "CORELM_PLUGINS": ""}
-    command = [sys.executable, "-m", "corelm", *words, "--help"]
-    done = subprocess.run(command, env=plain, capture_output=True, encoding="utf-8", check=True)
-    return "\n".join(line.rstrip() for line in done.stdout.strip("\n").split("\n"))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert corelm([*words, "--help"]) == 0
+    return "\n".join(line.rstrip() for line in printed.getvalue().strip("\n").split("\n"))
 
 
 def commands(words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
