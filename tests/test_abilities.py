@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import corelm
 from corelm import abilities
 from corelm.abilities import FullVocabulary, SessionWrapper, can
-from corelm.abilities.optional import SessionAbilities
+from corelm.abilities.optional import SessionAbilities, text_of
 from corelm.registry.models import lifted
 from corelm.testing import ToyModel, obeys_the_laws
 
@@ -162,6 +163,20 @@ def test_a_writer_of_bytes_continues_any_prompt(skipped):
     assert whole == "aé€😀b"
     assert whole.endswith(written)
     assert bytes(text[:skipped]).decode("utf-8", "ignore") + written == whole
+
+
+@pytest.mark.parametrize("pieces", [[1], [2, 3], [40]])
+def test_several_ids_have_the_text_that_they_add_one_by_one(pieces):
+    rng, vocabulary = np.random.default_rng(7), lifted(Uniform()).vocabulary
+    valid = "aé€😀b".encode() * 20
+    for text in ([*valid], rng.integers(0, 256, 400).tolist(), rng.choice([*valid], 400).tolist()):
+        one, several = FullVocabulary(vocabulary).writer(), FullVocabulary(vocabulary).writer()
+        at = 0
+        for size in itertools.cycle(pieces):
+            part, at = text[at : at + size], at + size
+            assert text_of(several, part) == "".join(map(one, part))
+            if not part:
+                break
 
 
 def test_defaults_stand_in_for_what_a_vocabulary_lacks():

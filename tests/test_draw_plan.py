@@ -9,6 +9,7 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -312,3 +313,12 @@ def test_a_result_that_is_no_distribution_names_its_stage():
 def test_no_kernel_is_recorded_for_other_arithmetic(work):
     with pytest.raises(TypeError):
         work(Recorder((2, 13)))
+
+
+@pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
+def test_draws_ahead_take_ends_of_any_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = copy(VOCABULARY)
+    monkeypatch.setattr(vocabulary, "ends", frozenset(VOCABULARY.ends))
+    draws = DrawPlan(corelm.sampler("greedy"), vocabulary).ahead(lambda: np.zeros((2, 1)), 1)
+    assert draws is not None
+    assert draws.stops.tolist() == [*VOCABULARY.ends]

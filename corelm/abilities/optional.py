@@ -143,17 +143,36 @@ CHARACTER = 4
 """The most bytes of a character in UTF-8."""
 
 
-def _decode_bytes(
-    token_bytes: Callable[[int], bytes], prompt: Sequence[int]
-) -> Callable[[int], str]:
-    """Return a writer that holds back the bytes of a character until the last one arrives."""
-    characters, tail = codecs.getincrementaldecoder("utf-8")("replace"), b""
-    for token in reversed(prompt):  # only the last character may still be incomplete
-        tail = token_bytes(token) + tail
-        if len(tail) >= CHARACTER:
-            break
-    characters.decode(tail)
-    return lambda token: characters.decode(token_bytes(token))
+class _ByteWriter:
+    """A writer that holds back the bytes of a character until the last one arrives.
+
+    Args:
+        token_bytes: returns the bytes of an id.
+        prompt: the ids before the text.
+    """
+
+    def __init__(self, token_bytes: Callable[[int], bytes], prompt: Sequence[int]) -> None:
+        self._token_bytes, tail = token_bytes, b""
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        for token in reversed(prompt):  # only the last character may still be incomplete
+            tail = token_bytes(token) + tail
+            if len(tail) >= CHARACTER:
+                break
+        self._decode(tail)
+
+    def __call__(self, token: int) -> str:
+        return self._decode(self._token_bytes(token))
+
+    def write(self, tokens: Iterable[int]) -> str:
+        """Return the text that several ids add, in less time than one after the other."""
+        return self._decode(b"".join(map(self._token_bytes, tokens)))
+
+
+def text_of(writer: Callable[[int], str], tokens: Iterable[int]) -> str:
+    """Return the text that the next ids of a text add, given its writer."""
+    if isinstance(writer, _ByteWriter):
+        return writer.write(tokens)
+    return "".join(map(writer, tokens))
 
 
 def _decode_prefixes(vocabulary: Vocabulary, prompt: Sequence[int]) -> Callable[[int], str]:
@@ -295,7 +314,7 @@ class FullVocabulary:
                     write(token)
             return write
         if can(vocabulary, "token_bytes"):
-            return _decode_bytes(vocabulary.token_bytes, prompt)
+            return _ByteWriter(vocabulary.token_bytes, prompt)
         return _decode_prefixes(vocabulary, prompt)
 
     def writers(self, prompt: Sequence[int], count: int) -> list[Callable[[int], str]]:

@@ -276,7 +276,7 @@ class DrawPlan:
         if calls is None or None in calls:
             return None
         stages = tuple(call for each in calls if each for call in each)
-        stops = np.array(self._vocabulary.ends, dtype=np.int64)
+        stops = np.array([*self._vocabulary.ends], dtype=np.int64)
         return rows.Draws(self.prepare.never, stages, stops, uniforms(), measured)
 
     def _checked(self, drawn: Drawn, position: int) -> Drawn:

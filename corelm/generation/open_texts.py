@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from corelm.abilities.optional import FullVocabulary
+from corelm.abilities.optional import FullVocabulary, text_of
 from corelm.decoding.step import FinishReason, RowFigures, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
@@ -57,7 +57,7 @@ class Text:
         """The text after the prompt."""
         if self._behind:
             tokens, self._behind = self._behind, []
-            self._value += "".join(map(self._decode, tokens))
+            self._value += text_of(self._decode, tokens)
             self._settled = len(self._value)
         return self._value
 

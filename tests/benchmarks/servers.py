@@ -10,7 +10,7 @@ and tokens a second, and microseconds of a processor for a token without those o
 whole answers; and the time to the first token, of streamed ones. The first row is `corelm.generate`
 in this process, with as many texts at once.
 
-With `--uneven`, half of the clients ask for texts of 8 tokens and half for 88, from the first
+With `--uneven`, half of the clients ask for texts of 8 tokens and half for 72, from the first
 server alone; the table has the time to the first token of the short ones.
 
 It needs gguf, psutil and the package plugins/corelm-serve. llama-server writes as many texts at

@@ -160,14 +160,6 @@ class Job:
         """True if its texts can share steps with other jobs' texts."""
         return self.strategy.decoder is None
 
-    def has_to_leave(self, now: float) -> bool:
-        """Return True if its client has gone or its time is over.
-
-        Args:
-            now: the time on `time.monotonic`'s clock.
-        """
-        return self.cancelled or now > self.deadline
-
 
 class UntilCancelled(Sampler):
     """Change nothing, and raise when a job is cancelled.
@@ -203,6 +195,7 @@ class Writing:
         job: what to write.
         request: its part of the batch; None before it has joined.
         end: the texts, or the error that ended them; None while they grow.
+        is_busy: True if there is something to do after each step.
     """
 
     def __init__(self, model: LanguageModel, job: Job) -> None:
@@ -217,6 +210,7 @@ class Writing:
         self.blocks: int = 0
         """The blocks of its prompt that were scored, alone."""
         self._is_alone = False
+        self.is_busy: bool = False
 
     def score(self, size: int) -> None:
         """Score a block of the prompt.
@@ -264,7 +258,7 @@ class Writing:
             each_step = job.tables is not None or job.record is not None
             self.request = batch.add(texts, measured=job.measured, each_step=each_step)
             self._collector = _Collector(job, self.request.open_texts)
-            self.request.open_texts.with_entropies = True
+            self.request.open_texts.with_entropies, self.is_busy = True, self._collector.is_busy
             return
         if job.streamed:
             for sample in range(job.n):
@@ -276,8 +270,6 @@ class Writing:
         """Report the new pieces after a part of the request's work; an error is its end."""
         request, collector = self.request, self._collector
         assert collector is not None
-        if not (collector.is_busy or request.is_finished):
-            return
         try:
             collector.collect(request)
             if request.is_finished:

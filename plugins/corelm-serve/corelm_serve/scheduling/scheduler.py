@@ -161,13 +161,16 @@ class Lane:
 
     def _round(self, writings: list[Writing]) -> Iterator[Part]:
         """Yield the parts of a round: a pass over prompts to score, and a step of all texts."""
-        now = time.monotonic()
+        now, unscored = time.monotonic(), list[Writing]()
         for writing in writings:
-            if writing.job.has_to_leave(now):
+            if writing.job.cancelled or now > writing.job.deadline:
                 yield [writing], partial(_leave, writing)
-            elif writing.is_scored and writing.request is None:
-                yield [writing], partial(writing.join, self._batch)
-        if unscored := [each for each in writings if not each.is_scored and each.end is None]:
+            elif writing.request is None:
+                if writing.is_scored:
+                    yield [writing], partial(writing.join, self._batch)
+                elif writing.end is None:
+                    unscored.append(writing)
+        if unscored:
             # In blocks, so that a long prompt doesn't hold up growing texts.
             is_writing = any(writing.request is not None for writing in writings)
             size = self._limits.piece // (SHARE if is_writing else 1)
@@ -189,25 +192,32 @@ class Lane:
                 return False
             self._turn = Turn(writings, threading.get_ident(), time.monotonic())
         fault = _fault_of(work)
-        ends = [(each, each.end if fault is None else fault) for each in writings]
-        ends = [(each, end) for each, end in ends if end is not None]
+        ends = [
+            (each, each.end if fault is None else fault)
+            for each in writings
+            if fault is not None or each.end is not None
+        ]
         with self._lock:
             if epoch != self._epoch:
                 return False
-            self._turn = None
-            told = [(each.job, end) for each, end in ends]
+            self._turn, told = None, [(each.job, end) for each, end in ends]
             if ends:
                 self._take_out([each for each, _ in ends])
             elif fault is not None:
                 told = [(job, fault) for job in self._take_out(())]
-        for end in [end for _, end in ends] or [fault]:
-            if isinstance(end, BaseException) and not isinstance(end, ApiError):
-                who = "a request" if writings else "the model"
-                logger.warning("%s failed: %s", who, line_of(end))
+        if told or fault is not None:
+            _report([end for _, end in ends] or [fault], "a request" if writings else "the model")
         # Last, so that the figures no longer count the rows of a client that has its answer.
         for job, event in told:
             job.tell(job, event)
         return True
+
+
+def _report(ends: Sequence[object], who: str) -> None:
+    """Note the faults of requests, or of the model, in the log."""
+    for end in ends:
+        if isinstance(end, BaseException) and not isinstance(end, ApiError):
+            logger.warning("%s failed: %s", who, line_of(end))
 
 
 def _fault_of(work: Callable[[], object]) -> Exception | None:
@@ -225,7 +235,8 @@ def _advance(writings: Sequence[Writing], work: Callable[[], object]) -> None:
     """Do the work of a turn, and report the new pieces of its writings."""
     work()
     for writing in writings:
-        writing.advance()
+        if writing.is_busy or writing.request.is_finished:
+            writing.advance()
 
 
 def _leave(writing: Writing) -> None:
