@@ -18,7 +18,6 @@ from native_helpers import planned_run, random_rows, zeros
 
 from corelm import draw, native
 from corelm.native.cpu import cpu_limit
-from corelm.native.rows import sample
 
 TASKS = Path("/proc/self/task")
 WIDTH, TOKENS, LAYERS = 1024, 64, 40
@@ -49,28 +48,6 @@ def long_run():
     outputs = np.empty((4, TOKENS, WIDTH), np.float32)
     cache, logits = np.empty((4, 1, 1, 1, TOKENS, 1), "f4"), np.empty((4, 0, WIDTH), "f4")
     return planned, np.zeros((4, TOKENS), int), cache, None, outputs, logits
-
-
-def drawn(logits, cores, t=0.7):
-    """All results of `sample` of one row, a quotient, with this many cores that are awake."""
-    native.kernels.use_cores(cores)
-    draw_all()  # wakes them
-    never, stages = np.array([0, 1]), (("apply_temperature", t),)
-    with np.errstate(all="ignore"):
-        out, *results = sample(logits[None].copy(), never, stages, np.array([0.4]))
-    return out.tobytes(), *(np.asarray(result).tobytes() for result in results)
-
-
-@pytest.mark.parametrize("vocabulary", [8_191, 8_192, 15_000, 50_257])
-def test_a_row_that_the_cores_share_has_the_same_bits(vocabulary):
-    logits = random_rows(1, vocabulary)[0]
-    sparse, invalid = logits.copy(), logits.copy()
-    sparse[200 : vocabulary - 3] = -np.inf  # nearly all blocks weigh nothing
-    invalid[vocabulary // 2] = np.nan
-    for row in (logits, sparse, 3e38 * np.sign(logits)):  # the last one overflows
-        alone = drawn(row, 1)
-        assert all(drawn(row, cores) == alone for cores in [2, 3] * 20)
-    assert not np.frombuffer(drawn(invalid, 3)[-1], bool)
 
 
 @pytest.mark.skipif(not TASKS.exists(), reason="the threads of a process are not listed here")

@@ -221,11 +221,6 @@ void pool_use_cores(int cores)
         wake_workers(); /* so that surplus ones end */
 }
 
-int pool_is_awake(void)
-{
-    return atomic_load(&pool.workers) > atomic_load(&pool.sleeping);
-}
-
 void parallel_for(chunk_function work, const void *job, size_t count, size_t grain, int parallel)
 {
     if (!parallel || atomic_load(&pool.cores) == 1 || count <= grain ||

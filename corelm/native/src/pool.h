@@ -19,9 +19,6 @@ void pool_use_cores(int cores);
 /* Do `count` items, `grain` at a time, on all cores; on this one alone unless `parallel`. */
 void parallel_for(chunk_function, const void *job, size_t count, size_t grain, int parallel);
 
-/* Whether a worker is awake: one that sleeps takes longer to wake than a short job takes alone. */
-int pool_is_awake(void);
-
 /* Work that a worker may do in the background. Every submitted task must be waited for, or
  * cancelled, by its owner, before its memory goes. */
 struct async_task {

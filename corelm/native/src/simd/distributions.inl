@@ -342,11 +342,8 @@ INLINE size_t find_token(const float *row, size_t vocabulary, float largest, dou
 /* Find the largest logits of a row, unless they are known, and know them. */
 INLINE enum status look_at(const float *row, size_t vocabulary, struct scratch *scratch)
 {
-    const struct block_job job = {row, NULL, vocabulary, scratch};
-    if (row != scratch->known) {
-        for_each_block(find_maxima, &job);
-        know(row, vocabulary, scratch);
-    }
+    scratch->largest = find_block_max(row, vocabulary, scratch);
+    scratch->known = row;
     return is_valid(scratch->block_max, block_count(vocabulary), scratch->largest) ? OK : INVALID;
 }
 
@@ -361,7 +358,7 @@ INLINE enum status draw_from(const float *row, size_t vocabulary, double uniform
         return INVALID;
     double total =
         figures ? exp_entropy_row(row, vocabulary, largest, quotient, scratch, figures)
-        : quotient->out ? exp_quotient(quotient, vocabulary, scratch)
+        : quotient->out ? exp_quotient(quotient, vocabulary, largest, scratch)
                         : exp_row(row, vocabulary, largest, scratch, 0);
     size_t found = find_token(row, vocabulary, largest, uniform * total, scratch);
     *token = (int64_t)found;

@@ -116,36 +116,10 @@ INLINE int is_valid(const float *block_max, size_t blocks, float largest)
 /* Take the maxima in block_max, which a stage has kept, for those of its result. */
 INLINE void know(const float *row, size_t vocabulary, struct scratch *scratch)
 {
-    const size_t blocks = block_count(vocabulary);
-    floats largest = splat(-INFINITY);
-    for (size_t block = 0; block < blocks; block += LANES)
-        largest = max(load_up_to(scratch->block_max + block, blocks - block), largest);
-    scratch->known = row, scratch->largest = max_of(largest);
-}
-
-/* The blocks of a row, a job that the cores share. */
-struct block_job {
-    const float *row;
-    const struct quotient *quotient;
-    size_t vocabulary;
-    const struct scratch *scratch;
-};
-
-/* Do all blocks of a row. A row of a batch is one core's; one alone is shared, for its logits lie in
- * the caches of those that computed them. */
-INLINE void for_each_block(chunk_function work, const struct block_job *job)
-{
-    enum { BLOCKS = 16, MIN_SHARED_ROW = 1 << 13 };
-    int parallel = job->vocabulary >= MIN_SHARED_ROW && pool_is_awake();
-    parallel_for(work, job, block_count(job->vocabulary), BLOCKS, parallel);
-}
-
-TARGET static void find_maxima(const void *work, size_t begin, size_t end)
-{
-    const struct block_job *job = work;
-    for (size_t block = begin; block < end; block++)
-        job->scratch->block_max[block] =
-            max_logit(job->row + block * BLOCK, block_size(job->vocabulary, block));
+    float largest = -INFINITY;
+    for (size_t block = 0; block < block_count(vocabulary); block++)
+        largest = scratch->block_max[block] > largest ? scratch->block_max[block] : largest;
+    scratch->known = row, scratch->largest = largest;
 }
 
 /* The same of a copy of the known row in which few tokens were changed. Ids that are no token are

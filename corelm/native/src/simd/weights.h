@@ -100,38 +100,27 @@ INLINE double exp_row(const float *row, size_t vocabulary, float largest,
     return total;
 }
 
-/* Compute some blocks of a quotient, and the sum of the weights of each. */
-TARGET static void exp_quotient_blocks(const void *work, size_t begin, size_t end)
+/* The same of a quotient, which is computed here: to divide takes little more time than to wait for
+ * the exponentials. */
+INLINE double exp_quotient(const struct quotient *quotient, size_t vocabulary, float largest,
+                           const struct scratch *scratch)
 {
-    const struct block_job *job = work;
-    const struct quotient *quotient = job->quotient;
-    const struct scratch *scratch = job->scratch;
     float weights[BLOCK];
-    for (size_t block = begin; block < end; block++) {
-        size_t start = block * BLOCK, count = block_size(job->vocabulary, block);
-        int weighs = scratch->block_max[block] - scratch->largest >= -MAX_DEPTH;
+    double total = 0;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        int weighs = scratch->block_max[block] - largest >= -MAX_DEPTH;
         double *sum = scratch->block_sums + block;
         *sum = 0;
         if (weighs && count == BLOCK) {
-            *sum = exp_divided_block(quotient, start, scratch->largest);
+            *sum = exp_divided_block(quotient, start, largest);
         } else {
-            divide_block(quotient, job->vocabulary, block, scratch);
+            divide_block(quotient, vocabulary, block, scratch);
             if (weighs)
-                *sum = exp_block(quotient->out + start, count, scratch->largest, weights);
+                *sum = exp_block(quotient->out + start, count, largest, weights);
         }
+        total += *sum;
     }
-}
-
-/* The same of a quotient, which is known, and is computed here: to divide takes little more time
- * than to wait for the exponentials. */
-INLINE double exp_quotient(const struct quotient *quotient, size_t vocabulary,
-                           const struct scratch *scratch)
-{
-    const struct block_job job = {NULL, quotient, vocabulary, scratch};
-    double total = 0;
-    for_each_block(exp_quotient_blocks, &job);
-    for (size_t block = 0; block < block_count(vocabulary); block++)
-        total += scratch->block_sums[block];
     return total;
 }
 
