@@ -261,23 +261,22 @@ class DrawPlan:
         self,
         uniforms: Callable[[], NDArray[np.float64]],
         batch: int,
-        stops: NDArray[np.int64],
         measured: bool = False,
     ) -> rows.Draws | None:
-        """Return how to draw several tokens of each row in one call.
+        """Return how to draw several tokens of each row, up to an end, in one call.
 
         None if it takes more than kernels, or depends on the text.
 
         Args:
             uniforms: returns (tokens, batch) numbers in [0, 1).
             batch: the number of rows.
-            stops: ids after which nothing more is drawn.
             measured: as for `draw`.
         """
         calls = None if native.kernels is None or self.before else self._constant(batch)
         if calls is None or None in calls:
             return None
         stages = tuple(call for each in calls if each for call in each)
+        stops = np.array(self._vocabulary.ends, dtype=np.int64)
         return rows.Draws(self.prepare.never, stages, stops, uniforms(), measured)
 
     def _checked(self, drawn: Drawn, position: int) -> Drawn:

@@ -14,7 +14,6 @@ from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import (
     Drawn,
-    Figures,
     NextLogits,
     Step,
     measured_step,
@@ -154,8 +153,7 @@ class Decoding:
             "model_surprisal" in stage.reads for stage in task.sampler.active_stages
         )
         self._has_masks, self._measured = task.sampler.has_masks, task.measured
-        self._length, ends = task.length, {*self._vocabulary.ends, self._vocabulary.padding}
-        self._stops = np.array([token for token in ends if token is not None], np.int64)
+        self._length = task.length
         # Sessions of corelm's own networks alone can: it is speed, not a part of the contract.
         self._draws_ahead = has_method(self.session, "drawn_ahead") and not self._has_masks
         self._last: NextLogits | Drawn | None = None  # of next or draw
@@ -221,10 +219,7 @@ class Decoding:
         if taken is None:
             return None
         self.is_extended = taken.goes_on
-        figures = Figures(*taken.figures) if taken.figures else None
-        return Drawn(
-            taken.model_logits, taken.logits, taken.tokens, taken.surprisal, figures=figures
-        )
+        return Drawn.of(taken)
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.
@@ -283,7 +278,7 @@ class Decoding:
     def _next_draws(self) -> Draws | None:
         """Return how to draw the tokens after the next ones; None if each step may differ."""
         batch = len(self.samples)
-        return self._plan.ahead(self._next_uniforms, batch, self._stops, self._measured)
+        return self._plan.ahead(self._next_uniforms, batch, self._measured)
 
     def _next_uniforms(self) -> NDArray[np.float64]:
         following = self._builder.position + 1

@@ -14,6 +14,7 @@ from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.lazy import cached_property
+from corelm.native.rows import Taken
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import (
     Array,
@@ -68,6 +69,12 @@ class Drawn(NamedTuple):
     allowed: NDArray[np.bool_] | None = None
     fell_back: NDArray[np.bool_] | None = None
     figures: Figures | None = None
+
+    @classmethod
+    def of(cls, taken: Taken) -> Drawn:
+        """Return tokens that the kernels drew after a step of their own."""
+        figures = Figures(*taken.figures) if taken.figures else None
+        return cls(taken.model_logits, taken.logits, taken.tokens, taken.surprisal, figures=figures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,18 +235,18 @@ class RowFigures:
     """
 
     def __init__(self, step: Step) -> None:
-        self._step = step
+        self.step = step
 
     @cached_property
     def entropies(self) -> list[float]:
         """The entropy of each row's distribution that a token was drawn from, in nats."""
-        found: list[float] = self._step.entropy.tolist()
+        found: list[float] = self.step.entropy.tolist()
         return found
 
     @cached_property
     def rows(self) -> list[tuple[float, float, float, float]]:
         """The surprisals and entropies of a `TokenRecord`, for each row."""
-        step = self._step
+        step = self.step
         columns = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
         return list(zip(*(column.tolist() for column in columns), strict=True))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from corelm.abilities.optional import FullVocabulary
@@ -99,19 +99,26 @@ class ContinuousBatch:
         self._prefixes = prefixes or PrefixCache(0)
         self._plans = DrawPlans(model.vocabulary)
         self._shared, self._is_ahead = SharedSession(), False
-        length = None if again is None else model.context_length
-        self._draws = JointDraws(self._shared, length)
+        self._draws = JointDraws(self._shared, model.context_length if again is not None else None)
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
+        self._new: list[
+            BatchedTexts
+        ] = []  # just read; they join the others after their first token
         self._sliding: list[BatchedTexts] = []  # their windows are to be read again
+        self._joining: list[BatchedTexts] = []  # new ones, after what is drawn ahead for the others
         self._changed: list[BatchedTexts] = []  # by the last step
 
     def __bool__(self) -> bool:
         """True if there is a text to write."""
-        return bool(self._waiting or self._running or self._sliding)
+        return bool(self._waiting or self._running or self._sliding or self._joining)
 
     def add(
-        self, texts: Texts, samples: Sequence[int] | None = None, measured: bool = False
+        self,
+        texts: Texts,
+        samples: Sequence[int] | None = None,
+        measured: bool = False,
+        each_step: bool = True,
     ) -> BatchedTexts:
         """Add a request, which begins when there are rows for it.
 
@@ -119,10 +126,12 @@ class ContinuousBatch:
             texts: the texts to write.
             samples: the indices of those to write; all by default.
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
+            each_step: its `step` is read after each token. If no request's is, a step may draw
+                several tokens of each text, which takes less time.
         """
-        samples = range(texts.n) if samples is None else samples
-        opened = texts.open(self._model, samples, measured)
+        opened = texts.open(self._model, range(texts.n) if samples is None else samples, measured)
         request = BatchedTexts(self._model, texts, opened, self._plans)
+        request.each_step = each_step
         self._waiting.append(request)
         return request
 
@@ -146,7 +155,7 @@ class ContinuousBatch:
         order: deque[BatchedTexts] = deque()
         while True:
             more = islice(left, AHEAD - len(order))
-            order += [batch.add(texts, samples, measured) for texts, samples in more]
+            order += [batch.add(texts, samples, measured, False) for texts, samples in more]
             if not order:
                 return
             batch.step()
@@ -156,7 +165,8 @@ class ContinuousBatch:
     def step(self) -> list[BatchedTexts]:
         """Draw a token of each growing text; return their requests, and requests that failed.
 
-        An error of a sampler or decoder ends its own request; one of the model's session is raised.
+        Where tokens are drawn ahead, it may be several of each; see `add`. An error of a sampler or
+        decoder ends its own request; one of the model's session is raised.
         """
         for turn in self.turns():
             turn.run()
@@ -169,20 +179,20 @@ class ContinuousBatch:
         """
         self._running = _growing(self._running)
         yield from self._begin()
+        # First tokens wait for no step of the model, and for no window that slid.
+        first = yield from self._draw_first()
         yield from self._read_again()
-        changed = self._changed = self._running
-        # First tokens need no step of the model, whose session works in the background.
-        yield Turn((), self._draw_first)
-        yield from _taken(first := [each for each in changed if each.rows and each.rows.is_drawn])
+        first += yield from self._draw_first()
+        changed = self._changed = [*self._running, *self._new]
         yield Turn((), self._draw)
-        late = [each for each in changed if each.rows and each.rows.is_drawn]
-        drawn = {*first, *late}
-        for request in changed:
-            if request not in drawn and not request.is_finished:
-                yield Turn([request], request.draw)
+        for each in changed:
+            if not (each.is_drawn or each in first or each.is_finished):
+                yield Turn([each], each.draw)
         yield Turn((), self._advance)
-        yield from _taken(late)
-        self._running = [request for request in _growing(changed) if request.is_read]
+        late = yield from _taken(changed)
+        if self._is_ahead and not (registry().load_observers() or any(map(_is_watched, late))):
+            yield Turn(late, partial(self._take_ready, late))
+        self._running = [request for request in _growing(self._running) if request.is_read]
 
     def _begin(self) -> Iterator[Turn]:
         """Read prompts, up to `piece` tokens, in order of arrival."""
@@ -194,12 +204,10 @@ class ContinuousBatch:
             left -= yield from self._read(first, left)
 
     def _overtake(self, left: int) -> Generator[Turn, None, int]:
-        """Read shorter prompts behind a long one, which gets half of each piece at least.
+        """Read shorter prompts behind a long one; return the tokens that are left of the piece.
 
-        Otherwise their first tokens would wait until the long prompt is read.
-
-        Returns:
-            The number of tokens that are left of the piece.
+        Otherwise their first tokens would wait until the long prompt is read, which gets half of
+        each piece at least.
         """
         behind = sorted(islice(self._waiting, 1, None), key=lambda request: request.unread)
         for request in behind:
@@ -216,7 +224,7 @@ class ContinuousBatch:
             read = max(request.just_read, JOINING)
         if request.is_read or request.is_finished:
             self._waiting.remove(request)
-            self._running.append(request)
+            self._new.append(request)
         return read
 
     def _read_again(self) -> Iterator[Turn]:
@@ -227,52 +235,79 @@ class ContinuousBatch:
             request = self._sliding.pop(0)
             left -= request.unread
             yield Turn([request], request.read_again)
-            self._running.append(request)
+            self._new.append(request)
 
     def _has_room(self, request: BatchedTexts) -> bool:
         """Return True if a request fits; one too large for any batch is written alone."""
-        rows = sum(len(each.open_texts.samples) for each in (*self._running, *self._sliding))
+        growing = self._running, self._new, self._sliding, self._joining
+        rows = sum(len(each.open_texts.samples) for each in chain(*growing))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
-    def _draw_first(self) -> None:
-        """Draw the first tokens of requests with equal chains."""
-        rows = [each.rows for each in self._running if each.rows]
-        draw_together(self._shared, [each for each in rows if each.view and each.view.is_read])
+    def _draw_first(self) -> Generator[Turn, None, list[BatchedTexts]]:
+        """Draw the next tokens of texts that were just read; return their requests."""
+        new = [each for each in self._new if each.rows and each.view and each.view.is_read]
+        if not new:
+            return []
+        yield Turn((), partial(draw_together, self._shared, [x.rows for x in new if x.rows]))
+        return (yield from _taken(new))
 
     def _draw(self) -> None:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
-        self._shared.compute()
         rows = [each.rows for each in self._running if each.rows]
-        are_all = len(rows) == len(self._running)
-        self._is_ahead = self._draws.draw(rows, are_all=are_all)
+        are_all, more = len(rows) == len(self._running), not (self._new or self._joining)
+        self._is_ahead = self._draws.draw(rows, are_all=are_all, more=more)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session, unless it has them."""
+        new = [*_growing(self._joining), *self._new]
+        self._joining, self._new = (new, []) if self._is_ahead else ([], [])
         if self._is_ahead:
             return
+        self._running = [*self._running, *new]
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
-        read = (request for request in self._running if request.is_read)
-        self._shared.advance([request.view for request in read if request.view])
+        read = [request for request in self._running if request.is_read and request.view]
+        rows = [request.rows for request in read if request.rows]
+        are_all = all(request.rows for request in self._running)
+        draws = partial(self._draws.next_draws, rows if are_all else [])
+        self._shared.advance([request.view for request in read if request.view], draws)
+
+    def _take_ready(self, requests: Sequence[BatchedTexts]) -> None:
+        """Take the tokens that are drawn ahead, as long as no text ends and none is waited for.
+
+        Args:
+            requests: all that share the session.
+        """
+        while self._is_ahead and self._shared.has_drawn_ahead and not _ended(requests):
+            self._draw()
+            self._advance()
+            _take(requests)
 
 
-def _taken(requests: Sequence[BatchedTexts]) -> Iterator[Turn]:
-    """Yield turns in which requests take their tokens, which are drawn."""
-    # A turn for each would take as long as the work in it. Where code of others reads the tokens,
-    # or patterns are searched for, each has its own, so that the caller knows who takes long.
-    is_observed, together = registry().load_observers(), list[BatchedTexts]()
-    for each in requests:
+def _is_watched(request: BatchedTexts) -> bool:
+    return request.each_step or request.is_slow
+
+
+def _taken(requests: Sequence[BatchedTexts]) -> Generator[Turn, None, list[BatchedTexts]]:
+    """Yield turns in which requests take their tokens, where these are drawn; return them."""
+    # One for all, unless others' code reads the tokens, or patterns are searched for, which may
+    # take long: the caller then knows whose does.
+    is_observed, drawn = registry().load_observers(), [each for each in requests if each.is_drawn]
+    for each in drawn:
         if is_observed or each.is_slow:
             yield Turn([each], each.draw)
-        else:
-            together.append(each)
-    if left := _growing(together):
+    if left := [each for each in _growing(drawn) if not (is_observed or each.is_slow)]:
         yield Turn(left, partial(_take, left))
+    return drawn
 
 
 def _take(requests: Sequence[BatchedTexts]) -> None:
     for request in requests:
         request.draw()
+
+
+def _ended(requests: Sequence[BatchedTexts]) -> bool:
+    return any(request.is_finished for request in requests)
 
 
 def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:
@@ -287,6 +322,7 @@ class BatchedTexts:
         open_texts: the growing texts.
         is_finished: True if all its texts have ended.
         is_slow: True if its texts are searched for patterns, which may take long.
+        each_step: True if `step` is read after each token.
         error: the exception that ended the texts; None without one.
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
@@ -301,6 +337,7 @@ class BatchedTexts:
         self.open_texts: OpenTexts = open_texts
         self.is_finished: bool = False
         self.is_slow: bool = bool(texts.endings.stop_regex)
+        self.each_step: bool = True
         self.error: Exception | None = None
         self.is_read: bool = False
         self.rows: DrawnRows | None = None
@@ -319,6 +356,11 @@ class BatchedTexts:
         if isinstance(self._last, DrawnPart):
             self._last = self._last.step()  # few callers read it
         return self._last
+
+    @property
+    def is_drawn(self) -> bool:
+        """True if its next tokens are drawn, and not taken yet."""
+        return self.rows is not None and self.rows.is_drawn
 
     @property
     def view(self) -> SessionView | None:
@@ -392,8 +434,7 @@ class BatchedTexts:
             view.read()
 
     def _begin(self, steps: Iterable[Step]) -> None:
-        self.is_read, self.unread = True, 0
-        self._steps = self.open_texts.take(steps)
+        self.is_read, self.unread, self._steps = True, 0, self.open_texts.take(steps)
 
     def _fail(self, error: Exception) -> None:
         self.error = error

@@ -7,9 +7,7 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -19,39 +17,71 @@ from numpy.typing import NDArray
 
 from corelm.context import Context, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import RowFigures, Step, measured_step, part_of
+from corelm.decoding.step import Drawn, RowFigures, Step, measured_step, part_of
 from corelm.errors import CorelmError
 from corelm.generation.generate import Texts
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import LanguageModel, Vocabulary, window_start
+from corelm.lazy import cached_property
+from corelm.native.rows import Draws
 from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
+
+NO_NUMBERS = np.empty((0, 0))
 
 MOST_PLANS = 64
 """The number of plans that a batch keeps."""
 
 
-@dataclass(frozen=True)
-class DrawnStep:
-    """Tokens of some rows, and the distributions that they were drawn from.
+class DrawnStep(RowFigures):
+    """Tokens of some rows, with their step and its figures, which few requests read.
+
+    Args:
+        drawn: the tokens, and the distributions that they were drawn from.
+        position: of the step; the requests have their own.
+        ends: tokens that end a text.
 
     Attributes:
-        step: the tokens and distributions, as one step of all rows.
-        grows: (batch,) True for tokens that don't end their text.
-        all_grow: True if no token ends its text.
         tokens: the tokens, as a list.
-        figures: of the rows.
+        all_grow: True if no token ends its text.
         is_observed: True if observers read each step.
     """
 
-    step: Step
-    grows: NDArray[np.bool_]
-    all_grow: bool
-    tokens: list[int]
-    figures: RowFigures
-    is_observed: bool
+    def __init__(self, drawn: Drawn, position: int, ends: frozenset[int]) -> None:
+        self._drawn, self._position, self._ends = drawn, position, ends
+        self.tokens: list[int] = drawn.tokens.tolist()
+        self.all_grow: bool = ends.isdisjoint(self.tokens)
+        self.is_observed: bool = registry().load_observers()
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """The entropy of each row's distribution that a token was drawn from, in nats."""
+        found = self.step if self._drawn.figures is None else self._drawn.figures
+        entropies: list[float] = found.entropy.tolist()
+        return entropies
+
+    @cached_property
+    def step(self) -> Step:
+        """The step of all rows."""
+        drawn = self._drawn
+        step = Step(
+            self._position, np.arange(len(self.tokens)), drawn.tokens, drawn.model_logits,
+            drawn.logits, drawn.surprisal,
+        )  # fmt: skip
+        return measured_step(step, drawn.figures)
+
+    def of(self, rows: slice) -> NDArray[np.int64]:
+        """Return the tokens of some rows."""
+        return self._drawn.tokens[rows]
+
+    def grows(self, rows: slice) -> NDArray[np.bool_] | None:
+        """Return True for each of some tokens that doesn't end its text; None if none does."""
+        tokens = self.tokens[rows]
+        if self.all_grow or self._ends.isdisjoint(tokens):
+            return None
+        return np.array([token not in self._ends for token in tokens])
 
 
 class DrawnPart(NamedTuple):
@@ -116,7 +146,7 @@ class DrawnRows:
     ) -> None:
         samples = open_texts.samples
         self._texts, self._vocabulary, self._open_texts = texts, plans.vocabulary, open_texts
-        self._ends = list(plans.vocabulary.ends)
+        self._ends = frozenset(plans.vocabulary.ends)
         self._samples = list(samples)
         self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
@@ -178,17 +208,17 @@ class DrawnRows:
         """True if the tokens of its next step are drawn."""
         return self._drawn is not None
 
-    def uniforms(self, steps: int = 1) -> NDArray[np.float64]:
-        """Return the random numbers of the next tokens: (rows, steps), of at least one step.
+    def uniforms(self, tokens: int = 1, after: int = 0) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens: (rows, tokens), of at least one.
 
         Args:
-            steps: the largest number of steps.
+            tokens: the largest number of tokens.
+            after: how many to leave out, which come before them.
         """
-        place = self._position - self._first
-        if place >= self._uniforms.shape[1]:
-            self._uniforms = self._stream.following(self._position, self._samples)
-            self._first, place = self._position, 0
-        return self._uniforms[:, place : place + steps]
+        first = self._position + after
+        if first - self._first >= self._uniforms.shape[1]:
+            self._uniforms, self._first = self._stream.following(first, self._samples), first
+        return self._uniforms[:, first - self._first :][:, :tokens]
 
     def steps_left(self, context_length: int | None) -> int:
         """Return for how many steps the rows stay as they are, unless a token ends a text.
@@ -221,21 +251,22 @@ class DrawnRows:
         """
         past = np.empty((len(logits), 0), dtype=np.int64)  # no stage reads it
         context = partial(Context.of, past, vocabulary=self._vocabulary)
-        drawn = self._plan.draw(logits, uniforms, self._position, context, measured=measured)
-        tokens = drawn.tokens
-        # Computed for all rows at once: a call for each request would take as long as the model.
-        step = Step(
-            self._position, np.arange(len(tokens)), tokens, drawn.model_logits, drawn.logits,
-            drawn.surprisal,
-        )  # fmt: skip
-        step = measured_step(step, drawn.figures)
-        grows = np.ones(len(tokens), dtype=bool)
-        for end in self._ends:
-            grows &= tokens != end
-        return DrawnStep(
-            step, grows, bool(grows.all()), tokens.tolist(), RowFigures(step),
-            registry().load_observers(),
-        )  # fmt: skip
+        return self.drawn_step(
+            self._plan.draw(logits, uniforms, self._position, context, measured=measured)
+        )
+
+    def draws(self, uniforms: NDArray[np.float64], measured: bool) -> Draws | None:
+        """Return how to draw several tokens of these and other rows in the background, if possible.
+
+        Args:
+            uniforms: (tokens, batch) numbers in [0, 1).
+            measured: as for `draw`.
+        """
+        return self._plan.ahead(lambda: uniforms, uniforms.shape[1], measured)
+
+    def drawn_step(self, drawn: Drawn) -> DrawnStep:
+        """Return tokens of these and other rows as a step."""
+        return DrawnStep(drawn, self._position, self._ends)
 
     def take(self, drawn: DrawnStep, rows: slice, *, is_appended: bool = False) -> None:
         """Append tokens to the session, so that the model can continue before the tokens are read.
@@ -250,12 +281,11 @@ class DrawnRows:
         self._position += 1
         if is_appended:
             return
-        tokens = drawn.step.tokens[rows]
-        grows = None if drawn.all_grow else drawn.grows[rows]
+        tokens, grows = drawn.of(rows), drawn.grows(rows)
         if self._position == self._texts.length or (grows is not None and not grows.any()):
             self.view = None
             return
-        if grows is not None and not grows.all():
+        if grows is not None:
             self.view.select(np.flatnonzero(grows))
             kept = zip(self._samples, grows.tolist(), strict=True)
             self._samples = [sample for sample, grown in kept if grown]
@@ -277,7 +307,7 @@ class DrawnRows:
                 drawn, rows = part.drawn, part.rows
                 if drawn.is_observed:
                     registry().observe(part.step())
-                self._open_texts.add(part.samples, drawn.tokens[rows], drawn.figures, rows.start)
+                self._open_texts.add(part.samples, drawn.tokens[rows], drawn, rows.start)
             return part
         except (Exception, KeyboardInterrupt) as error:
             self._open_texts.fail(error)
@@ -327,7 +357,7 @@ class JointDraws:
     """Draws for the requests that share a session.
 
     As long as no row comes, ends or slides, the model begins its next step as soon as the tokens
-    are drawn, before each row takes its own.
+    are drawn, before each row takes its own; it may go on to draw several.
 
     Args:
         shared: the session.
@@ -336,52 +366,98 @@ class JointDraws:
 
     def __init__(self, shared: SharedSession, context_length: int | None) -> None:
         self._shared, self._context_length = shared, context_length
-        self._rows: list[DrawnRows] = []  # of the last step
+        self._rows: list[DrawnRows] = []  # that stay as they are
+        self._left = 0  # for how many steps, unless a token ends a text
         self._parts: list[tuple[DrawnRows, slice]] = []  # in the order of the session's rows
-        self._uniforms: Iterator[NDArray[np.float64]] = iter(())  # of the next steps
+        self._uniforms = NO_NUMBERS  # (tokens, rows) of their next tokens
+        self._measured = False
 
-    def draw(self, rows: list[DrawnRows], *, are_all: bool) -> bool:
+    def draw(self, rows: list[DrawnRows], *, are_all: bool, more: bool) -> bool:
         """Draw the next tokens of requests; return True if the session has them already.
 
         Args:
-            rows: the growing requests.
-            are_all: there are no other growing requests.
+            rows: the growing requests in the session.
+            are_all: there are no others in it.
+            more: False if others wait to join it.
         """
-        drawn, is_same = None, bool(rows) and are_all and rows == self._rows
-        self._rows = rows
-        numbers = next(self._uniforms, None) if is_same else None
-        if numbers is None:
-            self._uniforms = self._steady(rows) if is_same else iter(())
-            numbers = next(self._uniforms, None)
-        if numbers is not None:
-            with suppress(CorelmError):  # each then draws alone, and fails by itself
-                logits, first = self._shared.logits(0, self._shared.size), self._parts[0][0]
-                drawn = first.draw(logits, numbers, any(each.measured for each in rows))
-        if numbers is not None and (drawn is None or not drawn.all_grow):
+        found = self._draw_steady(rows, more) if rows and are_all else None
+        if found is None:
             self._rows = []
-        if drawn is None:
-            draw_together(self._shared, [x for x in rows if x.view and x.view.own is None])
+            self._shared.compute()
+            inside = [each for each in rows if each.view and each.view.own is None]
+            draw_together(self._shared, inside)
             return False
-        if drawn.all_grow:
-            self._shared.extend(drawn.step.tokens)
+        drawn, is_appended = found
+        self._left, self._uniforms = self._left - 1, self._uniforms[1:]
+        if self._left < 0 or not drawn.all_grow:
+            self._rows = []
         for each, part in self._parts:
-            each.take(drawn, part, is_appended=drawn.all_grow)
-        return drawn.all_grow
+            each.take(drawn, part, is_appended=is_appended)
+        return is_appended
 
-    def _steady(self, rows: list[DrawnRows]) -> Iterator[NDArray[np.float64]]:
-        """Return the random numbers of the steps in which these rows stay as they are, if any."""
-        rows = sorted(rows, key=_place)
-        views = [each.view for each in rows if each.view and each.view.own is None]
-        is_whole = views and len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
-        if not is_whole or any(each.key != rows[0].key for each in rows):
-            return iter(())
-        steps = min(each.steps_left(self._context_length) for each in rows)
-        numbers = [each.uniforms(max(steps, 0)) for each in rows]
-        steps = min(each.shape[1] for each in numbers)
+    def next_draws(self, rows: list[DrawnRows]) -> Draws | None:
+        """Return how to draw the next tokens of requests, which are all in the session.
+
+        Args:
+            rows: the requests, whose last tokens are being appended.
+        """
+        if not (rows and self._begin(rows)):
+            return None
+        self._uniforms = self._numbers()
+        return self._rows[0].draws(self._uniforms, self._measured)
+
+    def _draw_steady(self, rows: list[DrawnRows], more: bool) -> tuple[DrawnStep, bool] | None:
+        """Draw for rows that stay as they are; return whether the session has the tokens, too.
+
+        None where it can't.
+        """
+        if rows == self._rows and (taken := self._shared.drawn_ahead(more)):
+            drawn, is_appended = rows[0].drawn_step(Drawn.of(taken)), taken.goes_on
+        elif more and (rows == self._rows or self._begin(rows)):
+            try:
+                drawn, is_appended = self._draw_now(), False
+            except CorelmError:  # each then draws alone, and fails by itself
+                return None
+        else:
+            return None
+        if more and self._left and drawn.all_grow and not is_appended:
+            self._shared.extend(drawn.of(slice(None)), self._next_draws)
+            is_appended = True
+        return drawn, is_appended
+
+    def _draw_now(self) -> DrawnStep:
+        if not len(self._uniforms):
+            self._uniforms = self._numbers()
+        logits = self._shared.logits(0, self._shared.size)
+        return self._rows[0].draw(logits, self._uniforms[0], self._measured)
+
+    def _next_draws(self) -> Draws | None:
+        """Return how to draw the tokens after the next ones."""
+        if len(self._uniforms) < 2:
+            self._uniforms = np.concatenate([self._uniforms, self._numbers(after=1)])
+        return self._rows[0].draws(self._uniforms[1:], self._measured)
+
+    def _begin(self, rows: list[DrawnRows]) -> bool:
+        """Prepare for the steps in which these rows stay as they are; False if there are none."""
+        ordered = sorted(rows, key=_place)
+        views = [each.view for each in ordered if each.view]
+        is_whole = len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
+        self._left = min(each.steps_left(self._context_length) for each in rows)
+        if not is_whole or self._left < 1 or any(each.key != rows[0].key for each in rows):
+            return False
         ends = accumulate(view.size for view in views)
-        parts = zip(rows, views, ends, strict=True)
+        parts = zip(ordered, views, ends, strict=True)
         self._parts = [(each, slice(end - view.size, end)) for each, view, end in parts]
-        return iter(np.concatenate([each[:, :steps] for each in numbers]).T.copy())
+        self._rows, self._uniforms = rows, NO_NUMBERS
+        self._measured = any(each.measured for each in rows)
+        return True
+
+    def _numbers(self, after: int = 0) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens, but the first `after`: (tokens, rows)."""
+        most = self._left + 1 - after  # the last token isn't appended
+        numbers = [each.uniforms(most, after) for each, _ in self._parts]
+        tokens = min(each.shape[1] for each in numbers)
+        return np.concatenate([each[:, :tokens] for each in numbers]).T.copy()
 
 
 def _place(rows: DrawnRows) -> int:

@@ -6,7 +6,7 @@ Prompts that were read before are kept, and a new one is read from the end of a 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.abilities import can
 from corelm.abilities.optional import SessionAbilities
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Session, Vocabulary
+from corelm.language_model import LanguageModel, Session, Vocabulary, has_method
+from corelm.native.rows import Draws, Taken
 from corelm.numerics.distributions import Array
 
 
@@ -40,16 +41,47 @@ class SharedSession:
         assert self._logits is not None
         return self._logits[first:end]
 
-    def extend(self, tokens: NDArray[np.int64]) -> None:
-        """Append a token to each row, in the order of the rows."""
-        assert self._session is not None
-        self._logits = None
-        self._session.extend(np.array(tokens))  # a session may keep or change it
+    def extend(self, tokens: NDArray[np.int64], draws: Callable[[], Draws | None]) -> None:
+        """Append a token to each row, in the order of the rows.
 
-    def advance(self, views: Sequence[SessionView]) -> None:
+        Args:
+            tokens: (batch,) ids.
+            draws: returns how to draw the next ones, for a session that can in the background.
+        """
+        session: Any = self._session
+        self._logits = None
+        can_draw = has_method(session, "drawn_ahead")
+        session.extend(np.array(tokens), *([draws] if can_draw else []))  # it may keep the array
+
+    def drawn_ahead(self, more: bool) -> Taken | None:
+        """Return the next tokens of all rows, if they were drawn in the background.
+
+        The session has them, if more are drawn after them.
+
+        Args:
+            more: False to take what is drawn, and draw no more.
+        """
+        session: Any = self._session
+        taken: Taken | None = None
+        if has_method(session, "drawn_ahead"):
+            taken = session.drawn_ahead(True, more)
+        return taken
+
+    @property
+    def has_drawn_ahead(self) -> bool:
+        """True if `drawn_ahead` has tokens for which it need not wait."""
+        return getattr(self._session, "has_drawn_ahead", False)
+
+    def advance(
+        self, views: Sequence[SessionView], draws: Callable[[], Draws | None] = lambda: None
+    ) -> None:
         """Keep only the rows of these views, and append their tokens.
 
         A view that still has a session of its own joins the shared session, if it can.
+
+        Args:
+            views: the views, whose places are set before `draws` is called.
+            draws: as for `extend`.
         """
         self._logits = None
         inside = in_order(view for view in views if view.own is None)
@@ -61,24 +93,25 @@ class SharedSession:
         # They join before their tokens, which are then read in one step with the others'.
         new = [view for view in views if view.own is not None and can(view.own, "join")]
         if new:
-            self._join(joined([view.own for view in new]))
+            self._join([view.own for view in new])
         for view in views:
             if view.own is not None and view not in new:
                 view.own.extend(np.array(view.take_tokens()))  # a session may keep or change it
         inside += new
-        if self._session is not None:
-            self._session.extend(np.concatenate([view.take_tokens() for view in inside]))
-        first = 0
+        self.size = 0
         for view in inside:
-            view.place(first)
-            first += view.size
-        self.size = first
+            view.place(self.size)
+            self.size += view.size
+        if self._session is not None:
+            self.extend(np.concatenate([view.take_tokens() for view in inside]), draws)
 
-    def _join(self, session: SessionAbilities) -> None:
+    def _join(self, sessions: list[Any]) -> None:
         if self._session is None:
-            self._session = session
+            self._session = joined(sessions)
+        elif getattr(self._session, "joins_many", False):
+            self._session.join(*sessions)
         else:
-            self._session.join(session)
+            self._session.join(joined(sessions))
 
 
 def joined(sessions: Sequence[Any]) -> Any:

@@ -158,18 +158,24 @@ class NumpySession:
         if self._window.length == before + 1 and self._processed == before:
             self._begin(draws)
 
-    def drawn_ahead(self, extend: bool) -> Taken | None:
+    def drawn_ahead(self, extend: bool, more: bool = True) -> Taken | None:
         """Return the next tokens of those drawn in the background; None if there are none.
 
         Args:
             extend: append them to the texts, unless nothing was drawn after them.
+            more: False to take what is drawn, and draw no more.
         """
-        taken = self._ahead.take() if self._ahead else None
+        taken = self._ahead.take(more) if self._ahead else None
         if taken is None or not (taken.goes_on and extend):
             self._stop_ahead()
             return taken and taken._replace(goes_on=False)
         self._window.accept()
         return taken
+
+    @property
+    def has_drawn_ahead(self) -> bool:
+        """True if `drawn_ahead` has tokens for which it need not wait."""
+        return self._ahead is not None and self._ahead.is_ready
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
@@ -212,18 +218,26 @@ class NumpySession:
             sessions.append(other)
         for session in sessions:
             session._finish_background()
-            if session._cached_at != session._window.length:  # the cache may be a later window's
+            length = session._window.length
+            if session._cached_at != length:  # the cache may be a later window's
                 session._outputs = session._outputs[:, :0]
-            session._last_outputs(1)
+            if not session._processed == session._cached_at == length:
+                session._last_outputs(1)
             session._copies_to_texts()
         times = [session._cached_time() for session in sessions]
         self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(*(session._window for session in sessions[1:]))
         self._processed = self._cached_at = self._window.length
-        # Logits that were handed over are computed again only on request.
+        # What a session no longer has, such as logits that were handed over, is computed again only
+        # on request.
         logits = [session._logits for session in sessions if session._logits is not None]
         self._logits = np.concatenate(logits) if len(logits) == len(sessions) else None
-        self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
+        outputs = [session._outputs[:, -1:] for session in sessions if session._outputs.size]
+        self._outputs = (
+            np.concatenate(outputs)
+            if len(outputs) == len(sessions)
+            else np.empty((len(self._cache), 0, 0), dtype=np.float32)
+        )
 
     def fork(self) -> NumpySession:
         """Return a copy of the session; a change to one of the two leaves the other as it is."""
@@ -282,19 +296,20 @@ class NumpySession:
             start, stop = window.start(window.length), window.length
             texts = window.texts[:, start:stop]
             new = _unprocessed(self._cached(slice(0, 1)), start, stop, 1)
-            if draws and new == self._copies == 1 and self._begin_ahead(draws, stop - start):
-                return
         else:
             starts, new = window.starts(window.length), 1
             before = window.starts(self._cached_at)
             if starts is not before and not np.array_equal(starts, before):
                 return  # the windows of some rows slid, so these rows have more tokens to process
             texts, times = window.windows(starts), window.lengths - starts
+        may_draw = new == self._copies == 1 and (times is None or window.is_whole)
+        if draws and may_draw and self._begin_ahead(draws, texts.shape[1], times):
+            return
         self._background = self._network.begin(texts, new, self._cache, 1, times)
         if self._background:
             self._processed = self._cached_at = window.length
 
-    def _begin_ahead(self, next_draws: NextDraws, time: int) -> bool:
+    def _begin_ahead(self, next_draws: NextDraws, time: int, times: Ids | None) -> bool:
         """Draw tokens in the background, after windows of this length; False if impossible."""
         window = self._window
         # First what is known at once: at most steps of a large batch, this is all.
@@ -303,7 +318,7 @@ class NumpySession:
             return False
         texts = window.ahead(len(draws.uniforms) - 1)
         draws = draws._replace(uniforms=draws.uniforms[: texts.shape[1] - time + 1])
-        self._ahead = self._network.draw_ahead(texts, self._cache, draws)
+        self._ahead = self._network.draw_ahead(texts, self._cache, draws, times)
         self._ahead_from = window.length
         return self._ahead is not None
 
@@ -403,6 +418,8 @@ class NumpySession:
 
     def _cached_time(self) -> int:
         """Return the length of the longest cached range."""
+        if self._window.start(self._cached_at) == 0:  # no window slid: a longer text has more
+            return max(self._processed, 0)
         ranges = map(self._cached, self._window.runs)
         return max((processed - start for start, processed in ranges), default=0)
 

@@ -75,6 +75,11 @@ class SlidingWindow:
         bounds = [0, *(np.flatnonzero(np.diff(self._missing)) + 1).tolist(), batch]
         return [slice(first, end) for first, end in pairwise(bounds)]
 
+    @property
+    def is_whole(self) -> bool:
+        """True if the window of each text is all of it."""
+        return self.length <= self._context_length
+
     def start(self, length: int) -> int:
         """Return the position at which the window of a text of this length begins."""
         return window_start(length, self._context_length)
@@ -85,7 +90,7 @@ class SlidingWindow:
         Args:
             longest: the length of the longest text, now or at another time.
         """
-        if longest <= self._context_length:
+        if longest <= self._context_length:  # the usual case: no window slides
             return self._zeros
         starts = map(self.start, (longest - self._missing).tolist())
         return np.fromiter(starts, np.int64, len(self._missing))
@@ -147,7 +152,9 @@ class SlidingWindow:
         self.length = before + count
 
     def ahead(self, count: int) -> NDArray[np.int64]:
-        """Return the windows of texts of one length, with room for more ids until they slide.
+        """Return the windows of the texts, with room for more ids until they slide.
+
+        The texts have one length, or are whole.
 
         Args:
             count: the number of ids that there is room for, at most. The caller writes them.

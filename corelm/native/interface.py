@@ -113,6 +113,7 @@ class Kernels(Protocol):
         window: Ids,
         kv_cache: Floats,
         outputs: Floats,
+        times: Ids | None,
         uniforms: Doubles,
         tokens: Ids,
         surprisals: Doubles,
@@ -131,6 +132,7 @@ class Kernels(Protocol):
             window: as for `run`, with room for all tokens but the last.
             kv_cache: as for `run`.
             outputs: (batch, 1, width), of no use afterwards.
+            times: as for `run`; the draws count the tokens in it that they append.
             uniforms: (tokens, batch); as `tokens` and `surprisals`, an item for each token.
             tokens: (tokens, batch).
             surprisals: (tokens, batch).

@@ -6,7 +6,8 @@ of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -122,6 +123,7 @@ class Ahead:
         widths: the width of the network's states, and the number of logits.
         draws: how they are drawn.
         block: how many tokens make a block, from 1 to `MOST`.
+        times: (batch,) the length of each row in the first step; None if all have one length.
     """
 
     MOST = 8
@@ -134,23 +136,32 @@ class Ahead:
         widths: tuple[int, int],
         draws: Draws,
         block: int,
+        times: Ids | None = None,
     ) -> None:
         self._network, self._window, self._widths = (plan, kv_cache), window, widths
+        self._times, self._rows = None if times is None else times.copy(), np.arange(len(window))
         self._draws, self._block, self._stops = draws, block, {*draws.stops.tolist()}
         self._time = window.shape[1] - len(draws.uniforms) + 1  # of the first step
         self._drawn = 0  # tokens of the blocks that are done
-        self._ready: Iterator[Taken] = iter(())
+        self._ready: deque[Taken] = deque()
         self._begin()
 
-    def take(self) -> Taken | None:
+    def take(self, more: bool = True) -> Taken | None:
         """Return the next token of each row, and wait for it; None if there is none.
 
         Nothing is drawn from logits that are no distribution.
+
+        Args:
+            more: False to take what is drawn, and draw no more.
         """
-        if (taken := next(self._ready, None)) is None and self._run:
-            self._ready = self._end_block()
-            taken = next(self._ready, None)
-        return taken
+        if not self._ready and self._run:
+            self._ready = self._end_block(more)
+        return self._ready.popleft() if self._ready else None
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the next tokens are there, so that nothing is waited for."""
+        return bool(self._ready)
 
     def stop(self) -> int:
         """Draw nothing more; return how many tokens of each row were drawn."""
@@ -168,25 +179,33 @@ class Ahead:
         self._arrays = logits, results, tokens, surprisals, figures
         (plan, kv_cache), states = self._network, np.empty((batch, 1, width), np.float32)
         self._run = loaded().begin_ahead(
-            plan, self._window[:, : self._time + first + count - 1], kv_cache, states, uniforms,
-            tokens, surprisals, figures, logits, results, draws.never, draws.stages, draws.stops,
+            plan, self._window[:, : self._time + first + count - 1], kv_cache, states, self._times,
+            uniforms, tokens, surprisals, figures, logits, results, draws.never, draws.stages,
+            draws.stops,
         )  # fmt: skip
 
-    def _end_block(self) -> Iterator[Taken]:
+    def _end_block(self, more: bool) -> deque[Taken]:
         """Wait for the block in the background, begin the next one, and return its tokens."""
         logits, results, tokens, surprisals, figures = self._arrays
-        drawn, self._run = loaded().end_ahead(self._run, True), None
+        drawn, self._run = loaded().end_ahead(self._run, more), None
         self._drawn += drawn
         goes_on = drawn == len(tokens) and self._stops.isdisjoint(tokens[-1].tolist())
-        if goes_on := goes_on and self._drawn < len(self._draws.uniforms):
-            self._window[:, self._time + self._drawn - 1] = tokens[-1]
+        if goes_on := more and goes_on and self._drawn < len(self._draws.uniforms):
+            self._append(tokens[-1])
             self._begin()
         of_steps: list[NDArray[Any]] = [*logits, *results, tokens, surprisals]
         for array in of_steps:  # a step then needs no views
             array.flags.writeable = False
         follows = [*[True] * (drawn - 1), goes_on][:drawn]  # the shortest of what is joined
-        more = [] if figures is None else [zip(*figures, strict=True)]
-        return map(Taken, logits, results, tokens, surprisals, follows, *more)
+        measured = [] if figures is None else [zip(*figures, strict=True)]
+        return deque(map(Taken, logits, results, tokens, surprisals, follows, *measured))
+
+    def _append(self, tokens: Ids) -> None:
+        if self._times is None:
+            self._window[:, self._time + self._drawn - 1] = tokens
+        else:
+            self._window[self._rows, self._times] = tokens
+            self._times += 1
 
 
 def surprisals(rows: Rows, tokens: Ids) -> Doubles:

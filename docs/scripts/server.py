@@ -58,6 +58,8 @@ Answers have OpenAI's shape, and more:
   from; null for minus infinity), `model_logprobs`, `kept_mass`, `kept_size`, `entropy`,
   `model_entropy`, and with `sets` the `sampling_mask`: the ids that could be drawn, none where
   nothing was removed. In a stream each event has its part.
+- A stream sends the first token of a text at once, and then what was drawn in a sixtieth of a
+  second, one token or several; the lists of an event have a number for each.
 - `choices[].logprobs` are the model's log-probabilities, before the sampler, in nats. Tokens
   that are never drawn are left out of the distribution. An impossible token has -9999. A first
   token without a token before it has null.

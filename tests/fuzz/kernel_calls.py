@@ -214,10 +214,11 @@ def _run_a_plan(rng: np.random.Generator) -> None:
 def _draw_ahead(rng: np.random.Generator, plan: object, arrays: tuple[np.ndarray, ...]) -> None:
     """Draw some tokens ahead, with at most one argument that doesn't fit."""
     window, cache, _, outputs, logits = arrays
+    times = rng.integers(0, window.shape[1] + 2, len(window)) if rng.random() < 0.5 else None
     batch, count, size = len(window), int(rng.integers(1, 5)), logits.shape[2]
     each = [tuple(np.zeros((batch, size), "f4") for _ in range(count)) for _ in range(2)]
     arguments = [
-        plan, window, cache, np.zeros((batch, 1, outputs.shape[2]), "f4"),
+        plan, window, cache, np.zeros((batch, 1, outputs.shape[2]), "f4"), times,
         rng.random((count, batch)), np.zeros((count, batch), int), np.zeros((count, batch)),
         np.zeros((3, count, batch)), *each,
         np.arange(rng.integers(2)), (("apply_temperature", 0.5),), np.arange(rng.integers(3)),
@@ -226,7 +227,7 @@ def _draw_ahead(rng: np.random.Generator, plan: object, arrays: tuple[np.ndarray
     if at < len(arguments):
         made = RandomCall(rng)
         arguments[at] = (
-            made.misfit(arguments[at]) if at < 8 else rng.choice([None, (), 3, each[0][1:]])
+            made.misfit(arguments[at]) if at < 9 else rng.choice([None, (), 3, each[0][1:]])
         )
     run = loaded().begin_ahead(*arguments)
     if rng.random() < 0.7:

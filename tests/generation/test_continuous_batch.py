@@ -112,6 +112,13 @@ def test_other_decoders_have_a_session_of_their_own():
     ]
 
 
+@pytest.fixture
+def single_steps(monkeypatch):
+    """Sessions draw no tokens ahead."""
+    monkeypatch.setattr("corelm.models.networks.base.IN_VAIN", 0)
+
+
+@pytest.mark.usefixtures("single_steps")
 def test_a_step_of_all_texts_is_one_call(monkeypatch):
     batch, rows = ContinuousBatch(GPT2), []
     for seed in range(5):
@@ -260,6 +267,7 @@ def test_first_tokens_of_requests_that_come_together_are_drawn_in_one_call(monke
     assert [len(each.open_texts.tokens[0]) for each in added] == [2] * 3
 
 
+@pytest.mark.usefixtures("single_steps")
 def test_first_tokens_do_not_wait_for_the_step_of_the_others(monkeypatch):
     batch = ContinuousBatch(GPT2)
     others = [batch.add(request("w1 w2", length=9, seed=seed)) for seed in range(3)]
@@ -364,22 +372,36 @@ def test_few_of_the_windows_that_slide_together_are_read_again_in_a_step(monkeyp
         assert each.open_texts.tokens == [text.tokens for text in alone(GPT2, each.texts)]
 
 
+def test_first_tokens_wait_for_no_window_that_slid():
+    batch, noted = ContinuousBatch(GPT2, again=9), []
+    long = [batch.add(request("w1 w2", length=12, seed=n)) for n in range(3)]
+    while not all(each.is_finished for each in long):
+        short = batch.add(request("w3", length=2))
+        for turn in batch.turns():
+            if any(each in turn.requests and not each.is_read for each in long):
+                noted.append((short.is_read, len(short.open_texts.tokens[0])))
+            turn.run()
+    assert {*noted[3:]} == {(True, 1)}  # the first three read the prompts
+    for each in long:
+        assert each.open_texts.tokens == [text.tokens for text in alone(GPT2, each.texts)]
+
+
 def turns_of(count, **endings):
     """Return the numbers of requests in the turns of the second step of a batch."""
     batch = ContinuousBatch(GPT2)
     for seed in range(count):
         batch.add(request("w1 w2", length=4, seed=seed, **endings))
     batch.step()
-    return [turn.run() or len(turn.requests) for turn in batch.turns()]
+    return [(turn.run(), len(turn.requests))[1] for turn in batch.turns()]
 
 
 def test_requests_whose_tokens_are_drawn_together_take_them_in_one_turn(monkeypatch):
     monkeypatch.setattr(Registry, "load_observers", lambda self: False)
-    assert turns_of(5) == [0, 0, 0, 5]
+    assert turns_of(5) == [0, 0, 5]
     # A pattern may take long to search, so each has its own.
-    assert turns_of(3, stop_regex="w9") == [0, 0, 0, 1, 1, 1]
+    assert turns_of(3, stop_regex="w9") == [0, 0, 1, 1, 1]
     monkeypatch.setattr(Registry, "load_observers", lambda self: True)
-    assert turns_of(3) == [0, 0, 0, 1, 1, 1]
+    assert turns_of(3) == [0, 0, 1, 1, 1]
 
 
 class Rows:
@@ -415,6 +437,7 @@ def test_the_last_rows_take_the_places_of_dropped_ones():
     assert session.selected == [[0, 1, 2, 7, 4, 5, 6], [0, 5, 2, 3, 6], [2, 3]]
 
 
+@pytest.mark.usefixtures("single_steps")
 def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
     done, extend, figures = [], SharedSession.extend, surprisals_and_entropy
     monkeypatch.setattr(
@@ -435,21 +458,26 @@ def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
 
 def steps_begun_early(monkeypatch, batch):
     """Return, for each step of a batch, whether the model began before the rows took tokens."""
-    begun, extend = [], SharedSession.extend
-    monkeypatch.setattr(SharedSession, "extend", lambda *args: begun.append(1) or extend(*args))
+    appended, take = [], DrawnRows.take
+
+    def recorded(*arguments, is_appended=False):
+        appended.append(is_appended)
+        take(*arguments, is_appended=is_appended)
+
+    monkeypatch.setattr(DrawnRows, "take", recorded)
     found = []
     while batch:
-        before = len(begun)
+        appended.clear()
         batch.step()
-        found.append(len(begun) > before)
+        found.append(any(appended))
     return found
 
 
 @pytest.mark.parametrize(
     ("again", "steps"),
     [
-        # The rows have just come; at the fifth step the short text ends; at last the long ones.
-        (None, [0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 0]),
+        # They join after the first step; at the fifth the short text ends; at last the long ones.
+        (None, [0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]),
         (9, [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),  # later windows slide
     ],
 )

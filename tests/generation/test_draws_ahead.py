@@ -11,12 +11,15 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
+import corelm.decoding.draws
 from corelm import native
 from corelm.errors import ModelOutputError
 from corelm.models.networks import base
 from corelm.models.numpy_model import NumpyModel
 from corelm.native.cpu import cpu_limit
 from corelm.native.rows import Ahead
+from corelm.registry.registry import Registry
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 
 pytestmark = pytest.mark.skipif(not native.kernels, reason="there are no kernels here")
 
@@ -47,6 +50,12 @@ def begun(monkeypatch):
     begin = Ahead._begin
     monkeypatch.setattr(Ahead, "_begin", lambda ahead: (runs.append(ahead), begin(ahead))[1])
     return runs
+
+
+@pytest.fixture
+def unobserved(monkeypatch):
+    """No observer, which an installed plugin may be, reads each step."""
+    monkeypatch.setattr(Registry, "load_observers", lambda registry: False)
 
 
 def model_of(kind, end=False, context=24):
@@ -154,6 +163,103 @@ def test_a_session_can_do_anything_in_the_middle_of_draws(change, count, cores):
     assert len(other.next_logits()) == 2 * len(tokens)
 
 
+class Again(corelm.Ancestral):
+    """The ordinary decoder, for which requests have a session of their own."""
+
+
+SESSION_CHANGES = {
+    "nothing": lambda session: session,
+    "rewind": lambda session: session.rewind(1) or session,
+    "select": lambda session: session.select([2, 0]) or session,
+    "drop the longest": lambda session: session.select([0, 2]) or session,
+    "fork": lambda session: session.fork(),
+    "extend": lambda session: session.extend([[5, 6], [7, 8], [9, 3]]) or session,
+    "join": lambda session: session.join(session.fork()) or session,
+}
+
+
+@pytest.mark.parametrize("change", SESSION_CHANGES)
+@pytest.mark.parametrize(("count", "more"), [*itertools.product(range(9), (True, False))])
+def test_rows_of_several_lengths_are_drawn_ahead(change, count, more, cores, begun):
+    model, prompts = model_of("gpt2"), [[3], [4, 5, 6, 7], [8, 9]]
+    plan = corelm.decoding.draws.DrawPlan(corelm.sampler("top_k(k=9)"), model.vocabulary)
+    numbers = np.random.default_rng(1).random((12, 3))
+
+    def tokens_of(session):
+        session.next_logits()
+        session.extend([10, 11, 12], lambda: plan.ahead(lambda: numbers, 3))
+        taken = [session.drawn_ahead(True, more) for _ in range(count)]
+        return [each for each in taken if each]
+
+    session = model.start(prompts)
+    taken = tokens_of(session)
+    assert begun[0]._times is not None
+    assert len(taken) == count if more else len(taken) <= count
+    texts = [[*prompt, 10 + i] for i, prompt in enumerate(prompts)]
+    for numbers_of_step, each in zip(numbers, taken, strict=False):
+        expected = plan.draw(model.start(texts).next_logits(), numbers_of_step, 0, lambda: None)
+        assert each.logits.tobytes() == expected.logits.tobytes()
+        assert each.tokens.tolist() == expected.tokens.tolist()
+        if each.goes_on:
+            texts = [[*text, int(token)] for text, token in zip(texts, each.tokens, strict=True)]
+    fresh = SESSION_CHANGES[change](model.start(texts))
+    assert SESSION_CHANGES[change](session).next_logits().tobytes() == fresh.next_logits().tobytes()
+
+
+@pytest.mark.parametrize("after", range(1, 14))
+@pytest.mark.parametrize("each_step", [True, False])
+@pytest.mark.parametrize("event", ["join", "cancel", "other chain", "other decoder", "stop"])
+@pytest.mark.usefixtures("unobserved")
+def test_requests_that_come_and_go_write_their_own_texts(event, after, each_step, begun):
+    """What was drawn before one comes is taken first."""
+    model = model_of("gpt2", end=True, context=40)
+
+    def texts(prompt, seed, chain="temperature(t=0.7)", decoder=None, **endings):
+        strategy = Strategy(corelm.sampler(chain), decoder)
+        return Texts(prompt, strategy, 20, 1, seed, Endings.of(**endings))
+
+    asked = [texts("w1", 1), texts("w1 w2 w3", 5), texts("w5 w6", 3)]
+    if event == "stop":
+        [full] = corelm.generate(model, "w1", sampler="temperature(t=0.7)", length=20, seed=1)
+        asked[0] = texts("w1", 1, stop=(full.text.split()[min(after, len(full.tokens)) - 1],))
+    batch = ContinuousBatch(model)
+    added = [batch.add(each, each_step=each_step) for each in asked]
+    for _ in range(after):
+        batch.step()
+    if event == "cancel":
+        added.pop(1).finish()
+    elif event == "other decoder":
+        added.append(batch.add(texts("w7", 7, decoder=Again())))
+    elif event != "stop":
+        added.append(batch.add(texts("w7", 7, *(["min_p(p=0.1)"] if event != "join" else []))))
+    while batch:
+        batch.step()
+    assert any(run._times is not None for run in begun)
+    for each in added:
+        [text], asked = each.open_texts.generations(), each.texts
+        strategy, endings = asked.strategy, asked.endings.settings.items()
+        [alone] = corelm.generate(
+            model, asked.prompt, sampler=strategy.sampler, decoder=strategy.decoder, length=20,
+            seed=asked.seed, **{name: value for name, value in endings if value},
+        )  # fmt: skip
+        assert text == replace(alone, steps=[])
+
+
+@pytest.mark.usefixtures("unobserved")
+def test_a_step_takes_several_tokens_where_nobody_reads_each_step():
+    model = model_of("gpt2", context=40)
+
+    def steps(*each_step, **endings):
+        batch = ContinuousBatch(model)
+        for seed, each in enumerate(each_step):
+            texts = Texts("w1 " * (seed + 1), Strategy.of("stochastic"), 20, 1, seed)
+            batch.add(replace(texts, endings=Endings.of(**endings)), each_step=each)
+        return sum(1 for _ in iter(lambda: batch.step() if batch else None, None))
+
+    assert steps(False, False) <= 6
+    assert steps(False, True) == steps(False, False, stop_regex=("zzz",)) == 20
+
+
 def test_copies_of_one_text_are_drawn_after_a_draw_ahead():
     model = model_of("gpt2")
     decoding = drawing(model, n=1)
@@ -195,7 +301,7 @@ def test_the_kernels_refuse_fewer_random_numbers_than_tokens(numbers, tokens):
     with pytest.raises(ValueError, match=r"uniforms|tokens"):
         native.kernels.begin_ahead(
             network._plan, np.full((2, 12), 3), network.new_cache(2), np.zeros((2, 1, 16), "f4"),
-            np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)), None,
+            None, np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)), None,
             logits, logits, np.array([0]), (), np.array([0]),
         )  # fmt: skip
 

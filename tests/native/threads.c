@@ -86,6 +86,10 @@ static size_t draw_tokens(struct async_task *task, int is_wanted, int64_t *token
     for (size_t i = 0; i < TIME; i++)
         ahead.logits[i] = ahead.results[i] = drawn; /* nobody reads them */
     if (task) {
+        int64_t times[BATCH]; /* all rows have one length, which makes no difference */
+        for (size_t row = 0; row < BATCH; row++)
+            times[row] = 1;
+        ahead.times = times, ahead.step.times = times;
         task->run = draw_ahead, task->job = &ahead;
         async_submit(task);
         check_rows();

@@ -311,7 +311,9 @@ class Network(ABC):
         """Return how many tokens of each row are worth drawing in one call; fewer than 2: none."""
         return 0
 
-    def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
+    def draw_ahead(
+        self, window: Ids, cache: Array, draws: Draws, times: Ids | None = None
+    ) -> Ahead | None:
         """Start steps and draws in turn in another thread, as `Ahead` does; None if it can't."""
         return None
 
@@ -396,12 +398,15 @@ class Transformer(Network):
         most = IN_VAIN // max(self._multiplications * batch, 1)
         return min(Ahead.MOST, most) if self._plan else 0
 
-    def draw_ahead(self, window: Ids, cache: Array, draws: Draws) -> Ahead | None:
+    def draw_ahead(
+        self, window: Ids, cache: Array, draws: Draws, times: Ids | None = None
+    ) -> Ahead | None:
         block, count = self.most_ahead(len(window)), len(draws.uniforms)
-        mask = self._attention_mask(window[:, : window.shape[1] - count + 1], 1, None)
+        mask = self._attention_mask(window[:, : window.shape[1] - count + 1], 1, times)
         if count < 2 or mask is not None:
             return None
-        return Ahead(self._plan, window, cache, (self._width, self._scores.width), draws, block)
+        widths = self._width, self._scores.width
+        return Ahead(self._plan, window, cache, widths, draws, block, times)
 
     def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
         outputs = np.empty((batch, new, self._width), dtype=np.float32)

@@ -1,22 +1,24 @@
 #include "ahead.h"
 
-/* Let the window end with the tokens of the last draw: nobody else reads that place meanwhile. */
-static void append_tokens(struct ahead *ahead, size_t drawn)
+/* Let the window end with the tokens of a draw: nobody else reads that place meanwhile. */
+static void append_tokens(struct ahead *ahead, const int64_t *tokens)
 {
-    const struct step *step = &ahead->step;
-    int64_t *place = ahead->window + step->time + drawn - 1;
-    for (size_t row = 0; row < step->batch; row++)
-        place[(ptrdiff_t)row * step->window_row] =
-            ahead->sample.tokens[(drawn - 1) * step->batch + row];
+    struct step *step = &ahead->step;
+    for (size_t row = 0; row < step->batch; row++) {
+        size_t time = time_of(ahead->times, row, step->time);
+        ahead->window[(ptrdiff_t)row * step->window_row + (ptrdiff_t)time] = tokens[row];
+        if (ahead->times)
+            ahead->times[row]++;
+    }
+    step->time++;
 }
 
-static enum status compute_logits(const struct ahead *ahead, size_t at)
+static enum status compute_logits(const struct ahead *ahead, float *logits)
 {
-    struct step step = ahead->step;
-    step.time += at;
-    enum status status = run_graph(ahead->reader, &step, NULL, step.batch, ahead->states);
+    const struct step *step = &ahead->step;
+    enum status status = run_graph(ahead->reader, step, NULL, step->batch, ahead->states);
     if (status == OK)
-        status = run_graph(ahead->head, &step, ahead->states, step.batch, ahead->logits[at]);
+        status = run_graph(ahead->head, step, ahead->states, step->batch, logits);
     return status;
 }
 
@@ -50,8 +52,8 @@ void draw_ahead(void *job)
     struct ahead *ahead = job;
     for (size_t at = 0; at < ahead->count && !atomic_load(&ahead->is_cancelled); at++) {
         if (at)
-            append_tokens(ahead, at);
-        if (compute_logits(ahead, at) != OK || draw(ahead, at) != OK)
+            append_tokens(ahead, ahead->sample.tokens + (at - 1) * ahead->step.batch);
+        if (compute_logits(ahead, ahead->logits[at]) != OK || draw(ahead, at) != OK)
             return;
         atomic_store(&ahead->drawn, at + 1);
         if (has_stop(ahead, at))

@@ -10,8 +10,9 @@ enum { MOST_AHEAD = 8, FIGURES = 3 }; /* tokens of a text; what `sample` measure
 
 struct ahead {
     const struct graph *reader, *head; /* from tokens to states, and from there to logits */
-    struct step step;           /* the first; each next one reads one token more */
+    struct step step;           /* the next one; each reads one token more */
     int64_t *window;            /* of the steps; has room for the tokens */
+    int64_t *times;             /* of the step; NULL where all rows have one length */
     float *states;              /* (batch, width) */
     float *logits[MOST_AHEAD];  /* (batch, vocabulary) of each step */
     float *results[MOST_AHEAD]; /* the same, of the sampler */

@@ -14,7 +14,16 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from corelm import Array, Context, DecodingTask, LanguageModel, RandomStream, Sampler, Step
+from corelm import (
+    Ancestral,
+    Array,
+    Context,
+    DecodingTask,
+    LanguageModel,
+    RandomStream,
+    Sampler,
+    Step,
+)
 from corelm.errors import UsageError
 from corelm.runs import chain_stages
 
@@ -46,8 +55,9 @@ class Speed:
         rounds: how often the texts were written.
         tokens_per_second: of all texts together, the sampler and the draw included.
         step: the time for one token of every text.
-        sampler: the sampler's time in a step.
-        draw: the time of the draw in a step.
+        sampler: the sampler's time in a step, by its share of a step in which each part is alone;
+            the kernels may do it and the draw at once, or while Python takes the tokens before.
+        draw: the time of the draw, in the same way.
         products: the time of the bare matrix products of a step; None if the model does not
             offer them.
     """
@@ -127,24 +137,44 @@ def measure(
 
 
 def _round(task: DecodingTask, products: Products) -> Round:
-    marks: list[float] = []  # three a step: the sampler starts, the draw starts, the draw ends
-    steps = _steps(replace(task, sampler=_timed(task.sampler, marks)), marks)
-    next(steps)  # reads the prompt, which is not measured
-    marks.clear()
-    began, tokens = perf_counter(), 0
-    for step in steps:
-        tokens += len(step.tokens)
-    if not marks:
-        raise UsageError("every text ends with its first token: there is nothing to measure")
-    seconds, count = marks[-1] - began, len(marks) // 3
-    begun, sampled, drawn = (sum(marks[i::3]) for i in range(3))
+    tokens, count, seconds = _written(task)
+    step, (sampler, draw) = seconds / count, _shares(task)
     return Round(
         tokens_per_second=tokens / seconds,
-        step=seconds / count,
-        sampler=(sampled - begun) / count,
-        draw=(drawn - sampled) / count,
+        step=step,
+        sampler=sampler * step,
+        draw=draw * step,
         products=products.seconds(count),
     )
+
+
+def _written(task: DecodingTask) -> tuple[int, int, float]:
+    """Write the texts as always; return the tokens, the steps and the seconds after the first."""
+    steps = Ancestral()(task)
+    next(steps)  # reads the prompt, which is not measured
+    began = perf_counter()
+    sizes = [len(step.tokens) for step in steps]
+    seconds = perf_counter() - began
+    if not sizes:
+        raise UsageError("every text ends with its first token: there is nothing to measure")
+    return sum(sizes), len(sizes), seconds
+
+
+def _shares(task: DecodingTask) -> tuple[float, float]:
+    """Write them with a clock in each step; return the sampler's share of the time and the draw's.
+
+    Each is alone here. Without a clock, the kernels do both at once, or for several steps in one
+    call.
+    """
+    marks: list[float] = []  # three a step: the sampler starts, the draw starts, the draw ends
+    steps = _steps(replace(task, sampler=_timed(task.sampler, marks)), marks)
+    next(steps)
+    marks.clear()
+    began = perf_counter()
+    for _ in steps:
+        pass
+    begun, sampled, drawn = (sum(marks[i::3]) for i in range(3))
+    return (sampled - begun) / (marks[-1] - began), (drawn - sampled) / (marks[-1] - began)
 
 
 def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import anyio
 from anyio.to_thread import run_sync
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from corelm_serve import answers, tokens
@@ -68,25 +68,38 @@ async def read_body(request: Request) -> Any:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(f"the content type must be application/json, not {kind!r}", 415)
-    limit, body = service_of(request).limits.body, bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise ApiError(f"a body has at most {limit:,} bytes", 413, code="too_large")
-    except ClientDisconnect:  # in the middle, also where it has closed its own side alone
-        raise ClientGoneError from None
+            body = await _body_of(request, service_of(request).limits.body)
     except TimeoutError:
         raise ApiError(f"the body took more than {BODY_SECONDS} seconds", 408) from None
-    request.state.length = len(body)
+    state = request.state
+    state.length = len(body)
     if service_of(request).log_texts:
-        request.state.body = bytes(body)
+        state.body = body
     if len(body) < SMALL:  # faster than a thread
-        found = json_of(bytes(body))
-        request.state.is_plain = is_plain(found)
-        return found
-    return await in_thread(request, json_of, bytes(body))
+        state.document = json_of(body)
+        return state.document
+    return await in_thread(request, json_of, body)
+
+
+async def _body_of(request: Request, limit: int) -> bytes:
+    """Return the bytes of a body; nearly all come in one message.
+
+    Raises:
+        ApiError: too many.
+        ClientGoneError: the client has gone in the middle, or has closed its own side.
+    """
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part, more = message.get("body", b""), message.get("more_body", False)
+        body = body + part if body else part
+        if len(body) > limit:
+            raise ApiError(f"a body has at most {limit:,} bytes", 413, code="too_large")
+    return body
 
 
 class Limiters(NamedTuple):
@@ -113,7 +126,8 @@ def _limiter(request: Request) -> anyio.CapacityLimiter:
     limiters: Limiters = request.app.state.limiters
     if getattr(request.state, "length", 0) >= SMALL:
         return limiters.large
-    return limiters.quick if getattr(request.state, "is_plain", False) else limiters.waiting
+    document = getattr(request.state, "document", None)
+    return limiters.quick if is_plain(document) else limiters.waiting
 
 
 def _guarded(work: Callable[..., Any], *values: Any) -> Any:
@@ -138,10 +152,11 @@ async def chat_completions(request: Request) -> Any:
 
 async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     """Return the answer to a request that texts are written for."""
-    service, body, turns = service_of(request), await read_body(request), request.app.state.turns
-    inbox = Inbox(request.app.state.wakeups)
-    shared = Shared(service.models, service.limits, service.strategies, inbox.tell)
-    if request.state.length < SHORT and service.strategies.knows(body):
+    service, body, app = service_of(request), await read_body(request), request.app.state
+    inbox, turns, strategies = Inbox(app.wakeups), app.turns, service.strategies
+    key = strategies.key_of(body) if request.state.length < SHORT else None
+    shared = Shared(service.models, service.limits, strategies, key, inbox.tell)
+    if strategies.knows(key):
         call = _guarded(prepare, body, shared)
     else:
         call = await in_thread(request, prepare, body, shared)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
@@ -195,6 +196,12 @@ class OneThreadModel:
         return getattr(self._model, name)  # such as `manifest`, which needs no engine
 
 
+BEGIN = 3e-4
+"""The most seconds that the caller of a step waits for the engine to begin it. Two threads that
+compute in Python take turns, so that the engine, which then computes without the interpreter, would
+begin twice as late: nothing is gained by what the caller does meanwhile."""
+
+
 class OneThreadSession(SessionWrapper):
     """A session whose calls are all made on one thread.
 
@@ -224,6 +231,9 @@ class OneThreadSession(SessionWrapper):
         begun = self._thread.begin(self._step if is_step else super().extend, ids)
         self._extended.append(begun)
         self._logits = begun if is_step else None
+        if is_step:
+            with suppress(TimeoutError):
+                begun.exception(BEGIN)
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows."""

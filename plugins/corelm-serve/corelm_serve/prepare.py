@@ -56,13 +56,25 @@ class Shared:
         models: the models by name.
         limits: the bounds.
         strategies: those of earlier requests.
+        key: the strategy's among these, if it is known.
         tell: takes each event of its jobs.
     """
 
     models: Mapping[str, ServedModel]
     limits: Limits
     strategies: StrategyCache
+    key: str | None
     tell: Tell
+
+    def strategy_of(self, body: Any, request: Sampling, rest: Mapping[str, Any]) -> Found:
+        """Return the strategy of a body, and notes for the answer.
+
+        Args:
+            body: the body.
+            request: the same body, read.
+            rest: fields that the request doesn't declare.
+        """
+        return self.strategies.of(self.key or self.strategies.key_of(body), request, rest)
 
 
 def completion_call(body: Any, shared: Shared) -> Call:
@@ -74,7 +86,7 @@ def completion_call(body: Any, shared: Shared) -> Call:
     request, rest = CompletionRequest.read_part(body)
     request.check()
     served = find(shared.models, request.model)
-    strategy, notes = shared.strategies.of(body, request, rest)
+    strategy, notes = shared.strategy_of(body, request, rest)
     strategy = with_format(strategy, request)
     prompts, limits = request.prompts, shared.limits
     check_at_most("prompt", len(prompts), limits.prompts, "prompts")
@@ -105,7 +117,7 @@ def chat_call(body: Any, shared: Shared) -> Call:
     request, rest = ChatRequest.read_part(body)
     request.check()
     served = find(shared.models, request.model)
-    strategy, notes = shared.strategies.of(body, request, rest)
+    strategy, notes = shared.strategy_of(body, request, rest)
     strategy, calls = with_tools(with_format(strategy, request), request, served)
     prompt = _rendered(request, served)
     settings = {
@@ -236,19 +248,27 @@ class StrategyCache:
     def __init__(self) -> None:
         self._found: OrderedDict[str, Found] = OrderedDict()
 
-    def knows(self, body: Any) -> bool:
-        """Return True if the strategy of a body needn't be built."""
-        return _key(body) in self._found
+    @staticmethod
+    def key_of(body: Any) -> str | None:
+        """Return the settings of a plain body as a text; None for other bodies."""
+        if not is_plain(body) or body.get("logit_bias"):
+            return None
+        # A text, since 1, 1.0 and True are equal keys.
+        key = repr([body.get(name) for name in KEYS])
+        return key if len(key) <= LONGEST else None
 
-    def of(self, body: Any, request: Sampling, rest: Mapping[str, Any]) -> Found:
+    def knows(self, key: str | None) -> bool:
+        """Return True if the strategy of a body with this key needn't be built."""
+        return key in self._found
+
+    def of(self, key: str | None, request: Sampling, rest: Mapping[str, Any]) -> Found:
         """Return the strategy of a body as `strategy_of` does.
 
         Args:
-            body: the body.
-            request: the same body, read.
+            key: the body's.
+            request: the body, read.
             rest: fields that the request doesn't declare.
         """
-        key = _key(body)
         found = self._found.get(key) if key else None
         if found is None:
             found = strategy_of(request, dict(rest))
@@ -259,15 +279,6 @@ class StrategyCache:
             if len(self._found) > KEPT:
                 self._found.popitem(last=False)
         return found
-
-
-def _key(body: Any) -> str | None:
-    """Return the settings of a plain body as a text; None for other bodies."""
-    if not is_plain(body) or body.get("logit_bias"):
-        return None
-    # A text, since 1, 1.0 and True are equal keys.
-    key = repr([body.get(name) for name in KEYS])
-    return key if len(key) <= LONGEST else None
 
 
 # ---- masks, made by corelm-grammar ----

@@ -42,6 +42,8 @@ SILENCE = 30.0
 """Seconds without a request after which a connection is closed."""
 UNREAD = 20.0
 """Seconds in which a client must read some of what waits for it."""
+LARGE_WRITE = 2**13
+"""Bytes that don't wait for others to be written."""
 HEAD = 2**16
 """Bytes of a request besides its body."""
 AFTER_GRACE = 2
@@ -74,8 +76,18 @@ def create_app(service: Service, access: Access) -> ASGIApp:
         )
         for spec in ROUTES
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http})
+    app = Starlette(routes=routes, lifespan=lifespan)
     app.state.service = service
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app.router(scope, receive, send)
+        except HTTPException as error:  # the router's own, before an answer
+            await _http(scope, error)(scope, receive, send)
+
+    # In place of Starlette's own layers, which each message of an answer would pass: `Logged`
+    # answers all other errors.
+    app.middleware_stack = routed
     return Guard(app, access)
 
 
@@ -133,20 +145,57 @@ class Logged:
             logger.info("body %s", body.decode("utf-8", "replace"))
 
 
-async def _http(request: Request, error: Exception) -> Response:
+def _http(scope: Scope, error: HTTPException) -> Response:
     """Return Starlette's own errors, such as an unknown path, in OpenAI's shape."""
-    assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 404:
         paths = [spec.path.replace(":path", "") for spec in ROUTES]
-        hint = printable.did_you_mean(request.url.path, paths)
+        hint = printable.did_you_mean(scope["path"], paths)
         message = f"there is no such path{hint} (there are: {', '.join(paths)})"
         return error_response(ApiError(message, 404, code="not_found"))
     message = error.detail
     if error.status_code == 405:
         allowed = sorted({*headers.get("Allow", "").split(", ")} - {"HEAD"})
-        message = f"this path takes {' or '.join(allowed)}, not {request.method}"
+        message = f"this path takes {' or '.join(allowed)}, not {scope['method']}"
     return error_response(ApiError(message, error.status_code, headers=headers))
+
+
+class Joined:
+    """A transport that writes at once what one turn of the event loop has for a client.
+
+    uvicorn writes the head of an answer and then its body. Each write is a system call that wakes
+    the client, and takes as long as much of the answer.
+
+    Args:
+        transport: the transport.
+        loop: the event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write some bytes in the next turn, or with others at once if they are many."""
+        if not self._parts:
+            self._loop.call_soon(self.flush)
+        self._parts.append(data)
+        if len(data) > LARGE_WRITE:  # the client may read slowly: uvicorn must get to know it
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        parts, self._parts = self._parts, []
+        if parts and not self._transport.is_closing():  # a connection that broke takes nothing
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def close(self) -> None:
+        """Close the connection when all is written."""
+        self.flush()
+        self._transport.close()
 
 
 class Watched:
@@ -161,15 +210,18 @@ class Watched:
     """The request that had been answered at the last look."""
     _dropping: asyncio.TimerHandle | None = None
     """Drops the client if it doesn't read."""
+    _looking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look for requests."""
-        super().connection_made(transport)
-        self.loop.call_later(SILENCE, self._look)
+        super().connection_made(Joined(transport, self.loop))
+        self._looking = self.loop.call_later(SILENCE, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the request, whose client has gone."""
         self._keep()
+        if self._looking is not None:
+            self._looking.cancel()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -203,7 +255,7 @@ class Watched:
             self.transport.abort()
         elif not self.transport.is_closing():
             self._answered = self.cycle if is_idle else None
-            self.loop.call_later(SILENCE, self._look)
+            self._looking = self.loop.call_later(SILENCE, self._look)
 
 
 class BoundedHead:
@@ -298,6 +350,9 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(service: Service, access: Access, socket_: socket.socket) -> None:
     """Serve until a signal comes."""
     sys.setswitchinterval(SWITCH)
+    # What the lines of the log don't have takes as long as to write them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    vars(logging).update(logAsyncioTasks=False, _srcfile=None)  # as Python's logging HOWTO has it
     # What is loaded stays: to look through it for garbage would hold up all texts, again and again,
     # for tens of milliseconds.
     gc.collect()

@@ -6,6 +6,7 @@ import gc
 import json
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -122,6 +123,30 @@ def test_a_connection_whose_next_request_never_ends_is_closed(opened, more):
 
 
 LONG = b"X" * 2**17
+
+
+def test_an_answer_is_one_write_and_a_client_that_reads_slowly_is_seen_at_once(opened):
+    running, connection = opened()
+    written = []
+
+    def note(found):
+        write = found.transport._transport.write
+        found.transport._transport = SimpleNamespace(
+            write=lambda data: (written.append(data), write(data)),
+            is_closing=lambda: False, close=lambda: None, resume_reading=lambda: None,
+        )  # fmt: skip
+
+    connection.sendall(REQUEST)
+    assert running.asked.wait(SOON)
+    running.do(note)
+    running.do(lambda _: running.told.set())
+    found = b""
+    while not found.endswith(b"\r\n0\r\n\r\n"):
+        found += (part := connection.recv(1000))
+        assert part
+    assert written == [found]
+    running.do(lambda each: (each.transport.write(b"a"), each.transport.write(LONG)))
+    assert written[1:] == [b"a" + LONG]
 
 
 @pytest.mark.parametrize(

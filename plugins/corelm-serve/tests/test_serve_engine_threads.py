@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from corelm_serve import models
 from corelm_serve.commands import loaded
 from corelm_serve.models import EngineThread, OneThreadModel
 from serve_client import ToyModel, next_word, sample
@@ -157,3 +158,39 @@ def test_a_step_is_one_call_of_the_thread(monkeypatch):
         session.extend([5, 6])
     assert np.array_equal(ours.next_logits(), own.next_logits())
     assert len(begun) == 1
+
+
+class Awaits(ToyModel):
+    """A model whose steps begin when they are told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.told = threading.Event(), threading.Event()
+
+    def start(self, tokens):
+        session = super().start(tokens)
+        next_logits = session.next_logits
+
+        def awaiting():
+            self.begun.set()
+            assert self.told.wait(60)
+            return next_logits()
+
+        session.next_logits = awaiting
+        return session
+
+
+def test_a_step_has_begun_when_its_caller_works_on_and_may_take_longer(monkeypatch):
+    model = Awaits()
+    session = OneThreadModel(model, EngineThread()).start([[3], [4]])
+    monkeypatch.setattr(models, "BEGIN", 60.0)
+    model.told.set()
+    session.extend([5, 6])
+    assert session._logits.done()
+    session.next_logits()
+    model.told.clear()
+    monkeypatch.setattr(models, "BEGIN", 0.0)
+    session.extend([7, 8])  # returns, though its step waits
+    assert model.begun.wait(60)
+    model.told.set()
+    assert session.next_logits().shape == (2, len(model.vocabulary))

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 from corelm_serve.errors import ApiError
 from corelm_serve.responses import ClientGoneError, Inbox, Wakeups, run
+from corelm_serve.scheduling import jobs
+from serve_client import ToyModel, register
 
 
 async def disconnect():
@@ -99,3 +101,28 @@ def test_the_jobs_that_have_ended_are_not_cancelled(ended, cancelled):
         return scheduler.found
 
     assert asyncio.run(main()) == cancelled
+
+
+@pytest.mark.parametrize(("pause", "counts"), [(float("inf"), [1, 5]), (0, [1] * 6)])
+def test_a_stream_has_its_first_token_at_once_and_others_together(
+    open_client, monkeypatch, pause, counts
+):
+    monkeypatch.setattr(jobs, "PAUSE", pause)
+    client = open_client({"toy": ToyModel(end=False)})
+    choices = [event["choices"][0] for event in client.stream(max_tokens=6, seed=1, logprobs=1)]
+    assert [len(choice["corelm"]["entropy"]) for choice in choices] == counts
+    assert [len(choice["logprobs"]["tokens"]) for choice in choices] == counts
+    whole = client.complete(max_tokens=6, seed=1, logprobs=1)["choices"][0]
+    assert "".join(choice["text"] for choice in choices) == whole["text"]
+    for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+        parts = [item for choice in choices for item in choice["logprobs"][name]]
+        assert parts == whole["logprobs"][name]
+
+
+def test_the_tokens_before_an_error_are_sent(open_client, monkeypatch):
+    register()
+    monkeypatch.setattr(jobs, "PAUSE", float("inf"))
+    client = open_client({"toy": ToyModel(end=False)})
+    *choices, error = client.stream(sampler="raises(at=4)")
+    assert [len(each["choices"][0]["corelm"]["entropy"]) for each in choices] == [1, 3]
+    assert error["error"]["code"] == "sampler_failed"

@@ -59,8 +59,8 @@ def test_equal_numbers_of_other_types_have_their_own(client, built):
     ],
 )
 def test_settings_that_are_not_plain_are_not_kept(body):
-    assert not StrategyCache().knows({"prompt": "the", **body})
-    assert prepare._key({"prompt": "the", **body}) is None
+    assert StrategyCache.key_of({"prompt": "the", **body}) is None
+    assert not StrategyCache().knows(None)
 
 
 def test_an_error_is_not_kept(client, built):

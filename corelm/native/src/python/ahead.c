@@ -6,7 +6,7 @@
 
 #define AHEAD_NAME "corelm.ahead" /* of the capsule that `begin_ahead` returns */
 
-enum { ARGUMENTS = 13 };
+enum { ARGUMENTS = 14 };
 
 /* What is drawn, and what it needs. */
 struct drawing {
@@ -88,17 +88,19 @@ static int read_columns(struct drawing *drawing, PyObject *const *args)
            get_figures(drawing, args[3]);
 }
 
-/* The window is as long as the text before the last of the tokens: the others are written there. */
+/* plan, window, kv_cache, outputs, times */
 static int read_step(struct drawing *drawing, PyObject *const *args)
 {
     struct ahead *ahead = &drawing->ahead;
     const struct plan *plan = get_plan(args[0]);
     PyObject *const arrays[] = {args[1], args[2], Py_None, args[3]};
-    if (!plan || !get_step(&drawing->call, arrays, Py_None, plan, &ahead->step, &ahead->states) ||
-        !get_array(&drawing->call, args[1], "window", INT64, 2, PyBUF_STRIDES | PyBUF_WRITABLE))
+    if (!plan || !get_step(&drawing->call, arrays, args[4], plan, &ahead->step, &ahead->states) ||
+        !get_array(&drawing->call, args[1], "window", INT64, 2, PyBUF_STRIDES | PyBUF_WRITABLE) ||
+        (args[4] != Py_None && !get_array(&drawing->call, args[4], "times", INT64, 1, WRITE)))
         return 0;
     ahead->reader = &plan->reader, ahead->head = &plan->head, drawing->plan = args[0];
-    ahead->window = (int64_t *)ahead->step.window; /* which may be written to, as just checked */
+    /* Both may be written to, as just checked. */
+    ahead->window = (int64_t *)ahead->step.window, ahead->times = (int64_t *)ahead->step.times;
     ahead->sample.logits = (struct logits){NULL, ahead->step.batch, result_width(ahead->head)};
     if (ahead->step.added == 1 && ahead->sample.logits.vocabulary < INT32_MAX)
         return 1;
@@ -106,27 +108,37 @@ static int read_step(struct drawing *drawing, PyObject *const *args)
     return 0;
 }
 
-/* (plan, window, kv_cache, outputs, uniforms, tokens, surprisals, figures, logits, results, never,
- * stages, stops) */
+/* The window is as long as the longest text before the last of the tokens: the others are written
+ * there. */
+static int make_room(struct ahead *ahead)
+{
+    struct step *step = &ahead->step;
+    size_t added = ahead->count - 1;
+    int has_room = step->time > added;
+    for (size_t row = 0; row < step->batch; row++)
+        has_room &= time_of(step->times, row, step->time - added) + added <= step->time;
+    if (!has_room)
+        PyErr_SetString(PyExc_ValueError, "window: expected room for the tokens");
+    else
+        step->time -= added;
+    return has_room;
+}
+
+/* (plan, window, kv_cache, outputs, times, uniforms, tokens, surprisals, figures, logits, results,
+ * never, stages, stops) */
 static int read_drawing(struct drawing *drawing, PyObject *const *args)
 {
     struct ahead *ahead = &drawing->ahead;
     struct sample_args *sample = &ahead->sample;
-    if (!read_step(drawing, args) || !read_columns(drawing, args + 4))
-        return 0;
-    if (ahead->step.time < ahead->count) {
-        PyErr_SetString(PyExc_ValueError, "window: expected room for the tokens");
-        return 0;
-    }
-    ahead->step.time -= ahead->count - 1;
-    return get_logits_of_each(drawing, args[8], "logits", ahead->logits) &&
-           get_logits_of_each(drawing, args[9], "results", ahead->results) &&
-           (sample->never = get_list(&drawing->call, args[10], "never", INT64,
+    return read_step(drawing, args) && read_columns(drawing, args + 5) && make_room(ahead) &&
+           get_logits_of_each(drawing, args[9], "logits", ahead->logits) &&
+           get_logits_of_each(drawing, args[10], "results", ahead->results) &&
+           (sample->never = get_list(&drawing->call, args[11], "never", INT64,
                                      &sample->never_count)) &&
            expect_ids("never", sample->never, sample->never_count, &sample->logits) &&
-           get_stages(&drawing->call, args[11], "stages", &sample->logits,
+           get_stages(&drawing->call, args[12], "stages", &sample->logits,
                       sample->stages, &sample->stage_count) &&
-           (ahead->stops = get_list(&drawing->call, args[12], "stops", INT64, &ahead->stop_count));
+           (ahead->stops = get_list(&drawing->call, args[13], "stops", INT64, &ahead->stop_count));
 }
 
 static void free_drawing(PyObject *capsule)

@@ -122,10 +122,11 @@ INLINE void dot_products(const int keys, const float *query, const float *key, s
         scores[t] = sum_of(sums[t]) * scale;
 }
 
+/* Into the second-level cache: this head's and the next one's would not both fit the first. */
 INLINE void prefetch(const float *from, size_t count)
 {
     for (size_t i = 0; i < count; i += 16) /* one cache line */
-        __builtin_prefetch(from + i, 0, 3);
+        __builtin_prefetch(from + i, 0, 2);
 }
 
 /* Score all keys. The keys of the next head or row, `next` floats on, are prefetched: a head

@@ -146,9 +146,21 @@ TARGET static void finish_tile(const struct multiply_args *args, size_t token, s
         }
 }
 
+/* Prefetch the places of a tile's results, which then arrive while it is computed. Those of one
+ * tile of tokens are few, and mostly in a cache. */
+INLINE void prefetch_places(const struct multiply_args *args, size_t token, size_t tokens,
+                            size_t panel, size_t panels)
+{
+    if (args->tokens <= TOKENS)
+        return;
+    for (size_t t = token; t < token + tokens; t++)
+        for (size_t p = panel; p < panel + panels; p++)
+            __builtin_prefetch(args->out + t * args->units + p * PANEL, 0, 3);
+}
+
 /* Multiply all tokens with some panels. A few panels are read for all tokens before the next ones,
  * so that they stay in the cache. */
-static void multiply_panels(const void *work, size_t begin, size_t end)
+TARGET static void multiply_panels(const void *work, size_t begin, size_t end)
 {
     const struct multiply_args *args = work;
     const size_t weight = args->half_precision ? sizeof(uint16_t) : sizeof(float);
@@ -160,6 +172,7 @@ static void multiply_panels(const void *work, size_t begin, size_t end)
         panels = end - panel < most ? 1 : most;
         for (size_t token = 0, tokens; token < args->tokens; token += tokens) {
             tokens = tile_tokens(args->tokens - token);
+            prefetch_places(args, token, tokens, panel, panels);
             tiles[args->half_precision][tokens][panels](args->x + token * args->inputs, matrix,
                                                         args->inputs, sums);
             finish_tile(args, token, tokens, panel, panels, sums);

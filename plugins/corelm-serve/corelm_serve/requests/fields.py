@@ -296,19 +296,28 @@ class Request:
                 reason = cls.refused[name]
                 raise ApiError(f"{name} is not supported: {reason}", param=name, code="unsupported")
         values = {}
-        for each in cls.fields():  # a field that isn't given keeps its default
-            if each.name in given:
-                values[each.name] = _read(each, given.pop(each.name))
-            elif each.metadata["required"]:
-                message = f"{each.name} is missing: it must be {each.metadata['kind'].words}"
-                raise ApiError(message, param=each.name, code="missing_field")
-        return cls(**values), given
+        for name, rule in cls._rules():
+            if name in given:
+                values[name] = _read(name, rule["kind"], given.pop(name))
+            elif rule["required"]:
+                message = f"{name} is missing: it must be {rule['kind'].words}"
+                raise ApiError(message, param=name, code="missing_field")
+        # A field that isn't given keeps its default, which is an attribute of the class: to call
+        # the class would write each of some thirty defaults again.
+        request = object.__new__(cls)
+        vars(request).update(values)
+        return request, given
 
     @classmethod
     @cache
     def fields(cls) -> tuple[dataclasses.Field[Any], ...]:
         """Return the declared fields."""
         return tuple(each for each in dataclasses.fields(cls) if "kind" in each.metadata)  # type: ignore[arg-type]
+
+    @classmethod
+    @cache
+    def _rules(cls) -> tuple[tuple[str, dict[str, Any]], ...]:
+        return tuple((each.name, dict(each.metadata)) for each in cls.fields())
 
     @classmethod
     def unknown_field(cls, name: str, known: Collection[str] = ()) -> ApiError:
@@ -338,16 +347,15 @@ class Request:
         return {"type": "object", "properties": properties, "required": required}
 
 
-def _read(each: dataclasses.Field[Any], value: Any) -> Any:
-    rule = each.metadata
+def _read(name: str, kind: Kind, value: Any) -> Any:
     try:
-        return rule["kind"].read(value)
+        return kind.read(value)
     except ApiError as error:
-        raise error.within(each.name) from None
+        raise error.within(name) from None
     except (ValueError, OverflowError):
         raise ApiError(
-            f"{each.name} must be {rule['kind'].words}, not {printable.shown(value)}",
-            param=each.name,
+            f"{name} must be {kind.words}, not {printable.shown(value)}",
+            param=name,
             code="invalid_value",
         ) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,9 @@ logger = logging.getLogger("corelm.serve")
 PARTS = 4
 """The number of blocks in which the tokens of one pass are scored. With 20 log-probabilities each
 on imdb, 512 tokens at once took 0.33 s of processor time, four times 128 tokens 0.19 s."""
+PAUSE = 1 / 60
+"""Seconds between two pieces of a text, as between two pictures of a screen. A fast model draws
+several tokens in them: to send each by itself takes as long as to draw it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,8 @@ class Writing:
         """Add the texts to the batch; without a token to draw they have ended."""
         job, texts = self.job, self.job.texts
         if job.length:
-            self.request = batch.add(texts, measured=job.measured)
+            each_step = job.tables is not None or job.record is not None
+            self.request = batch.add(texts, measured=job.measured, each_step=each_step)
             self._collector = _Collector(job, self.request.open_texts)
             self.request.open_texts.with_entropies = True
             return
@@ -274,8 +279,7 @@ class Writing:
         if not (collector.is_busy or request.is_finished):
             return
         try:
-            if request.error is None:
-                collector.collect(request)
+            collector.collect(request)
             if request.is_finished:
                 self.end = request.error or collector.written(self._scores)
         except Exception as error:
@@ -327,6 +331,7 @@ class _Collector:
         self._tables: list[list[TokenTable]] = [[] for _ in range(job.n)]
         self._recorded: list[list[Recorded]] = [[] for _ in range(job.n)]
         self._ids = 0  # in all sets
+        self._next = 0.0  # the time of the next pieces
 
     def written(self, scores: Scores | None) -> Written:
         """Return the end of the job."""
@@ -334,17 +339,19 @@ class _Collector:
         return Written(texts, self._texts.entropies, self._tables, scores, self._recorded)
 
     def collect(self, request: Any) -> None:
-        """Take notes of the last step of the request, and report its pieces if it is streamed.
+        """Take notes of the last step of the request, and report its pieces if it is their time.
 
         Args:
             request: as `ContinuousBatch.add` returns it.
         """
-        if self._takes_notes and (step := request.step) is not None:
+        if self._takes_notes and request.error is None and (step := request.step) is not None:
             self._note(step)
-        if not self._job.streamed:
+        now = time.monotonic()
+        if not self._job.streamed or (now < self._next and not request.is_finished):
             return
         for sample, tokens in enumerate(self._texts.tokens):
             if len(tokens) > self._sent[sample]:
+                self._next = now + PAUSE
                 self._job.tell(self._job, self._piece(sample))
 
     def _note(self, step: Step) -> None:
