@@ -42,13 +42,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect the tests without garbage collection, which would pass over all engines again."""
+    """Collect the tests without garbage collection, which would pass over all engines again.
+
+    Tests import more of them: a tenth of all work was to look for garbage, so it is done seldom.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.enable()
         gc.freeze()  # what was imported stays
+        gc.set_threshold(30_000)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
