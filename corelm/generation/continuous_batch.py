@@ -102,16 +102,18 @@ class ContinuousBatch:
         self._draws = JointDraws(self._shared, model.context_length if again is not None else None)
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
-        self._new: list[
-            BatchedTexts
-        ] = []  # just read; they join the others after their first token
+        self._new: list[BatchedTexts] = []  # just read; they join after their first token
         self._sliding: list[BatchedTexts] = []  # their windows are to be read again
         self._joining: list[BatchedTexts] = []  # new ones, after what is drawn ahead for the others
         self._changed: list[BatchedTexts] = []  # by the last step
 
     def __bool__(self) -> bool:
         """True if there is a text to write."""
-        return bool(self._waiting or self._running or self._sliding or self._joining)
+        return bool(self._waiting or any(self._begun))
+
+    @property
+    def _begun(self) -> tuple[list[BatchedTexts], ...]:
+        return self._running, self._new, self._sliding, self._joining
 
     def add(
         self,
@@ -239,8 +241,7 @@ class ContinuousBatch:
 
     def _has_room(self, request: BatchedTexts) -> bool:
         """Return True if a request fits; one too large for any batch is written alone."""
-        growing = self._running, self._new, self._sliding, self._joining
-        rows = sum(len(each.open_texts.samples) for each in chain(*growing))
+        rows = sum(len(each.open_texts.samples) for each in chain(*self._begun))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
     def _draw_first(self) -> Generator[Turn, None, list[BatchedTexts]]:
@@ -268,7 +269,7 @@ class ContinuousBatch:
             self._sliding += [request for request in self._running if request.leave()]
         read = [request for request in self._running if request.is_read and request.view]
         rows = [request.rows for request in read if request.rows]
-        are_all = all(request.rows for request in self._running)
+        are_all = all(request.rows for request in _growing(self._running))
         draws = partial(self._draws.next_draws, rows if are_all else [])
         self._shared.advance([request.view for request in read if request.view], draws)
 
