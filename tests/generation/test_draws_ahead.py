@@ -142,7 +142,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("count", range(12))
 def test_a_session_can_do_anything_in_the_middle_of_draws(change, count, cores):
-    """What was drawn and not taken is forgotten."""
+    """Tokens that were drawn and not taken are forgotten."""
     model = model_of("default")
 
     def session_after(decoding):
@@ -211,7 +211,7 @@ def test_rows_of_several_lengths_are_drawn_ahead(change, count, more, cores, beg
 @pytest.mark.parametrize("event", ["join", "cancel", "other chain", "other decoder", "stop"])
 @pytest.mark.usefixtures("unobserved")
 def test_requests_that_come_and_go_write_their_own_texts(event, after, each_step, begun):
-    """What was drawn before one comes is taken first."""
+    """Tokens that were drawn before one comes are taken first."""
     model = model_of("gpt2", end=True, context=40)
 
     def texts(prompt, seed, chain="temperature(t=0.7)", decoder=None, **endings):
