@@ -29,8 +29,6 @@ from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 
-NO_NUMBERS = np.empty((0, 0))
-
 MOST_PLANS = 64
 """The number of plans that a batch keeps."""
 
@@ -369,7 +367,7 @@ class JointDraws:
         self._rows: list[DrawnRows] = []  # that stay as they are
         self._left = 0  # for how many steps, unless a token ends a text
         self._parts: list[tuple[DrawnRows, slice]] = []  # in the order of the session's rows
-        self._uniforms = NO_NUMBERS  # (tokens, rows) of their next tokens
+        self._uniforms = np.empty((0, 0))  # (tokens, rows) of their next tokens
         self._measured = False
 
     def draw(self, rows: list[DrawnRows], *, are_all: bool, more: bool) -> bool:
@@ -401,10 +399,7 @@ class JointDraws:
         Args:
             rows: the requests, whose last tokens are being appended.
         """
-        if not (rows and self._begin(rows)):
-            return None
-        self._uniforms = self._numbers()
-        return self._rows[0].draws(self._uniforms, self._measured)
+        return self._draws_after(0) if rows and self._begin(rows) else None
 
     def _draw_steady(self, rows: list[DrawnRows], more: bool) -> tuple[DrawnStep, bool] | None:
         """Draw for rows that stay as they are; return whether the session has the tokens, too.
@@ -421,21 +416,17 @@ class JointDraws:
         else:
             return None
         if more and self._left and drawn.all_grow and not is_appended:
-            self._shared.extend(drawn.of(slice(None)), self._next_draws)
+            self._shared.extend(drawn.of(slice(None)), partial(self._draws_after, 1))
             is_appended = True
         return drawn, is_appended
 
     def _draw_now(self) -> DrawnStep:
-        if not len(self._uniforms):
-            self._uniforms = self._numbers()
-        logits = self._shared.logits(0, self._shared.size)
-        return self._rows[0].draw(logits, self._uniforms[0], self._measured)
+        logits, numbers = self._shared.logits(0, self._shared.size), self._numbers()
+        return self._rows[0].draw(logits, numbers[0], self._measured)
 
-    def _next_draws(self) -> Draws | None:
-        """Return how to draw the tokens after the next ones."""
-        if len(self._uniforms) < 2:
-            self._uniforms = np.concatenate([self._uniforms, self._numbers(after=1)])
-        return self._rows[0].draws(self._uniforms[1:], self._measured)
+    def _draws_after(self, after: int) -> Draws | None:
+        """Return how to draw the next tokens, but the first `after`, which the session gets now."""
+        return self._rows[0].draws(self._numbers(after), self._measured)
 
     def _begin(self, rows: list[DrawnRows]) -> bool:
         """Prepare for the steps in which these rows stay as they are; False if there are none."""
@@ -448,16 +439,19 @@ class JointDraws:
         ends = accumulate(view.size for view in views)
         parts = zip(ordered, views, ends, strict=True)
         self._parts = [(each, slice(end - view.size, end)) for each, view, end in parts]
-        self._rows, self._uniforms = rows, NO_NUMBERS
+        self._rows, self._uniforms = rows, np.empty((0, self._shared.size))
         self._measured = any(each.measured for each in rows)
         return True
 
     def _numbers(self, after: int = 0) -> NDArray[np.float64]:
         """Return the random numbers of the next tokens, but the first `after`: (tokens, rows)."""
-        most = self._left + 1 - after  # the last token isn't appended
-        numbers = [each.uniforms(most, after) for each, _ in self._parts]
-        tokens = min(each.shape[1] for each in numbers)
-        return np.concatenate([each[:, :tokens] for each in numbers]).T.copy()
+        if len(self._uniforms) <= after:
+            most = self._left + 1 - after  # the last token isn't appended
+            numbers = [each.uniforms(most, after) for each, _ in self._parts]
+            tokens = min(each.shape[1] for each in numbers)
+            more = np.concatenate([each[:, :tokens] for each in numbers]).T.copy()
+            self._uniforms = np.concatenate([self._uniforms, more])
+        return self._uniforms[after:]
 
 
 def _place(rows: DrawnRows) -> int:
