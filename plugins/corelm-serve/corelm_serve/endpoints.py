@@ -90,16 +90,16 @@ async def _body_of(request: Request, limit: int) -> bytes:
         ApiError: too many.
         ClientGoneError: the client has gone in the middle, or has closed its own side.
     """
-    body, more = b"", True
+    body, more = bytearray(), True
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        part, more = message.get("body", b""), message.get("more_body", False)
-        body = body + part if body else part
+        more = message.get("more_body", False)
+        body += message.get("body", b"")  # in place: a client may send single bytes
         if len(body) > limit:
             raise ApiError(f"a body has at most {limit:,} bytes", 413, code="too_large")
-    return body
+    return bytes(body)
 
 
 class Limiters(NamedTuple):
