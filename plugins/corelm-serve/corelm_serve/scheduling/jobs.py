@@ -160,6 +160,11 @@ class Job:
         """True if its texts can share steps with other jobs' texts."""
         return self.strategy.decoder is None
 
+    @property
+    def takes_notes(self) -> bool:
+        """True if more is kept of each step than its tokens."""
+        return self.tables is not None or self.record is not None
+
 
 class UntilCancelled(Sampler):
     """Change nothing, and raise when a job is cancelled.
@@ -210,7 +215,7 @@ class Writing:
         self.blocks: int = 0
         """The blocks of its prompt that were scored, alone."""
         self._is_alone = False
-        self.is_busy: bool = False
+        self.is_busy: bool = job.streamed or job.takes_notes
 
     def score(self, size: int) -> None:
         """Score a block of the prompt.
@@ -255,10 +260,9 @@ class Writing:
         """Add the texts to the batch; without a token to draw they have ended."""
         job, texts = self.job, self.job.texts
         if job.length:
-            each_step = job.tables is not None or job.record is not None
-            self.request = batch.add(texts, measured=job.measured, each_step=each_step)
+            self.request = batch.add(texts, measured=job.measured, each_step=job.takes_notes)
             self._collector = _Collector(job, self.request.open_texts)
-            self.request.open_texts.with_entropies, self.is_busy = True, self._collector.is_busy
+            self.request.open_texts.with_entropies = True
             return
         if job.streamed:
             for sample in range(job.n):
@@ -309,17 +313,12 @@ class _Collector:
     Args:
         job: the job.
         texts: its texts.
-
-    Attributes:
-        is_busy: True if there is something to do after each step.
     """
 
     def __init__(self, job: Job, texts: OpenTexts) -> None:
         self._job, self._texts = job, texts
         self._read = [0] * job.n  # tokens of each text so far
         self._sent = [0] * job.n
-        self._takes_notes = job.tables is not None or job.record is not None
-        self.is_busy: bool = job.streamed or self._takes_notes
         self._tables: list[list[TokenTable]] = [[] for _ in range(job.n)]
         self._recorded: list[list[Recorded]] = [[] for _ in range(job.n)]
         self._ids = 0  # in all sets
@@ -336,7 +335,8 @@ class _Collector:
         Args:
             request: as `ContinuousBatch.add` returns it.
         """
-        if self._takes_notes and request.error is None and (step := request.step) is not None:
+        is_noted = self._job.takes_notes and request.error is None
+        if is_noted and (step := request.step) is not None:
             self._note(step)
         now = time.monotonic()
         if not self._job.streamed or (now < self._next and not request.is_finished):
