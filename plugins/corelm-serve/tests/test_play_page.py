@@ -323,6 +323,7 @@ def test_a_link_has_a_lesson(opened):
     assert page.input_value("#expression") == "greedy"
     page.evaluate("location.hash = '%7B%22lesson%22%3A2%7D'")  # the number alone
     until(page, "document.getElementById('expression').value === 'top_k(k=10)'")
+    until(page, "document.getElementById('expression-b').value")  # it is filled after the first
     assert page.input_value("#expression-b") == "top_p(p=0.9)"
 
 
