@@ -10,6 +10,8 @@ before it, one at a time.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import repeat
@@ -79,9 +81,7 @@ class RandomStream:
     @staticmethod
     def fresh_seed() -> int:
         """Return a random seed that is short enough to type again."""
-        import secrets  # imported late: it loads hashing, which a run with a seed doesn't need
-
-        return secrets.randbits(32)
+        return int.from_bytes(os.urandom(4), sys.byteorder)
 
     def with_samples(self, samples: Sequence[int]) -> RandomStream:
         """Return the numbers of other samples of the same seed and prompt."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import corelm_launcher
 import pytest
 
 Run = Callable[..., Any]
@@ -31,6 +32,21 @@ def test_the_console_script_does_the_same(toy: None) -> None:
     script = Path(sys.executable).with_name("corelm")
     done = subprocess.run([script, *GREEDY, "the", "--length", "1"], capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"the cat\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [{}, {"OPENBLAS_THREAD_TIMEOUT": "26"}], ids=["by default", "own"])
+def test_idle_threads_of_openblas_sleep_soon_unless_the_user_sets_otherwise(
+    own: dict[str, str],
+) -> None:
+    program = """
+import os, corelm_launcher, corelm.cli.app
+corelm.cli.app.main = lambda: print(os.environ["OPENBLAS_THREAD_TIMEOUT"]) or 0
+corelm_launcher.main()
+"""
+    others = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS")}
+    written = subprocess.check_output([sys.executable, "-c", program], env=others | own, text=True)
+    assert int(written) == int(own.get("OPENBLAS_THREAD_TIMEOUT", corelm_launcher.SOON))
 
 
 @pytest.mark.slow
