@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
     from corelm.generation.generate import Texts as Texts
     from corelm.generation.grouped_session import start_rows as start_rows
     from corelm.generation.open_texts import OpenTexts as OpenTexts
-    from corelm.generation.shared_session import PrefixCache as PrefixCache
+    from corelm.generation.prompts import PrefixCache as PrefixCache
     from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
     from corelm.models import NamedModel as NamedModel
     from corelm.models.atomic_files import SafeFile as SafeFile
@@ -71,7 +71,7 @@ _HOMES = {
     "ModelRows": "corelm.divergences:ModelRows",
     "NamedModel": "corelm.models:NamedModel",
     "OpenTexts": "corelm.generation.open_texts:OpenTexts",
-    "PrefixCache": "corelm.generation.shared_session:PrefixCache",
+    "PrefixCache": "corelm.generation.prompts:PrefixCache",
     "SafeFile": "corelm.models.atomic_files:SafeFile",
     "Strategy": "corelm.registry.strategies:Strategy",
     "Texts": "corelm.generation.generate:Texts",

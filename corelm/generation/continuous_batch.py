@@ -12,18 +12,12 @@ from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
 
-from corelm.abilities.optional import FullVocabulary
-from corelm.decoding.step import Step
-from corelm.generation.drawn_rows import DrawnPart, DrawnRows, DrawPlans, JointDraws, draw_together
-from corelm.generation.generate import BATCH, Ancestral, Texts, batches
-from corelm.generation.open_texts import OpenTexts
-from corelm.generation.shared_session import (
-    PrefixCache,
-    Prompt,
-    SessionView,
-    SharedSession,
-    ViewedModel,
-)
+from corelm.generation.batched_texts import BatchedTexts
+from corelm.generation.drawn_rows import DrawPlans
+from corelm.generation.generate import BATCH, Texts, batches
+from corelm.generation.joint_draws import JointDraws, draw_together
+from corelm.generation.prompts import PrefixCache
+from corelm.generation.shared_session import SharedSession
 from corelm.language_model import LanguageModel
 from corelm.registry.registry import registry
 
@@ -313,130 +307,3 @@ def _ended(requests: Sequence[BatchedTexts]) -> bool:
 
 def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:
     return [request for request in requests if not request.is_finished]
-
-
-class BatchedTexts:
-    """The texts of one request of a `ContinuousBatch`.
-
-    Attributes:
-        texts: the request.
-        open_texts: the growing texts.
-        is_finished: True if all its texts have ended.
-        is_slow: True if its texts are searched for patterns, which may take long.
-        each_step: True if `step` is read after each token.
-        error: the exception that ended the texts; None without one.
-        is_read: True if the whole prompt is read.
-        unread: the number of tokens of the prompt that are not read.
-        just_read: the number of tokens that the last call of `read` read.
-        rows: its rows, if their tokens can be drawn in one call with other requests.
-    """
-
-    def __init__(
-        self, model: LanguageModel, texts: Texts, open_texts: OpenTexts, plans: DrawPlans
-    ) -> None:
-        self.texts: Texts = texts
-        self.open_texts: OpenTexts = open_texts
-        self.is_finished: bool = False
-        self.is_slow: bool = bool(texts.endings.stop_regex)
-        self.each_step: bool = True
-        self.error: Exception | None = None
-        self.is_read: bool = False
-        self.rows: DrawnRows | None = None
-        self._model, self._plans = model, plans
-        ids = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
-        self._prompt = Prompt(model, ids)
-        self.unread: int = len(ids)
-        self.just_read: int = 0
-        self._view: SessionView | None = None
-        self._steps: Iterator[Step] = iter(())
-        self._last: Step | DrawnPart | None = None
-
-    @property
-    def step(self) -> Step | None:
-        """The step of the last round; None if there was none."""
-        if isinstance(self._last, DrawnPart):
-            self._last = self._last.step()  # few callers read it
-        return self._last
-
-    @property
-    def is_drawn(self) -> bool:
-        """True if its next tokens are drawn, and not taken yet."""
-        return self.rows is not None and self.rows.is_drawn
-
-    @property
-    def view(self) -> SessionView | None:
-        """Its rows in the shared session; None if it has none."""
-        return self._view if self.rows is None else self.rows.view
-
-    def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
-        """Read a piece of the prompt.
-
-        Args:
-            most: the largest number of tokens.
-            shared: the session to join when the prompt is read.
-            prefixes: prompts that were read before.
-        """
-        decoder = self.texts.strategy.decoder
-        if decoder is not None and type(decoder) is not Ancestral:
-            # With a session of its own, which may rewind.
-            self.just_read = self.unread
-            self._begin(self.texts.steps(self._model, self.open_texts.samples))
-            return
-        try:
-            session, self.just_read = self._prompt.read(most, prefixes)
-            self.unread = self._prompt.unread
-            if not self.unread:
-                self._prompt.session, self._view = None, SessionView(shared, session)
-                self._join(self._view)
-        except Exception as error:  # a model's own, such as for an empty prompt
-            self._fail(error)
-
-    def leave(self) -> bool:
-        """Take rows whose windows slide out of the shared session; return True for such rows."""
-        length = self._model.context_length
-        if self.rows is None or not self.rows.slides(length):
-            return False
-        self.unread, self.is_read = self.rows.leave(length), False
-        return True
-
-    def read_again(self) -> None:
-        """Read the windows of the texts, which slid."""
-        self._last = None
-        try:
-            assert self.rows is not None
-            self.rows.enter(self._model)
-        except Exception as error:  # an engine's own, such as too little memory
-            self._fail(error)
-        self.is_read, self.unread = True, 0
-
-    def draw(self) -> None:
-        """Draw the next token of each text, or take the tokens drawn in the common call."""
-        self._last = None
-        try:
-            rows = self.rows
-            self._last = rows.advance() if rows else next(self._steps, None)
-        except Exception as error:  # a plugin's error: the other requests continue
-            self._fail(error)
-        if self._last is None or None not in self.open_texts.finish_reasons:
-            self.finish()
-
-    def finish(self) -> None:
-        """End the texts as they are; their rows leave before the next step."""
-        self.is_finished, self._view, self.rows = True, None, None
-        self._prompt.session, self._steps = None, iter(())
-
-    def _join(self, view: SessionView) -> None:
-        texts, opened = self.texts, self.open_texts
-        self.rows = DrawnRows.of(self._plans, texts, opened, view, self._prompt.ids)
-        viewed = ViewedModel(self._model, view)
-        steps = texts.steps(viewed, opened.samples, opened.keeps_figures)
-        self._begin(() if self.rows else steps)
-        if self.rows:
-            view.read()
-
-    def _begin(self, steps: Iterable[Step]) -> None:
-        self.is_read, self.unread, self._steps = True, 0, self.open_texts.take(steps)
-
-    def _fail(self, error: Exception) -> None:
-        self.error = error
-        self.finish()

@@ -5,8 +5,8 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm.generation import shared_session
-from corelm.generation.shared_session import LEAST
+from corelm.generation import prompts
+from corelm.generation.prompts import LEAST
 from corelm.models.numpy_model import NumpySession
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
 from corelm.testing import ToyModel
@@ -111,7 +111,7 @@ def test_sessions_that_cannot_be_copied_are_not_kept():
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_texts_are_the_same_with_and_without_the_cache(kind, monkeypatch):
-    monkeypatch.setattr(shared_session, "LEAST", 2)
+    monkeypatch.setattr(prompts, "LEAST", 2)
     model, rng = small_model(SMALL[kind], end=True), np.random.default_rng(1)
     cache = PrefixCache(30)
     batch = ContinuousBatch(model, piece=3, prefixes=cache)

@@ -1,0 +1,156 @@
+"""Prompts that are read in pieces, and a cache of those that were read before.
+
+A new prompt is read from the end of the longest prefix that it shares with one of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.abilities import can
+from corelm.abilities.optional import SessionAbilities
+from corelm.language_model import LanguageModel, Session
+
+LEAST = 16
+"""The shortest prefix that is reused, in tokens, unless two prompts are equal: to copy and rewind
+the session of a shorter one takes as long as to read it."""
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A prompt, and a session that has read it."""
+
+    ids: NDArray[np.int64]
+    session: SessionAbilities
+
+
+class PrefixCache:
+    """A least-recently-used cache of sessions that have read a prompt, bounded in tokens.
+
+    Only sessions that can be copied and rewound are kept. A text is the same to the last bit with
+    and without its prefix in the cache, if the model's sessions keep the laws of `corelm.testing`.
+
+    Args:
+        tokens: the most tokens of all prompts together; 0 to keep none. A prompt of fewer than
+            `LEAST` tokens counts as `LEAST`, since its session holds logits too.
+
+    Attributes:
+        tokens: the number of tokens in the cache.
+        hits: the number of prompts whose beginning was in the cache.
+        saved: the number of tokens that weren't read again.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> cache, model = PrefixCache(100), ToyModel()
+        >>> prompt = model.vocabulary.encode("the cat sat on " * 8)
+        >>> cache.keep(prompt, model.start([prompt]))
+        >>> session, count = cache.find([*prompt, 5])
+        >>> count, cache.hits, cache.saved
+        (32, 1, 32)
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self._most = tokens
+        # From the least recently used to the most recently used.
+        self._kept: OrderedDict[Ids, Prefix] = OrderedDict()
+        # Plain numbers, not properties: another thread may read them while this one stores a
+        # prompt.
+        self.tokens: int = 0
+        self.hits: int = 0
+        self.saved: int = 0
+
+    def find(self, prompt: Sequence[int]) -> tuple[Session | None, int]:
+        """Return a session that has read the longest cached prefix of a prompt, and its length.
+
+        Without a cached prefix it returns None and 0.
+        """
+        known, count = self._longest(tuple(prompt))
+        if not count:
+            return None, 0
+        self._kept.move_to_end(known)
+        session: Session = self._kept[known].session.fork()
+        if count < len(known):
+            assert can(session, "rewind")
+            session.rewind(len(known) - count)
+        self.hits += 1
+        self.saved += count
+        return session, count
+
+    def keep(self, prompt: Sequence[int], session: Session) -> None:
+        """Store a copy of a session of one row, which has read the whole prompt."""
+        known = tuple(prompt)
+        if not known or known in self._kept or max(len(known), LEAST) > self._most:
+            return
+        if can(session, "rewind") and can(session, "fork"):
+            self._kept[known] = Prefix(np.array(known, dtype=np.int64), session.fork())
+            self.tokens += len(known)
+            while max(self.tokens, LEAST * len(self._kept)) > self._most:
+                oldest, _ = self._kept.popitem(last=False)
+                self.tokens -= len(oldest)
+
+    def _longest(self, prompt: Ids) -> tuple[Ids, int]:
+        """Return the cached prompt with the longest common prefix, and that prefix's length."""
+        if prompt in self._kept:
+            return prompt, len(prompt)
+        ids = np.array(prompt, dtype=np.int64)
+        lengths = {
+            known: _common(prefix.ids, ids)
+            for known, prefix in self._kept.items()
+            if len(known) >= LEAST
+        }
+        longest = max(lengths, key=lambda known: lengths[known], default=())
+        count = lengths.get(longest, 0)
+        return (longest, count) if count >= LEAST else ((), 0)
+
+
+class Prompt:
+    """A prompt that is read in pieces, from the end of a prefix that was read before.
+
+    A prompt longer than the model's context is one piece: the model sees only its last window.
+
+    Args:
+        model: the language model.
+        ids: the prompt.
+
+    Attributes:
+        ids: the prompt.
+        unread: the number of tokens that are not read.
+        session: a session that has read the others; None before the first piece.
+    """
+
+    def __init__(self, model: LanguageModel, ids: list[int]) -> None:
+        self.ids, self.unread, self._model = ids, len(ids), model
+        self.session: Session | None = None
+
+    def read(self, most: int, prefixes: PrefixCache) -> tuple[Session, int]:
+        """Read a piece of at most this many tokens; return the session and their number."""
+        ids, fits = self.ids, len(self.ids) < self._model.context_length
+        if self.session is None and fits:
+            self.session, known = prefixes.find(ids)
+            self.unread -= known
+        first = len(ids) - self.unread
+        piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
+        if self.session is None:
+            self.session = self._model.start(piece[None].copy())
+        elif len(piece):
+            self.session.extend(piece[None].copy())
+        self.unread -= len(piece)
+        if self.unread:
+            self.session.next_logits()  # a session may read the tokens only now
+        elif fits:
+            prefixes.keep(ids, self.session)
+        return self.session, len(piece)
+
+
+def _common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    """Return the length of the common prefix of two texts."""
+    count = min(len(one), len(other))
+    differ = np.flatnonzero(one[:count] != other[:count])
+    return int(differ[0]) if len(differ) else count
