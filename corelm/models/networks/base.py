@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import ModelFileError
 from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
-from corelm.native.rows import Ahead, Draws, loaded
+from corelm.native.ahead import Ahead, Draws, NetworkAhead
+from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
 
 Layer = Embed | Attend | Linear | Norm
@@ -199,9 +200,6 @@ def _describe(node: Node) -> tuple[Any, ...]:
 
 
 Ids = NDArray[np.int64]
-
-IN_VAIN = 2**28
-"""Multiplications of a few milliseconds, which may be in vain where a text ends early."""
 
 
 class BackgroundStep(NamedTuple):
@@ -395,8 +393,7 @@ class Transformer(Network):
         return BackgroundStep(run, outputs, logits)
 
     def most_ahead(self, batch: int) -> int:
-        most = IN_VAIN // max(self._multiplications * batch, 1)
-        return min(Ahead.MOST, most) if self._plan else 0
+        return Ahead.most(self._multiplications, batch) if self._plan else 0
 
     def draw_ahead(
         self, window: Ids, cache: Array, draws: Draws, times: Ids | None = None
@@ -405,8 +402,9 @@ class Transformer(Network):
         mask = self._attention_mask(window[:, : window.shape[1] - count + 1], 1, times)
         if count < 2 or mask is not None:
             return None
-        widths = self._width, self._scores.width
-        return Ahead(self._plan, window, cache, widths, draws, block, times)
+        return NetworkAhead(
+            self._plan, cache, self._width, window, self._scores.width, draws, block, times
+        )
 
     def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
         outputs = np.empty((batch, new, self._width), dtype=np.float32)

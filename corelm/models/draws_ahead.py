@@ -1,0 +1,63 @@
+"""The part of a session that draws several tokens in one call, if it may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.models.sliding_window import SlidingWindow
+from corelm.native.ahead import Ahead, Draws, Taken
+
+NextDraws = Callable[[], Draws | None]
+
+
+class DrawsAhead:
+    """A session that draws tokens before they are asked for, several in one call.
+
+    Its `extend` has a second parameter `draws`, which returns how to draw further tokens. What was
+    drawn and not taken is forgotten by any other call.
+    """
+
+    _window: SlidingWindow
+    _ahead: Ahead | None = None
+
+    def drawn_ahead(self, extend: bool, more: bool = True) -> Taken | None:
+        """Return the next tokens of those drawn ahead; None if there are none.
+
+        Args:
+            extend: append them to the texts, unless nothing is drawn after them.
+            more: False to take what is drawn, and draw no more.
+        """
+        taken = self._ahead.take(more) if self._ahead else None
+        if taken is None or not (taken.goes_on and extend):
+            self._stop_ahead()
+            return taken and taken._replace(goes_on=False)
+        self._window.accept()
+        return taken
+
+    @property
+    def has_drawn_ahead(self) -> bool:
+        """True if `drawn_ahead` has tokens for which it need not wait."""
+        return self._ahead is not None and self._ahead.is_ready
+
+    def _stop_ahead(self) -> None:
+        """Draw nothing more; what was not taken is forgotten."""
+        self._ahead = None
+
+    def _next_draws(
+        self, next_draws: NextDraws, time: int
+    ) -> tuple[NDArray[np.int64], Draws] | None:
+        """Return windows with room for draws, and the draws, which end where a window slides.
+
+        Args:
+            next_draws: as for `extend`.
+            time: the length of the longest window.
+        """
+        draws = next_draws()
+        if draws is None:
+            return None
+        texts = self._window.ahead(len(draws.uniforms) - 1)
+        room = texts.shape[1] - time + 1
+        return texts, draws._replace(uniforms=draws.uniforms[:room])
