@@ -10,7 +10,8 @@ import numpy as np
 from corelm import softmax
 from corelm.bundles import SlidingWindow
 from corelm.errors import ModelFileError, UsageError
-from corelm.interop import DisplayableModel, check_session
+from corelm.interop import DisplayableModel, DrawsAhead, EngineAhead, check_session
+from corelm_llama_cpp import ahead
 from corelm_llama_cpp.context import Context
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
@@ -53,6 +54,7 @@ class LlamaCppModel(DisplayableModel):
         self.context_length = llama.llama_model_n_ctx_train(pointer)
         width = llama.llama_model_n_embd_out(pointer)
         create = partial(Context, pointer, self.vocabulary, width)
+        self._most_ahead = _most_ahead(pointer)
         # With room for all rows, or they would be processed again instead of copied.
         self.sequences = Sequences(create, self.context_length)
         self.sequences.reserve(TRIED)
@@ -62,14 +64,23 @@ class LlamaCppModel(DisplayableModel):
     def start(self, tokens):
         """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
         window = SlidingWindow(tokens, self.vocabulary, self.context_length)
-        return LlamaCppSession(self.sequences, window)
+        return LlamaCppSession(self.sequences, window, len(self.vocabulary), self._most_ahead)
 
     def next_token_distribution(self, tokens):
         """Return (batch, vocabulary) probabilities after (batch, time) ids."""
         return softmax(self.start(tokens).next_logits())
 
 
-class LlamaCppSession:
+def _most_ahead(pointer):
+    """Return how to find the number of tokens to draw in one call, by the number of rows."""
+    # A state that can't drop the tokens that were drawn and are not wanted is computed again.
+    drops = not (llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(pointer))
+    if not (drops and ahead.is_possible()):
+        return lambda batch: 0
+    return partial(EngineAhead.most, llama.llama_model_n_params(pointer))
+
+
+class LlamaCppSession(DrawsAhead):
     """A decoding session on llama.cpp's key/value cache, with one pass for rows of all lengths.
 
     Tokens are processed only when a result depends on them, so it costs nothing to extend, rewind,
@@ -78,10 +89,13 @@ class LlamaCppSession:
     Args:
         sequences: those of the model.
         window: the texts.
+        vocabulary: the number of tokens.
+        most_ahead: takes a number of rows, and returns how many tokens of each to draw in one call.
     """
 
-    def __init__(self, sequences, window):
+    def __init__(self, sequences, window, vocabulary, most_ahead):
         self._sequences, self._window = sequences, window
+        self._vocabulary, self._most_ahead = vocabulary, most_ahead
         self._rows = [Row() for _ in window.texts]
         self._outputs = ()  # at the last tokens; empty if not computed, or given away
         self._is_given = False  # the last logits were given away
@@ -106,15 +120,35 @@ class LlamaCppSession:
             self._hidden, self._outputs = True, ()  # they lack hidden states
         return self._last_outputs(count)[1].copy()
 
-    def extend(self, tokens):
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+    def extend(self, tokens, draws=None):
+        """Append tokens of shape (batch,) or (batch, time) to the rows.
+
+        Args:
+            tokens: the tokens.
+            draws: returns how to draw further ones in one call, where that can be done.
+        """
+        self._stop_ahead()
         before = self._window.length
         self._window.extend(tokens)
         if self._window.length > before:  # no tokens, no change: the outputs stay valid
             self._outputs, self._is_given = (), False
+        if draws and self._window.length == before + 1 and not self._hidden:
+            self._begin_ahead(draws)
+
+    def _begin_ahead(self, draws):
+        """Draw the next tokens in one call when they are asked for, if that is possible."""
+        window, most = self._window, self._most_ahead(len(self._rows))
+        if most < 2 or not (window.is_equal or window.is_whole):
+            return
+        time = window.length - window.start(window.length)
+        if found := self._next_draws(draws, time):
+            times = None if window.is_equal else window.lengths
+            draw = partial(self._sequences.draw_ahead, self._rows)
+            self._ahead = EngineAhead(draw, found[0], self._vocabulary, found[1], most, times)
 
     def rewind(self, count):
         """Drop the last `count` tokens of each row."""
+        self._stop_ahead()
         self._window.rewind(count)
         if count:
             kept = [output[:, :-count] for output in self._outputs]
@@ -127,6 +161,7 @@ class LlamaCppSession:
         kept = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
         if np.array_equal(kept, np.arange(batch)):
             return
+        self._stop_ahead()
         if len(kept) > batch and not self._is_given:
             # Before the fork, so that the forks share the outputs of their row.
             self._sequences.reserve(len(kept))
@@ -144,6 +179,7 @@ class LlamaCppSession:
         mine = getattr(other, "_sequences", None) is self._sequences
         if other is self or not mine:
             raise UsageError("join takes another session of the same model")
+        self._stop_ahead(), other._stop_ahead()
         self._rows += other._rows
         self._window.join(other._window)
         self._hidden |= other._hidden
@@ -171,6 +207,7 @@ class LlamaCppSession:
         Raises:
             UsageError: fewer tokens than one, or more than a text has.
         """
+        self._stop_ahead()
         window = self._window
         if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
             spans = [[*window.spans(count, rows)] for rows in window.runs]
