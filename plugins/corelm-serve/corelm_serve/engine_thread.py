@@ -211,33 +211,31 @@ class OneThreadSession(SessionWrapper):
 
     def _take_block(self) -> None:
         """Wait for the next block of tokens, if there is one."""
-        if self._begun is None and self._goes_on and self._more:
-            self._begun = self._thread.begin(self._block)
-        if self._begun is None:
+        begun, self._begun = self._begun, None
+        if begun is None and self._goes_on and self._more:
+            begun = self._thread.begin(self._block)
+        if begun is None:
             return
-        found = self._result(self._begun)
+        self._goes_on = False
+        found = self._result(begun)
         if found.drawn:
             self._ready, self._begun = deque(found.drawn), found.following
             self._goes_on = found.drawn[-1].goes_on
-            return
-        self._goes_on = False
-        if found.logits is None:
-            self._begun = None
+        elif found.logits is not None:
+            self._begun = begun  # for `next_logits`
 
     def _forget(self) -> None:
         """Drop the tokens that were drawn ahead and not taken, and logits computed ahead."""
+        ready, self._ready = self._ready, deque()
         begun, self._begun = self._begun, None
-        if not (self._ready or self._goes_on):
-            return
+        is_drawn, self._goes_on = bool(ready) or self._goes_on, False
         self._more = False
-        count = sum(each.goes_on for each in self._ready)
-        self._ready, self._goes_on = deque(), False
-        while begun is not None:
+        while begun is not None and is_drawn:
             found = self._result(begun)
-            count += sum(each.goes_on for each in found.drawn)
+            ready += found.drawn
             begun = found.following
         self._more = True
-        if count:
+        if count := sum(each.goes_on for each in ready):  # the engine's session has these
             self._result(self._thread.begin(super().rewind, count))
 
     def _step(self, tokens: NDArray[Any], draws: Any) -> Begun:
