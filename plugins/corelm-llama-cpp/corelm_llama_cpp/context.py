@@ -97,6 +97,10 @@ class Context:
         ]
         return [outputs[wanted] for outputs in found] if hidden else found
 
+    def pass_seconds(self, tokens):
+        """Return the time of a pass with this many tokens; None before the first one."""
+        return self._threads.seconds(tokens)
+
     def draw_ahead(self, block, ids, sequences, positions, order):
         """Draw tokens, with a pass over one token of each sequence before each draw.
 

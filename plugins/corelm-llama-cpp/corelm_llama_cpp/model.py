@@ -18,6 +18,9 @@ from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.sequences import Row, Sequences
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 
+CALL = 3e-3
+"""The most seconds of a call that draws several tokens. Others wait for it; and where a pass takes
+longer, Python's time between two passes counts little."""
 TRIED = 8
 """Rows of the trial of a model's sessions."""
 
@@ -54,7 +57,7 @@ class LlamaCppModel(DisplayableModel):
         self.context_length = llama.llama_model_n_ctx_train(pointer)
         width = llama.llama_model_n_embd_out(pointer)
         create = partial(Context, pointer, self.vocabulary, width)
-        self._most_ahead = _most_ahead(pointer)
+        self._may_draw = ahead.is_possible() and _drops_tokens(pointer)
         # With room for all rows, or they would be processed again instead of copied.
         self.sequences = Sequences(create, self.context_length)
         self.sequences.reserve(TRIED)
@@ -64,20 +67,16 @@ class LlamaCppModel(DisplayableModel):
     def start(self, tokens):
         """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
         window = SlidingWindow(tokens, self.vocabulary, self.context_length)
-        return LlamaCppSession(self.sequences, window, len(self.vocabulary), self._most_ahead)
+        return LlamaCppSession(self.sequences, window, len(self.vocabulary), self._may_draw)
 
     def next_token_distribution(self, tokens):
         """Return (batch, vocabulary) probabilities after (batch, time) ids."""
         return softmax(self.start(tokens).next_logits())
 
 
-def _most_ahead(pointer):
-    """Return how to find the number of tokens to draw in one call, by the number of rows."""
-    # A state that can't drop the tokens that were drawn and are not wanted is computed again.
-    drops = not (llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(pointer))
-    if not (drops and ahead.is_possible()):
-        return lambda batch: 0
-    return partial(EngineAhead.most, llama.llama_model_n_params(pointer))
+def _drops_tokens(pointer):
+    """Return True if a sequence can drop its last tokens, as those drawn ahead and not wanted."""
+    return not (llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(pointer))
 
 
 class LlamaCppSession(DrawsAhead):
@@ -90,12 +89,12 @@ class LlamaCppSession(DrawsAhead):
         sequences: those of the model.
         window: the texts.
         vocabulary: the number of tokens.
-        most_ahead: takes a number of rows, and returns how many tokens of each to draw in one call.
+        may_draw: several tokens may be drawn in one call.
     """
 
-    def __init__(self, sequences, window, vocabulary, most_ahead):
+    def __init__(self, sequences, window, vocabulary, may_draw):
         self._sequences, self._window = sequences, window
-        self._vocabulary, self._most_ahead = vocabulary, most_ahead
+        self._vocabulary, self._may_draw = vocabulary, may_draw
         self._rows = [Row() for _ in window.texts]
         self._outputs = ()  # at the last tokens; empty if not computed, or given away
         self._is_given = False  # the last logits were given away
@@ -137,8 +136,10 @@ class LlamaCppSession(DrawsAhead):
 
     def _begin_ahead(self, draws):
         """Draw the next tokens in one call when they are asked for, if that is possible."""
-        window, most = self._window, self._most_ahead(len(self._rows))
-        if most < 2 or not (window.is_equal or window.is_whole):
+        window, seconds = self._window, self._sequences.pass_seconds(len(self._rows))
+        most = EngineAhead.MOST if not seconds else min(EngineAhead.MOST, int(CALL / seconds))
+        may_draw = self._may_draw and seconds is not None and most > 1
+        if not (may_draw and (window.is_equal or window.is_whole)):
             return
         time = window.length - window.start(window.length)
         if found := self._next_draws(draws, time):

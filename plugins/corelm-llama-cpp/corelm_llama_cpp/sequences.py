@@ -101,6 +101,11 @@ class Sequences:
             self._counts[numbers] = lengths + passes - 1
             return drawn
 
+    def pass_seconds(self, rows):
+        """Return the time of a pass over a token of this many rows; None before the first one."""
+        context = self._context  # another thread may replace it
+        return None if context is None else context.pass_seconds(rows)
+
     @contextmanager
     def _placed(self, rows, texts, lengths):
         """Yield the sequence of each row, (batch,), for passes that nobody else may interrupt."""

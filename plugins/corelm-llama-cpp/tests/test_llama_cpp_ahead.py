@@ -28,6 +28,12 @@ CHAINS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def any_time(monkeypatch):
+    """Draw several tokens in a call, however busy the machine is."""
+    monkeypatch.setattr("corelm_llama_cpp.model.CALL", 1e6)
+
+
 @pytest.fixture(scope="module")
 def single(gguf_file):
     """Return the tiny model without the extension."""
@@ -148,14 +154,13 @@ def test_a_context_that_is_full_grows_before_more_is_drawn(gguf_file, drawn, mon
     assert texts == corelm.generate(other, [7, 8], sampler="stochastic", seed=2, length=40)
 
 
-def test_a_large_network_is_not_drawn_ahead(gguf_file, monkeypatch, drawn):
-    model = LlamaCppModel(gguf_file)
-    parameters = llama.llama_model_n_params(model.pointer)
-    monkeypatch.setattr("corelm.native.ahead.IN_VAIN", 8 * parameters - 1)
-    corelm.generate(model, [7], sampler="greedy", n=5, length=9)
-    assert not drawn
-    corelm.generate(model, [7], sampler="greedy", n=2, length=9)
-    assert drawn
+@pytest.mark.parametrize(("call", "count"), [(0.0, None), (4e-3, 4), (1.9e-3, None), (1, 8)])
+def test_a_call_takes_little_time(gguf_file, call, count, monkeypatch, drawn):
+    """Where a pass takes long, others would wait for several."""
+    monkeypatch.setattr(Context, "pass_seconds", lambda self, tokens: 1e-3)
+    monkeypatch.setattr("corelm_llama_cpp.model.CALL", call)
+    corelm.generate(LlamaCppModel(gguf_file), [7], sampler="greedy", length=33)
+    assert drawn[:3] == ([count] * 3 if count else [])
 
 
 @pytest.mark.parametrize("name", ["llama_model_is_recurrent", "llama_model_is_hybrid"])
@@ -206,6 +211,7 @@ def test_logits_that_are_no_distribution_are_named_where_they_come(gguf_file, mo
 
     monkeypatch.setattr(ahead, "_address", _with(ahead._address, get, kind(logits)))
     monkeypatch.setattr(Context, "process", _with_nan(Context.process))
+    monkeypatch.setattr(Context, "pass_seconds", lambda self, tokens: 1e-4)  # before the first
     with pytest.raises(ModelOutputError, match="step 4 hold NaN") as raised:
         corelm.generate(model, [7, 8], sampler="stochastic", seed=1, length=20)
     assert [len(text.tokens) for text in raised.value.generations] == [4]
@@ -315,3 +321,12 @@ def test_the_threads_are_chosen_by_the_time_of_a_pass(gguf_file, monkeypatch):
     corelm.generate(LlamaCppModel(gguf_file), [7, 8], sampler="greedy", n=2, length=20)
     assert {tokens for tokens, _, _ in noted[-2:]} == {2}
     assert all(0 < seconds < 1 for _, _, seconds in noted)
+
+
+def test_the_time_of_a_pass_is_that_of_the_faster_number_of_threads():
+    choice = ThreadChoice(4)
+    assert choice.seconds(6) is None
+    choice.note(6, 4, 12.0)
+    choice.note(5, 1, 5.0)  # of one size, from 4 to 7 tokens
+    assert choice.seconds(6) == 6.0
+    assert choice.seconds(8) is None
