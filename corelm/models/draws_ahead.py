@@ -17,7 +17,8 @@ class DrawsAhead:
     """A session that draws tokens before they are asked for, several in one call.
 
     Its `extend` has a second parameter `draws`, which returns how to draw further tokens. What was
-    drawn and not taken is forgotten by any other call.
+    drawn and not taken is forgotten by any other call. A subclass has its texts in `_window`, and
+    sets `_ahead` where it can draw; it can be rewound.
     """
 
     _window: SlidingWindow

@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 
 from corelm.native.rows import Call, Doubles, Ids, Rows, loaded
 
-IN_VAIN = 2**28
-"""Multiplications of a few milliseconds, which may be in vain where a text ends early."""
-
 
 class Draws(NamedTuple):
     """Draws of some tokens of each row, one after the other."""
@@ -130,16 +127,6 @@ class Ahead(ABC):
         self._time = window.shape[1] - len(draws.uniforms) + 1  # of the first pass
         self._drawn = 0  # tokens of the blocks that are done
         self._ready: deque[Taken] = deque()
-
-    @staticmethod
-    def most(multiplications: int, batch: int) -> int:
-        """Return how many tokens of each row are worth drawing in one call; fewer than 2: none.
-
-        Args:
-            multiplications: of a pass, for one token.
-            batch: the number of rows.
-        """
-        return min(Ahead.MOST, IN_VAIN // max(multiplications * batch, 1))
 
     def take(self, more: bool = True) -> Taken | None:
         """Return the next token of each row, and wait for it; None if there is none.

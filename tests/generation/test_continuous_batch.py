@@ -115,7 +115,7 @@ def test_other_decoders_have_a_session_of_their_own():
 @pytest.fixture
 def single_steps(monkeypatch):
     """Sessions draw no tokens ahead."""
-    monkeypatch.setattr("corelm.native.ahead.IN_VAIN", 0)
+    monkeypatch.setattr("corelm.models.networks.base.IN_VAIN", 0)
 
 
 @pytest.mark.usefixtures("single_steps")

@@ -14,8 +14,8 @@ import corelm
 import corelm.decoding.draws
 from corelm import native
 from corelm.errors import ModelOutputError
+from corelm.models.networks import base
 from corelm.models.numpy_model import NumpyModel
-from corelm.native import ahead
 from corelm.native.ahead import NetworkAhead
 from corelm.native.cpu import cpu_limit
 from corelm.registry.registry import Registry
@@ -65,7 +65,7 @@ def model_of(kind, end=False, context=24):
 
 def step_by_step(function, *arguments, **options):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ahead, "IN_VAIN", 0)
+        patch.setattr(base, "IN_VAIN", 0)
         return function(*arguments, **options)
 
 
@@ -111,7 +111,7 @@ def test_a_large_batch_is_not_drawn_ahead(monkeypatch, begun):
     """Its step takes so long that little is gained, and much may be in vain."""
     model = model_of("gpt2")
     each = sum(inputs * units for inputs, units, _ in model.matrices)
-    monkeypatch.setattr(ahead, "IN_VAIN", 8 * each - 1)
+    monkeypatch.setattr(base, "IN_VAIN", 8 * each - 1)
     corelm.generate(model, "w1", sampler="stochastic", n=4, length=20)
     assert not begun
     corelm.generate(model, "w1", sampler="stochastic", n=2, length=20)
@@ -334,7 +334,7 @@ def test_draws_ahead_need_passes(passes):
 @pytest.mark.parametrize(("chain", "most"), [("dry(multiplier=1)", 2**28), ("stochastic", 0)])
 def test_numbers_are_prepared_only_for_draws_ahead(chain, most, monkeypatch):
     """Not at each step of a large batch, or of a chain that reads the text."""
-    monkeypatch.setattr(ahead, "IN_VAIN", most)
+    monkeypatch.setattr(base, "IN_VAIN", most)
     monkeypatch.setattr(corelm.RandomStream, "following", None)
     corelm.generate(model_of("gpt2"), "w1", sampler=chain, n=2, length=9)
 

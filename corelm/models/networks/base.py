@@ -201,6 +201,9 @@ def _describe(node: Node) -> tuple[Any, ...]:
 
 Ids = NDArray[np.int64]
 
+IN_VAIN = 2**28
+"""Multiplications of a few milliseconds, which may be in vain where a text ends early."""
+
 
 class BackgroundStep(NamedTuple):
     """A step that another thread computes; its arrays are valid after `wait`."""
@@ -393,7 +396,8 @@ class Transformer(Network):
         return BackgroundStep(run, outputs, logits)
 
     def most_ahead(self, batch: int) -> int:
-        return Ahead.most(self._multiplications, batch) if self._plan else 0
+        most = IN_VAIN // max(self._multiplications * batch, 1)
+        return min(Ahead.MOST, most) if self._plan else 0
 
     def draw_ahead(
         self, window: Ids, cache: Array, draws: Draws, times: Ids | None = None

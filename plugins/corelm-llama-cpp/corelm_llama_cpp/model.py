@@ -136,16 +136,21 @@ class LlamaCppSession(DrawsAhead):
 
     def _begin_ahead(self, draws):
         """Draw the next tokens in one call when they are asked for, if that is possible."""
-        window, seconds = self._window, self._sequences.pass_seconds(len(self._rows))
-        most = EngineAhead.MOST if not seconds else min(EngineAhead.MOST, int(CALL / seconds))
-        may_draw = self._may_draw and seconds is not None and most > 1
-        if not (may_draw and (window.is_equal or window.is_whole)):
+        window, count = self._window, self._tokens_of_call()
+        if count < 2 or not (window.is_equal or window.is_whole):
             return
         time = window.length - window.start(window.length)
         if found := self._next_draws(draws, time):
             times = None if window.is_equal else window.lengths
             draw = partial(self._sequences.draw_ahead, self._rows)
-            self._ahead = EngineAhead(draw, found[0], self._vocabulary, found[1], most, times)
+            self._ahead = EngineAhead(draw, found[0], self._vocabulary, found[1], count, times)
+
+    def _tokens_of_call(self):
+        """Return how many tokens of each text may be drawn in one call."""
+        seconds = self._sequences.pass_seconds(len(self._rows))
+        if not (self._may_draw and seconds):
+            return 0
+        return min(EngineAhead.MOST, int(CALL / seconds))
 
     def rewind(self, count):
         """Drop the last `count` tokens of each row."""
@@ -180,7 +185,8 @@ class LlamaCppSession(DrawsAhead):
         mine = getattr(other, "_sequences", None) is self._sequences
         if other is self or not mine:
             raise UsageError("join takes another session of the same model")
-        self._stop_ahead(), other._stop_ahead()
+        self._stop_ahead()
+        other._stop_ahead()
         self._rows += other._rows
         self._window.join(other._window)
         self._hidden |= other._hidden
