@@ -14,7 +14,6 @@ from corelm.interop.session_trial import check_session
 from corelm.interop.tensorflow_log import quiet_tensorflow
 from corelm.interop.tokenizer_vocabulary import special_tokens, vocabulary_of
 from corelm.models.draws_ahead import DrawsAhead
-from corelm.native.ahead import EngineAhead
 from corelm.registry.models import DisplayableModel
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "ChatTemplate",
     "DisplayableModel",
     "DrawsAhead",
-    "EngineAhead",
     "EngineDraw",
     "EngineSampler",
     "PaddedSession",

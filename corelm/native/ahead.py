@@ -235,8 +235,8 @@ class EngineAhead(Ahead):
     """Tokens that are drawn when the first of their block is taken, by an engine.
 
     Args:
-        draw: takes a `Block` and the texts so far, (batch, time) ids and the length of each; draws
-            the block after them, and returns how many tokens of each row that were.
+        draw: takes a `Block`, the texts so far and the length of each; draws the block after them,
+            and returns how many tokens of each row that were.
         window: as for `Ahead`, like the others.
         vocabulary: the number of logits of a row.
         draws: how they are drawn.

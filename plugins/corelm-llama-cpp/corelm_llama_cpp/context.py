@@ -105,7 +105,7 @@ class Context:
         """Draw tokens, with a pass over one token of each sequence before each draw.
 
         Args:
-            block: what to draw, a block of `corelm.interop.EngineAhead`.
+            block: what to draw, a block of `corelm.interop.DrawsAhead`.
             ids: (rows,) the tokens of the first pass.
             sequences: (rows,) as for `process`.
             positions: (rows,) the positions of the tokens.

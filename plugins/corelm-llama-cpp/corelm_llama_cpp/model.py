@@ -10,7 +10,7 @@ import numpy as np
 from corelm import softmax
 from corelm.bundles import SlidingWindow
 from corelm.errors import ModelFileError, UsageError
-from corelm.interop import DisplayableModel, DrawsAhead, EngineAhead, check_session
+from corelm.interop import DisplayableModel, DrawsAhead, check_session
 from corelm_llama_cpp import ahead
 from corelm_llama_cpp.context import Context
 from corelm_llama_cpp.gguf_file import load
@@ -132,25 +132,13 @@ class LlamaCppSession(DrawsAhead):
         if self._window.length > before:  # no tokens, no change: the outputs stay valid
             self._outputs, self._is_given = (), False
         if draws and self._window.length == before + 1 and not self._hidden:
-            self._begin_ahead(draws)
-
-    def _begin_ahead(self, draws):
-        """Draw the next tokens in one call when they are asked for, if that is possible."""
-        window, count = self._window, self._tokens_of_call()
-        if count < 2 or not (window.is_equal or window.is_whole):
-            return
-        time = window.length - window.start(window.length)
-        if found := self._next_draws(draws, time):
-            times = None if window.is_equal else window.lengths
             draw = partial(self._sequences.draw_ahead, self._rows)
-            self._ahead = EngineAhead(draw, found[0], self._vocabulary, found[1], count, times)
+            self._begin_with_engine(draw, draws, self._vocabulary, self._tokens_of_call())
 
     def _tokens_of_call(self):
         """Return how many tokens of each text may be drawn in one call."""
         seconds = self._sequences.pass_seconds(len(self._rows))
-        if not (self._may_draw and seconds):
-            return 0
-        return min(EngineAhead.MOST, int(CALL / seconds))
+        return int(CALL / seconds) if self._may_draw and seconds else 0
 
     def rewind(self, count):
         """Drop the last `count` tokens of each row."""

@@ -84,7 +84,7 @@ class Sequences:
 
         Args:
             rows: a `Row` for each text.
-            block: what to draw, a block of `corelm.interop.EngineAhead`.
+            block: what to draw, a block of `corelm.interop.DrawsAhead`.
             texts: (batch, time) ids.
             lengths: (batch,) tokens of each text.
         """
