@@ -17,9 +17,9 @@ EngineDraws = Callable[[Block, NDArray[np.int64], NDArray[np.int64]], int]
 class DrawsAhead:
     """A session that draws tokens before they are asked for, several in one call.
 
-    Its `extend` has a second parameter `draws`, which returns how to draw further tokens. What was
-    drawn and not taken is forgotten by any other call. A subclass has its texts in `_window` and can
-    be rewound; it calls `_begin_with_engine` in `extend`, and `_stop_ahead` first in other methods.
+    Its `extend` has a second parameter `draws`, which returns how to draw further tokens. Any other
+    call forgets what was drawn and not taken. A subclass has its texts in `_window` and can be
+    rewound; it calls `_begin_with_engine` in `extend`, and `_stop_ahead` first in other methods.
     """
 
     _window: SlidingWindow
