@@ -126,6 +126,7 @@ class OneThreadSession(SessionWrapper):
         self._ready: deque[Any] = deque()
         self._goes_on = False  # the engine can draw more after them
         self._more = True  # it may, while the caller works
+        self._taken = 0  # blocks since the last tokens were appended
 
     def next_logits(self) -> Array:
         """Return the logits of the next token of each row."""
@@ -151,7 +152,7 @@ class OneThreadSession(SessionWrapper):
             return
         # One call for all: to wake a thread takes as long as some tokens.
         found = draws() if draws else None
-        self._goes_on = found is not None
+        self._goes_on, self._taken = found is not None, 0
         self._begun = self._thread.begin(self._step, ids, found)
         self._extended.append(self._begun)
         with suppress(TimeoutError):
@@ -213,14 +214,16 @@ class OneThreadSession(SessionWrapper):
         """Wait for the next block of tokens, if there is one."""
         begun, self._begun = self._begun, None
         if begun is None and self._goes_on and self._more:
-            begun = self._thread.begin(self._block)
+            begun = self._begin_block(self._taken + 1)
         if begun is None:
             return
         self._goes_on = False
         found = self._result(begun)
         if found.drawn:
             self._ready, self._begun = deque(found.drawn), found.following
-            self._goes_on = found.drawn[-1].goes_on
+            self._goes_on, self._taken = found.drawn[-1].goes_on, self._taken + 1
+            if self._begun is None and self._goes_on and self._more:
+                self._begun = self._begin_block(self._taken + 1)
         elif found.logits is not None:
             self._begun = begun  # for `next_logits`
 
@@ -244,21 +247,31 @@ class OneThreadSession(SessionWrapper):
             super().extend(tokens)
         else:
             self.wrapped.extend(tokens, lambda: draws)
-            if (block := self._block()).drawn:
+            if (block := self._block(1)).drawn:
                 return block
         return Begun([], logits=super().next_logits())
 
-    def _block(self) -> Begun:
-        """Take the tokens of a block, and begin the next one unless others wait; on the thread."""
+    def _begin_block(self, number: int) -> Future[Begun]:
+        return self._thread.begin(self._block, number)
+
+    def _block(self, number: int) -> Begun:
+        """Take the tokens of a block, and begin the next one; on the thread.
+
+        The next one begins at once: the caller, which wakes meanwhile, would have the interpreter
+        first. It doesn't where other work waits, or the caller has yet to take the one before.
+
+        Args:
+            number: of the block, from 1 on.
+        """
         drawn: list[Any] = []
         while not drawn or (drawn[-1].goes_on and self.wrapped.has_drawn_ahead):
             taken = self.wrapped.drawn_ahead(True)
             if taken is None:
                 break
             drawn.append(taken)
-        # At once, as the caller, which wakes meanwhile, would have the interpreter first.
-        is_next = drawn and drawn[-1].goes_on and self._more and self._thread.is_idle
-        return Begun(drawn, self._thread.begin(self._block) if is_next else None)
+        may_begin = self._more and self._thread.is_idle and number < self._taken + 2
+        is_next = may_begin and drawn and drawn[-1].goes_on
+        return Begun(drawn, self._begin_block(number + 1) if is_next else None)
 
     def _call(self, work: Callable[..., Any], *values: Any) -> Any:
         self._forget()

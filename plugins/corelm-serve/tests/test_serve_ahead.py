@@ -137,8 +137,9 @@ def test_nothing_more_is_drawn_where_nothing_more_is_wanted(ours):
     session = drawing(ours).session
     session.next_logits()
     session.extend(np.array([5, 6]), drawing(ours)._next_draws)
+    assert session._thread.call(abs, -1) == 1
     taken = [*iter(lambda: session.drawn_ahead(True, more=False), None)]
-    assert 0 < len(taken) < 39
+    assert 0 < len(taken) <= 2 * 8  # a block, and the one after it
     assert not session.has_drawn_ahead
     assert session.next_logits().shape[0] == 2
 
@@ -168,3 +169,16 @@ def test_a_session_draws_ahead_only_if_the_engines_does():
     session = OneThreadModel(ToyModel(), EngineThread()).start([[3]])
     assert not hasattr(session, "drawn_ahead")
     assert not session.has_drawn_ahead
+
+
+def test_two_blocks_are_drawn_before_the_first_is_taken(ours, begun):
+    session = drawing(ours).session
+    session.next_logits()
+    begun.clear()
+    session.extend(np.array([5, 6]), drawing(ours)._next_draws)
+    first = session._begun.result()
+    assert first.following.result().following is None
+    begun.clear()
+    for _ in range(len(first.drawn) + 1):
+        assert session.drawn_ahead(True).goes_on
+    assert begun == ["_block"]  # the third, when the second was taken
