@@ -23,7 +23,7 @@ MODULES = (
 )
 """The modules whose names are public; the errors are what a program catches, used or not."""
 
-MOST = 149
+MOST = 150
 """Public names today. Take one away for a new one, or say in the commit why there is one more."""
 
 REPUBLISH = ("corelm.scaling", "corelm.registry.plugins")

@@ -13,7 +13,7 @@ from corelm.language_model import Session, has_method
 from corelm.numerics.distributions import Array
 
 M = TypeVar("M", bound=Callable[..., Any])
-OPTIONAL = {"last_logits", "rewind", "join", "fork", "hidden_states"}
+OPTIONAL = {"last_logits", "rewind", "join", "fork", "hidden_states", "drawn_ahead"}
 
 
 def if_wrapped_can(method: M) -> M:

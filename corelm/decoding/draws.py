@@ -26,6 +26,7 @@ from corelm.decoding.step import Drawn, Figures, ModelLogits
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
+from corelm.native.ahead import Draws
 from corelm.native.backend import FLOAT32, Recorder
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.numerics.masks import Forbidden, all_but
@@ -262,7 +263,7 @@ class DrawPlan:
         uniforms: Callable[[], NDArray[np.float64]],
         batch: int,
         measured: bool = False,
-    ) -> rows.Draws | None:
+    ) -> Draws | None:
         """Return how to draw several tokens of each row, up to an end, in one call.
 
         None if it takes more than kernels, or depends on the text.
@@ -277,7 +278,7 @@ class DrawPlan:
             return None
         stages = tuple(call for each in calls if each for call in each)
         stops = np.array([*self._vocabulary.ends], dtype=np.int64)
-        return rows.Draws(self.prepare.never, stages, stops, uniforms(), measured)
+        return Draws(self.prepare.never, stages, stops, uniforms(), measured)
 
     def _checked(self, drawn: Drawn, position: int) -> Drawn:
         if drawn.logits is not drawn.model_logits:

@@ -21,7 +21,7 @@ from corelm.decoding.step import (
 )
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel, Session, has_method, is_end
-from corelm.native.rows import Draws, Taken
+from corelm.native.ahead import Draws, Taken
 from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler
 from corelm.stages import StageResult, check_result, run_stages

@@ -14,7 +14,7 @@ from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.lazy import cached_property
-from corelm.native.rows import Taken
+from corelm.native.ahead import Taken
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import (
     Array,

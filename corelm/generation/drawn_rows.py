@@ -21,7 +21,7 @@ from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView
 from corelm.language_model import LanguageModel, Vocabulary, window_start
 from corelm.lazy import cached_property
-from corelm.native.rows import Draws
+from corelm.native.ahead import Draws
 from corelm.numerics.distributions import Array
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler

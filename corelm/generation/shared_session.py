@@ -12,7 +12,7 @@ from corelm.abilities import can
 from corelm.abilities.optional import SessionAbilities
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Session, Vocabulary, has_method
-from corelm.native.rows import Draws, Taken
+from corelm.native.ahead import Draws, Taken
 from corelm.numerics.distributions import Array
 
 

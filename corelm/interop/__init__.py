@@ -13,12 +13,14 @@ from corelm.interop.padded_session import PaddedSession
 from corelm.interop.session_trial import check_session
 from corelm.interop.tensorflow_log import quiet_tensorflow
 from corelm.interop.tokenizer_vocabulary import special_tokens, vocabulary_of
+from corelm.models.draws_ahead import DrawsAhead
 from corelm.registry.models import DisplayableModel
 
 __all__ = [
     "CachedSession",
     "ChatTemplate",
     "DisplayableModel",
+    "DrawsAhead",
     "EngineDraw",
     "EngineSampler",
     "PaddedSession",

@@ -16,17 +16,16 @@ from corelm import native
 from corelm.errors import UsageError
 from corelm.language_model import Session
 from corelm.models.contents import StoredVocabulary, check_fit
+from corelm.models.draws_ahead import DrawsAhead, NextDraws
 from corelm.models.networks.base import Architecture, BackgroundStep, Network
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Matrix, Weights, bare_products
 from corelm.models.sliding_window import SlidingWindow
-from corelm.native.rows import Ahead, Draws, Taken
 from corelm.numerics.distributions import Array, softmax
 from corelm.registry.models import DisplayableModel
 
 Ids = NDArray[np.int64]
 Range = tuple[int, int]
-NextDraws = Callable[[], Draws | None]
 
 
 class NumpyModel(DisplayableModel):
@@ -96,7 +95,7 @@ class NumpyModel(DisplayableModel):
         )
 
 
-class NumpySession:
+class NumpySession(DrawsAhead):
     """A decoding session: the texts of a batch, and the cache of their window.
 
     Tokens are processed only when a result depends on them, so it costs nothing to extend, rewind
@@ -120,7 +119,6 @@ class NumpySession:
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
         self._background: BackgroundStep | None = None
-        self._ahead: Ahead | None = None
         self._ahead_from = 0  # the length of the texts that its first step reads
 
     def next_logits(self) -> Array:
@@ -157,25 +155,6 @@ class NumpySession:
         # Several tokens may still be rewound before logits are needed.
         if self._window.length == before + 1 and self._processed == before:
             self._begin(draws)
-
-    def drawn_ahead(self, extend: bool, more: bool = True) -> Taken | None:
-        """Return the next tokens of those drawn in the background; None if there are none.
-
-        Args:
-            extend: append them to the texts, unless nothing was drawn after them.
-            more: False to take what is drawn, and draw no more.
-        """
-        taken = self._ahead.take(more) if self._ahead else None
-        if taken is None or not (taken.goes_on and extend):
-            self._stop_ahead()
-            return taken and taken._replace(goes_on=False)
-        self._window.accept()
-        return taken
-
-    @property
-    def has_drawn_ahead(self) -> bool:
-        """True if `drawn_ahead` has tokens for which it need not wait."""
-        return self._ahead is not None and self._ahead.is_ready
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
@@ -311,15 +290,13 @@ class NumpySession:
 
     def _begin_ahead(self, next_draws: NextDraws, time: int, times: Ids | None) -> bool:
         """Draw tokens in the background, after windows of this length; False if impossible."""
-        window = self._window
         # First what is known at once: at most steps of a large batch, this is all.
-        draws = next_draws() if self._network.most_ahead(len(window.texts)) > 1 else None
-        if draws is None:
+        may_draw = self._network.most_ahead(len(self._window.texts)) > 1
+        found = self._next_draws(next_draws, time) if may_draw else None
+        if found is None:
             return False
-        texts = window.ahead(len(draws.uniforms) - 1)
-        draws = draws._replace(uniforms=draws.uniforms[: texts.shape[1] - time + 1])
-        self._ahead = self._network.draw_ahead(texts, self._cache, draws, times)
-        self._ahead_from = window.length
+        self._ahead = self._network.draw_ahead(found[0], self._cache, found[1], times)
+        self._ahead_from = self._window.length
         return self._ahead is not None
 
     def _stop_ahead(self) -> None:

@@ -91,29 +91,36 @@ class Kernels(Protocol):
             times: (batch,) tokens of each row of the window; by default all.
         """
 
-    def begin(
-        self,
-        plan: object,
-        window: Ids,
-        kv_cache: Floats,
-        attention_masks: Mask | None,
-        outputs: Floats,
-        logits: Floats,
-        times: Ids | None = None,
-        /,
-    ) -> object:
-        """Start a step in the background. Its arrays are undefined until `wait` returns."""
+    def begin(self, plan: object, /, *arguments: object) -> object:
+        """Start `run` in the background. Its arrays are undefined until `wait` returns."""
 
     def wait(self, run: object, /) -> None:
         """Wait for a step that `begin` started, and help with it."""
 
-    def begin_ahead(
+    def window_pass(
         self,
         plan: object,
         window: Ids,
         kv_cache: Floats,
         outputs: Floats,
         times: Ids | None,
+        count: int,
+        /,
+    ) -> object:
+        """Return the passes of a network, each over a token more of each row, for `draw_ahead`.
+
+        Args:
+            plan: the network, without attention masks.
+            window: as for `run`, with room for all tokens but the last.
+            kv_cache: as for `run`.
+            outputs: (batch, 1, width), of no use afterwards.
+            times: as for `run`; the passes count the tokens in it that they append.
+            count: the largest number of passes.
+        """
+
+    def draw_ahead(
+        self,
+        passes: object,
         uniforms: Doubles,
         tokens: Ids,
         surprisals: Doubles,
@@ -124,15 +131,13 @@ class Kernels(Protocol):
         stages: tuple[tuple[object, ...], ...],
         stops: Ids,
         /,
-    ) -> object:
-        """Start steps and draws in the background: some tokens of each row, one after the other.
+    ) -> int:
+        """Make passes and draws in turn; return how many tokens of each row are drawn.
+
+        They are fewer where logits are no distribution, or a token is a stop.
 
         Args:
-            plan: the network, without attention masks.
-            window: as for `run`, with room for all tokens but the last.
-            kv_cache: as for `run`.
-            outputs: (batch, 1, width), of no use afterwards.
-            times: as for `run`; the draws count the tokens in it that they append.
+            passes: the capsule of a `struct corelm_pass`.
             uniforms: (tokens, batch); as `tokens` and `surprisals`, an item for each token.
             tokens: (tokens, batch).
             surprisals: (tokens, batch).
@@ -144,10 +149,11 @@ class Kernels(Protocol):
             stops: ids; after one of them nothing more is drawn.
         """
 
-    def end_ahead(self, run: object, is_wanted: bool, /) -> int:
-        """Wait for what `begin_ahead` started; return how many tokens of each row are drawn.
+    def begin_ahead(self, passes: object, /, *arguments: object) -> object:
+        """Start `draw_ahead` in the background, with its arguments."""
 
-        They are fewer where logits are no distribution, or a token is a stop.
+    def end_ahead(self, run: object, is_wanted: bool, /) -> int:
+        """Wait for what `begin_ahead` started; return what `draw_ahead` does.
 
         Args:
             run: the draws.

@@ -1,4 +1,4 @@
-"""The kernels on rows of logits as functions that return new arrays, and draws of several steps.
+"""The kernels on rows of logits as functions that return new arrays.
 
 Rows are (batch, vocabulary) in float32, C-contiguous and aligned. Each function takes the arguments
 of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the definition's place.
@@ -6,9 +6,8 @@ of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,132 +79,6 @@ def sample(
     tokens, surprisal = np.empty(len(rows), dtype=np.int64), np.empty(len(rows))
     valid = loaded().sample(rows, never, rows, stages, out, uniforms, tokens, surprisal, *figures)
     return out, tokens, surprisal, valid
-
-
-class Draws(NamedTuple):
-    """Draws of some tokens of each row, one after the other."""
-
-    never: Ids
-    """Tokens that are never drawn."""
-    stages: tuple[Call, ...]
-    """As for `sample`, the same for each token."""
-    stops: Ids
-    """Tokens after which nothing more is drawn."""
-    uniforms: Doubles
-    """(tokens, batch)"""
-    measured: bool
-    """Whether the figures of each token are wanted."""
-
-
-class Taken(NamedTuple):
-    """The next token of each row, as `sample` returns it, with the model's masked logits."""
-
-    model_logits: Rows
-    logits: Rows
-    tokens: Ids
-    surprisal: Doubles
-    goes_on: bool
-    """Whether more tokens are drawn after it."""
-    figures: tuple[Doubles, ...] | None = None
-    """As `sample` takes them; None if they aren't wanted."""
-
-
-class Ahead:
-    """Tokens that are drawn in the background, each after a step of a network.
-
-    They come in blocks: to take a few at a time, while the next ones are drawn, is faster than to
-    change from one to the other at each token.
-
-    Args:
-        plan: the network.
-        window: (batch, time) ids, with room for all tokens but the last one.
-        kv_cache: the cache of the tokens before the first step's.
-        widths: the width of the network's states, and the number of logits.
-        draws: how they are drawn.
-        block: how many tokens make a block, from 1 to `MOST`.
-        times: (batch,) the length of each row in the first step; None if all have one length.
-    """
-
-    MOST = 8
-
-    def __init__(
-        self,
-        plan: Any,
-        window: Ids,
-        kv_cache: Rows,
-        widths: tuple[int, int],
-        draws: Draws,
-        block: int,
-        times: Ids | None = None,
-    ) -> None:
-        self._network, self._window, self._widths = (plan, kv_cache), window, widths
-        self._times, self._rows = None if times is None else times.copy(), np.arange(len(window))
-        self._draws, self._block, self._stops = draws, block, {*draws.stops.tolist()}
-        self._time = window.shape[1] - len(draws.uniforms) + 1  # of the first step
-        self._drawn = 0  # tokens of the blocks that are done
-        self._ready: deque[Taken] = deque()
-        self._begin()
-
-    def take(self, more: bool = True) -> Taken | None:
-        """Return the next token of each row, and wait for it; None if there is none.
-
-        Nothing is drawn from logits that are no distribution.
-
-        Args:
-            more: False to take what is drawn, and draw no more.
-        """
-        if not self._ready and self._run:
-            self._ready = self._end_block(more)
-        return self._ready.popleft() if self._ready else None
-
-    @property
-    def is_ready(self) -> bool:
-        """True if the next tokens are there, so that nothing is waited for."""
-        return bool(self._ready)
-
-    def stop(self) -> int:
-        """Draw nothing more; return how many tokens of each row were drawn."""
-        return self._drawn + (loaded().end_ahead(self._run, False) if self._run else 0)
-
-    def _begin(self) -> None:
-        draws, first, (width, size) = self._draws, self._drawn, self._widths
-        uniforms = draws.uniforms[first : first + self._block]
-        count, batch = uniforms.shape
-        # Arrays of their own, as large as those of single steps: the allocator has such at hand.
-        logits = tuple([np.empty((batch, size), np.float32) for _ in range(count)])
-        results = tuple(map(np.empty_like, logits)) if draws.stages else logits
-        tokens, surprisals = np.empty((count, batch), np.int64), np.empty((count, batch))
-        figures = np.empty((3, count, batch)) if draws.measured else None
-        self._arrays = logits, results, tokens, surprisals, figures
-        (plan, kv_cache), states = self._network, np.empty((batch, 1, width), np.float32)
-        self._run = loaded().begin_ahead(
-            plan, self._window[:, : self._time + first + count - 1], kv_cache, states, self._times,
-            uniforms, tokens, surprisals, figures, logits, results, draws.never, draws.stages,
-            draws.stops,
-        )  # fmt: skip
-
-    def _end_block(self, more: bool) -> deque[Taken]:
-        """Wait for the block in the background, begin the next one, and return its tokens."""
-        logits, results, tokens, surprisals, figures = self._arrays
-        drawn, self._run = loaded().end_ahead(self._run, more), None
-        self._drawn += drawn
-        goes_on = drawn == len(tokens) and self._stops.isdisjoint(tokens[-1].tolist())
-        if goes_on := more and goes_on and self._drawn < len(self._draws.uniforms):
-            self._append(tokens[-1])
-            self._begin()
-        of_steps: list[NDArray[Any]] = [*logits, *results, tokens, surprisals]
-        for array in of_steps:  # a step then needs no views
-            array.flags.writeable = False
-        follows = [*[True] * (drawn - 1), goes_on][:drawn]  # the shortest of what is joined
-        measured = [] if figures is None else [zip(*figures, strict=True)]
-        return deque(map(Taken, logits, results, tokens, surprisals, follows, *measured))
-
-    def _append(self, tokens: Ids) -> None:
-        if self._times is None:
-            self._window[:, self._time + self._drawn - 1] = tokens
-        else:
-            self._window[self._rows, self._times] = tokens
-            self._times += 1
 
 
 def surprisals(rows: Rows, tokens: Ids) -> Doubles:

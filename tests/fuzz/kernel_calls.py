@@ -178,8 +178,8 @@ ROW_AND_LAYER_KERNELS = [
     name
     for name in dir(native.kernels)
     if not name.startswith("_")
-    and name
-    not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait", "begin_ahead", "end_ahead")
+    and name not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait")
+    and name not in ("window_pass", "draw_ahead", "begin_ahead", "end_ahead")
     and name not in ("use_cores", "use_vector_width")
 ]
 
@@ -218,17 +218,20 @@ def _draw_ahead(rng: np.random.Generator, plan: object, arrays: tuple[np.ndarray
     batch, count, size = len(window), int(rng.integers(1, 5)), logits.shape[2]
     each = [tuple(np.zeros((batch, size), "f4") for _ in range(count)) for _ in range(2)]
     arguments = [
-        plan, window, cache, np.zeros((batch, 1, outputs.shape[2]), "f4"), times,
+        window, cache, np.zeros((batch, 1, outputs.shape[2]), "f4"), times,
         rng.random((count, batch)), np.zeros((count, batch), int), np.zeros((count, batch)),
         np.zeros((3, count, batch)), *each,
         np.arange(rng.integers(2)), (("apply_temperature", 0.5),), np.arange(rng.integers(3)),
     ]  # fmt: skip
-    at = int(rng.integers(1, 2 * len(arguments)))
+    at = int(rng.integers(0, 2 * len(arguments)))
     if at < len(arguments):
         made = RandomCall(rng)
         arguments[at] = (
-            made.misfit(arguments[at]) if at < 9 else rng.choice([None, (), 3, each[0][1:]])
+            made.misfit(arguments[at]) if at < 8 else rng.choice([None, (), 3, each[0][1:]])
         )
-    run = loaded().begin_ahead(*arguments)
+    passes = loaded().window_pass(plan, *arguments[:4], int(rng.integers(count, count + 2)))
+    if rng.random() < 0.3:
+        loaded().draw_ahead(passes, *arguments[4:])
+    run = loaded().begin_ahead(passes, *arguments[4:])
     if rng.random() < 0.7:
         loaded().end_ahead(run, bool(rng.random() < 0.5))

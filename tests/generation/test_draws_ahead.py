@@ -16,8 +16,8 @@ from corelm import native
 from corelm.errors import ModelOutputError
 from corelm.models.networks import base
 from corelm.models.numpy_model import NumpyModel
+from corelm.native.ahead import NetworkAhead
 from corelm.native.cpu import cpu_limit
-from corelm.native.rows import Ahead
 from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 
@@ -47,8 +47,9 @@ def cores(request):
 def begun(monkeypatch):
     """The runs of draws that were begun."""
     runs = []
-    begin = Ahead._begin
-    monkeypatch.setattr(Ahead, "_begin", lambda ahead: (runs.append(ahead), begin(ahead))[1])
+    begin = NetworkAhead._begin
+    note = lambda run: (runs.append(run), begin(run))[1]  # noqa: E731
+    monkeypatch.setattr(NetworkAhead, "_begin", note)
     return runs
 
 
@@ -298,12 +299,36 @@ def test_logits_that_are_no_distribution_are_named_where_they_come(at):
 def test_the_kernels_refuse_fewer_random_numbers_than_tokens(numbers, tokens):
     network = model_of("gpt2")._network
     logits = tuple(np.zeros((2, 30), "f4") for _ in range(tokens))
-    with pytest.raises(ValueError, match=r"uniforms|tokens"):
-        native.kernels.begin_ahead(
-            network._plan, np.full((2, 12), 3), network.new_cache(2), np.zeros((2, 1, 16), "f4"),
-            None, np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)), None,
-            logits, logits, np.array([0]), (), np.array([0]),
-        )  # fmt: skip
+    window, states = np.full((2, 12), 3), np.zeros((2, 1, 16), "f4")
+    passes = native.kernels.window_pass(
+        network._plan, window, network.new_cache(2), states, None, 9
+    )
+    for draw in (native.kernels.draw_ahead, native.kernels.begin_ahead):
+        with pytest.raises(ValueError, match=r"uniforms|tokens"):
+            draw(
+                passes, np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)),
+                None, logits, logits, np.array([0]), (), np.array([0]),
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "times"), [(0, None), (13, None), (3, [11, 10])])
+def test_passes_need_room_in_the_window(count, times):
+    network = model_of("gpt2")._network
+    window, states = np.full((2, 12), 3), np.zeros((2, 1, 16), "f4")
+    lengths = None if times is None else np.array(times)
+    with pytest.raises(ValueError, match="window: expected room for the tokens"):
+        native.kernels.window_pass(
+            network._plan, window, network.new_cache(2), states, lengths, count
+        )
+
+
+@pytest.mark.parametrize("passes", [None, 3, "corelm.pass"])
+def test_draws_ahead_need_passes(passes):
+    empty = np.zeros((1, 1))
+    with pytest.raises(TypeError, match=r"pass: expected a capsule called corelm\.pass"):
+        native.kernels.draw_ahead(
+            passes, empty, empty.astype(int), empty, None, (), (), np.array([0]), (), np.array([0])
+        )
 
 
 @pytest.mark.parametrize(("chain", "most"), [("dry(multiplier=1)", 2**28), ("stochastic", 0)])

@@ -2,6 +2,8 @@
  * not understand the locks of the interpreter. `.ci/sanitize` compiles and runs it. Ends with 0 if
  * every thread gets the results of a thread alone. */
 #include "ahead.h"
+#include "pass.h"
+#include "pool.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -75,11 +77,18 @@ static size_t draw_tokens(struct async_task *task, int is_wanted, int64_t *token
     float *states = malloc(BATCH * WIDTH * sizeof(float)), *drawn = malloc(BATCH * WIDTH * sizeof(float));
     int64_t own_window[BATCH * TIME] = {0};
     double surprisals[TIME * BATCH];
-    struct ahead ahead = {
-        .reader = &graph, .head = &head, .window = own_window, .states = states, .count = TIME,
+    struct window_pass passes = {
+        .reader = &graph, .head = &head, .window = own_window, .states = states,
         .step = {.window = own_window, .window_row = TIME, .kv_cache = cache, .batch = BATCH,
                  .added = 1, .time = 1, .layers = 1, .keys_and_values = 1, .kv_heads = 2,
                  .context = TIME, .size = WIDTH / 2},
+    };
+    const struct corelm_pass pass = {
+        .next = next_of_window, .state = &passes, .batch = BATCH, .vocabulary = WIDTH,
+        .count = TIME,
+    };
+    struct ahead ahead = {
+        .pass = &pass, .count = TIME,
         .sample = {.logits = {NULL, BATCH, WIDTH}, .uniforms = uniforms, .tokens = tokens,
                    .surprisals = surprisals},
     };
@@ -89,7 +98,7 @@ static size_t draw_tokens(struct async_task *task, int is_wanted, int64_t *token
         int64_t times[BATCH]; /* all rows have one length, which makes no difference */
         for (size_t row = 0; row < BATCH; row++)
             times[row] = 1;
-        ahead.times = times, ahead.step.times = times;
+        passes.times = times, passes.step.times = times;
         task->run = draw_ahead, task->job = &ahead;
         async_submit(task);
         check_rows();

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import ModelFileError
 from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
-from corelm.native.rows import Ahead, Draws, loaded
+from corelm.native.ahead import Ahead, Draws, NetworkAhead
+from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
 
 Layer = Embed | Attend | Linear | Norm
@@ -405,8 +406,9 @@ class Transformer(Network):
         mask = self._attention_mask(window[:, : window.shape[1] - count + 1], 1, times)
         if count < 2 or mask is not None:
             return None
-        widths = self._width, self._scores.width
-        return Ahead(self._plan, window, cache, widths, draws, block, times)
+        return NetworkAhead(
+            self._plan, cache, self._width, window, self._scores.width, draws, block, times
+        )
 
     def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
         outputs = np.empty((batch, new, self._width), dtype=np.float32)

@@ -1,20 +1,18 @@
-/* Several tokens of each text without a word from Python: a step of a network, the draw, the next
- * step, in the background. */
+/* Several tokens of each text without a word from Python: a pass of a network, the draw, the next
+ * pass. */
 #ifndef CORELM_AHEAD_H
 #define CORELM_AHEAD_H
 
-#include "graph.h"
-#include "pool.h"
+#include "corelm_pass.h"
+#include "kernels.h"
+
+#include <stdatomic.h>
 
 enum { MOST_AHEAD = 8, FIGURES = 3 }; /* tokens of a text; what `sample` measures of each */
 
 struct ahead {
-    const struct graph *reader, *head; /* from tokens to states, and from there to logits */
-    struct step step;           /* the next one; each reads one token more */
-    int64_t *window;            /* of the steps; has room for the tokens */
-    int64_t *times;             /* of the step; NULL where all rows have one length */
-    float *states;              /* (batch, width) */
-    float *logits[MOST_AHEAD];  /* (batch, vocabulary) of each step */
+    const struct corelm_pass *pass;
+    float *logits[MOST_AHEAD];  /* (batch, vocabulary) of each pass */
     float *results[MOST_AHEAD]; /* the same, of the sampler */
     struct sample_args sample;  /* of the first draw, without logits and results */
     double *figures;            /* (FIGURES, count, batch), or NULL */

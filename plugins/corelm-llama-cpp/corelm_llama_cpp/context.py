@@ -3,11 +3,13 @@
 import ctypes
 import time
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 
 from corelm.errors import CorelmError
 from corelm.runs import machine
+from corelm_llama_cpp.ahead import Passes
 from corelm_llama_cpp.library import free, llama, logged
 from corelm_llama_cpp.threads import ThreadChoice
 
@@ -80,13 +82,11 @@ class Context:
         """
         # With hidden states llama.cpp returns the outputs of every token.
         batch = self._batch.of(ids, sequences, positions, wanted | hidden)
-        with logged():
-            if hidden != self._hidden:
-                llama.llama_set_embeddings(self._pointer, hidden)
-                self._hidden = hidden
-            failure = self._decode(batch)
-        if failure:
-            raise CorelmError(f"llama.cpp could not process {len(ids)} tokens (code {failure})")
+        with self._prepared(len(ids), hidden) as number:
+            started = time.perf_counter()
+            failure = llama.llama_decode(self._pointer, batch)
+            self._threads.note(len(ids), number, time.perf_counter() - started)
+        _check(failure, len(ids))
         getters = (llama.llama_get_logits, llama.llama_get_embeddings)[: 1 + hidden]
         rows = len(ids) if hidden else int(wanted.sum())
         found = [
@@ -97,14 +97,47 @@ class Context:
         ]
         return [outputs[wanted] for outputs in found] if hidden else found
 
-    def _decode(self, batch):
-        number, started = self._threads.of(batch.n_tokens), time.perf_counter()
-        if number != self._number:  # llama.cpp logs each call
-            llama.llama_set_n_threads(self._pointer, number, number)
-            self._number = number
-        failure = llama.llama_decode(self._pointer, batch)
-        self._threads.note(batch.n_tokens, number, time.perf_counter() - started)
-        return failure
+    def pass_seconds(self, tokens):
+        """Return the time of a pass with this many tokens; None before the first one."""
+        return self._threads.seconds(tokens)
+
+    def draw_ahead(self, block, ids, sequences, positions, order):
+        """Draw tokens, with a pass over one token of each sequence before each draw.
+
+        Args:
+            block: what to draw, a block of `corelm.interop.DrawsAhead`.
+            ids: (rows,) the tokens of the first pass.
+            sequences: (rows,) as for `process`.
+            positions: (rows,) the positions of the tokens.
+            order: (rows,) the row of the block that each belongs to.
+
+        Returns:
+            How many tokens of each row were drawn, and the number of passes.
+
+        Raises:
+            CorelmError: llama.cpp failed.
+        """
+        size = len(ids)
+        batch = self._batch.of(ids, sequences, positions, np.ones(size, dtype=bool))
+        passes = Passes(self._pointer, batch, order, self.widths[0], len(block))
+        with self._prepared(size, hidden=False) as number:
+            drawn = block.draw(passes.capsule)
+            self._threads.note(size, number, passes.seconds)
+        _check(passes.failure, size)
+        return drawn, passes.count
+
+    @contextmanager
+    def _prepared(self, tokens, hidden):
+        """Prepare for passes of this many tokens; yield the number of threads that they take."""
+        with logged():
+            if hidden != self._hidden:
+                llama.llama_set_embeddings(self._pointer, hidden)
+                self._hidden = hidden
+            number = self._threads.of(tokens)
+            if number != self._number:  # llama.cpp logs each call
+                llama.llama_set_n_threads(self._pointer, number, number)
+                self._number = number
+            yield number
 
     def drop(self, sequence, position=0):
         """Drop the tokens of a sequence from a position on; return False if the network can't."""
@@ -118,6 +151,11 @@ class Context:
     def clear(self):
         """Drop all sequences."""
         llama.llama_memory_clear(self._memory, False)
+
+
+def _check(failure, tokens):
+    if failure:
+        raise CorelmError(f"llama.cpp could not process {tokens} tokens (code {failure})")
 
 
 class _Batch:

@@ -10,13 +10,17 @@ import numpy as np
 from corelm import softmax
 from corelm.bundles import SlidingWindow
 from corelm.errors import ModelFileError, UsageError
-from corelm.interop import DisplayableModel, check_session
+from corelm.interop import DisplayableModel, DrawsAhead, check_session
+from corelm_llama_cpp import ahead
 from corelm_llama_cpp.context import Context
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.sequences import Row, Sequences
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 
+CALL = 3e-3
+"""The most seconds of a call that draws several tokens. Others wait for it; and where a pass takes
+longer, Python's time between two passes counts little."""
 TRIED = 8
 """Rows of the trial of a model's sessions."""
 
@@ -53,6 +57,7 @@ class LlamaCppModel(DisplayableModel):
         self.context_length = llama.llama_model_n_ctx_train(pointer)
         width = llama.llama_model_n_embd_out(pointer)
         create = partial(Context, pointer, self.vocabulary, width)
+        self._may_draw = ahead.is_possible() and _drops_tokens(pointer)
         # With room for all rows, or they would be processed again instead of copied.
         self.sequences = Sequences(create, self.context_length)
         self.sequences.reserve(TRIED)
@@ -62,14 +67,19 @@ class LlamaCppModel(DisplayableModel):
     def start(self, tokens):
         """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
         window = SlidingWindow(tokens, self.vocabulary, self.context_length)
-        return LlamaCppSession(self.sequences, window)
+        return LlamaCppSession(self.sequences, window, len(self.vocabulary), self._may_draw)
 
     def next_token_distribution(self, tokens):
         """Return (batch, vocabulary) probabilities after (batch, time) ids."""
         return softmax(self.start(tokens).next_logits())
 
 
-class LlamaCppSession:
+def _drops_tokens(pointer):
+    """Return True if a sequence can drop its last tokens, as those drawn ahead and not wanted."""
+    return not (llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(pointer))
+
+
+class LlamaCppSession(DrawsAhead):
     """A decoding session on llama.cpp's key/value cache, with one pass for rows of all lengths.
 
     Tokens are processed only when a result depends on them, so it costs nothing to extend, rewind,
@@ -78,10 +88,13 @@ class LlamaCppSession:
     Args:
         sequences: those of the model.
         window: the texts.
+        vocabulary: the number of tokens.
+        may_draw: several tokens may be drawn in one call.
     """
 
-    def __init__(self, sequences, window):
+    def __init__(self, sequences, window, vocabulary, may_draw):
         self._sequences, self._window = sequences, window
+        self._vocabulary, self._may_draw = vocabulary, may_draw
         self._rows = [Row() for _ in window.texts]
         self._outputs = ()  # at the last tokens; empty if not computed, or given away
         self._is_given = False  # the last logits were given away
@@ -106,15 +119,30 @@ class LlamaCppSession:
             self._hidden, self._outputs = True, ()  # they lack hidden states
         return self._last_outputs(count)[1].copy()
 
-    def extend(self, tokens):
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+    def extend(self, tokens, draws=None):
+        """Append tokens of shape (batch,) or (batch, time) to the rows.
+
+        Args:
+            tokens: the tokens.
+            draws: returns how to draw further ones in one call, where that can be done.
+        """
+        self._stop_ahead()
         before = self._window.length
         self._window.extend(tokens)
         if self._window.length > before:  # no tokens, no change: the outputs stay valid
             self._outputs, self._is_given = (), False
+        if draws and self._window.length == before + 1 and not self._hidden:
+            draw = partial(self._sequences.draw_ahead, self._rows)
+            self._begin_with_engine(draw, draws, self._vocabulary, self._tokens_of_call())
+
+    def _tokens_of_call(self):
+        """Return how many tokens of each text may be drawn in one call."""
+        seconds = self._sequences.pass_seconds(len(self._rows))
+        return int(CALL / seconds) if self._may_draw and seconds else 0
 
     def rewind(self, count):
         """Drop the last `count` tokens of each row."""
+        self._stop_ahead()
         self._window.rewind(count)
         if count:
             kept = [output[:, :-count] for output in self._outputs]
@@ -127,6 +155,7 @@ class LlamaCppSession:
         kept = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
         if np.array_equal(kept, np.arange(batch)):
             return
+        self._stop_ahead()
         if len(kept) > batch and not self._is_given:
             # Before the fork, so that the forks share the outputs of their row.
             self._sequences.reserve(len(kept))
@@ -144,6 +173,8 @@ class LlamaCppSession:
         mine = getattr(other, "_sequences", None) is self._sequences
         if other is self or not mine:
             raise UsageError("join takes another session of the same model")
+        self._stop_ahead()
+        other._stop_ahead()
         self._rows += other._rows
         self._window.join(other._window)
         self._hidden |= other._hidden
@@ -171,6 +202,7 @@ class LlamaCppSession:
         Raises:
             UsageError: fewer tokens than one, or more than a text has.
         """
+        self._stop_ahead()
         window = self._window
         if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
             spans = [[*window.spans(count, rows)] for rows in window.runs]

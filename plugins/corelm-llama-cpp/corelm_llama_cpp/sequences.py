@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -71,6 +72,43 @@ class Sequences:
             The logits, (batch, count, vocabulary) in float32; and the last hidden states, (batch,
             count, width). The caller owns the arrays.
         """
+        with self._placed(rows, texts, lengths) as numbers:
+            kept = self._keep(numbers, texts, lengths - count)
+            return self._read(numbers, texts, lengths, kept, count, hidden)
+
+    def draw_ahead(self, rows, block, texts, lengths):
+        """Draw the next tokens of each text; return how many.
+
+        Before the tokens that can be drawn, a sequence has to hold all of its text but the last
+        token, and have room for them. Otherwise none are drawn: `process` changes that.
+
+        Args:
+            rows: a `Row` for each text.
+            block: what to draw, a block of `corelm.interop.DrawsAhead`.
+            texts: (batch, time) ids.
+            lengths: (batch,) tokens of each text.
+        """
+        with self._placed(rows, texts, lengths) as numbers:
+            kept = self._keep(numbers, texts, lengths - 1)
+            has_room = lengths.max() + len(block) - 1 <= self._context.positions
+            if not (has_room and np.array_equal(kept, lengths - 1)):
+                return 0
+            order, ids, positions = _last_tokens(numbers, texts, lengths)
+            drawn, passes = self._context.draw_ahead(block, ids, numbers[order], positions, order)
+            self._held[numbers[order], positions] = ids
+            read = positions[:, None] + np.arange(1, passes)
+            self._held[numbers[order, None], read] = block.tokens[: passes - 1].T[order]
+            self._counts[numbers] = lengths + passes - 1
+            return drawn
+
+    def pass_seconds(self, rows):
+        """Return the time of a pass over a token of this many rows; None before the first one."""
+        context = self._context  # another thread may replace it
+        return None if context is None else context.pass_seconds(rows)
+
+    @contextmanager
+    def _placed(self, rows, texts, lengths):
+        """Yield the sequence of each row, (batch,), for passes that nobody else may interrupt."""
         with self._lock:
             longest, numbers = int(lengths.max(initial=1)), [row.sequence for row in rows]
             # While no row comes or goes, nothing has to move.
@@ -81,9 +119,7 @@ class Sequences:
                 if not is_settled:
                     self._place(rows, texts, lengths)
                     numbers = [row.sequence for row in rows]
-                numbers = np.array(numbers, dtype=np.int64)
-                kept = self._keep(numbers, texts, lengths - count)
-                return self._read(numbers, texts, lengths, kept, count, hidden)
+                yield np.array(numbers, dtype=np.int64)
             except BaseException:  # the pass may have been interrupted between two layers
                 self._context.clear()
                 self._counts[:] = 0
@@ -246,15 +282,21 @@ class Sequences:
 
     def _read_next(self, numbers, texts, lengths, hidden):
         """Process one token of each text, as at each step of decoding, in fewer calls of NumPy."""
-        order = np.argsort(numbers)
-        sequences, positions = numbers[order], lengths[order] - 1
-        ids, wanted = texts[order, positions], np.ones(len(order), dtype=bool)
+        order, ids, positions = _last_tokens(numbers, texts, lengths)
+        sequences, wanted = numbers[order], np.ones(len(order), dtype=bool)
         outputs = self._context.process(ids, sequences, positions, wanted, hidden)
         self._held[sequences, positions], self._counts[numbers] = ids, lengths
         found = [np.empty((len(order), 1, output.shape[1]), np.float32) for output in outputs]
         for array, output in zip(found, outputs, strict=True):
             array[order, 0] = output
         return tuple(found)
+
+
+def _last_tokens(numbers, texts, lengths):
+    """Return the rows in the order of their sequences, and the last token and position of each."""
+    order = np.argsort(numbers)
+    positions = lengths[order] - 1
+    return order, texts[order, positions], positions
 
 
 def _common(held, texts, counts):

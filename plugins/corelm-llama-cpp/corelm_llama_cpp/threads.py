@@ -41,6 +41,12 @@ class ThreadChoice:
         ordered = sorted(self._numbers, key=lambda number: self._seconds[size, number])
         return ordered[-1 if passes % AGAIN < TRIES else 0]
 
+    def seconds(self, tokens):
+        """Return the time of a pass with this many tokens; None before the first one."""
+        size = tokens.bit_length()
+        found = [self._seconds.get((size, number)) for number in self._numbers]
+        return min((tokens * each for each in found if each is not None), default=None)
+
     def note(self, tokens, number, seconds):
         """Record the time of a pass."""
         size = tokens.bit_length()

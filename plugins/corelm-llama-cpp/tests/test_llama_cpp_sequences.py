@@ -20,13 +20,19 @@ PROMPT = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23]
 @pytest.fixture
 def passes(monkeypatch):
     """Return a list that gets the sequences of the tokens of each pass."""
-    found, process = [], Context.process
+    found, process, draw_ahead = [], Context.process, Context.draw_ahead
 
     def noted(self, ids, sequences, *rest):
         found.append(sequences.tolist())
         return process(self, ids, sequences, *rest)
 
+    def noted_ahead(self, block, ids, sequences, *rest):
+        drawn, count = draw_ahead(self, block, ids, sequences, *rest)
+        found.extend([sequences.tolist()] * count)
+        return drawn, count
+
     monkeypatch.setattr(Context, "process", noted)
+    monkeypatch.setattr(Context, "draw_ahead", noted_ahead)
     return found
 
 

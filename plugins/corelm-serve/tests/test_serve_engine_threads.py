@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from corelm_serve import models
+from corelm_serve import engine_thread
 from corelm_serve.commands import loaded
-from corelm_serve.models import EngineThread, OneThreadModel
+from corelm_serve.engine_thread import EngineThread, OneThreadModel
 from serve_client import ToyModel, next_word, sample
 
 import corelm
@@ -122,7 +122,7 @@ def test_an_error_of_an_engine_is_raised_where_it_was_called():
 
 HANGS = """
 import sys, threading, time
-from corelm_serve.models import EngineThread
+from corelm_serve.engine_thread import EngineThread
 calls = EngineThread()
 threading.Thread(target=calls.call, args=(time.sleep, 600), daemon=True).start()
 """
@@ -183,13 +183,13 @@ class Awaits(ToyModel):
 def test_a_step_has_begun_when_its_caller_works_on_and_may_take_longer(monkeypatch):
     model = Awaits()
     session = OneThreadModel(model, EngineThread()).start([[3], [4]])
-    monkeypatch.setattr(models, "BEGIN", 60.0)
+    monkeypatch.setattr(engine_thread, "BEGIN", 60.0)
     model.told.set()
     session.extend([5, 6])
-    assert session._logits.done()
+    assert session._begun.done()
     session.next_logits()
     model.told.clear()
-    monkeypatch.setattr(models, "BEGIN", 0.0)
+    monkeypatch.setattr(engine_thread, "BEGIN", 0.0)
     session.extend([7, 8])  # returns, though its step waits
     assert model.begun.wait(60)
     model.told.set()

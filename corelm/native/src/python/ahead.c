@@ -1,18 +1,19 @@
-/* Drawing several tokens in the background: `begin_ahead` and `end_ahead`. */
-#include "plan.h"
+/* Drawing several tokens: `draw_ahead`, or `begin_ahead` and `end_ahead` in the background. */
+#include "args.h"
 #include "../ahead.h"
+#include "../pool.h"
 
 #include <stdlib.h>
 
 #define AHEAD_NAME "corelm.ahead" /* of the capsule that `begin_ahead` returns */
 
-enum { ARGUMENTS = 14 };
+enum { ARGUMENTS = 10 };
 
 /* What is drawn, and what it needs. */
 struct drawing {
     struct ahead ahead;
     struct call call;
-    PyObject *plan;
+    PyObject *pass;
     struct async_task task;
     atomic_int is_waited;
 };
@@ -29,8 +30,8 @@ static int get_logits_of_each(struct drawing *drawing, PyObject *tuple, const ch
     for (size_t i = 0; i < ahead->count; i++) {
         PyObject *item = PyTuple_GetItem(tuple, (Py_ssize_t)i);
         Py_buffer *view = get_array(&drawing->call, item, name, FLOAT32, 2, WRITE);
-        if (!view || !expect_length(name, view, 0, ahead->step.batch) ||
-            !expect_length(name, view, 1, ahead->sample.logits.vocabulary))
+        if (!view || !expect_length(name, view, 0, ahead->pass->batch) ||
+            !expect_length(name, view, 1, ahead->pass->vocabulary))
             return 0;
         each[i] = view->buf;
     }
@@ -43,7 +44,7 @@ static void *get_columns(struct drawing *drawing, PyObject *object, const char *
 {
     Py_buffer *view = get_array(&drawing->call, object, name, element, 2, WRITE);
     if (!view || !expect_length(name, view, 0, drawing->ahead.count) ||
-        !expect_length(name, view, 1, drawing->ahead.step.batch))
+        !expect_length(name, view, 1, drawing->ahead.pass->batch))
         return NULL;
     return view->buf;
 }
@@ -53,12 +54,13 @@ static int get_uniforms(struct drawing *drawing, PyObject *object)
 {
     struct ahead *ahead = &drawing->ahead;
     Py_buffer *view = get_array(&drawing->call, object, "uniforms", FLOAT64, 2, READ);
-    if (!view || !expect_length("uniforms", view, 1, ahead->step.batch))
+    if (!view || !expect_length("uniforms", view, 1, ahead->pass->batch))
         return 0;
+    size_t most = ahead->pass->count < MOST_AHEAD ? ahead->pass->count : MOST_AHEAD;
     ahead->sample.uniforms = view->buf, ahead->count = length(view, 0);
-    if (ahead->count && ahead->count <= MOST_AHEAD)
+    if (ahead->count && ahead->count <= most)
         return 1;
-    PyErr_Format(PyExc_ValueError, "uniforms: expected 1 to %d tokens, got %zu", MOST_AHEAD,
+    PyErr_Format(PyExc_ValueError, "uniforms: expected 1 to %zu tokens, got %zu", most,
                  ahead->count);
     return 0;
 }
@@ -72,7 +74,7 @@ static int get_figures(struct drawing *drawing, PyObject *object)
     Py_buffer *view = get_array(&drawing->call, object, "figures", FLOAT64, 3, WRITE);
     if (!view || !expect_length("figures", view, 0, FIGURES) ||
         !expect_length("figures", view, 1, ahead->count) ||
-        !expect_length("figures", view, 2, ahead->step.batch))
+        !expect_length("figures", view, 2, ahead->pass->batch))
         return 0;
     ahead->figures = view->buf;
     return 1;
@@ -88,57 +90,52 @@ static int read_columns(struct drawing *drawing, PyObject *const *args)
            get_figures(drawing, args[3]);
 }
 
-/* plan, window, kv_cache, outputs, times */
-static int read_step(struct drawing *drawing, PyObject *const *args)
+static int read_pass(struct drawing *drawing, PyObject *capsule)
 {
     struct ahead *ahead = &drawing->ahead;
-    const struct plan *plan = get_plan(args[0]);
-    PyObject *const arrays[] = {args[1], args[2], Py_None, args[3]};
-    if (!plan || !get_step(&drawing->call, arrays, args[4], plan, &ahead->step, &ahead->states) ||
-        !get_array(&drawing->call, args[1], "window", INT64, 2, PyBUF_STRIDES | PyBUF_WRITABLE) ||
-        (args[4] != Py_None && !get_array(&drawing->call, args[4], "times", INT64, 1, WRITE)))
+    if (!PyCapsule_IsValid(capsule, CORELM_PASS)) {
+        PyErr_Format(PyExc_TypeError, "pass: expected a capsule called %s, got %R", CORELM_PASS,
+                     (PyObject *)Py_TYPE(capsule));
         return 0;
-    ahead->reader = &plan->reader, ahead->head = &plan->head, drawing->plan = args[0];
-    /* Both may be written to, as just checked. */
-    ahead->window = (int64_t *)ahead->step.window, ahead->times = (int64_t *)ahead->step.times;
-    ahead->sample.logits = (struct logits){NULL, ahead->step.batch, result_width(ahead->head)};
-    if (ahead->step.added == 1 && ahead->sample.logits.vocabulary < INT32_MAX)
+    }
+    ahead->pass = PyCapsule_GetPointer(capsule, CORELM_PASS), drawing->pass = capsule;
+    ahead->sample.logits = (struct logits){NULL, ahead->pass->batch, ahead->pass->vocabulary};
+    if (ahead->pass->vocabulary < INT32_MAX)
         return 1;
-    PyErr_SetString(PyExc_ValueError, "outputs: expected those of one token");
+    PyErr_SetString(PyExc_ValueError, "pass: expected fewer tokens in the vocabulary");
     return 0;
 }
 
-/* The window is as long as the longest text before the last of the tokens: the others are written
- * there. */
-static int make_room(struct ahead *ahead)
-{
-    struct step *step = &ahead->step;
-    size_t added = ahead->count - 1;
-    int has_room = step->time > added;
-    for (size_t row = 0; row < step->batch; row++)
-        has_room &= time_of(step->times, row, step->time - added) + added <= step->time;
-    if (!has_room)
-        PyErr_SetString(PyExc_ValueError, "window: expected room for the tokens");
-    else
-        step->time -= added;
-    return has_room;
-}
-
-/* (plan, window, kv_cache, outputs, times, uniforms, tokens, surprisals, figures, logits, results,
- * never, stages, stops) */
+/* (pass, uniforms, tokens, surprisals, figures, logits, results, never, stages, stops) */
 static int read_drawing(struct drawing *drawing, PyObject *const *args)
 {
     struct ahead *ahead = &drawing->ahead;
     struct sample_args *sample = &ahead->sample;
-    return read_step(drawing, args) && read_columns(drawing, args + 5) && make_room(ahead) &&
-           get_logits_of_each(drawing, args[9], "logits", ahead->logits) &&
-           get_logits_of_each(drawing, args[10], "results", ahead->results) &&
-           (sample->never = get_list(&drawing->call, args[11], "never", INT64,
+    return read_pass(drawing, args[0]) && read_columns(drawing, args + 1) &&
+           get_logits_of_each(drawing, args[5], "logits", ahead->logits) &&
+           get_logits_of_each(drawing, args[6], "results", ahead->results) &&
+           (sample->never = get_list(&drawing->call, args[7], "never", INT64,
                                      &sample->never_count)) &&
            expect_ids("never", sample->never, sample->never_count, &sample->logits) &&
-           get_stages(&drawing->call, args[12], "stages", &sample->logits,
+           get_stages(&drawing->call, args[8], "stages", &sample->logits,
                       sample->stages, &sample->stage_count) &&
-           (ahead->stops = get_list(&drawing->call, args[13], "stops", INT64, &ahead->stop_count));
+           (ahead->stops = get_list(&drawing->call, args[9], "stops", INT64, &ahead->stop_count));
+}
+
+/* The arguments of `begin_ahead`; draws in this thread, and returns how many of each text. */
+PyObject *py_draw_ahead(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct drawing drawing = {.is_waited = 1};
+    if (!expect_arguments("draw_ahead", count, ARGUMENTS))
+        return NULL;
+    if (!read_drawing(&drawing, args))
+        return fail(&drawing.call);
+    Py_BEGIN_ALLOW_THREADS
+    draw_ahead(&drawing.ahead);
+    Py_END_ALLOW_THREADS
+    release(&drawing.call);
+    return PyLong_FromSize_t(atomic_load(&drawing.ahead.drawn));
 }
 
 static void free_drawing(PyObject *capsule)
@@ -151,7 +148,7 @@ static void free_drawing(PyObject *capsule)
         Py_END_ALLOW_THREADS
     }
     release(&drawing->call);
-    Py_DecRef(drawing->plan);
+    Py_DecRef(drawing->pass);
     free(drawing);
 }
 
@@ -171,7 +168,7 @@ PyObject *py_begin_ahead(PyObject *self, PyObject *const *args, Py_ssize_t count
         free(drawing);
         return NULL;
     }
-    Py_IncRef(drawing->plan); /* the caller may drop it before the draws are done */
+    Py_IncRef(drawing->pass); /* the caller may drop it before the draws are done */
     drawing->task.run = draw_ahead, drawing->task.job = &drawing->ahead;
     async_submit(&drawing->task);
     return capsule;

@@ -1,0 +1,332 @@
+"""Tokens of a GGUF file that are drawn several in one call: the texts of single steps."""
+
+import ctypes
+import itertools
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm import native
+from corelm.errors import CorelmError, ModelOutputError
+from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
+
+llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
+pytest.importorskip("corelm_llama_cpp.passes", reason="there was no compiler")
+
+from corelm_llama_cpp import LlamaCppModel, ahead  # noqa: E402
+from corelm_llama_cpp.context import Context  # noqa: E402
+from corelm_llama_cpp.threads import ThreadChoice  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not native.kernels, reason="there are no kernels here")
+
+CHAINS = [
+    "stochastic",
+    "greedy",
+    "top_k(k=5) | temperature(t=1.4)",
+    "repetition_penalty(penalty=2)",
+]
+
+
+@pytest.fixture(autouse=True)
+def any_time(monkeypatch):
+    """Draw several tokens in a call, however busy the machine is."""
+    monkeypatch.setattr("corelm_llama_cpp.model.CALL", 1e6)
+
+
+@pytest.fixture(scope="module")
+def single(gguf_file):
+    """Return the tiny model without the extension."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ahead, "passes", None)
+        return LlamaCppModel(gguf_file)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return a list that gets the number of tokens of each block that was drawn."""
+    found, draw_ahead = [], Context.draw_ahead
+
+    def noted(*arguments):
+        count, passes = draw_ahead(*arguments)
+        found.append(count)
+        return count, passes
+
+    monkeypatch.setattr(Context, "draw_ahead", noted)
+    return found
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("n", [1, 5])
+def test_texts_are_those_of_single_steps(model, single, chain, n, drawn):
+    """Also beyond the window, which has 48 tokens, and of rows that end one after the other."""
+    arguments = {"sampler": chain, "n": n, "seed": 3, "length": 90}
+    texts = corelm.generate(model, "This movie", **arguments)
+    assert bool(drawn) == ("penalty" not in chain)
+    drawn.clear()
+    assert texts == corelm.generate(single, "This movie", **arguments)
+    assert not drawn
+
+
+def test_steps_are_those_of_single_steps(model, single):
+    arguments = {"sampler": "top_k(k=9) | temperature(t=0.9)", "seed": 3, "length": 30}
+    steps = [corelm.stream(each, "This movie", **arguments) for each in (model, single)]
+    for step, other in zip(*steps, strict=True):
+        assert step.model_logits.tobytes() == other.model_logits.tobytes()
+        assert step.logits.tobytes() == other.logits.tobytes()
+        for name in ("tokens", "surprisal", "entropy", "model_entropy", "text"):
+            assert getattr(step, name) == getattr(other, name)
+
+
+def drawing(model, n=2):
+    prompt, stream = np.array([7, 8]), corelm.RandomStream(1, range(n))
+    return corelm.DecodingTask(model, prompt, corelm.sampler("stochastic"), stream, 30).start()
+
+
+CHANGES = {
+    "nothing": lambda decoding: None,
+    "rewind": lambda decoding: decoding.rewind(2),
+    "select": lambda decoding: decoding.select(np.array([1])),
+    "fork": lambda decoding: decoding.select(np.array([1, 0, 1])),
+    "next": lambda decoding: decoding.next(),
+    "extend": lambda decoding: decoding.advance(np.array([5, 6])),
+    "draw": lambda decoding: decoding.draw(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("count", range(3, 12))
+def test_a_session_can_do_anything_in_the_middle_of_draws(model, single, change, count):
+    """Tokens that were drawn and not taken are forgotten."""
+
+    def logits_after(decoding):
+        for _ in range(count):
+            decoding.draw(extend=True)
+            decoding.advance()
+        CHANGES[change](decoding)
+        fork = decoding.session.fork()
+        found = decoding.session.next_logits()
+        fork.extend(np.full(len(found), 9))
+        return decoding.context.tokens.tolist(), found.tobytes(), fork.next_logits().tobytes()
+
+    assert logits_after(drawing(model)) == logits_after(drawing(single))
+
+
+@pytest.mark.parametrize("after", range(1, 12))
+@pytest.mark.parametrize("each_step", [True, False])
+@pytest.mark.parametrize("event", ["join", "cancel", "other chain", "stop"])
+def test_requests_that_come_and_go_write_their_own_texts(model, event, after, each_step, drawn):
+    def texts(ids, seed, chain="temperature(t=0.7)", **endings):
+        return Texts("", Strategy.of(chain), 20, 1, seed, Endings.of(**endings), ids=ids)
+
+    asked = [texts([7], 1), texts([7, 8, 9], 5), texts([10, 11], 3)]
+    if event == "stop":
+        [full] = corelm.generate(model, [7], sampler="temperature(t=0.7)", length=20, seed=1)
+        asked[0] = texts([7], 1, stop=(full.text[after : after + 2],))
+    batch = ContinuousBatch(model, again=64)
+    added = [batch.add(each, each_step=each_step) for each in asked]
+    for _ in range(after):
+        batch.step()
+    if event == "cancel":
+        added.pop(1).finish()
+    elif event != "stop":
+        added.append(batch.add(texts([12], 7, *(["min_p(p=0.1)"] if event != "join" else []))))
+    while batch:
+        batch.step()
+    assert drawn or (event, after) == ("other chain", 1)
+    for each in added:
+        endings = {name: value for name, value in each.texts.endings.settings.items() if value}
+        [alone] = corelm.generate(
+            model, each.texts.ids, sampler=each.texts.strategy.sampler, length=20,
+            seed=each.texts.seed, **endings,
+        )  # fmt: skip
+        assert each.open_texts.generations()[0].tokens == alone.tokens
+
+
+def test_a_context_that_is_full_grows_before_more_is_drawn(gguf_file, drawn, monkeypatch):
+    monkeypatch.setattr("corelm_llama_cpp.sequences.LEAST", 16)
+    model = LlamaCppModel(gguf_file)
+    drawn.clear()
+    texts = corelm.generate(model, [7, 8], sampler="stochastic", seed=2, length=40)
+    assert sum(drawn) > 20
+    monkeypatch.setattr(ahead, "passes", None)
+    other = LlamaCppModel(gguf_file)
+    assert texts == corelm.generate(other, [7, 8], sampler="stochastic", seed=2, length=40)
+
+
+@pytest.mark.parametrize(("call", "count"), [(0.0, None), (4e-3, 4), (1.9e-3, None), (1, 8)])
+def test_a_call_takes_little_time(gguf_file, call, count, monkeypatch, drawn):
+    """Where a pass takes long, others would wait for several."""
+    monkeypatch.setattr(Context, "pass_seconds", lambda self, tokens: 1e-3)
+    monkeypatch.setattr("corelm_llama_cpp.model.CALL", call)
+    corelm.generate(LlamaCppModel(gguf_file), [7], sampler="greedy", length=33)
+    assert drawn[:3] == ([count] * 3 if count else [])
+
+
+@pytest.mark.parametrize("name", ["llama_model_is_recurrent", "llama_model_is_hybrid"])
+def test_a_state_that_cannot_drop_tokens_is_not_drawn_ahead(gguf_file, name, monkeypatch, drawn):
+    monkeypatch.setattr(llama, name, lambda pointer: True)
+    corelm.generate(LlamaCppModel(gguf_file), [7], sampler="greedy", length=9)
+    assert not drawn
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("FIELDS", ["n_tokens"]), ("passes", None), ("passes.BATCH_SIZE", 48)]
+)
+def test_passes_need_the_extension_and_its_version_of_batches(name, value, monkeypatch):
+    assert ahead.is_possible()
+    monkeypatch.setattr(f"corelm_llama_cpp.ahead.{name}", value)
+    assert not ahead.is_possible()
+
+
+def test_a_pass_that_fails_is_an_error_of_the_model(gguf_file, monkeypatch):
+    """The texts so far are kept, and the model can be used again."""
+    decode = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, llama.llama_batch)
+    model, calls, original = LlamaCppModel(gguf_file), itertools.count(), llama.llama_decode
+    failing = decode(lambda context, batch: 3 if next(calls) == 4 else original(context, batch))
+    with monkeypatch.context() as patch:
+        patch.setattr(ahead, "_address", _with(ahead._address, original, failing))
+        with pytest.raises(CorelmError, match=r"could not process 1 tokens \(code 3\)") as raised:
+            corelm.generate(model, [7, 8], sampler="greedy", length=20)
+    assert len(raised.value.generations[0].tokens) >= 1
+    arguments = {"sampler": "greedy", "seed": 1, "length": 20}
+    fresh = corelm.generate(LlamaCppModel(gguf_file), [7, 8], **arguments)
+    assert corelm.generate(model, [7, 8], **arguments) == fresh
+
+
+def _with(address, function, other):
+    return lambda pointer: address(other if pointer is function else pointer)
+
+
+def test_logits_that_are_no_distribution_are_named_where_they_come(gguf_file, monkeypatch):
+    model, get = LlamaCppModel(gguf_file), llama.llama_get_logits_ith
+    size = len(model.vocabulary)
+    bad, calls = np.full(size, np.nan, np.float32), itertools.count()
+    kind = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
+
+    def logits(context, index):
+        if next(calls) >= 3:
+            return bad.ctypes.data
+        return ctypes.cast(get(context, index), ctypes.c_void_p).value
+
+    monkeypatch.setattr(ahead, "_address", _with(ahead._address, get, kind(logits)))
+    monkeypatch.setattr(Context, "process", _with_nan(Context.process))
+    monkeypatch.setattr(Context, "pass_seconds", lambda self, tokens: 1e-4)  # before the first
+    with pytest.raises(ModelOutputError, match="step 4 hold NaN") as raised:
+        corelm.generate(model, [7, 8], sampler="stochastic", seed=1, length=20)
+    assert [len(text.tokens) for text in raised.value.generations] == [4]
+
+
+def _with_nan(process):
+    """Return `process` whose passes of one token find no distribution."""
+
+    def found(self, ids, *rest):
+        logits, *others = process(self, ids, *rest)
+        return [logits if len(ids) > 1 else np.full_like(logits, np.nan), *others]
+
+    return found
+
+
+class Llama:
+    """A stand-in for llama.cpp: notes its batches, and has the number of the call for logits."""
+
+    def __init__(self, fails=None):
+        self.batches, self.rows = [], np.zeros((3, 4), np.float32)
+        decode = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, llama.llama_batch)
+        get = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
+        self._fails, self.functions = fails, (decode(self._decode), get(self._get))
+
+    def _decode(self, context, batch):
+        tokens = range(batch.n_tokens)
+        self.batches.append([(batch.token[i], batch.pos[i], context) for i in tokens])
+        self.rows[:, 0] = np.arange(3) + 10 * len(self.batches)
+        return 5 if len(self.batches) == self._fails else 0
+
+    def _get(self, context, index):
+        return None if self._fails == "logits" else self.rows[index].ctypes.data
+
+
+def passes_of(stand_in, monkeypatch, count):
+    """Return passes over three sequences, whose rows come in the order 2, 0, 1."""
+    fields = {
+        "token": np.array([7, 8, 9], np.int32), "pos": np.array([4, 5, 6], np.int32),
+        "n_seq_id": np.ones(3, np.int32), "seq_id": np.zeros(3, np.uintp),
+        "logits": np.ones(3, np.int8),
+    }  # fmt: skip
+    kinds = dict(llama.llama_batch._fields_)
+    cast = {name: ctypes.cast(a.ctypes.data, kinds[name]) for name, a in fields.items()}
+    batch = llama.llama_batch(n_tokens=3, **cast)
+    for name, function in zip(
+        ("llama_decode", "llama_get_logits_ith"), stand_in.functions, strict=True
+    ):
+        monkeypatch.setattr(llama, name, function)
+    passes = ahead.Passes(ctypes.c_void_p(77), batch, np.array([2, 0, 1]), 4, count)
+    return passes, fields
+
+
+def draw(passes, count):
+    logits = tuple(np.zeros((3, 4), np.float32) for _ in range(count))
+    tokens, empty = np.zeros((count, 3), int), np.empty(0, int)
+    drawn = native.kernels.draw_ahead(
+        passes.capsule, np.full((count, 3), 0.999999), tokens, np.zeros((count, 3)), None, logits,
+        logits, empty, (), empty,
+    )  # fmt: skip
+    return drawn, tokens, logits
+
+
+def test_passes_put_tokens_and_logits_in_the_order_of_the_rows(monkeypatch):
+    stand_in = Llama()
+    passes, fields = passes_of(stand_in, monkeypatch, 2)
+    drawn, tokens, logits = draw(passes, 2)
+    assert (drawn, passes.count, passes.failure) == (2, 2, 0)
+    assert passes.seconds > 0
+    first, second = tokens[0].tolist(), [token for token, _, _ in stand_in.batches[1]]
+    assert stand_in.batches[0] == [(7, 4, 77), (8, 5, 77), (9, 6, 77)]
+    assert second == [first[2], first[0], first[1]]
+    assert [position for _, position, _ in stand_in.batches[1]] == [5, 6, 7]
+    assert [each[:, 0].tolist() for each in logits] == [[11, 12, 10], [21, 22, 20]]
+    assert fields["pos"].tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize(("fails", "drawn", "code"), [(1, 0, 5), (2, 1, 5), ("logits", 0, -1)])
+def test_passes_report_a_failure(fails, drawn, code, monkeypatch):
+    passes, _ = passes_of(Llama(fails), monkeypatch, 3)
+    assert draw(passes, 3)[0] == drawn
+    assert (passes.failure, passes.count) == (code, drawn + 1)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "match"),
+    [
+        (3, b"short", "batch: expected 56 bytes, got 5"), (4, np.zeros(2), "order: expected"),
+        (5, np.zeros(2), "report: expected 24 bytes"), (5, b"x" * 24, "writable|not writable"),
+        (0, None, "int"), (6, -1, "negative|convert"),
+    ],
+)  # fmt: skip
+def test_passes_refuse_what_does_not_fit(at, value, match):
+    batch = llama.llama_batch(n_tokens=3)
+    arguments = [1, 1, 1, batch, np.zeros(3, int), np.zeros(3), 4, 1]
+    arguments[at] = value
+    with pytest.raises((ValueError, TypeError, BufferError, OverflowError), match=match):
+        ahead.passes.new_passes(*arguments)
+    with pytest.raises(TypeError, match="expected 8 arguments, got 7"):
+        ahead.passes.new_passes(*arguments[:7])
+
+
+def test_the_threads_are_chosen_by_the_time_of_a_pass(gguf_file, monkeypatch):
+    noted, note = [], ThreadChoice.note
+    monkeypatch.setattr(
+        ThreadChoice, "note", lambda *arguments: noted.append(arguments[1:]) or note(*arguments)
+    )
+    corelm.generate(LlamaCppModel(gguf_file), [7, 8], sampler="greedy", n=2, length=20)
+    assert {tokens for tokens, _, _ in noted[-2:]} == {2}
+    assert all(0 < seconds < 1 for _, _, seconds in noted)
+
+
+def test_the_time_of_a_pass_is_that_of_the_faster_number_of_threads():
+    choice = ThreadChoice(4)
+    assert choice.seconds(6) is None
+    choice.note(6, 4, 12.0)
+    choice.note(5, 1, 5.0)  # of one size, from 4 to 7 tokens
+    assert choice.seconds(6) == 6.0
+    assert choice.seconds(8) is None
