@@ -14,7 +14,7 @@ from corelm.decoding.step import Drawn
 from corelm.errors import CorelmError
 from corelm.generation.drawn_rows import DrawnRows, DrawnStep
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
-from corelm.native.rows import Draws
+from corelm.native.ahead import Draws
 from corelm.numerics.distributions import Array
 
 
