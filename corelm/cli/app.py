@@ -12,9 +12,10 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, TextIO, cast
+from typing import Annotated, Any, TextIO, TypeAlias, cast
 
 import typer
 from typer.main import get_command
@@ -33,6 +34,9 @@ DEBUG = "--debug"
 COMMANDS = ("sample", "samplers", "decoders")
 """The commands of the heart, each with a module of its name in `commands`; all others are offered
 by plugins, corelm's own among them."""
+
+Installed: TypeAlias = "Callable[[], CommandRegistry]"
+"""Returns the installed plugins that offer commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,19 +61,20 @@ def run(arguments: Sequence[str]) -> int:
     words, debug = _without_debug(arguments)
     words = with_optional_values(words)
     command = command_of(words)
-    known = command in COMMANDS or _is_added(command)
+    installed = cache(CommandRegistry)  # the folders of packages are searched once, if at all
+    known = command in COMMANDS or _is_added(command, installed)
     help = f"corelm {command} --help" if known else "corelm --help"
 
     def work() -> int | None:
         completing = completed_words()
-        app = build(words if completing is None else completing)
+        app = build(words if completing is None else completing, installed)
         code = app(words or ["--help"], standalone_mode=False, prog_name="corelm")
         return code if isinstance(code, int) else None  # a plugin's command may return anything
 
     return exit_code(work, help, debug)
 
 
-def build(words: Sequence[str] = ()) -> typer.Typer:
+def build(words: Sequence[str], installed: Installed) -> typer.Typer:
     """Return the application.
 
     Only the module of the called command is imported. Without one, as in `corelm --help`, all of
@@ -78,6 +83,7 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     Args:
         words: the command line. The options of `sample`, `explain` and `bench` depend on the
             sampler in it.
+        installed: returns the installed plugins that offer commands.
     """
     app = typer.Typer(
         cls=TextGroup,
@@ -94,28 +100,28 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     # The options of a sampler must exist before Typer parses, so the words are read ahead.
     after = words[list(words).index(command) + 1 :] if command else ()
     called.set((command, after))
-    for name in _needed(words, command):
+    for name in _needed(words, command, installed):
         module = import_module(f"corelm.cli.commands.{name}")
         module.register(app)
     if command not in COMMANDS:
-        _add_commands(app, command)
+        _add_commands(app, command, installed())
     return app
 
 
-def _needed(words: Sequence[str], command: str) -> Sequence[str]:
+def _needed(words: Sequence[str], command: str, installed: Installed) -> Sequence[str]:
     """Return the commands of corelm whose modules the command line needs."""
     if not words or words[0] != command:
         return COMMANDS
     if command in COMMANDS:
         return (command,)
-    return () if _is_added(command) else COMMANDS
+    return () if _is_added(command, installed) else COMMANDS
 
 
-def _is_added(command: str) -> bool:
+def _is_added(command: str, installed: Installed) -> bool:
     """Return True if the command is a plugin's."""
     if not command or command in COMMANDS:
         return False  # nothing is imported and no folder is searched on the way to a text
-    return _is_offered(command)
+    return _is_offered(command, installed())
 
 
 def command_of(words: Sequence[str]) -> str:
@@ -188,23 +194,23 @@ class CommandRegistry(Registry):
             raise
 
 
-def _is_offered(name: str) -> bool:
+def _is_offered(name: str, commands: CommandRegistry) -> bool:
     """Return True if a plugin has a command of the name or the full name; nothing is imported."""
-    return any(name in (source.entry_point, str(source)) for source in CommandRegistry().sources())
+    return any(name in (source.entry_point, str(source)) for source in commands.sources())
 
 
-def _add_commands(app: typer.Typer, command: str) -> None:
+def _add_commands(app: typer.Typer, command: str, commands: CommandRegistry) -> None:
     """Add the called command; without one, list all and import no third-party module.
 
     Args:
         app: the application.
         command: the command in the command line; empty when there is none.
+        commands: the installed plugins that offer commands.
 
     Raises:
         CorelmError: the called command cannot be used.
     """
-    commands = CommandRegistry()
-    if command and _is_offered(command):
+    if command and _is_offered(command, commands):
         try:
             _add(app, command, commands.find(HOOK, _full_name(command, commands)).value)
         except CorelmError:

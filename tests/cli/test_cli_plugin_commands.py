@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from corelm.cli.app import main
+from corelm.registry.offers import entry_points
 
 Run = Callable[..., Any]
 Install = Callable[..., Path]
@@ -119,6 +120,20 @@ def test_help_lists_a_command_without_importing_its_module(
     assert (code, err) == (0, "")
     assert listed(out) == ["  hello     From the plugin corelm-hello 1.0."]
     assert "corelm_hello" not in sys.modules
+
+
+@pytest.mark.parametrize(("words", "searches"), [(["hello"], 1), (["samplers", "greedy"], 0)])
+def test_commands_are_looked_for_once_and_only_where_one_is_called(
+    install: Install, monkeypatch: pytest.MonkeyPatch, words: list[str], searches: int
+) -> None:
+    install(HELLO)
+    groups = []
+    monkeypatch.setattr(
+        "corelm.registry.registry.entry_points",
+        lambda group: groups.append(group) or entry_points(group),
+    )
+    assert main(words) == 0
+    assert groups.count(GROUP) == searches
 
 
 def test_an_app_of_one_command_is_that_command(

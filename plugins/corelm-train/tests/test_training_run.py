@@ -180,15 +180,19 @@ def weights(path):
     return Bundle.read(path).weights
 
 
-@pytest.mark.parametrize("interrupt_at", [3, 5, 11, 13])  # the last is the end of an epoch
-def test_an_interrupted_run_resumes_to_the_same_weights(texts, whole, interrupt_at):
+def test_an_interrupted_run_resumes_to_the_same_weights(texts, whole):
+    """Interrupted again and again, it ends with the weights of a run that nothing interrupted."""
     broken = settings(texts, out=texts.parent / "broken")
-    expected = weights(whole)
-    with pytest.raises(KeyboardInterrupt):
-        train(broken, Notes(interrupt_at))
+    expected, done = weights(whole), 0
+    for interrupt_at in (3, 5, 11, 13):  # the last is the end of an epoch
+        notes = Notes(interrupt_at)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken, notes, resume=done > 0)
+        assert notes.steps[0][0] == done + 1  # nothing replayed, nothing skipped
+        done = interrupt_at
     notes = Notes()
     resumed = weights(train(broken, notes, resume=True))
-    assert notes.steps[0][0] == interrupt_at + 1  # nothing replayed, nothing skipped
+    assert notes.steps[0][0] == done + 1
     assert expected.keys() == resumed.keys()
     for name in expected:
         np.testing.assert_array_equal(expected[name], resumed[name], err_msg=name)
@@ -250,20 +254,19 @@ def test_training_stops_when_the_held_out_loss_rises_and_keeps_the_best_epoch(
     assert notes.finished_with[0].best_epoch == 2
 
 
-@pytest.mark.parametrize("epochs_done", [2, 2.5, 3])
-def test_a_resumed_run_has_the_best_weights_of_the_interrupted_one(
-    texts, scripted, monkeypatch, epochs_done
-):
+def test_a_resumed_run_has_the_best_weights_of_the_interrupted_one(texts, scripted, monkeypatch):
+    """Interrupted before its best epoch has ended, in the middle of the next, and at its end."""
     scripted(9.0, 4.0, 5.0, 4.5, 4.2)
     chosen = settings(texts, epochs=5, patience=3)
     steps = Run(chosen, *chosen.resolve(), Notes()).steps_per_epoch
-    first = Weights(monkeypatch, interrupt_at=int(epochs_done * steps))
-    with pytest.raises(KeyboardInterrupt):
-        train(chosen, first)
-    notes = Notes()
+    notes = Weights(monkeypatch)
+    for epochs_done, ended in ((2, 1), (2.5, 2), (3, 2)):
+        notes.interrupt_at = int(epochs_done * steps)
+        with pytest.raises(KeyboardInterrupt):
+            train(chosen, notes, resume=bool(notes.steps))
+        assert len(notes.of_epochs) == ended
     path = train(chosen, notes, resume=True)
-    if len(first.of_epochs) > 1:
-        assert_same_weights(weights(path), first.of_epochs[1])
+    assert_same_weights(weights(path), notes.of_epochs[1])
     assert notes.perplexities[-1] == (5, pytest.approx(4.2))
     assert Bundle.read(path).manifest["training"]["kept_epoch"] == 2
 
