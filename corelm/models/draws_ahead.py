@@ -55,10 +55,11 @@ class DrawsAhead:
                 engine's passes, and returns how many tokens of each row that were.
             next_draws: as for `extend`.
             vocabulary: the number of logits of a row.
-            count: the most tokens of each row in a call; fewer than 2 for none.
+            count: the most tokens of each row in a call; 0 for none. One pays too if another thread
+                makes the calls: it goes on while the caller takes the token.
         """
         window = self._window
-        if count < 2 or not (window.is_equal or window.is_whole):
+        if not count or not (window.is_equal or window.is_whole):
             return
         if found := self._next_draws(next_draws, window.length - window.start(window.length)):
             times = None if window.is_equal else window.lengths

@@ -18,9 +18,9 @@ from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.sequences import Row, Sequences
 from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 
-CALL = 3e-3
-"""The most seconds of a call that draws several tokens. Others wait for it; and where a pass takes
-longer, Python's time between two passes counts little."""
+CALL = 5e-3
+"""The most seconds of a call that draws tokens ahead. Others wait for it, and it is in vain if one
+of them joins: a pass that takes longer is made when its logits are asked for."""
 TRIED = 8
 """Rows of the trial of a model's sessions."""
 

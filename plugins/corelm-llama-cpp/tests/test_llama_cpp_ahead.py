@@ -154,7 +154,9 @@ def test_a_context_that_is_full_grows_before_more_is_drawn(gguf_file, drawn, mon
     assert texts == corelm.generate(other, [7, 8], sampler="stochastic", seed=2, length=40)
 
 
-@pytest.mark.parametrize(("call", "count"), [(0.0, None), (4e-3, 4), (1.9e-3, None), (1, 8)])
+@pytest.mark.parametrize(
+    ("call", "count"), [(0.0, None), (4e-3, 4), (1.9e-3, 1), (0.9e-3, None), (1, 8)]
+)
 def test_a_call_takes_little_time(gguf_file, call, count, monkeypatch, drawn):
     """Where a pass takes long, others would wait for several."""
     monkeypatch.setattr(Context, "pass_seconds", lambda self, tokens: 1e-3)
