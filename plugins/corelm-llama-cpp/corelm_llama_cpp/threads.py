@@ -1,12 +1,9 @@
 """Choose the number of threads of llama.cpp's passes by their time."""
 
-AGAIN = 512
-"""Passes after which the slower number is tried again: other programs come and go."""
+AGAIN = 256
+"""Passes from one trial to the next: other programs come and go."""
 TRIES = 4
-"""Passes of a trial."""
-STEP = 1.3
-"""The largest factor by which one pass changes an estimate: a pass that another program interrupts
-may take ten times as long."""
+"""Passes of a trial with each number."""
 
 
 class ThreadChoice:
@@ -30,27 +27,35 @@ class ThreadChoice:
 
     def __init__(self, most):
         self._numbers = (most, 1) if most > 1 else (1,)
-        self._seconds, self._passes = {}, {}
+        # By the size of a pass: the passes so far, the times of a trial, its result.
+        self._passes, self._trials, self._chosen = {}, {}, {}
 
     def of(self, tokens):
         """Return the number of threads for a pass with this many tokens."""
         size = tokens.bit_length()
-        passes = self._passes.get(size, 0)
-        if passes < TRIES * len(self._numbers):
-            return self._numbers[passes // TRIES]
-        ordered = sorted(self._numbers, key=lambda number: self._seconds[size, number])
-        return ordered[-1 if passes % AGAIN < TRIES else 0]
+        place = self._passes.get(size, 0) % AGAIN
+        if place < TRIES * len(self._numbers):
+            return self._numbers[place // TRIES]
+        return self._chosen[size]
 
     def seconds(self, tokens):
         """Return the time of a pass with this many tokens; None before the first one."""
-        size = tokens.bit_length()
-        found = [self._seconds.get((size, number)) for number in self._numbers]
-        return min((tokens * each for each in found if each is not None), default=None)
+        trial = self._trials.get(tokens.bit_length())
+        return trial and tokens * min(map(_typical, trial.values()))
 
     def note(self, tokens, number, seconds):
         """Record the time of a pass."""
         size = tokens.bit_length()
+        place = self._passes.get(size, 0) % AGAIN
         self._passes[size] = self._passes.get(size, 0) + 1
-        found = seconds / tokens
-        before = self._seconds.get((size, number), found)
-        self._seconds[size, number] = min(max(found, before / STEP), before * STEP)
+        if place >= TRIES * len(self._numbers):
+            return
+        trial = {} if place == 0 else self._trials[size]
+        trial.setdefault(number, []).append(seconds / tokens)
+        self._trials[size] = trial
+        self._chosen[size] = min(trial, key=lambda each: _typical(trial[each]))
+
+
+def _typical(times):
+    """Return the second least of some times: an interruption makes a pass ten times as long."""
+    return sorted(times)[:2][-1]

@@ -212,5 +212,20 @@ def test_the_faster_number_of_threads_is_used_and_the_other_tried_again():
     seconds[4] = 0.5  # the other programs have ended
     run(2 * AGAIN)
     assert used[-1] == 4
-    assert choice.of(1) == 4  # passes of another size are another matter
+
+
+@pytest.mark.parametrize("interrupted", [{0, 3}, {1, 2}, {5}])
+def test_interruptions_in_a_trial_decide_nothing(interrupted):
+    choice = ThreadChoice(4)
+    for place in range(2 * TRIES):
+        number = choice.of(8)
+        choice.note(8, number, {1: 3.0, 4: 2.0}[number] * (10 if place in interrupted else 1))
+    assert choice.of(8) == 4
+
+
+def test_passes_of_another_size_are_another_matter():
+    choice = ThreadChoice(4)
+    for _ in range(2 * TRIES):
+        choice.note(8, choice.of(8), float(choice.of(8)))
+    assert (choice.of(8), choice.of(15), choice.of(1)) == (1, 1, 4)
     assert ThreadChoice(1).of(8) == 1
