@@ -295,20 +295,40 @@ def test_logits_that_are_no_distribution_are_named_where_they_come(at):
     assert [len(text.tokens) for text in raised.value.generations] == [at]
 
 
+def window_pass(count):
+    """Passes over two rows, and the window that they write tokens into."""
+    network = model_of("gpt2")._network
+    window, states = np.full((2, 12), 3), np.zeros((2, 1, 16), "f4")
+    plan, cache = network._plan, network.new_cache(2)
+    return native.kernels.window_pass(plan, window, cache, states, None, count), window
+
+
+def draw_with(draw, passes, numbers, tokens):
+    """Draw tokens of two rows; some arguments may not fit."""
+    logits = tuple(np.zeros((2, 30), "f4") for _ in range(tokens))
+    return draw(
+        passes, np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)),
+        None, logits, logits, np.array([0]), (), np.array([0]),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("numbers", "tokens"), [(0, 5), (2, 3), (9, 9)])
 def test_the_kernels_refuse_fewer_random_numbers_than_tokens(numbers, tokens):
-    network = model_of("gpt2")._network
-    logits = tuple(np.zeros((2, 30), "f4") for _ in range(tokens))
-    window, states = np.full((2, 12), 3), np.zeros((2, 1, 16), "f4")
-    passes = native.kernels.window_pass(
-        network._plan, window, network.new_cache(2), states, None, 9
-    )
+    passes, _ = window_pass(9)
     for draw in (native.kernels.draw_ahead, native.kernels.begin_ahead):
         with pytest.raises(ValueError, match=r"uniforms|tokens"):
-            draw(
-                passes, np.zeros((numbers, 2)), np.zeros((tokens, 2), int), np.zeros((tokens, 2)),
-                None, logits, logits, np.array([0]), (), np.array([0]),
-            )  # fmt: skip
+            draw_with(draw, passes, numbers, tokens)
+
+
+def test_passes_are_made_once():
+    """Again, they would write after the end of the window."""
+    passes, window = window_pass(4)
+    assert draw_with(native.kernels.draw_ahead, passes, 4, 4) == 4
+    after_four = window.copy()
+    for draw in (native.kernels.draw_ahead, native.kernels.begin_ahead):
+        with pytest.raises(ValueError, match="expected 1 to 0 tokens"):
+            draw_with(draw, passes, 4, 4)
+    np.testing.assert_array_equal(window, after_four)
 
 
 @pytest.mark.parametrize(("count", "times"), [(0, None), (13, None), (3, [11, 10])])

@@ -11,7 +11,7 @@
 enum { MOST_AHEAD = 8, FIGURES = 3 }; /* tokens of a text; what `sample` measures of each */
 
 struct ahead {
-    const struct corelm_pass *pass;
+    struct corelm_pass *pass;
     float *logits[MOST_AHEAD];  /* (batch, vocabulary) of each pass */
     float *results[MOST_AHEAD]; /* the same, of the sampler */
     struct sample_args sample;  /* of the first draw, without logits and results */

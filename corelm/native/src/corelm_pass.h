@@ -16,7 +16,7 @@ struct corelm_pass {
     int (*next)(void *state, const int64_t *tokens, float *logits);
     void *state;
     size_t batch, vocabulary;
-    size_t count; /* passes at most */
+    size_t count; /* passes at most; 0 once a call has begun to make them */
 };
 
 #endif

@@ -107,7 +107,7 @@ static int read_pass(struct drawing *drawing, PyObject *capsule)
 }
 
 /* (pass, uniforms, tokens, surprisals, figures, logits, results, never, stages, stops) */
-static int read_drawing(struct drawing *drawing, PyObject *const *args)
+static int read_arguments(struct drawing *drawing, PyObject *const *args)
 {
     struct ahead *ahead = &drawing->ahead;
     struct sample_args *sample = &ahead->sample;
@@ -120,6 +120,15 @@ static int read_drawing(struct drawing *drawing, PyObject *const *args)
            get_stages(&drawing->call, args[8], "stages", &sample->logits,
                       sample->stages, &sample->stage_count) &&
            (ahead->stops = get_list(&drawing->call, args[9], "stops", INT64, &ahead->stop_count));
+}
+
+/* A pass is for one call: a second one would write after the end of its window. */
+static int read_drawing(struct drawing *drawing, PyObject *const *args)
+{
+    if (!read_arguments(drawing, args))
+        return 0;
+    drawing->ahead.pass->count = 0;
+    return 1;
 }
 
 /* The arguments of `begin_ahead`; draws in this thread, and returns how many of each text. */
