@@ -232,6 +232,8 @@ def _draw_ahead(rng: np.random.Generator, plan: object, arrays: tuple[np.ndarray
     passes = loaded().window_pass(plan, *arguments[:4], int(rng.integers(count, count + 2)))
     if rng.random() < 0.3:
         loaded().draw_ahead(passes, *arguments[4:])
+        if rng.random() < 0.5:  # they can't be made again, but others can
+            passes = loaded().window_pass(plan, *arguments[:4], count)
     run = loaded().begin_ahead(passes, *arguments[4:])
     if rng.random() < 0.7:
         loaded().end_ahead(run, bool(rng.random() < 0.5))

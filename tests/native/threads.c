@@ -83,7 +83,7 @@ static size_t draw_tokens(struct async_task *task, int is_wanted, int64_t *token
                  .added = 1, .time = 1, .layers = 1, .keys_and_values = 1, .kv_heads = 2,
                  .context = TIME, .size = WIDTH / 2},
     };
-    const struct corelm_pass pass = {
+    struct corelm_pass pass = {
         .next = next_of_window, .state = &passes, .batch = BATCH, .vocabulary = WIDTH,
         .count = TIME,
     };
