@@ -1,4 +1,4 @@
-"""The rows of one request, whose tokens can be drawn in one call with those of other requests.
+"""Draw the tokens of one request, or take those drawn in one call with other requests.
 
 A chain of corelm's own samplers that reads nothing but the logits treats each row by itself, to the
 last bit. So the rows of all requests with such a chain are drawn together, whatever their lengths.

@@ -1,4 +1,4 @@
-"""Prompts that are read in pieces, and a cache of those that were read before.
+"""Read prompts in pieces, and keep those that were read before.
 
 A new prompt is read from the end of the longest prefix that it shares with one of them.
 """

@@ -47,7 +47,7 @@ class DrawsAhead:
     def _begin_with_engine(
         self, draw: EngineDraws, next_draws: NextDraws, vocabulary: int, count: int
     ) -> None:
-        """Let an engine draw the next tokens when they are asked for, if that is possible.
+        """Prepare draws of the next tokens by an engine, if that is possible; it begins when asked.
 
         Args:
             draw: takes a block of tokens, and the texts so far, (batch, time) ids and the length
