@@ -1,4 +1,4 @@
-"""Print the share of private names among what the tests import: python tests/private_imports.py [PATH...]
+"""Print the share of private names in the tests' imports: tests/private_imports.py [PATH...]
 
 A name is public if a module of `PUBLIC` has it, if it is imported from the top of a package, as in
 `from corelm_beam import Beam`, or if it is a sampler's class from the sampler's own file.
@@ -57,7 +57,7 @@ def is_public(module: str, name: str) -> bool:
 
 
 def is_module(package: str, name: str) -> bool:
-    """Return True if `from package import name` imports a module, which has a public name of its own."""
+    """Return True if `from package import name` imports a module."""
     path = f"{package}.{name}".replace(".", "/")
     listed = subprocess.run(
         ["git", "ls-files", f"{path}.py", f"{path}/__init__.py"],
@@ -81,9 +81,8 @@ def main() -> None:
 
 
 def print_share(room: str, counts: Counter[bool]) -> None:
-    print(
-        f"{room:28} {counts[False]:5} of {counts.total():5} {counts[False] / max(counts.total(), 1):6.1%}"
-    )
+    private, total = counts[False], counts.total()
+    print(f"{room:28} {private:5} of {total:5} {private / max(total, 1):6.1%}")
 
 
 if __name__ == "__main__":
