@@ -5,20 +5,19 @@ The entries come from the sources that docstrings name, which the document of a 
     Source: AUTHORS YEAR, TITLE, arXiv ID; AUTHORS YEAR, TITLE, doi ID.
 
 Remarks after the identifier, and parts without a year or a title, don't become entries.
-Docstrings are abbreviated: full names, venues and types of published works are in `works.toml`.
+Docstrings are abbreviated: `works.bib` has the whole entries of published works.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import metadata
 from importlib.resources import files
-from typing import Any
+from itertools import chain, count
+from string import ascii_lowercase
 
 from corelm.runs import printable
 from corelm_report.document.content import Document
@@ -29,68 +28,57 @@ _IDENTIFIER = re.compile(
     r",? *\b(?:arXiv:? *(?P<arxiv>[\w.-]+/\d{7}|\d{4}\.\d{4,5})|doi:? *(?P<doi>10\.\d{4,9}/\S*\w))",
     re.IGNORECASE,
 )
+_ENTRY = re.compile(r"^@\w+\{(\w+),\n.*?^\}\n", re.MULTILINE | re.DOTALL)
+_NAMED = re.compile(r"^  (?:eprint|doi|title) = \{+(.+?)\}+,?$", re.MULTILINE)
 _NO_WORDS = {"a", "an", "the", "on", "of", "in", "is", "for", "and", "to", "as"}
 """Words of a title that a key leaves out."""
 _ESCAPED = {"{": "(", "}": ")", "\\": "/", "~": "-", "^": ""} | {c: f"\\{c}" for c in "&%$#_"}
 
 
-@dataclass(frozen=True)
-class Work:
-    """One cited work, as an entry of BibTeX.
-
-    Attributes:
-        key: the key by which a text cites it.
-        fields: the content of each field by name, not yet escaped.
-        uses: the samplers and figures that it is cited for.
-        type: the type of the entry.
-    """
-
-    key: str
-    fields: Mapping[str, str]
-    uses: tuple[str, ...] = ()
-    type: str = "misc"
-
-    def __str__(self) -> str:
-        uses = ", ".join(self.uses).replace("@", "")  # an @ would start an entry
-        lines = [f"  {name} = {{{_value(name, text)}}}" for name, text in self.fields.items()]
-        return f"% {uses}\n@{self.type}{{{self.key},\n" + ",\n".join(lines) + "\n}\n"
-
-
 def to_bibtex(document: Document) -> str:
     """Return an entry for corelm and for each source of the samplers and figures of a report."""
-    entries: dict[str, Work] = {}
+    entries: dict[str, str] = {}
+    uses: dict[str, list[str]] = {}
     for name, source in _sources(document):
         for entry in entries_of(source, name):
             same = _identity(entry)
-            known = entries.get(same, entry)
-            entries[same] = replace(known, uses=tuple(dict.fromkeys((*known.uses, name))))
+            entries.setdefault(same, entry)
+            uses.setdefault(same, []).append(name)
     keys: set[str] = set()
-    written = [str(_corelm(document))]
-    for entry in entries.values():
-        key = next(k for k in _keys(entry.key) if k not in keys)
-        keys.add(key)
-        written.append(str(replace(entry, key=key)))
+    written = [f"% corelm\n{_corelm(document)}"]
+    for same, entry in entries.items():
+        key = entry.partition("{")[2].partition(",")[0]
+        ends = chain(("",), ascii_lowercase, count(1))
+        unique = next(key + str(end) for end in ends if key + str(end) not in keys)
+        keys.add(unique)
+        names = ", ".join(dict.fromkeys(uses[same])).replace("@", "")  # an @ would start an entry
+        written.append(f"% {names}\n{entry.replace(key, unique, 1)}")
     return "\n".join(written)
 
 
-def entries_of(source: str, name: str) -> list[Work]:
+def entries_of(source: str, name: str) -> list[str]:
     """Return a source's entries, or one for the whole source if it has no work with a year.
 
     Example:
-        >>> [entry] = entries_of("Fan, Lewis, Dauphin 2018, Stories, arXiv 1805.04833.", "top_k")
-        >>> entry.key, entry.fields["author"], entry.fields["eprint"]
-        ('fan2018stories', 'Fan, Angela and Lewis, Mike and Dauphin, Yann', '1805.04833')
+        >>> [entry] = entries_of("Pew 2024, Exclude, arXiv 2401.00001.", "xtc")
+        >>> print(entry)
+        @misc{pew2024exclude,
+          author = {Pew},
+          title = {{Exclude}},
+          year = {2024},
+          eprint = {2401.00001},
+          archiveprefix = {arXiv}
+        }
+        <BLANKLINE>
     """
-    parts = [part.strip() for part in printable.one_line(source).split(";")]
-    found = [entry for part in parts if (entry := _entry(part))]
-    whole = {
-        "title": re.split(r"\.(?: |$)", printable.one_line(source))[0],
-        "note": f"Source of {name}",
-    }
-    return found or [Work(_ascii(name) or "source", whole)]
+    line = printable.one_line(source)
+    parts = [entry for part in line.split(";") if (entry := _entry(part.strip()))]
+    title = re.split(r"\.(?: |$)", line)[0]
+    whole = {"title": title, "note": f"Source of {name}"}
+    return parts or [_written(_ascii(name) or "source", whole)]
 
 
-def _entry(part: str) -> Work | None:
+def _entry(part: str) -> str | None:
     """Return the entry of a work with authors, a year and a title; None for a remark."""
     work = _WORK.fullmatch(part.rstrip("."))
     if work is None:
@@ -100,38 +88,29 @@ def _entry(part: str) -> Work | None:
     title = rest[: identifier.start()] if identifier else re.split(r"\. ", rest)[0]
     if not (title := title.strip(" .")):
         return None
+    arxiv, doi = identifier.group("arxiv", "doi") if identifier else (None, None)
+    for name in filter(None, (arxiv, doi, title)):
+        if name.lower() in _published():
+            return _published()[name.lower()]
     fields = {"author": _authors(work["authors"]), "title": title, "year": work["year"]}
-    if identifier and identifier["arxiv"]:
-        fields |= {"eprint": identifier["arxiv"], "archiveprefix": "arXiv"}
-    elif identifier:
-        fields["doi"] = identifier["doi"]
-    words = re.split(r"[\s-]+", fields["title"])
-    telling = [_ascii(word) for word in words if word.lower() not in _NO_WORDS]
+    if arxiv:
+        fields |= {"eprint": arxiv, "archiveprefix": "arXiv"}
+    elif doi:
+        fields["doi"] = doi
+    words = [_ascii(word) for word in re.split(r"[\s-]+", title) if word.lower() not in _NO_WORDS]
     first = _ascii(fields["author"].split(" and ")[0].split()[-1])
-    key = f"{first}{work['year']}{next(filter(None, telling), '')}"
-    return _published(Work(key, fields))
-
-
-def _published(work: Work) -> Work:
-    """Complete the entry of a published work; return any other work unchanged."""
-    fields = work.fields
-    names = (fields.get("eprint", ""), fields.get("doi", ""), fields["title"].lower())
-    known = next((_works()[name] for name in names if name in _works()), None)
-    if known is None:
-        return work
-    own = {name: text for name, text in known.items() if name not in ("type", "author")}
-    return replace(
-        work,
-        fields={**fields, "author": " and ".join(known["author"]), **own},
-        type=known["type"],
-    )
+    return _written(f"{first}{work['year']}{next(filter(None, words), '')}", fields)
 
 
 @cache
-def _works() -> Mapping[str, Mapping[str, Any]]:
-    """Return the published works by arXiv id, doi or title."""
-    text = files("corelm_report.render").joinpath("works.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+def _published() -> Mapping[str, str]:
+    """Return the entries of published works by arXiv id, doi and title, in lower case."""
+    text = files("corelm_report.render").joinpath("works.bib").read_text(encoding="utf-8")
+    return {
+        name.replace("\\", "").lower(): entry[0]
+        for entry in _ENTRY.finditer(text)
+        for name in _NAMED.findall(entry[0])
+    }
 
 
 def _authors(text: str) -> str:
@@ -154,7 +133,7 @@ def _sources(document: Document) -> Iterator[tuple[str, str]]:
         yield ", ".join(citation.of), citation.source
 
 
-def _corelm(document: Document) -> Work:
+def _corelm(document: Document) -> str:
     """Return the entry of corelm, from the same metadata as its CITATION.cff."""
     package, header = metadata("corelm"), document.header
     fields = {
@@ -163,19 +142,13 @@ def _corelm(document: Document) -> Work:
         "year": header.created[:4],
         "note": f"Version {header.corelm}",
     }
-    return Work("corelm", fields, ("corelm",))
+    return _written("corelm", fields)
 
 
-def _identity(entry: Work) -> str:
-    """Return the identifier of a work, by which duplicates are found."""
-    fields = entry.fields
-    return fields.get("eprint") or fields.get("doi") or entry.key + fields.get("title", "")
-
-
-def _keys(key: str) -> Iterator[str]:
-    yield key
-    yield from (f"{key}{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
-    yield from (f"{key}{number}" for number in range(1, 10**6))
+def _identity(entry: str) -> str:
+    """Return the identifier of a work, by which duplicates are recognised."""
+    identifier = re.search(r"^  (?:eprint|doi) = \{(.+)\}", entry, re.MULTILINE)
+    return identifier[1] if identifier else entry
 
 
 def _ascii(text: str) -> str:
@@ -184,11 +157,15 @@ def _ascii(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", plain)
 
 
+def _written(key: str, fields: Mapping[str, str]) -> str:
+    lines = [f"  {name} = {{{_value(name, text)}}}" for name, text in fields.items()]
+    return f"@misc{{{key},\n" + ",\n".join(lines) + "\n}\n"
+
+
 def _value(name: str, text: str) -> str:
     """Escape a field's text for TeX; protect the capitals of titles."""
     if name == "author" and text.startswith("{"):  # braces keep the name together
         return f"{{{_value('', text[1:-1])}}}"
-    escaped = "".join(
-        _ESCAPED.get(letter, letter) for letter in printable.one_line(text).replace("`", "")
-    )
+    line = printable.one_line(text).replace("`", "")
+    escaped = "".join(_ESCAPED.get(letter, letter) for letter in line)
     return f"{{{escaped}}}" if name == "title" else escaped
