@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -52,6 +53,23 @@ def test_a_unit_is_done_once_and_comes_back_as_it_was():
         assert math.isnan(nan)
         assert do(journal, "b", pytest.fail) == {"error": "é"}
         assert do(journal, "c", lambda: (1, 2)) == [1, 2]
+
+
+@pytest.mark.parametrize(("days", "is_there"), [(29, True), (31, False)])
+def test_another_report_removes_what_was_interrupted_long_ago(home, days, is_there):
+    interrupted({"a": 1})
+    [old] = home.glob("*.jsonl")
+    changed = time.time() - days * 86_400
+    os.utime(old, (changed, changed))
+    with opened({**SETTINGS, "n": 4}, resume=False):
+        assert old.exists() is is_there
+
+
+def test_a_report_resumes_however_long_ago_it_was_interrupted(home):
+    interrupted({"a": 1})
+    [old] = home.glob("*.jsonl")
+    os.utime(old, (0, 0))
+    assert interrupted({"a": 1, "b": 2}, resume=True) == ["b"]
 
 
 def test_it_resumes_again_and_again():

@@ -250,11 +250,6 @@ def checkpoint_path(out: Path) -> Path:
     return out.with_name(out.name + ".checkpoint")
 
 
-def lock_path(out: Path) -> Path:
-    """Return the file that a run locks while it writes to an output folder."""
-    return out.with_name(f".{out.name}.lock")
-
-
 @contextmanager
 def only_run(out: Path) -> Iterator[None]:
     """Hold the lock of an output folder; the system releases it when the process ends.
@@ -268,7 +263,7 @@ def only_run(out: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(SafeFile(lock_path(out)).lock())
+            alone = stack.enter_context(SafeFile(out.with_name(f".{out.name}.lock")).lock())
         except OSError as error:
             reason = error.strerror or error
             raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error

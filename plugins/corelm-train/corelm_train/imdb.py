@@ -91,16 +91,11 @@ def _os_errors(folder: Path) -> Iterator[None]:
         raise DataError(f"the reviews could not be fetched: {place!r}: {error.strerror}") from error
 
 
-def lock_path(folder: Path) -> Path:
-    """Return the file that a process locks while it fetches into a folder."""
-    return folder / "aclImdb.lock"
-
-
 @contextmanager
 def _alone(folder: Path, progress: Progress) -> Iterator[None]:
     """Wait until no other process is fetching into this folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_path(folder))
+    lock = FileLock(folder / "aclImdb.lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from corelm_report.plan.plan import RunUnits
 
 FOLDER = "reports"
+LIFETIME = 30 * 86_400
+"""The seconds after which another report removes an interrupted report's journal."""
 DIGITS = 16
 """The length of a checksum in hexadecimal digits."""
 logger = logging.getLogger("corelm")
@@ -182,7 +185,8 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
     path = machine.home() / FOLDER / f"{key.decode()}.jsonl"
     if path.exists() and not path.is_file():  # reading a pipe or a device may never end
         raise UsageError(f"the journal {str(path)!r} is not a file; delete it")
-    done = _kept(path, header, key) if resume else {}
+    _remove_old(path.parent, path)
+    done = _finished(path, header, key) if resume else {}
     if resume and not path.exists():
         _refuse_other_settings(path.parent, json.loads(header))
     with _locked(path) as alone:
@@ -199,9 +203,14 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
                 path.unlink(missing_ok=True)
 
 
-def lock_path(path: Path) -> Path:
-    """Return the file that a process locks while it writes a journal."""
-    return path.with_suffix(".lock")
+def _remove_old(folder: Path, own: Path) -> None:
+    """Remove the journals of reports that were interrupted long ago, unless one is in use."""
+    with suppress(OSError):
+        for path in folder.glob("*.jsonl"):
+            if path != own and path.is_file() and time.time() - path.stat().st_mtime > LIFETIME:
+                with SafeFile(path.with_suffix(".lock")).lock(remove=True) as alone:
+                    if alone:
+                        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -211,7 +220,7 @@ def _locked(path: Path) -> Iterator[bool]:
         alone = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(SafeFile(lock_path(path)).lock(remove=True))
+            alone = stack.enter_context(SafeFile(path.with_suffix(".lock")).lock(remove=True))
         except OSError as error:
             _warn_not_saved(path, error)
         else:
@@ -253,7 +262,7 @@ def _body(key: bytes, line: bytes) -> bytes | None:
     return body if line.endswith(b"\n") and checksum == _checksum(key, body) else None
 
 
-def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
+def _finished(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
     """Read the units of a journal, except a last line that a killed process left incomplete.
 
     Raises:
