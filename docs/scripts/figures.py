@@ -2,6 +2,7 @@
 
 python docs/scripts/figures.py            write docs/reference/report.md and report.schema.json
 python docs/scripts/figures.py --check    fail if they have changed
+python docs/scripts/figures.py --schema   print the schema
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from corelm_report.document.figure import VIEWS, Figure
-from corelm_report.document.schema import of_view, schema
+from corelm_report.document.figures import of_view
+from corelm_report.document.schema import schema
 
 from corelm.registry.offers import citation_of
 
@@ -55,6 +57,9 @@ def schema_text() -> str:
 
 def main() -> int:
     """Run the command line."""
+    if "--schema" in sys.argv:
+        print(schema_text(), end="")
+        return 0
     made = {PAGE: rewritten(PAGE.read_text("utf-8")), SCHEMA: schema_text()}
     if "--check" not in sys.argv:
         for path, text in made.items():

@@ -246,9 +246,9 @@ def summary(records, human_band=None):
 
 def test_the_figures_follow_the_schema():
     figures = summary(drawn(samples=range(8)), (0.5, 2.0))
-    assert fault(figures, "generated_texts") == ""
+    assert fault(figures, "GeneratedTexts") == ""
     for text in detailed(drawn()):
-        assert fault(text, "text") == ""
+        assert fault(text, "KeptText") == ""
 
 
 def test_means_are_over_tokens(compass):
@@ -347,9 +347,9 @@ def test_a_deterministic_sampler_writes_one_text():
 )
 def test_undefined_figures_are_none(length, samples, known):
     figures = summary(drawn(length=length, samples=range(samples), sampler="greedy"))
-    assert fault(figures, "generated_texts") == ""
+    assert fault(figures, "GeneratedTexts") == ""
     json.dumps(figures, allow_nan=False)
-    values = {name: figures[name] for name in schema()["$defs"]["generated_texts"]["required"]}
+    values = {name: figures[name] for name in schema()["$defs"]["GeneratedTexts"]["required"]}
     some = {name for name, value in values.items() if value is not None}
     assert some == known | {"n", "tokens"}
 

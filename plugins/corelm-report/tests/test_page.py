@@ -391,7 +391,7 @@ def test_a_report_without_people_without_texts_without_a_playground(document):
 def test_a_report_with_nothing_but_what_the_schema_requires(document):
     """An earlier version of corelm wrote fewer keys."""
     definitions = schema()["$defs"]
-    header, row = definitions["header"]["required"], definitions["sampler"]["required"]
+    header, row = definitions["Header"]["required"], definitions["SamplerEntry"]["required"]
     document["header"] = {key: document["header"][key] for key in header}
     document["samplers"] = [{key: each[key] for key in row} for each in document["samplers"]]
     earlier = {key: document[key] for key in schema()["required"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report.document.content import Difference, Differences, Document, SamplerEntry
+from corelm_report.document.header import ModelName
 from corelm_report.document.remarks import (
     conclusions,
     error_parts,
@@ -13,7 +14,6 @@ from corelm_report.document.remarks import (
     randomness_sentences,
     table_of,
 )
-from corelm_report.document.schema import ModelName
 from corelm_report.measure.entries import Measured
 from corelm_report.measure.matching import _widened
 from corelm_report.metrics.estimates import Estimate

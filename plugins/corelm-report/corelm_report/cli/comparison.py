@@ -9,7 +9,7 @@ from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import printable
 from corelm_report.cli.finish_report import ReportFiles
 from corelm_report.document.comparison import beyond, comparison, same
-from corelm_report.document.schema import Json
+from corelm_report.document.parts import Json
 from corelm_report.render.markdown import plain, table_row
 from corelm_report.report import Report, document_of
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from corelm_report.document.content import Document, Entry
+from corelm_report.document.header import Header
 from corelm_report.document.lookup import OF_SETS, OF_TEXTS, Estimate, estimates
-from corelm_report.document.schema import Header, Json
+from corelm_report.document.parts import Json
 from corelm_report.metrics.intervals import KnownByInterval
 
 SCHEMA = "corelm_report-diff/1"

@@ -7,40 +7,34 @@ versions lack have defaults. `Report.to_dict()` is the public form; these classe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Annotated, Any
 
 from corelm_report.document.figure import GENERATED, HUMAN, TEACHER_FORCED
-from corelm_report.document.schema import IF_GIVEN, OTHERS, SCHEMA, Header, Part
+from corelm_report.document.header import Header
+from corelm_report.document.parts import (
+    IF_GIVEN,
+    IF_MEASURED,
+    OTHERS,
+    PRESENT,
+    REQUIRED,
+    Count,
+    Interval,
+    Natural,
+    Part,
+    Rule,
+    Values,
+    schema_of,
+)
+from corelm_report.document.statements import Best, Front, Simultaneous
+from corelm_report.document.texts import KeptText
 
-Interval = list[float]
-"""The lower and the upper end."""
-Values = dict[str, float | None]
-"""Figures by name; None if they are undefined or were not measured."""
+SCHEMA = "corelm.report/4"
 Intervals = dict[str, Interval | None]
 Parameters = dict[str, Any]
 """The parameters of a sampler, as JSON values."""
-
-
-# A dict, not a dataclass: a report has one for each of thousands of tokens, and plain dicts are
-# read and written without a copy.
-class TokenDetails(TypedDict):
-    """The details of a token that was drawn.
-
-    Keys:
-        token: the text that it added; an end token's name.
-        rank: its rank under the model, 1 for the likeliest; ties go to the lowest id.
-        p: its probability under the model.
-        q: its probability in the distribution drawn from.
-        entropy: of the distribution drawn from, in nats.
-        alternatives: the model's likeliest tokens, as [text, p].
-    """
-
-    token: str
-    rank: int | None
-    p: float
-    q: float
-    entropy: float
-    alternatives: list[list[Any]]
+_NUMBERS = dict.fromkeys(("position", "n"), schema_of(Count, {}))
+Position = Annotated[dict[str, Any], Rule(required=[*_NUMBERS], properties=_NUMBERS)]
+"""The figures at one position, with the number of texts that reach it."""
 
 
 # Keyword-only, as fields are in the order of the JSON: a default may precede a required field.
@@ -67,27 +61,31 @@ class EntropySummary(Part):
 class TeacherForced(Part):
     """The figures on the contexts; `figures` has all but the entropy, by name."""
 
-    n: int | None = 0
+    n: Count = field(default=0, metadata=REQUIRED)
     # Empty by default, so that a document without it still has a summary to look up.
     entropy: EntropySummary = field(default_factory=lambda: EntropySummary(mean=None))
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     bits: Values | None = field(default=None, metadata=IF_GIVEN)
     ci95: Intervals = field(default_factory=dict)
-    by_position: list[dict[str, Any]] = field(default_factory=list)
+    by_position: list[Position] = field(default_factory=list, metadata=REQUIRED)
 
 
 @dataclass(kw_only=True)
 class HumanContexts(Part):
     """The figures of human texts as contexts: word surprisal, and the model's entropy.
 
-    Human text itself has no entropy, so there is no difference from it.
+    Attributes:
+        model_entropy: the entropy of the model's own distribution on human text. Human text itself
+            has no entropy, so nothing is compared with it.
     """
 
-    n: int | None = 0
-    model_entropy: EntropySummary = field(default_factory=lambda: EntropySummary(mean=None))
+    n: Natural | None = field(default=0, metadata=REQUIRED)
+    model_entropy: EntropySummary = field(
+        default_factory=lambda: EntropySummary(mean=None), metadata=REQUIRED
+    )
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     ci95: Intervals = field(default_factory=dict)
-    by_position: list[dict[str, Any]] = field(default_factory=list)
+    by_position: list[Position] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -108,12 +106,14 @@ class TemperatureFit(Part):
     """
 
     surprisal: float
-    ci95: Interval | None = None
-    t: float | None = None
-    t_ci95: Interval | None = None
+    ci95: Interval | None = field(default=None, metadata=REQUIRED)
+    t: float | None = field(default=None, metadata=REQUIRED)
+    t_ci95: Interval | None = field(default=None, metadata=REQUIRED)
     beyond: str | None = None
-    estimated: bool = False
-    verdict: str | None = field(default=None, metadata=IF_GIVEN)
+    estimated: bool = field(default=False, metadata=REQUIRED)
+    verdict: Annotated[str, Rule(enum=["overconfident", "underconfident"])] | None = field(
+        default=None, metadata=IF_GIVEN
+    )
 
 
 @dataclass(kw_only=True)
@@ -128,20 +128,27 @@ class SeedSpread(Part):
 class GeneratedTexts(Part):
     """The figures of generated texts, by name; the metrics of plugins by full name.
 
-    `units` is the number of independent units behind the intervals of means. `set_size` is the
-    number of texts behind a figure of a whole set, such as `distinct_2`; `texts_used` is the number
-    of texts that have a figure, if some lack it.
+    Attributes:
+        units: the number of independent units behind the intervals of means: prompts if there are
+            8 or more; else texts, each with those of the same seed and sample of the other prompts;
+            the prompts, too, if all texts of each are the same.
+        set_size: the number of texts behind a figure of a whole set, such as `distinct_2`; of human
+            text the mean over random sets of this size.
+        texts_used: the number of texts that have a figure, such as texts that are long enough;
+            figures that all texts have are left out.
+        by_seed: with several seeds, each figure of the texts of each seed, in the order of the
+            header's seeds, and their standard deviation.
     """
 
-    n: int | None = None
-    units: int | None = None
-    set_size: int | None = None
-    texts_used: dict[str, int] = field(default_factory=dict)
-    tokens: int | None = None
+    n: Natural | None = field(default=None, metadata=REQUIRED)
+    units: Natural | None = None
+    set_size: Natural | None = None
+    texts_used: dict[str, Count] = field(default_factory=dict)
+    tokens: Natural | None = field(default=None, metadata=REQUIRED)
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     ci95: Intervals = field(default_factory=dict)
     by_seed: dict[str, SeedSpread] | None = None
-    by_position: list[dict[str, Any]] = field(default_factory=list)
+    by_position: list[Position] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -161,38 +168,24 @@ class Difference(Part):
 
     value: float | None
     ci95: Interval | None
-    p: float | None = None
-    units: int | None = None
-    between: float | None = field(default=None, metadata=IF_GIVEN)
-    within: float | None = field(default=None, metadata=IF_GIVEN)
-    other: float | None = field(default=None, metadata=IF_GIVEN)
+    p: Annotated[float, Rule(minimum=0, maximum=1)] | None = field(default=None, metadata=REQUIRED)
+    units: Natural | None = field(default=None, metadata=REQUIRED)
+    between: float | None = field(default=None, metadata=IF_MEASURED)
+    within: float | None = field(default=None, metadata=IF_MEASURED)
+    other: float | None = field(default=None, metadata=IF_MEASURED)
 
 
 @dataclass(kw_only=True)
 class Differences(Part):
-    """The differences of two entries, by view and figure."""
+    """The differences of two entries, by view and by the names that `--fail-if` takes."""
 
     against: str
-    teacher_forced: dict[str, Difference] = field(default_factory=dict)
-    generated_texts: dict[str, Difference] = field(default_factory=dict)
+    teacher_forced: dict[str, Difference] = field(default_factory=dict, metadata=REQUIRED)
+    generated_texts: dict[str, Difference] = field(default_factory=dict, metadata=REQUIRED)
 
     def of(self, view: str) -> dict[str, Difference]:
         """Return the differences of a view."""
         return {TEACHER_FORCED: self.teacher_forced, GENERATED: self.generated_texts}[view]
-
-
-@dataclass(kw_only=True)
-class KeptText(Part):
-    """A text that the report keeps; the tokens have details for the first samples only."""
-
-    prompt: str
-    seed: int | None = field(default=None, metadata=IF_GIVEN)
-    sample: int
-    text: str
-    finish_reason: str | None = field(default=None, metadata=IF_GIVEN)
-    tokens: list[TokenDetails] = field(default_factory=list)
-    figures: Values | None = field(default=None, metadata=IF_GIVEN)
-    by_token: dict[str, list[Any]] | None = field(default=None, metadata=IF_GIVEN)
 
 
 @dataclass(kw_only=True)
@@ -211,7 +204,7 @@ class Stage(Part):
     name: str
     kind: str | None = field(default=None, metadata=IF_GIVEN)
     params: Parameters
-    plugin: Plugin | None = None
+    plugin: Plugin | None = field(default=None, metadata=PRESENT)
     sources: list[str] = field(default_factory=list)
 
 
@@ -257,13 +250,13 @@ class Entry(Part):
 class HumanEntry(Entry):
     """The entry of human text, or of one half of it with its differences from the other half."""
 
-    name: str = HUMAN
-    description: str = ""
-    teacher_forced: HumanContexts | None = None
+    name: str = field(default=HUMAN, metadata=REQUIRED)
+    description: str = field(default="", metadata=REQUIRED)
+    teacher_forced: HumanContexts | None = field(default=None, metadata=PRESENT)
     temperature: TemperatureFit | None = None
-    generated_texts: GeneratedTexts | None = None
+    generated_texts: GeneratedTexts | None = field(default=None, metadata=PRESENT)
     failed_metrics: dict[str, str] | None = field(default=None, metadata=IF_GIVEN)
-    differences: Differences | None = field(default=None, metadata=IF_GIVEN)
+    differences: Differences | None = field(default=None, metadata=IF_MEASURED)
 
     @property
     def label(self) -> str:
@@ -272,21 +265,39 @@ class HumanEntry(Entry):
 
 
 @dataclass(kw_only=True)
+class HumanHalves(HumanEntry):
+    """A random half of the human texts, with its differences from the other half.
+
+    They are the floor of every distance from human text.
+    """
+
+    teacher_forced: None = None
+    differences: Differences | None = field(default=None, metadata=PRESENT)
+
+
+@dataclass(kw_only=True)
 class SamplerEntry(Entry):
-    """The entry of a sampler, its parameters and its origin."""
+    """The entry of a sampler, its parameters and its origin.
+
+    Attributes:
+        temperature: the softmax temperature of a sampler that is nothing but one.
+        sweep: the sweep of one parameter that the row is a setting of; its rows have the same text
+            here.
+        matched: the figure to which the open parameter of the sampler was matched.
+    """
 
     sampler: str
-    name: str = ""
-    params: Parameters = field(default_factory=dict)
-    plugin: Plugin | None = None
+    name: str = field(default="", metadata=REQUIRED)
+    params: Parameters = field(default_factory=dict, metadata=REQUIRED)
+    plugin: Plugin | None = field(default=None, metadata=REQUIRED)
     temperature: float | None = None
     stages: list[Stage] = field(default_factory=list)
     sweep: str | None = None
     matched: MatchedTo | None = None
-    error: Failure | None = None
-    teacher_forced: TeacherForced | None = None
-    generated_texts: GeneratedTexts | None = None
-    texts: list[KeptText] = field(default_factory=list)
+    error: Failure | None = field(default=None, metadata=REQUIRED)
+    teacher_forced: TeacherForced | None = field(default=None, metadata=REQUIRED)
+    generated_texts: GeneratedTexts | None = field(default=None, metadata=REQUIRED)
+    texts: list[KeptText] = field(default_factory=list, metadata=REQUIRED)
     differences: Differences | None = None
     failed_metrics: dict[str, str] | None = field(default=None, metadata=IF_GIVEN)
 
@@ -302,44 +313,13 @@ class SamplerEntry(Entry):
 
 
 @dataclass(kw_only=True)
-class Best(Part):
-    """The setting of a sampler that is closest to human text, corrected for the choice."""
-
-    name: str
-    tried: int
-    sampler: str
-    figure: str
-    target: float
-    corrected: float
-    ci95: Interval | None
-
-
-@dataclass(kw_only=True)
-class Simultaneous(Part):
-    """A figure of a row, or a difference, with an interval.
-
-    The intervals of all rows hold the truth simultaneously in 99 of 100 reports.
-    """
-
-    sampler: str
-    figure: str
-    value: float
-    interval: Interval | None
-
-
-@dataclass(kw_only=True)
-class Front(Part):
-    """The entries that no other entry beats in two figures at once."""
-
-    view: str
-    larger: str
-    smaller: str
-    entries: list[str] = field(metadata={"key": "rows"})
-
-
-@dataclass(kw_only=True)
 class Curve(Part):
-    """The model's entropy at each temperature, in nats, its slope, and the expected surprisal."""
+    """The model's entropy at each temperature, in nats, its slope, and the expected surprisal.
+
+    Attributes:
+        surprisal: the mean surprisal under the model of a token drawn at each temperature, given
+            that it is not the end of the text.
+    """
 
     t: list[float]
     entropy: list[float]
@@ -365,16 +345,34 @@ class TryIt(Part):
 
 @dataclass(kw_only=True)
 class Document(Part):
-    """The whole report."""
+    """An entropy comparison report.
 
-    schema: str = SCHEMA
+    Entropies and surprisals are in nats; a value that was not measured is null. A version may get
+    new keys, but none is renamed.
+
+    Attributes:
+        closest: the rows whose surprisal may be the closest to human text: a 99 % confidence set
+            that includes the error of human text.
+        too_few: the rows with too few independent texts or prompts to be compared with the others.
+        simultaneous: the difference of each row's surprisal from human text, with intervals that
+            hold for all rows at once, at 99 %.
+        shares: the share of repeated 4-grams and of texts that end in loops in each row, with
+            intervals whose low ends hold for all rows at once, at 99 %.
+        excess: the expected surprisal of each row minus the surprisal of human words on the
+            contexts, or on other contexts minus the model's entropy, with such intervals.
+        best: for each sampler that was tried with several settings, the one that comes nearest to
+            human text, corrected for the choice.
+        fronts: the rows that no other one beats in two figures at once.
+    """
+
+    schema: Annotated[str, Rule(const=SCHEMA)] = field(default=SCHEMA, metadata=REQUIRED)
     header: Header
-    units: str = "nats"
-    vocabulary: int
-    drawable: int
+    units: Annotated[str, Rule(const="nats")] = field(default="nats", metadata=REQUIRED)
+    vocabulary: Count
+    drawable: Count
     bounds: Bounds
-    human: HumanEntry | None = field(default=None, metadata={"key": "reference"})
-    human_halves: HumanEntry | None = field(default=None, metadata=IF_GIVEN)
+    human: HumanEntry | None = field(default=None, metadata={"key": "reference", **REQUIRED})
+    human_halves: HumanHalves | None = field(default=None, metadata=IF_GIVEN)
     samplers: list[SamplerEntry]
     closest: list[str] = field(default_factory=list)
     too_few: list[str] = field(default_factory=list)
@@ -385,7 +383,7 @@ class Document(Part):
     fronts: list[Front] = field(default_factory=list)
     curve: Curve
     try_it: TryIt | None = None
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list, metadata=REQUIRED)
 
     @property
     def entries(self) -> list[Entry]:

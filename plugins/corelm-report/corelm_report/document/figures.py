@@ -303,3 +303,8 @@ FIGURES = (
         "those of their ends.",
     ),
 )  # fmt: skip
+
+
+def of_view(view: str) -> list[Figure]:
+    """Return the figures that have a key in a view."""
+    return [figure for figure in FIGURES if figure.view == view and not figure.derived]

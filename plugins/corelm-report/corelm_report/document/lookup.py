@@ -15,7 +15,6 @@ from corelm_report.document.content import (
     Document,
     Entry,
     GeneratedTexts,
-    Interval,
     SamplerEntry,
     TeacherForced,
 )
@@ -29,8 +28,8 @@ from corelm_report.document.figure import (
     Figure,
     Format,
 )
-from corelm_report.document.figures import FIGURES
-from corelm_report.document.schema import of_view
+from corelm_report.document.figures import FIGURES, of_view
+from corelm_report.document.parts import Interval
 from corelm_report.metrics.intervals import IDENTITY, LOGIT, Scale
 
 MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}

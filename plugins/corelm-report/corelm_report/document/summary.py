@@ -8,13 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from corelm_report.document.content import (
-    Document,
-    Interval,
-    SamplerEntry,
-    Simultaneous,
-    TemperatureFit,
-)
+from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
 from corelm_report.document.figure import (
     EXPECTED,
     GENERATED,
@@ -25,6 +19,8 @@ from corelm_report.document.figure import (
     share,
 )
 from corelm_report.document.lookup import Estimate, estimate, runs, span
+from corelm_report.document.parts import Interval
+from corelm_report.document.statements import Simultaneous
 from corelm_report.metrics.conclusions import CONFIDENCE
 from corelm_report.metrics.estimates import FEWEST
 

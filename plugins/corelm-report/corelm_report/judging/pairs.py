@@ -18,9 +18,10 @@ from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import SafeFile, printable
-from corelm_report.document.content import Document, KeptText, SamplerEntry
+from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import visible
 from corelm_report.document.lookup import against
+from corelm_report.document.texts import KeptText
 from corelm_report.json_lines import SUFFIXES, json_object, placed_lines
 from corelm_report.metrics.inference import Sample
 

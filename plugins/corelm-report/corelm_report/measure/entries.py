@@ -21,7 +21,6 @@ from corelm_report.document.content import (
     Difference,
     Differences,
     EntropySummary,
-    Front,
     HumanContexts,
     HumanEntry,
     SamplerEntry,
@@ -29,6 +28,7 @@ from corelm_report.document.content import (
 )
 from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
 from corelm_report.document.lookup import LIMITS, estimate, estimates, scale_of, value
+from corelm_report.document.statements import Front
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet

@@ -24,10 +24,12 @@ from corelm_report.document.content import (
     GeneratedTexts,
     HumanContexts,
     HumanEntry,
+    HumanHalves,
 )
 from corelm_report.document.figure import GENERATED, HUMAN_HALVES, share
+from corelm_report.document.figures import of_view
 from corelm_report.document.lookup import OF_SETS, OF_TEXTS
-from corelm_report.document.schema import fault, of_view
+from corelm_report.document.schema import fault
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.entries import model_on_contexts
 from corelm_report.measure.on_contexts import Record
@@ -54,7 +56,7 @@ class People(NamedTuple):
 
     entry: HumanEntry
     texts: TextSet
-    halves: HumanEntry | None
+    halves: HumanHalves | None
 
 
 def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer: Scorer) -> People:
@@ -204,7 +206,7 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
         generated_texts=_texts_of_manifest(human, plan),
     )
     # Validate: anybody may have edited the manifest.
-    return None if fault(entry.to_dict(), "reference") else entry
+    return None if fault(entry.to_dict(), "HumanEntry") else entry
 
 
 def _contexts_of_manifest(human: Any, n: Any) -> HumanContexts:
@@ -296,7 +298,7 @@ def halves(texts: Sequence[Sequence[int]]) -> tuple[list[int], list[int]] | None
 
 def human_against_human(
     plan: Plan, records: Sequence[TextRecord], scores: Sequence[Score], band: Band | None
-) -> HumanEntry | None:
+) -> HumanHalves | None:
     """Return the entry of one half of the human texts, compared with the other half.
 
     Args:
@@ -325,7 +327,7 @@ def human_against_human(
     # Metrics that compare with human text are already distances, so they have no difference.
     distances = {each.full_name for each in plan.metrics if isinstance(each.value, HumanMetric)}
     apart = {n: each for n, each in first.differences(second).items() if n not in distances}
-    return HumanEntry(
+    return HumanHalves(
         name=HUMAN_HALVES,
         description="a random half of the human texts, compared with the other half",
         generated_texts=summary,

@@ -24,8 +24,7 @@ from corelm_report.document.content import (
 )
 from corelm_report.document.figure import MEAN, listed
 from corelm_report.document.figures import FIGURES
-from corelm_report.document.lookup import estimates
-from corelm_report.document.schema import (
+from corelm_report.document.header import (
     Citation,
     ContextsSummary,
     FailedPlugin,
@@ -34,6 +33,7 @@ from corelm_report.document.schema import (
     MetricOfPlugin,
     ModelName,
 )
+from corelm_report.document.lookup import estimates
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.journal import Result
 from corelm_report.metrics import intervals

@@ -10,7 +10,14 @@ from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
 from corelm.runs import ContinuousBatch, ModelLogits, Strategy, Texts
-from corelm_report.document.content import Bounds, Curve, Document, HumanEntry, SamplerEntry
+from corelm_report.document.content import (
+    Bounds,
+    Curve,
+    Document,
+    HumanEntry,
+    HumanHalves,
+    SamplerEntry,
+)
 from corelm_report.document.figure import HUMAN
 from corelm_report.measure import on_contexts
 from corelm_report.measure.comparisons import (
@@ -67,7 +74,7 @@ class ReportRun:
         self._targets: dict[Target, float] = {}
         self._human_texts: HumanTexts | None = None
         self._people: TextSet | None = None
-        self._halves: HumanEntry | None = None
+        self._halves: HumanHalves | None = None
         self._entries = [OpenEntry(candidate, candidate.sampler) for candidate in plan.candidates]
 
     def document(self) -> Document:

@@ -16,7 +16,7 @@ from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import FullVocabulary, can
 from corelm.filters import likeliest_tokens
 from corelm.runs import Endings, ForcedTokens, ModelLogits
-from corelm_report.document.content import KeptText, TokenDetails
+from corelm_report.document.texts import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
 from corelm_report.metrics.intervals import Band, Sums, along_texts
 from corelm_report.settings import TEXTS

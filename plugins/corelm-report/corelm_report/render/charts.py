@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from corelm_report.document.content import Document
 from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED, as_csv, number
 from corelm_report.document.lookup import estimate
-from corelm_report.document.schema import Json
+from corelm_report.document.parts import Json
 from corelm_report.render.canvas import COLUMN, HEIGHT, SHRUNK, WIDTH, element, image, shrink, style
 from corelm_report.render.curves import (
     entropy_by_position,

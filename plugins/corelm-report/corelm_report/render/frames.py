@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm_report.document.content import Document, Entry, KeptText, SamplerEntry
+from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figure import GENERATED, VIEWS, as_csv
 from corelm_report.document.lookup import OF_SETS, Estimate, difference, estimates
-from corelm_report.document.schema import Json
+from corelm_report.document.parts import Json
+from corelm_report.document.texts import KeptText
 from corelm_report.render.permutation_tests import permutation_tests
 
 Columns = dict[str, list[Any]]

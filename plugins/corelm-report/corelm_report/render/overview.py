@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from corelm.runs import printable
-from corelm_report.document.content import Document, Entry, Front, MatchedTo, SamplerEntry
+from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
 from corelm_report.document.figure import (
     ENTROPY,
     EXACT,
@@ -26,6 +26,7 @@ from corelm_report.document.figure import (
     signed,
 )
 from corelm_report.document.figures import FIGURES
+from corelm_report.document.header import Header
 from corelm_report.document.lookup import (
     MATCHED,
     Estimate,
@@ -38,7 +39,7 @@ from corelm_report.document.lookup import (
     value,
 )
 from corelm_report.document.remarks import error_sentences, flip_sentences, randomness_sentences
-from corelm_report.document.schema import Header
+from corelm_report.document.statements import Front
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""

@@ -21,10 +21,11 @@ import numpy as np
 
 from corelm.errors import ReportError
 from corelm.runs import printable
-from corelm_report.document.content import Document, TokenDetails
+from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, number, share, visible
 from corelm_report.document.lookup import against
 from corelm_report.document.summary import summary
+from corelm_report.document.texts import TokenDetails
 from corelm_report.metrics.conclusions import EACH
 from corelm_report.render import tables
 from corelm_report.render.charts import charts, drawings

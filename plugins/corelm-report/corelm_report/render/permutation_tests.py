@@ -18,7 +18,7 @@ from corelm.errors import ReportError
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
-from corelm_report.document.schema import Json
+from corelm_report.document.parts import Json
 from corelm_report.metrics.conclusions import EACH, holm
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import sums_of

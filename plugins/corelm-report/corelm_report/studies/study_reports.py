@@ -21,7 +21,7 @@ from corelm import LanguageModel, load
 from corelm.errors import ModelFileError, ReportError
 from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_report.document.content import Document
-from corelm_report.document.schema import Json
+from corelm_report.document.parts import Json
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until

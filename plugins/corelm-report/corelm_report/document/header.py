@@ -1,0 +1,108 @@
+"""The header of a report: all about it besides its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from corelm_report.document.parts import IF_GIVEN, Count, Json, Natural, Part, Rule
+
+
+@dataclass(kw_only=True)
+class ModelName(Part):
+    """The name of a model, and the checksum of its manifest if it has one."""
+
+    name: str
+    sha256: str | None
+
+
+@dataclass(kw_only=True)
+class ContextsSummary(Part):
+    """The contexts of the teacher-forced view."""
+
+    source: Annotated[str, Rule(enum=["human", "model"])]
+    description: str
+    texts: Count
+    positions: Count
+
+
+@dataclass(kw_only=True)
+class FailedPlugin(Part):
+    """A plugin that was needed and could not be loaded."""
+
+    plugin: str
+    reason: str
+
+
+@dataclass(kw_only=True)
+class MetricOfPlugin(Part):
+    """A plugin's metric, whose figures are in `generated_texts` under its full name."""
+
+    name: str
+    version: str
+    meaning: str
+    source: str = ""
+
+
+@dataclass(kw_only=True)
+class MatchTarget(Part):
+    """A figure that open parameters were matched to: the target as written, and as a number."""
+
+    figure: str
+    asked: str
+    target: float
+
+
+@dataclass(kw_only=True)
+class Citation(Part):
+    """A paper, and the figures or intervals that it defines."""
+
+    of: list[str]
+    source: str
+
+
+@dataclass(kw_only=True)
+class Header(Part):
+    """The facts about a report besides its figures.
+
+    Attributes:
+        clusters: the cluster of each prompt, such as its document, if prompts have some.
+        settings: further settings, by name, where any has another value than its default.
+        metrics: the metrics of plugins, whose figures are in `generated_texts`.
+        matched: the figures that open parameters were matched to.
+        until: the condition at which a growing report stopped, and whether it was reached.
+        sources: the papers that define the figures and the intervals of the report.
+    """
+
+    corelm: str
+    python: str | None = field(default=None, metadata=IF_GIVEN)
+    numpy: str | None = field(default=None, metadata=IF_GIVEN)
+    platform: str | None = field(default=None, metadata=IF_GIVEN)
+    processor: str | None = field(default=None, metadata=IF_GIVEN)
+    kernels: bool | None = field(default=None, metadata=IF_GIVEN)
+    vector_width: int | None = None
+    created: str
+    command: str | None
+    model: ModelName
+    scorer: str | None = field(default=None, metadata=IF_GIVEN)
+    second_scorer: ModelName | None = None
+    prompts: list[str]
+    clusters: list[str] | None = field(default=None, metadata=IF_GIVEN)
+    n: Count
+    length: Count
+    seed: Natural
+    seeds: list[Natural] = field(default_factory=list)
+    settings: Json | None = field(default=None, metadata=IF_GIVEN)
+    contexts: ContextsSummary
+    failed_plugins: list[FailedPlugin]
+    settings_tried: dict[str, Count] = field(default_factory=dict)
+    metrics: list[MetricOfPlugin] = field(default_factory=list)
+    matched: list[MatchTarget] = field(default_factory=list)
+    until: str | None = field(default=None, metadata=IF_GIVEN)
+    ci: str | None = field(default=None, metadata=IF_GIVEN)
+    sources: list[Citation] = field(default_factory=list)
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each prompt, by prompt; empty if each is its own."""
+        return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}

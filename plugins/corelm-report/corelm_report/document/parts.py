@@ -1,0 +1,230 @@
+"""The parts of a document: dataclasses that are read from JSON, written to it, and its schema."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+Json = dict[str, Any]
+
+
+class Rule(Json):
+    """Keywords of JSON Schema for what a type can't say, in `Annotated[TYPE, Rule(minimum=0)]`."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # `|` of types needs one
+
+
+Count = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
+Natural = Annotated[int, Rule(minimum=0)]
+Interval = Annotated[list[float], Rule(minItems=2, maxItems=2)]
+"""The lower and the upper end."""
+Values = dict[str, float | None]
+"""Figures by name; None if they are undefined or were not measured."""
+Probability = Annotated[float, Rule(minimum=0, maximum=1.000001)]
+"""A probability, which rounding may put a millionth above 1."""
+
+REQUIRED = {"required": True}
+"""The metadata of a field with a default whose key every document has."""
+PRESENT = {"required": True, "nullable": False}
+"""The metadata of such a field that is None in no document."""
+IF_GIVEN = {"if_given": True, "nullable": False}
+"""The metadata of a field that is left out of JSON if its value is None."""
+IF_MEASURED = {"if_given": True}
+"""The same, for a key that may also be null."""
+OTHERS = {"others": True}
+"""The metadata of the field that collects all other keys; at most one per class."""
+
+
+class Part:
+    """A part of a document: a dataclass whose fields are the keys of a JSON object.
+
+    The metadata `key` of a field is its key, if that is not its name. `schema_of` makes the JSON
+    Schema from the types, and the descriptions from the docstring and its section `Attributes`.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Pair(Part):
+        ...     first: int
+        ...     second: int | None = None
+        >>> Pair.from_dict({"first": 1}), Pair(1).to_dict()
+        (Pair(first=1, second=None), {'first': 1, 'second': None})
+    """
+
+    @classmethod
+    def from_dict(cls, content: Json) -> Self:
+        """Read the part from a JSON object that follows the schema; missing keys get defaults."""
+        values: Json = {}
+        keys = _keys(cls)
+        named = {name for _, name, _, _ in keys}
+        for each, name, read, _ in keys:
+            if "others" in each.metadata:
+                values[each.name] = {key: content[key] for key in content if key not in named}
+            elif name in content:
+                values[each.name] = read(content[name])
+        return cls(**values)
+
+    def to_dict(self) -> Json:
+        """Return the part as a JSON object, with its keys in the order of the fields."""
+        made: Json = {}
+        for each, name, _, write in _keys(type(self)):
+            value = getattr(self, each.name)
+            if "others" in each.metadata:
+                made |= value
+            elif value is not None or "if_given" not in each.metadata:
+                made[name] = write(value)
+        return made
+
+
+_Keys = list[tuple[Field[Any], str, Callable[[Any], Any], Callable[[Any], Any]]]
+
+
+def _keys(kind: Any) -> _Keys:
+    # mypy takes no class for hashable whose instances are not.
+    return _cached_keys(kind)
+
+
+@cache
+def _cached_keys(kind: Any) -> _Keys:
+    """Return the fields of a class with their keys, readers and writers."""
+    hints = get_type_hints(kind)
+    return [
+        (each, each.metadata.get("key", each.name), *_converters(hints[each.name]))
+        for each in fields(kind)
+    ]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _converters(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Return the functions that read and write a value of a type.
+
+    Plain lists and dicts pass unchanged: copying every number of every token would take longer than
+    everything else.
+    """
+    if (inside := _not_none(kind)) is not None:
+        read, write = _converters(inside)
+        return _unless_none(read), _unless_none(write)
+    if is_dataclass(kind) and isinstance(kind, type) and issubclass(kind, Part):
+        return kind.from_dict, kind.to_dict
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (list, dict):
+        read, write = _converters(inner[-1])
+        if read is not _same:
+            many = _of_list if origin is list else _of_dict
+            return many(read), many(write)
+    return _same, _same
+
+
+def _not_none(kind: Any) -> Any:
+    """Return the type besides None of a type that allows None; None for any other type."""
+    inner = get_args(kind)
+    if get_origin(kind) in (Union, UnionType) and len(inner) == 2 and NoneType in inner:
+        return next(each for each in inner if each is not NoneType)
+    return None
+
+
+def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if convert is _same:
+        return _same
+    return lambda value: None if value is None else convert(value)
+
+
+def _of_list(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda values: [convert(value) for value in values]
+
+
+def _of_dict(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda values: {name: convert(value) for name, value in values.items()}
+
+
+# ---- the JSON Schema ----
+
+TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
+
+
+def schema_of(kind: Any, definitions: Json) -> Json:
+    """Return the JSON Schema of a type; that of a part goes to the definitions, by class name.
+
+    Example:
+        >>> schema_of(Annotated[int, Rule(minimum=1)] | None, {})
+        {'type': ['integer', 'null'], 'minimum': 1}
+        >>> schema_of(dict[str, list[float]] | None, {})["anyOf"][1]["additionalProperties"]
+        {'type': 'array', 'items': {'type': 'number'}}
+    """
+    if get_origin(kind) is Annotated:
+        plain, rules = get_args(kind)
+        # A constant or a choice says more than its type, and its fault is described by it.
+        named = {"const", "enum"} & rules.keys()
+        return dict(rules) if named else schema_of(plain, definitions) | rules
+    if (inside := _not_none(kind)) is not None:
+        return _or_null(schema_of(inside, definitions))
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (list, dict):
+        rule: Json = {"type": "array" if origin is list else "object"}
+        if inner[-1] is not Any:
+            of_items = "items" if origin is list else "additionalProperties"
+            rule[of_items] = schema_of(inner[-1], definitions)
+        return rule
+    if is_dataclass(kind) or is_typeddict(kind):
+        if kind.__name__ not in definitions:
+            definitions[kind.__name__] = {}  # its place, before those of its fields
+            definitions[kind.__name__] = _object(kind, definitions)
+        return {"$ref": f"#/$defs/{kind.__name__}"}
+    return {"type": TYPES[kind]}
+
+
+def _or_null(rule: Json) -> Json:
+    if rule.get("type") in ("string", "boolean", "integer", "number"):
+        return {**rule, "type": [rule["type"], "null"]}
+    return {"anyOf": [{"type": "null"}, rule]}
+
+
+def _object(kind: Any, definitions: Json) -> Json:
+    """Return the schema of a class: its required keys, and the rule and meaning of each key."""
+    hints, texts = get_type_hints(kind, include_extras=True), _described(kind)
+    if is_typeddict(kind):
+        required = list(hints)
+        properties = {n: _property(hints[n], texts.get(n), definitions) for n in required}
+    else:
+        named = [each for each in fields(kind) if "others" not in each.metadata]
+        properties, required = {}, []
+        for each in named:
+            key, hint = each.metadata.get("key", each.name), hints[each.name]
+            if not each.metadata.get("nullable", True):
+                hint = _not_none(hint) or hint
+            properties[key] = _property(hint, texts.get(each.name), definitions)
+            without_default = each.default is MISSING and each.default_factory is MISSING
+            if without_default or each.metadata.get("required"):
+                required.append(key)
+    about = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
+    return {"description": about, "type": "object", "required": required, "properties": properties}
+
+
+def _property(hint: Any, text: str | None, definitions: Json) -> Json:
+    rule = schema_of(hint, definitions)
+    return {"description": text, **rule} if text else rule
+
+
+def _described(kind: Any) -> dict[str, str]:
+    """Return the texts of `Attributes`, or of `Keys`, in a docstring, by name, as sentences."""
+    section = re.split(r"\n(?:Attributes|Keys):\n", inspect.getdoc(kind) or "")[-1]
+    items = re.findall(r"^    ([a-z][\w, ]*): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
+    pairs = [(name, " ".join(text.split())) for names, text in items for name in names.split(", ")]
+    return {name: text[:1].upper() + text[1:] for name, text in pairs}
