@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm import Chain, Sampler
+from corelm.errors import UsageError
 from corelm_replay.layout import Array, Layout, as_numpy
 from corelm_replay.logprobs import chain_logprobs
+from corelm_replay.recording import ROUNDING
 
 CAUSES = {
     "temperature": "temperature",
@@ -104,6 +106,9 @@ def audit(
             `chain_logprobs`.
         recorded: (batch, time) the log-probabilities that the rollout recorded under the chain.
 
+    Raises:
+        UsageError: no token, or recorded log-probabilities above 0 or without a value.
+
     Example:
         >>> logits = np.log([[[0.5, 0.3, 0.2]]])
         >>> found = audit("top_k(k=2)", logits, [[0, 1]], [[np.log(0.375)]], prompt_length=1)
@@ -116,10 +121,15 @@ def audit(
         "model_surprisal": model_surprisal, "vocabulary": vocabulary,
     }  # fmt: skip
     valid = Layout(logits.shape, tokens, prompt_length, mask).valid
+    stated = as_numpy(recorded)[valid]
+    if not stated.size:
+        raise UsageError("no token was drawn, so there is nothing to audit")
+    if not (stated <= ROUNDING).all():
+        raise UsageError("the recorded log-probabilities must be numbers of at most 0")
     stages = sampler.active_stages
     before = [Chain((STOCHASTIC, *stages[:count])) for count in range(len(stages) + 1)]
     paths = [as_numpy(chain_logprobs(each, logits, tokens, **options))[valid] for each in before]
-    return split(sampler, np.array(paths, np.float64), as_numpy(recorded)[valid])
+    return split(sampler, np.array(paths, np.float64), stated)
 
 
 def split(sampler: Sampler, paths: NDArray[np.float64], recorded: NDArray[np.float64]) -> Audit:
@@ -151,7 +161,8 @@ def outside_share(ratios: NDArray[np.float64]) -> float:
         >>> outside_share(np.array([1.0, 0.8]))
         0.5
     """
-    return float(((ratios < NEAR[0]) | (ratios > NEAR[1])).mean()) if len(ratios) else 0.0
+    # A ratio that isn't a number is outside, too.
+    return float((~((ratios >= NEAR[0]) & (ratios <= NEAR[1]))).mean()) if len(ratios) else 0.0
 
 
 def picture(found: Audit, path: str | Path) -> None:

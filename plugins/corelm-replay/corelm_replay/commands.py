@@ -1,7 +1,7 @@
 """`corelm replay` and `corelm verify`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,17 +10,23 @@ import typer
 import corelm
 from corelm.commands import ExitCode, Output
 from corelm.errors import UsageError
+from corelm.runs import printable
 from corelm_replay.audit import audit, picture
+from corelm_replay.documents import stated_sampler
 from corelm_replay.entropy import EntropyLog
 from corelm_replay.ratios import CHAINS, own_audit, trainer_logits
 from corelm_replay.receipts import Receipt
 from corelm_replay.recording import Rollouts, record
-from corelm_replay.verification import TOLERANCE, verify
+from corelm_replay.verification import Finding, model_of, verify
 
 CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*>\s*(?P<limit>[0-9.eE+-]+)")
 
 Model = Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")]
 Sampler = Annotated[str, typer.Option(metavar="SAMPLER", help="The chain that draws.")]
+Stated = Annotated[
+    str | None,
+    typer.Option(metavar="SAMPLER", help="The chain that the file must state; by default any."),
+]
 Length = Annotated[int, typer.Option(help="The largest number of tokens of a text.", min=1)]
 Texts = Annotated[int, typer.Option("-n", help="Texts of each prompt.", min=1)]
 Seed = Annotated[int, typer.Option(help="The random seed.", min=0)]
@@ -49,6 +55,7 @@ def record_rollouts(
 def audit_rollouts(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Rollouts of corelm replay record.")],
     model: Annotated[str, typer.Option(metavar="NAME|PATH", help="The trainer's model.")] = "gpt2",
+    sampler: Stated = None,
     draw: Annotated[
         str | None, typer.Option("--picture", metavar="FILE", help="Save a picture: .svg, .png.")
     ] = None,
@@ -58,7 +65,7 @@ def audit_rollouts(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Say why a trainer's log-probabilities differ from the recorded ones.
+    """Split the difference of a trainer's log-probabilities from the recorded ones by cause.
 
     \b
     corelm replay audit rollouts.json --model gpt2 --fail-if "replayed_outside > 0.01"
@@ -66,9 +73,14 @@ def audit_rollouts(
     conditions = [condition(text) for text in fail_if or []]
     rollouts, trainer = Rollouts.from_json(read(file)), corelm.load(model)
     found = audit(
-        rollouts.chain, trainer_logits(trainer, rollouts), rollouts.tokens, rollouts.logprobs,
-        prompt_length=rollouts.prompt_length, mask=rollouts.mask, vocabulary=trainer.vocabulary,
-    )  # fmt: skip
+        stated_sampler(rollouts.chain, sampler),
+        trainer_logits(trainer, rollouts),
+        rollouts.tokens,
+        rollouts.logprobs,
+        prompt_length=rollouts.prompt_length,
+        mask=rollouts.mask,
+        vocabulary=trainer.vocabulary,
+    )
     figures = found.figures()
     failed = [text for text, name, limit in conditions if not figure(figures, name) <= limit]
     with Output.open() as out:
@@ -131,28 +143,49 @@ def verify_receipt(
             help="The same model in another engine, whose checksum is not compared.",
         ),
     ] = None,
+    sampler: Stated = None,
     tolerance: Annotated[
-        float, typer.Option(help="Nats by which the logits of engines may differ.", min=0)
-    ] = TOLERANCE,
+        float | None,
+        typer.Option(
+            help="Nats by which the logits of engines may differ; by default 0.002, and 0.00001 "
+            "for the network that the receipt names.",
+            min=0,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Say token by token whether a text was drawn as its receipt states.
+    """Check token by token that a text was drawn as its receipt states.
 
     \b
     corelm verify receipt.json
     """
     receipt = Receipt.from_json(read(file))
-    loaded = None if model is None else corelm.load(model)
-    found = verify(receipt, loaded, tolerance=tolerance)
+    loaded = model_of(receipt) if model is None else corelm.load(model)
+    findings = verify(receipt, loaded, sampler=sampler, tolerance=tolerance)
+    is_ended = receipt.tokens[-1] in loaded.vocabulary.ends
     with Output.open() as out:
         if json:
-            out.json({"tokens": len(receipt.tokens), "findings": [vars(each) for each in found]})
-        elif not found:
-            out.text(f"all {len(receipt.tokens)} tokens were drawn as stated\n")
-        for each in () if json else found:
-            out.text(f"token {each.place} ({each.token}): {each.reason}\n")
-    if found:
+            stated = {name: getattr(receipt, name) for name in ("model", "chain", "seed", "sample")}
+            out.json(
+                {"tokens": len(receipt.tokens), "ended": is_ended, "stated": stated}
+                | {"findings": [vars(each) for each in findings]}
+            )
+        else:
+            out.text("".join(f"{line}\n" for line in verdict(receipt, findings, is_ended)))
+    if findings:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def verdict(receipt: Receipt, findings: list[Finding], is_ended: bool) -> Iterator[str]:
+    """Yield the lines of a verdict: what was stated, and the tokens that were drawn otherwise."""
+    for each in findings:
+        yield f"token {each.place} ({each.token}): {each.reason}"
+    if not findings:
+        yield f"all {len(receipt.tokens)} tokens were drawn as stated:"
+        model = printable.one_line(receipt.model.removeprefix("corelm:"))
+        yield f"  {receipt.chain}, {model or 'a model without a name'}, seed {receipt.seed}"
+        if not is_ended:
+            yield "  the text has no end: its receipt doesn't show whether more was drawn"
 
 
 def condition(text: str) -> tuple[str, str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,8 @@ import corelm
 from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import NamedModel, SafeFile
-from corelm_replay.recording import Rollouts, figures_of, record
+from corelm_replay.documents import are_ids, are_numbers, read_document
+from corelm_replay.recording import ROUNDING, Rollouts, figures_of, record
 
 FORMAT = "corelm.receipt/1"
 DRAWN = ("tokens", "logprobs", "model_logprobs", "kept_mass", "kept_size")
@@ -74,28 +74,32 @@ class Receipt:
             UsageError: another kind of document, or values of other types.
         """
         try:
-            whole = json.loads(text)
-            if whole.pop("format") != FORMAT:
-                raise UsageError(f"expected the format {FORMAT}")
-            receipt = cls(**whole)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(f"not a receipt: {error!r}") from None
-        receipt._check()
+            receipt = cls(**read_document(text, FORMAT))
+        except TypeError as error:
+            raise UsageError(f"not a receipt: {error}") from None
+        receipt.check()
         return receipt
 
-    def _check(self) -> None:
-        numbers = (self.seed, self.sample, self.prompt_index, *self.prompt, *self.tokens)
-        whole = all(type(n) is int and n >= 0 for n in (*numbers, *self.kept_size))
-        nats = all(_is_number(x, -math.inf, 0) for x in (*self.logprobs, *self.model_logprobs))
-        shares = all(_is_number(x, 0, 1) for x in self.kept_mass)
-        lists = self.logprobs, self.model_logprobs, self.kept_mass, self.kept_size
-        lengths = all(len(each) == len(self.tokens) for each in lists)
-        if not (whole and nats and shares and lengths):
+    def check(self) -> None:
+        """Raise if no draws can have these values.
+
+        Raises:
+            UsageError: no token, or ids, figures or lengths that are impossible.
+        """
+        words = self.model, self.model_sha256, self.chain
+        lists = self.tokens, self.logprobs, self.model_logprobs, self.kept_mass, self.kept_size
+        if not (
+            all(type(word) is str for word in words)
+            and are_ids([self.seed, self.sample, self.prompt_index])
+            and all(map(are_ids, (self.prompt, self.tokens, self.kept_size)))
+            and are_numbers(self.logprobs, most=ROUNDING)
+            and are_numbers(self.model_logprobs, most=ROUNDING)
+            and are_numbers(self.kept_mass, least=0, most=1)
+            and {*map(len, lists)} == {len(self.tokens)}
+        ):
             raise UsageError("not a receipt: its ids, figures or lengths are impossible")
-
-
-def _is_number(value: Any, least: float, most: float) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and least <= value <= most
+        if not self.tokens:
+            raise UsageError("the receipt has no token, so it shows nothing")
 
 
 class ReceiptLog:

@@ -15,6 +15,7 @@ from corelm import RandomStream
 from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import Strategy, Texts
+from corelm_replay.documents import are_ids, are_numbers, read_document
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.layout import Array, Layout, as_numpy
@@ -92,17 +93,20 @@ class Rollouts:
         Raises:
             UsageError: another kind of document.
         """
-        try:
-            whole = json.loads(text)
-            if whole["format"] != FORMAT:
-                raise UsageError(f"expected the format {FORMAT}, not {whole['format']!r}")
-            rows = whole["rollouts"]
-            columns = {name: [row[name] for row in rows] for name in FIGURES}
-            kept = KeptSets.of([row["sampling_mask"] for row in rows])
-            texts = [(row["prompt"], row["tokens"]) for row in rows]
-            return cls.of(whole["chain"], texts, columns, kept, seed=whole["seed"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"not rollouts of corelm replay: {error!r}") from None
+        whole = read_document(text, FORMAT)
+        rows = whole.get("rollouts")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise UsageError("not rollouts of corelm replay: expected a list of objects")
+        if not isinstance(whole.get("chain"), str) or not are_ids([whole.get("seed") or 0]):
+            raise UsageError("not rollouts of corelm replay: expected a chain and a seed")
+        for number, row in enumerate(rows):
+            if not _is_rollout(row):
+                raise UsageError(f"not rollouts of corelm replay: the ids, figures or lengths of "
+                                 f"rollout {number} are impossible")  # fmt: skip
+        columns = {name: [row[name] for row in rows] for name in FIGURES}
+        kept = KeptSets.of([row["sampling_mask"] for row in rows])
+        texts = [(row["prompt"], row["tokens"]) for row in rows]
+        return cls.of(whole["chain"], texts, columns, kept, seed=whole.get("seed"))
 
     @classmethod
     def of(
@@ -130,6 +134,32 @@ class Rollouts:
             for row, numbers in enumerate(rows):
                 padded[name][row, : len(numbers)] = [-np.inf if x is None else x for x in numbers]
         return cls(chain, tokens, mask, first, **padded, kept=kept, **more)
+
+
+ROUNDING = 1e-6
+"""Nats by which rounding may move a figure beyond 0."""
+RANGES = {
+    "logprobs": (-np.inf, ROUNDING), "model_logprobs": (-np.inf, ROUNDING),
+    "kept_mass": (0.0, 1.0), "kept_size": (0.0, np.inf),
+    "entropy": (-ROUNDING, np.inf), "model_entropy": (-ROUNDING, np.inf),
+}  # fmt: skip
+"""The least and the largest value of each figure."""
+
+
+def _is_rollout(row: Mapping[str, Any]) -> bool:
+    """Return True if the fields of a rollout are those of as many tokens as it has."""
+    tokens, sets = row.get("tokens"), row.get("sampling_mask")
+    if not (are_ids(row.get("prompt")) and are_ids(tokens) and isinstance(sets, list)):
+        return False
+    columns = {name: row.get(name) for name in FIGURES}
+    # JSON has no infinity: a token that the chain could not have drawn has null.
+    if isinstance(columns["logprobs"], list):
+        columns["logprobs"] = [x for x in columns["logprobs"] if x is not None]
+    return (
+        all(map(are_ids, sets))
+        and all(are_numbers(columns[name], *RANGES[name]) for name in FIGURES)
+        and {len(each) for each in (sets, *(row[name] for name in FIGURES))} == {len(tokens)}
+    )
 
 
 def record(

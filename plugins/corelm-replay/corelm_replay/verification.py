@@ -10,6 +10,7 @@ kept mass, little freedom is left: disturbed copies of the logits show how much.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,20 +20,28 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import ForcedTokens, NamedModel
+from corelm.runs import NamedModel
+from corelm_replay.documents import stated_sampler
 from corelm_replay.fixed_sets import token_logprobs
 from corelm_replay.receipts import Receipt
 
+NAME = re.compile(r"(corelm:)?[\w.-]*\w")
+"""The name of a model, neither a path nor a scheme of another engine."""
+STOCHASTIC = corelm.sampler("stochastic")
 TOLERANCE = 2e-3
 """Nats: the largest distance of two engines' logits that is taken for rounding."""
 SINGLE = 1e-5
-"""Nats: the distance that is assumed at least, of two engines in single precision."""
+"""Nats: the rounding of a figure in single precision."""
 COPIES = 16
 """The disturbed copies of a row of logits."""
 WIDER = 5
 """How much more the copies are disturbed: the distances of single tokens are far from equal."""
 DEVIATIONS = 10
 """How many standard deviations rounding may move a token; honest ones were moved by up to 6."""
+SURE = 5
+"""How many standard deviations of a normal distribution are taken for certain."""
+EQUAL = 1e-9
+"""The distance of two sums of equal numbers in another order."""
 CERTAIN = -1e-6
 """Nats: a larger log-probability is that of a certain token, which shows no rounding."""
 
@@ -46,7 +55,10 @@ class Finding:
     reason: str
 
 
-def verify(receipt: Receipt, model: Any = None, *, tolerance: float = TOLERANCE) -> list[Finding]:
+def verify(
+    receipt: Receipt, model: Any = None, *, sampler: corelm.Sampler | str | None = None,
+    tolerance: float | None = None,
+) -> list[Finding]:  # fmt: skip
     """Replay a receipt on the model; return the tokens that were not drawn as it states.
 
     A token was drawn as stated if its uniform number falls into the token's part of the cumulative
@@ -58,42 +70,60 @@ def verify(receipt: Receipt, model: Any = None, *, tolerance: float = TOLERANCE)
         receipt: a `Receipt`.
         model: the model or its name, also in another engine; by default the one that the receipt
             names, whose checksum must be the same.
+        sampler: the sampler that the receipt must state; by default any that reads nothing of this
+            machine.
         tolerance: nats, the largest standard deviation of the difference of logits that is taken
-            for rounding. For engines in single precision 1e-4 is ample. A log-probability that
-            was changed by less than 10 times as much may pass.
+            for rounding; by default `SINGLE` for the network that the receipt names, and
+            `TOLERANCE` for other models, which may be engines.
 
     Returns:
         `Finding`s in the order of the text; none if all was drawn as stated.
 
     Raises:
-        UsageError: the model is another one, or ids are outside its vocabulary.
+        UsageError: no token, another model or sampler, or ids outside its vocabulary.
     """
+    receipt.check()
+    stated = stated_sampler(receipt.chain, sampler)
     loaded = model_of(receipt) if model is None else NamedModel.of(model).model
     size = len(loaded.vocabulary)
     if any(token >= size for token in (*receipt.prompt, *receipt.tokens)):
         raise UsageError(f"an id of the receipt is outside the vocabulary of {size} tokens")
+    if tolerance is None:
+        is_same = NamedModel(loaded).sha256 == receipt.model_sha256
+        tolerance = SINGLE if is_same else TOLERANCE
     exact, moves = [], []
-    for draw in replayed(receipt, loaded):
+    for draw in replayed(receipt, loaded, stated):
         exact.append(draw.reason())
         moves.append(draw.move)
-    if not any(exact):
-        return []
-    reasons = (
-        reason and draw.reason(distance)
-        for draw, reason, distance in zip(
-            replayed(receipt, loaded), exact, engine_distances(moves, tolerance), strict=True
-        )
-    )
-    found = zip(receipt.tokens, reasons, strict=True)
-    return [Finding(at, token, why) for at, (token, why) in enumerate(found) if why]
+    distances = engine_distances(moves, tolerance)
+    reasons = exact
+    if any(exact):
+        reasons = [
+            reason and draw.reason(distance)
+            for draw, reason, distance in zip(
+                replayed(receipt, loaded, stated), exact, distances, strict=True
+            )
+        ]
+    ends = np.isin(receipt.tokens[:-1], [*loaded.vocabulary.ends])
+    if ends.any():
+        after = int(ends.argmax()) + 1
+        reasons[after] = reasons[after] or "the text ended with the token before it"
+    return [
+        Finding(place, token, reason)
+        for place, (token, reason) in enumerate(zip(receipt.tokens, reasons, strict=True))
+        if reason
+    ]
 
 
 def model_of(receipt: Receipt) -> Any:
     """Return the model that a receipt names.
 
     Raises:
-        UsageError: the model of this name has another checksum.
+        UsageError: a path, which the reader has to state; or a model of this name with another
+            checksum.
     """
+    if not NAME.fullmatch(receipt.model):
+        raise UsageError("the receipt names no model of corelm; say which one it is, with --model")
     loaded = corelm.load(receipt.model)
     if NamedModel(loaded).fingerprint() != receipt.model_sha256:
         raise UsageError(f"{receipt.model} is another model than the receipt's: its checksum "
@@ -104,30 +134,41 @@ def model_of(receipt: Receipt) -> Any:
 def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.float64]:
     """Estimate for each token how far the logits of two engines are apart, from the other tokens.
 
-    A token's own move is left out, so that a changed token can't excuse itself. Texts are short: a
-    further move as large as the tolerance keeps chance from making the estimate too small.
+    A token's own move is left out, so that a changed token can't excuse itself. Where all other
+    tokens are equal to the last bit, so is this one. Few tokens may be close by chance: the
+    estimate is widened as Student's t distribution is.
 
     Args:
         moves: nats, how far rounding moved each token of a text.
-        tolerance: nats, the largest estimate.
+        tolerance: nats, the largest estimate, and the one for a text of one token.
 
     Returns:
         (tokens,) standard deviations of the difference of a logit.
     """
+    count = len(moves) - 1
+    if not count:
+        return np.full(1, tolerance)
     squares = np.square(np.clip(moves, -DEVIATIONS * tolerance, DEVIATIONS * tolerance))
-    others = squares.sum() - squares + tolerance**2
-    return np.asarray(np.minimum(np.sqrt(others / len(moves)), tolerance))
+    others = np.sqrt((squares.sum() - squares).clip(0) / count)
+    return np.asarray(np.minimum(_students(count) * others, tolerance))
 
 
-def replayed(receipt: Receipt, model: Any) -> Iterator[Draw]:
-    """Yield the draws of a receipt, with the model's logits."""
-    sampler = corelm.sampler(receipt.chain)
+def replayed(receipt: Receipt, model: Any, sampler: corelm.Sampler) -> Iterator[Draw]:
+    """Yield the draws of a receipt, with the model's logits.
+
+    The model reads one token at a time, as when it wrote the text: an engine with weights of few
+    bits moves by up to 0.1 nats where it reads several at once.
+    """
     whole, first = [*receipt.prompt, *receipt.tokens], len(receipt.prompt)
     stream = corelm.RandomStream(receipt.seed, [receipt.sample], receipt.prompt_index)
     nats = np.full((2, len(whole)), np.nan)
     nats[:, first:] = np.negative((receipt.logprobs, receipt.model_logprobs))
-    for forced in ForcedTokens.of(model, [whole], [first]):
-        place, at = forced.place, first + forced.place
+    task = corelm.DecodingTask(model, np.array(receipt.prompt, np.int64), STOCHASTIC, stream,
+                               len(receipt.tokens))  # fmt: skip
+    decoding = task.start()
+    for place, token in enumerate(receipt.tokens):
+        at = first + place
+        logits = decoding.next().model_logits
         recorded = Recorded(receipt.logprobs[place], receipt.model_logprobs[place],
                             receipt.kept_mass[place], receipt.kept_size[place])  # fmt: skip
         uniform = float(stream.at(place)[0])
@@ -135,7 +176,8 @@ def replayed(receipt: Receipt, model: Any) -> Iterator[Draw]:
             "tokens": whole[:at], "surprisal": nats[0, :at], "model_surprisal": nats[1, :at],
             "prompt_length": first, "vocabulary": model.vocabulary,
         }  # fmt: skip
-        yield Draw(sampler, forced.logits, context, receipt.tokens[place], recorded, uniform)
+        yield Draw(sampler, logits, context, token, recorded, uniform)
+        decoding.advance(np.array([token]))
 
 
 @dataclass(frozen=True)
@@ -225,11 +267,16 @@ class Draw:
         return ""
 
     def _reason_of_number(self, logits: NDArray[Any]) -> str:
-        """Return why the random number can't draw the token from copies of the chain's logits."""
+        """Explain why the random number can't draw the token from copies of the chain's logits.
+
+        The copies that raise all logits on one side of an end of the token's part, and lower the
+        others, move that end the most: there is no further slack, for in it a forger could put the
+        neighbour of the drawn token.
+        """
         p = corelm.softmax(logits.astype(np.float64))
         below = p[:, : self.token].sum(axis=-1)
         above = below + p[:, self.token]
-        if _range(below, SINGLE)[0] <= self.uniform <= _range(above, SINGLE)[1]:
+        if below.min() - EQUAL <= self.uniform <= above.max() + EQUAL:
             return ""
         drawn, _ = corelm.draw(logits[:1], np.array([self.uniform]))
         return f"the random number draws token {drawn[0]}"
@@ -269,6 +316,11 @@ class Draw:
 
     def _tokens(self, count: int) -> NDArray[np.int64]:
         return np.full(count, self.token)
+
+
+def _students(count: int) -> float:
+    """Return how much wider `SURE` deviations are where a deviation comes from few tokens."""
+    return float(np.sqrt(count * np.expm1(min(SURE**2 / count, 100.0))) / SURE)
 
 
 def _log_odds(logprob: Any) -> NDArray[np.float64]:

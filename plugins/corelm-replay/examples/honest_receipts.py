@@ -6,7 +6,8 @@
 
 Each engine draws texts under eight chains, and corelm's own gpt2 verifies them; it also draws texts
 that the engine verifies. In every tenth text a token, one of its figures or the seed is changed,
-too. `vllm:tiny-gpt2` draws in vLLM, in an environment that has it.
+and a forger who has the engine takes the neighbour of a token that it draws. `vllm:tiny-gpt2` draws
+in vLLM, in an environment that has it.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from corelm_replay import Receipt, TokenLog, receipts, verify
+from corelm_replay.recording import figures_of
 
 import corelm
 
@@ -36,6 +38,7 @@ CHAINS = (
 PROMPTS = "This movie", "I have never seen a film that", "The", "An actor"
 BATCH = 50
 """Texts that are drawn together."""
+DRAWN = "tokens", "logprobs", "model_logprobs", "kept_mass", "kept_size"
 KINDS = "tokens", "seed", "logprobs", "model_logprobs", "kept_mass"
 CHANGE = 0.1
 
@@ -98,6 +101,54 @@ def planted(receipt, rng):
     return kind, dataclasses.replace(receipt, **{kind: values})
 
 
+def neighbour(model, receipt, place, side):
+    """Return the receipt of a text in which one token isn't the drawn one.
+
+    It is the next possible token of the cumulative distribution; the others are drawn honestly, and
+    all figures are those of the text.
+
+    Args:
+        model: the model that drew the receipt's text.
+        receipt: the receipt.
+        place: of the token.
+        side: 1 for the next token, -1 for the one before it.
+
+    Returns:
+        The receipt, or None where there is no such token.
+    """
+    stream = corelm.RandomStream(receipt.seed, [receipt.sample], receipt.prompt_index)
+    sampler, prompt = corelm.sampler(receipt.chain), np.array(receipt.prompt, dtype=np.int64)
+    decoding = corelm.DecodingTask(model, prompt, sampler, stream, len(receipt.tokens)).start()
+    columns = {name: [] for name in DRAWN}
+    for at in range(len(receipt.tokens)):
+        scores = decoding.next()
+        tokens = corelm.draw(scores.logits, stream.at(at))[0]
+        if at == place:
+            possible = np.flatnonzero(scores.logits[0] > -np.inf)
+            index = np.searchsorted(possible, tokens[0]) + side
+            if not 0 <= index < len(possible):
+                return None
+            tokens = possible[[index]]
+        figures = figures_of(scores.model_logits, scores.logits, tokens)
+        values = tokens, *figures[:3], np.array([len(figures[-1][0])])
+        for name, value in zip(DRAWN, values, strict=True):
+            columns[name].append(value[0].item())
+        if tokens[0] in model.vocabulary.ends:
+            break
+        decoding.advance(tokens)
+    return dataclasses.replace(receipt, **columns)
+
+
+def forgeries(writer, verifier, receipt, rng):
+    """Return the counts of neighbours of a token, and of those found; none without a model."""
+    counts, place = Counter(), int(rng.integers(len(receipt.tokens)))
+    for side in (1, -1) if hasattr(writer, "model") else ():
+        forged = neighbour(writer.model, receipt, place, side)
+        if forged is not None:
+            counts += Counter(neighbours=1, exposed=bool(verify(forged, verifier)))
+    return counts
+
+
 def count(writer, verifier, texts, length):
     """Return the counts of texts, tokens, rejections, changes and changes found."""
     counts, rng = Counter(), np.random.default_rng(1)
@@ -111,10 +162,11 @@ def count(writer, verifier, texts, length):
                     print(f"{chain}, seed {seed}, sample {receipt.sample}: {findings}", flush=True)
                 if i % 10 == 0:
                     kind, changed = planted(receipt, rng)
-                    found = bool(verify(changed, verifier))
-                    counts += Counter(changes=1, found=found)
-                    if not found:
+                    is_found = bool(verify(changed, verifier))
+                    counts += Counter(changes=1, found=is_found)
+                    if not is_found:
                         print(f"{chain}, seed {seed}: {kind} not found in {changed}", flush=True)
+                    counts += forgeries(writer, verifier, receipt, rng)
         print(f"{counts['texts']} of {texts} texts", file=sys.stderr, flush=True)
     return counts
 
@@ -133,11 +185,13 @@ def main():
         pairs = [("draws", options.texts, engine, own.model)]
         if kind != "vllm":
             pairs += [("verifies", options.verified, own, engine.model)]
+            pairs += [("verifies itself", options.verified, engine, engine.model)]
         for verb, texts, *pair in pairs:
             start = time.process_time()
             n = count(*pair, texts, options.length)
             rejected = f"{n['rejected']} of {n['texts']} texts, {n['tokens']} tokens, rejected"
             changes = f"{n['found']} of {n['changes']} changes found"
+            changes += f", {n['exposed']} of {n['neighbours']} neighbours"
             seconds = f"{time.process_time() - start:.0f} s of a processor"
             print(f"{name} {verb}: {rejected}; {changes}; {seconds}", flush=True)
 

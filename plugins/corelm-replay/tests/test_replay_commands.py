@@ -1,5 +1,6 @@
 """The commands, in this process."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -56,9 +57,12 @@ def test_the_ratios_of_chains_are_a_table(command):
 
 def test_a_receipt_is_verified(command):
     [(_, made)] = receipts(ToyModel(), "the", sampler="top_p(p=0.8)", length=6, seed=1)
+    made = dataclasses.replace(made, model="toy")
     Path("receipt.json").write_text(made.to_json(), "utf-8")
     good = command("verify", "receipt.json")
-    assert good.output == "all 6 tokens were drawn as stated\n"
+    assert good.output.startswith(
+        "all 6 tokens were drawn as stated:\n  top_p(p=0.8), toy, seed 1\n"
+    )
     document = json.loads(Path("receipt.json").read_text("utf-8")) | {"seed": 7}
     Path("receipt.json").write_text(json.dumps(document), "utf-8")
     bad = command("verify", "receipt.json", "--json")
@@ -83,7 +87,10 @@ def test_corelm_sample_writes_the_receipt_of_its_text(tmp_path, monkeypatch, cap
     assert main(["sample", *line]) == 0
     assert capsys.readouterr().out == text
     assert main(["verify", "receipt.json"]) == 0
-    assert capsys.readouterr().out == "all 5 tokens were drawn as stated\n"
+    assert capsys.readouterr().out == (
+        "all 5 tokens were drawn as stated:\n  top_p(p=0.9), imdb, seed 1\n"
+        "  the text has no end: its receipt doesn't show whether more was drawn\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,27 @@
 """Receipts: honest ones are accepted, every planted change is found."""
 
 import dataclasses
+import itertools
+import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
-from corelm_replay import EntropyLog, Receipt, Rollouts, receipts, record, record_logits, verify
+from corelm_replay import (
+    EntropyLog,
+    Receipt,
+    Rollouts,
+    audit,
+    receipts,
+    record,
+    record_logits,
+    verify,
+)
 from corelm_replay.verification import TOLERANCE, engine_distances
 from replay_cases import drawn_batch
 
+import corelm
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
@@ -110,6 +124,69 @@ def test_a_set_from_which_nothing_was_removed_has_no_size():
     assert set(cut.kept_size) == {3}
 
 
+FORGER = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "honest_receipts.py"))
+
+
+@pytest.mark.parametrize("chain", ["top_p(p=0.9)", "temperature(t=1.0)", "min_p(p=0.05)"])
+def test_the_neighbour_of_a_token_is_found(chain):
+    """Its figures are honest, and so are the tokens after it: only its random number isn't."""
+    model = corelm.load("imdb")
+    texts = receipts(model, "This movie", sampler=chain, length=8, n=4, seed=1)
+    for _, receipt in texts:
+        assert verify(receipt, model) == []
+        for place, side in itertools.product(range(len(receipt.tokens)), (1, -1)):
+            forged = FORGER["neighbour"](model, receipt, place, side)
+            if forged is not None:
+                assert [each.place for each in verify(forged, model)] == [place]
+
+
+def test_a_forger_gains_little_where_an_engine_rounds():
+    """In an engine in single precision, the random number must be as close as its rounding."""
+    model, other = ToyModel(), rounding(SINGLE_PRECISION)
+    passed = []
+    for receipt in drawn("temperature(t=0.8)", n=40, seed=7):
+        place = receipt.sample % len(receipt.tokens)
+        forged = FORGER["neighbour"](model, receipt, place, 1 - 2 * (receipt.sample % 2))
+        passed += [forged is not None and verify(forged, other) == []]
+    assert not any(passed)
+
+
+def test_the_network_that_a_receipt_names_rounds_no_further_than_single_precision():
+    model = corelm.load("imdb")
+    [(_, receipt)] = receipts("imdb", "This movie", sampler="temperature", length=6, seed=1)
+    assert verify(receipt) == []
+    far = changed_figure(receipt, 2, "model_logprobs", 1e-3)
+    assert [each.place for each in verify(far, model)] == [2]
+
+
+def test_no_token_is_drawn_after_the_end():
+    endless = ToyModel()
+    endless.vocabulary.ends = ()
+    texts = receipts(endless, "the", sampler="stochastic", length=12, n=40, seed=1)
+    for _, receipt in texts:
+        ends = [place for place, token in enumerate(receipt.tokens[:-1]) if token == 2]
+        findings = verify(receipt, ToyModel())
+        assert [each.place for each in findings] == [place + 1 for place in ends[:1]]
+    assert any(2 in receipt.tokens[:-1] for _, receipt in texts)
+
+
+def test_a_receipt_cannot_choose_what_is_read(monkeypatch, tmp_path):
+    [receipt] = drawn()
+    monkeypatch.setenv("MYSECRET", "hunter2")
+    with pytest.raises(UsageError, match="key"):
+        verify(dataclasses.replace(receipt, chain="green_list(key='env:MYSECRET')"), ToyModel())
+    for name in (str(tmp_path), "gguf:model.gguf", "..", "a\\b", ""):
+        with pytest.raises(UsageError, match="say which one it is"):
+            verify(dataclasses.replace(receipt, model=name))
+
+
+def test_the_reader_may_say_which_sampler_it_has_to_be():
+    [receipt] = drawn("top_p(p=0.9)")
+    assert verify(receipt, ToyModel(), sampler="top_p(p=0.9)") == []
+    with pytest.raises(UsageError, match=r"states top_p\(p=0.9\), not top_p\(p=0.9001\)"):
+        verify(receipt, ToyModel(), sampler="top_p(p=0.9001)")
+
+
 def changed_token(receipt, place, token):
     tokens = [*receipt.tokens]
     tokens[place] = token
@@ -157,23 +234,84 @@ def test_another_figure_is_found(name):
 def test_another_model_is_refused(monkeypatch):
     [receipt] = drawn()
     monkeypatch.setattr("corelm.load", lambda name: ToyModel(logits=[1.0] * 13))
+    receipt = dataclasses.replace(receipt, model="toy")
     with pytest.raises(UsageError, match="another model than the receipt's"):
         verify(receipt)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": "corelm.receipt/1", "seed": 1}', '{"format": "other"}']
+    "text",
+    [
+        *("", "[]", "{}", "7", '{"format": "other"}', "[" * 100_000),
+        '{"format": "corelm.receipt/1", "seed": 1}',
+        '{"format": "corelm.receipt/1", "seed": 1, "seed": 2}',
+        '{"format": "corelm.receipt/1", "seed": NaN}',
+    ],
 )
 def test_another_document_is_refused(text):
-    with pytest.raises(UsageError, match=r"receipt|format"):
-        Receipt.from_json(text)
+    for reader in (Receipt, Rollouts):
+        with pytest.raises(UsageError, match=r"receipt|format|rollouts"):
+            reader.from_json(text)
 
 
 def test_impossible_values_are_refused():
     [receipt] = drawn()
-    for change in ({"seed": -1}, {"tokens": [1.5]}, {"logprobs": []}, {"kept_size": ["x"]}):
+    for change in (
+        *({"seed": -1}, {"seed": True}, {"tokens": [1.5]}, {"tokens": ["5"]}, {"prompt": 5}),
+        *({"logprobs": []}, {"kept_size": ["x"]}, {"model": None}, {"kept_mass": {}}),
+    ):
         with pytest.raises(UsageError, match="not a receipt"):
             Receipt.from_json(dataclasses.replace(receipt, **change).to_json())
+
+
+def test_a_receipt_of_nothing_is_refused():
+    [receipt] = drawn()
+    nothing = {name: [] for name in ("tokens", "logprobs", "model_logprobs", "kept_mass",
+                                     "kept_size")}  # fmt: skip
+    empty = dataclasses.replace(receipt, **nothing)
+    with pytest.raises(UsageError, match="has no token"):
+        Receipt.from_json(empty.to_json())
+    with pytest.raises(UsageError, match="has no token"):
+        verify(empty, ToyModel())
+
+
+# ---- rollouts that anybody wrote ----
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {"tokens": ["5"] * 3},
+            {"tokens": [True] * 3},
+            {"tokens": [1.7] * 3},
+            {"tokens": [-1] * 3},
+        ),
+        *({"logprobs": [-1.0]}, {"logprobs": [0.5] * 3}, {"logprobs": ["-1"] * 3}),
+        *({"model_logprobs": [None] * 3}, {"kept_mass": [1.5] * 3}, {"sampling_mask": [[1]]}),
+        *({"entropy": [-1.0] * 3}, {"prompt": "the"}, {"sampling_mask": [[True]] * 3}),
+    ],
+    ids=str,
+)
+def test_impossible_rollouts_are_refused(change):
+    rollouts = record(ToyModel(), ["the"], sampler="top_k(k=3)", length=3, seed=1)
+    document = json.loads(rollouts.to_json())
+    assert Rollouts.from_json(json.dumps(document)).tokens.tolist() == rollouts.tokens.tolist()
+    document["rollouts"][0] |= change
+    with pytest.raises(UsageError, match="rollout 0 are impossible"):
+        Rollouts.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize("nats", [np.nan, np.inf, 0.5])
+def test_an_audit_refuses_log_probabilities_that_are_none(nats):
+    logits, tokens, mask, recorded = drawn_batch("top_k(k=2)")
+    where = {"prompt_length": 4, "mask": mask}
+    assert audit("top_k(k=2)", logits, tokens, recorded, **where).tokens == 14
+    recorded[:, 1] = nats
+    with pytest.raises(UsageError, match="must be numbers of at most 0"):
+        audit("top_k(k=2)", logits, tokens, recorded, **where)
+    with pytest.raises(UsageError, match="nothing to audit"):
+        audit("top_k(k=2)", logits, tokens, recorded, prompt_length=4, mask=np.zeros(mask.shape))
 
 
 # ---- entropy over training ----

@@ -1,0 +1,98 @@
+"""Read JSON documents that anybody may have written, and check their values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import corelm
+from corelm.errors import UsageError
+
+
+def read_document(text: str, form: str) -> dict[str, Any]:
+    """Return the fields of a JSON object with a `format`, but the format.
+
+    Args:
+        text: the document.
+        form: the expected format.
+
+    Raises:
+        UsageError: another kind of document, one in which a field occurs twice, nan or infinity.
+
+    Example:
+        >>> read_document('{"format": "a/1", "seed": 1}', "a/1")
+        {'seed': 1}
+    """
+    try:
+        fields = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UsageError(f"not a document of the format {form}: {reason}") from None
+    if not isinstance(fields, dict) or fields.pop("format", None) != form:
+        raise UsageError(f"expected a JSON object with the format {form}")
+    return fields
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Two readers of a document in which a field occurs twice may see two documents.
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field occurs twice")
+    return fields
+
+
+def are_ids(values: Any) -> bool:
+    """Return True for a list of whole numbers of at least 0.
+
+    Example:
+        >>> are_ids([0, 7]), are_ids([True]), are_ids(["5"]), are_ids(7)
+        (True, False, False, False)
+    """
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def are_numbers(values: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Return True for a list of finite numbers in a range.
+
+    Example:
+        >>> are_numbers([-1, -0.5], most=0), are_numbers([float("nan")]), are_numbers([True])
+        (True, False, False)
+    """
+    return isinstance(values, Sequence) and all(
+        _is_number(value) and math.isfinite(value) and least <= value <= most for value in values
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def stated_sampler(chain: str, expected: corelm.Sampler | str | None) -> corelm.Sampler:
+    """Return the sampler that a document states.
+
+    Args:
+        chain: the expression in the document. It may read nothing of this machine, such as a file
+            or an environment variable.
+        expected: the sampler or expression that the reader expects, which may; by default any.
+
+    Raises:
+        UsageError: another sampler than the expected one, or one that reads this machine.
+
+    Example:
+        >>> stated_sampler("top_k(k=2)", "top_k(k=3)")
+        Traceback (most recent call last):
+        corelm.errors.UsageError: the document states top_k(k=2), not top_k(k=3)
+    """
+    if expected is not None:
+        sampler = corelm.sampler(expected)
+        if str(sampler) != chain:
+            raise UsageError(f"the document states {chain}, not {sampler}")
+        return sampler
+    with corelm.Sampler.refuse_local():
+        return corelm.sampler(chain)
