@@ -87,6 +87,7 @@ class Receipt:
             UsageError: no token, or ids, figures or lengths that are impossible.
         """
         words = self.model, self.model_sha256, self.chain
+        lists: tuple[list[Any], ...]
         lists = self.tokens, self.logprobs, self.model_logprobs, self.kept_mass, self.kept_size
         if not (
             all(type(word) is str for word in words)
@@ -95,7 +96,7 @@ class Receipt:
             and are_numbers(self.logprobs, most=ROUNDING)
             and are_numbers(self.model_logprobs, most=ROUNDING)
             and are_numbers(self.kept_mass, least=0, most=1)
-            and {*map(len, lists)} == {len(self.tokens)}
+            and {len(each) for each in lists} == {len(self.tokens)}
         ):
             raise UsageError("not a receipt: its ids, figures or lengths are impossible")
         if not self.tokens:

@@ -149,14 +149,14 @@ RANGES = {
 def _is_rollout(row: Mapping[str, Any]) -> bool:
     """Return True if the fields of a rollout are those of as many tokens as it has."""
     tokens, sets = row.get("tokens"), row.get("sampling_mask")
-    if not (are_ids(row.get("prompt")) and are_ids(tokens) and isinstance(sets, list)):
+    if not isinstance(tokens, list) or not isinstance(sets, list):
         return False
     columns = {name: row.get(name) for name in FIGURES}
     # JSON has no infinity: a token that the chain could not have drawn has null.
     if isinstance(columns["logprobs"], list):
         columns["logprobs"] = [x for x in columns["logprobs"] if x is not None]
     return (
-        all(map(are_ids, sets))
+        all(map(are_ids, (row.get("prompt"), tokens, *sets)))
         and all(are_numbers(columns[name], *RANGES[name]) for name in FIGURES)
         and {len(each) for each in (sets, *(row[name] for name in FIGURES))} == {len(tokens)}
     )
