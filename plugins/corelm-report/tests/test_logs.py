@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import zipfile
 
@@ -13,6 +14,11 @@ from corelm_report.logs.differences import paired_differences
 from scipy import stats
 
 from corelm.errors import UsageError
+
+for name in ("corelm_inspect_logs", "corelm_lm_eval_logs"):
+    pytest.importorskip(
+        name, reason="pip install ./plugins/corelm-inspect ./plugins/corelm-lm-eval"
+    )
 
 
 def harness(path, scores, **more):
@@ -193,3 +199,28 @@ def test_the_command_compares_several_logs(tmp_path, run):
     assert clustered.code == 0
     assert run("study", "read", names[0]).code == 2
     assert run("study", "read", names[0], names[0]).code == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "package"),
+    [("jsonl", "corelm-lm-eval"), ("eval", "corelm-inspect"), ("json", "corelm-inspect")],
+)
+def test_without_the_package_that_reads_a_log_the_way_out_is_named(run, monkeypatch, end, package):
+    monkeypatch.setattr("corelm_report.logs.answers.GROUP", "corelm.no_such_logs")
+    done = run("study", "read", f"a.{end}", f"b.{end}")
+    assert done.code == 1
+    assert f"pip install ./plugins/{package}" in done.err
+
+
+@pytest.mark.slow
+def test_logs_are_read_without_the_programs_that_wrote_them(tmp_path):
+    paths = [harness(tmp_path / "a.jsonl", [1, 0]), tmp_path / "b.json"]
+    paths[1].write_text(json.dumps({"eval": {}, "samples": inspect_samples([1, 0])}))
+    code = (
+        "import sys; from pathlib import Path\n"
+        "sys.modules |= dict.fromkeys(('inspect_ai', 'lm_eval'))  # importing them fails\n"
+        "from corelm_report.logs.answers import read_answers\n"
+        "assert all(len(read_answers(Path(path))) == 2 for path in sys.argv[1:])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -30,15 +30,15 @@ def show_logs(
         raise UsageError("give two logs or more: the others are compared with the first")
     names = _names(paths)
     logs = {name: read_answers(path, cluster) for name, path in zip(names, paths, strict=True)}
-    found = paired_differences(logs, metrics)
-    out.rows(HEADER, [_row(each) for each in found])
+    differences = paired_differences(logs, metrics)
+    out.rows(HEADER, [_row(each) for each in differences])
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
-    left_out = max(each.left_out for each in found)
+    left_out = max(each.left_out for each in differences)
     if left_out:
         out.show(
             blocks.line(f"{printable.counted(left_out, 'question')} of one log alone are left out.")
         )
-    if min(each.units for each in found) < FEWEST:
+    if min(each.units for each in differences) < FEWEST:
         out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
     return ExitCode.DONE
 
@@ -52,12 +52,12 @@ def _names(paths: Sequence[Path]) -> list[str]:
     raise UsageError("the same log is given twice")
 
 
-def _row(found: LogDifference) -> tuple[str, ...]:
-    ends = "none" if found.ends is None else f"{found.ends[0]:+.4f} to {found.ends[1]:+.4f}"
-    p = "none" if found.p_holm is None else f"{found.p_holm:.2g}"
+def _row(each: LogDifference) -> tuple[str, ...]:
+    ends = "none" if each.ends is None else f"{each.ends[0]:+.4f} to {each.ends[1]:+.4f}"
+    p = "none" if each.p_holm is None else f"{each.p_holm:.2g}"
     return (
-        found.log, found.metric, f"{found.values[0]:.4f}", f"{found.difference:+.4f}", ends, p,
-        f"{found.questions:,}", f"{found.units:,}",
+        each.log, each.metric, f"{each.values[0]:.4f}", f"{each.difference:+.4f}", ends, p,
+        f"{each.questions:,}", f"{each.units:,}",
     )  # fmt: skip
 
 

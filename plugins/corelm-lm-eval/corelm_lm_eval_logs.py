@@ -1,0 +1,59 @@
+"""The scores in a log of lm-evaluation-harness, for `corelm study read`.
+
+The harness need not be installed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import UsageError
+from corelm.runs import SafeFile
+
+LARGEST = 2**30
+"""The largest log, in bytes."""
+NO_METRICS = (
+    "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics",
+    "doc_hash", "prompt_hash", "target_hash",
+)  # fmt: skip
+"""The keys of a sample that aren't metrics, for early versions, which don't list the metrics."""
+
+
+def read_log(path: Path) -> Iterator[tuple[str, str, int, Any, dict[str, Any]]]:
+    """Yield the place, the question, the repeat, the document and the scores of each sample.
+
+    Args:
+        path: a log of the harness, samples_*.jsonl.
+
+    Raises:
+        ModelFileError, UsageError: a file that cannot be read, or is no such log.
+    """
+    # A text may contain characters that `splitlines` takes for the end of a line.
+    for number, line in enumerate(SafeFile(path).text(LARGEST).split("\n"), 1):
+        if line.strip():
+            place = f"line {number} of {path.name}"
+            yield place, *_scores(_sample(line, place))
+
+
+def _sample(line: str, place: str) -> dict[str, Any]:
+    try:
+        sample = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{place} is not JSON") from None
+    if not isinstance(sample, dict):
+        raise UsageError(f"{place} is no JSON object")
+    if "doc_id" not in sample:
+        raise UsageError(f"{place} has no doc_id")
+    return sample
+
+
+def _scores(sample: dict[str, Any]) -> tuple[str, int, Any, dict[str, Any]]:
+    # The hash tells documents of different data apart; early versions have none.
+    question = f"{sample['doc_id']} {sample.get('doc_hash', '')}".strip()
+    names = sample.get("metrics") or [key for key in sample if key not in NO_METRICS]
+    kind = sample.get("filter", "none")
+    end = "" if kind in ("none", None) else f",{kind}"
+    return question, 0, sample.get("doc"), {f"{name}{end}": sample.get(name) for name in names}
