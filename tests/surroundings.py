@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
@@ -65,24 +64,16 @@ LONG = (
     *("test_an_interrupted_run_keeps", "test_a_training_killed", "test_four_devices"),
     *("test_any_number_and_any_text", "test_every_kind_of_package"),
 )
-VARIANTS = pytest.StashKey[Counter[str]]()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of engines, and count the variants of each test before any is deselected."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of engines, and start the long ones first."""
     for item in items:
         mark_engines(item)
         skip_without_packages(item)
     # Long ones first, or a worker has one alone at the end. The sort keeps the order of the others.
     items.sort(key=lambda item: not item.name.startswith(LONG))
-    config.stash[VARIANTS] = Counter(item.nodeid.partition("[")[0] for item in items)
-
-
-@pytest.fixture
-def variants(pytestconfig: pytest.Config) -> Counter[str]:
-    """The number of variants of each test of this session, by `path::name`."""
-    return pytestconfig.stash[VARIANTS]
 
 
 @pytest.fixture(autouse=True, scope="session")

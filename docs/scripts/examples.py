@@ -125,8 +125,6 @@ def blocks(lines: Sequence[str]) -> Iterator[Block]:
     """Yield the blocks of a page, except blocks that are not run and their outputs."""
     number, above, left_out = 0, "", False
     while number < len(lines):
-        if lines[number].startswith("<!-- api:"):  # made from docstrings, which have doctests
-            number = lines.index("<!-- end api -->", number)
         fence = FENCE.fullmatch(lines[number])
         if fence is None:
             if lines[number].strip():

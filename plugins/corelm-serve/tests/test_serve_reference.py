@@ -1,6 +1,5 @@
 """The OpenAPI document and the reference page say what the server does."""
 
-import runpy
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from serve_client import ToyModel
 from starlette.routing import Route
 
 jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
-SCRIPT = Path(__file__).resolve().parents[3] / "docs" / "scripts" / "server.py"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "server.md"
 
 
 def test_the_document_has_the_routes_of_the_application():
@@ -91,9 +90,10 @@ def test_a_conversation_in_the_schema():
         jsonschema.validate(body, ChatRequest.body_schema())
 
 
-@pytest.mark.slow
-def test_the_reference_is_up_to_date():
-    if not SCRIPT.exists():
+def test_every_field_of_a_request_is_on_the_page():
+    if not PAGE.exists():
         pytest.skip("the documentation is not here")
-    for file, text in runpy.run_path(str(SCRIPT))["files"]().items():
-        assert file.read_text("utf-8") == text, "run docs/scripts/server.py"
+    page = PAGE.read_text("utf-8")
+    for body in (CompletionRequest, ChatRequest):
+        names = {each.name for each in body.fields()}
+        assert not {name for name in names if f"`{name}`" not in page}
