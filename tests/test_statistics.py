@@ -6,7 +6,7 @@ parameters: then it needs an example.
 
 from __future__ import annotations
 
-import re
+import runpy
 from functools import cache
 from pathlib import Path
 
@@ -30,13 +30,9 @@ EXAMPLES = {
     "lark": "lark(grammar='start: /w[0-9]+( w[0-9]+)*/')",
     "regex": "regex(pattern='w[57]( w[0-9])*')",
     "synthid": "synthid(keys='a secret text')",
-} | {
-    file.stem.removeprefix("test_"): example
-    for file in (Path(__file__).parent / "samplers").glob("test_*.py")
-    for example in re.findall(r'^EXAMPLE = "(.+)"$', file.read_text("utf-8"), re.MULTILINE)
-}
-"""Samplers whose defaults change nothing, or that need parameters; a built-in one has its own in
-its test."""
+} | runpy.run_path(str(Path(__file__).parent / "samplers/sampler_examples.py"))["EXAMPLES"]
+"""Samplers whose defaults change nothing, or that need parameters; the built-in ones
+have theirs in a file of their own."""
 FLAT = {"adaptive_p", "choice", "greedy", "gumbel_max", "min_k", "p_less", "uniform"}
 """Samplers that leave one token here, or almost equally likely ones."""
 NAMES = sorted({offer.name for offer in registry().offers("corelm_samplers")})

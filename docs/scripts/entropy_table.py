@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -73,9 +74,8 @@ def missing() -> set[str]:
 
 
 def example(name: str) -> str:
-    """Return the example of a sampler in its test; by default, its name alone."""
-    found = re.search(r'^EXAMPLE = "(.+)"$', (TESTS / f"test_{name}.py").read_text("utf-8"), re.M)
-    return found[1] if found else name
+    """Return the example of a sampler in the tests; by default, its name alone."""
+    return runpy.run_path(str(TESTS / "sampler_examples.py"))["EXAMPLES"].get(name, name)
 
 
 def measured(model: corelm.LanguageModel, sampler: str) -> tuple[float, float]:

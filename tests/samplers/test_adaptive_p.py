@@ -9,9 +9,7 @@ import pytest
 from corelm_samplers.adaptive_p import AdaptiveP
 
 from corelm import Context, generate
-from corelm.testing import ToyModel, obeys_the_laws
-
-EXAMPLE = "adaptive_p(target=0.3)"
+from corelm.testing import ToyModel
 
 INF = float("inf")
 LOGITS = np.log([[0.6, 0.3, 0.1]])
@@ -32,15 +30,6 @@ def aimed_at(probability):
     """The definition, with d = |p - a| / 0.3 for the p of 0.6, 0.3 and 0.1."""
     d = [abs(p - probability) / 0.3 for p in (0.6, 0.3, 0.1)]
     return pytest.approx([5 - 10 * x * x / (1 + x) for x in d], abs=1e-9)
-
-
-@obeys_the_laws(
-    *(AdaptiveP(target=t) for t in (-1, 0, 0.3, 1)),
-    AdaptiveP(target=0.5, decay=0),
-    AdaptiveP(target=0.5, decay=0.99),
-)
-def test_law(sampler, law):
-    law(sampler)
 
 
 @pytest.mark.parametrize(

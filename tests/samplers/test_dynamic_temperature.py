@@ -16,22 +16,6 @@ from reference_filters import (
 )
 
 from corelm import sampler
-from corelm.testing import obeys_the_laws
-
-EXAMPLE = "dynamic_temperature(t_min=0.5, t_max=1.5)"
-
-
-@obeys_the_laws(
-    DynamicTemperature(),
-    DynamicTemperature(t_min=0.5, t_max=1.5),
-    DynamicTemperature(t_min=0, t_max=2, exponent=3),
-    DynamicTemperature(t_min=2, t_max=0.1, exponent=0),
-    DynamicTemperature(t_min=0, t_max=0),
-    DynamicTemperature(t_min=1e-300, t_max=1e300),
-    DynamicTemperature(t_min=0, t_max=5, exponent=9),
-)
-def test_law(sampler, law):
-    law(sampler)
 
 
 def powers(p, t):

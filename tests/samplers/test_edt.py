@@ -10,26 +10,6 @@ from corelm_samplers.edt import EDT
 from reference_filters import INF, NOWHERE, drawn_from, entropy_of, random_rows
 
 from corelm import sampler
-from corelm.testing import obeys_the_laws
-
-EXAMPLE = "edt(theta=0.5)"
-
-
-@obeys_the_laws(
-    EDT(),
-    EDT(t=0),
-    EDT(t=1, theta=0),
-    EDT(t=1.5, theta=1),
-    EDT(t=0.7, theta=1, base=0.5),
-    EDT(t=1e300, theta=1e-300, base=1),
-    EDT(t=1e-300, theta=1e300, base=1e-300),
-    EDT(theta=1.7e308),
-    EDT(theta=3, base=0.1),
-    EDT(t=6.989998372924169, theta=0.022903348843878162, base=1e-300),
-    EDT(t=0.1908151208245151, theta=1.1816244498636317, base=0.006492307624074718),
-)
-def test_law(sampler, law):
-    law(sampler)
 
 
 def powers(p, t):

@@ -9,29 +9,12 @@ from corelm_samplers.phase import Phase
 
 from corelm import Context, ParameterError, generate, sampler, sampling_distribution
 from corelm.errors import UsageError
-from corelm.testing import ToyModel, obeys_the_laws
-
-EXAMPLE = "force(words=('w2',))"
+from corelm.testing import ToyModel
 
 INF = float("inf")
 MODEL = ToyModel("abc()")
 VOCABULARY = MODEL.vocabulary
 A, B, C = VOCABULARY.encode("a b c")
-
-
-@obeys_the_laws(Force(), Force(words=[0]), Force(words=[0, 0, 0], at=5))
-def test_law(sampler, law):
-    law(sampler)
-
-
-@obeys_the_laws(
-    Force(words=["a b"], at=6),
-    Force(words=["c"], since="a"),
-    Force(words=["c", "b"], at=1, since="a", unless="b"),
-    vocabulary=ToyModel("abc").vocabulary,
-)
-def test_law_with_words(sampler, law):
-    law(sampler)
 
 
 def forced(force, text, prompt=""):

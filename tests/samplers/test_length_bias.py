@@ -7,9 +7,7 @@ import pytest
 from corelm_samplers.length_bias import LengthBias
 
 from corelm import Context, generate, sampling_distribution
-from corelm.testing import ToyModel, obeys_the_laws
-
-EXAMPLE = "length_bias(weight=0.5)"
+from corelm.testing import ToyModel
 
 INF = float("inf")
 ENDING = ToyModel(["so"], logits=[0, 0, 1, 3])  # padding, unknown, end, so
@@ -19,16 +17,6 @@ LOGITS = np.array([[0.0, 0.0, 1.0, 3.0]])
 def after(bias, drawn, logits=LOGITS, vocabulary=ENDING.vocabulary):
     tokens = np.full((len(logits), drawn + 2), 3)
     return bias(logits, Context.of(tokens, prompt_length=2, vocabulary=vocabulary)).tolist()
-
-
-@obeys_the_laws(LengthBias(), LengthBias(weight=1), LengthBias(weight=-1e300, start=3))
-def test_law(sampler, law):
-    law(sampler)
-
-
-@obeys_the_laws(LengthBias(weight=2), LengthBias(weight=1.7e308), vocabulary=ENDING.vocabulary)
-def test_law_with_an_end(sampler, law):
-    law(sampler)
 
 
 @pytest.mark.parametrize(

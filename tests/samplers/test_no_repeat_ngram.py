@@ -9,9 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm import Context
-from corelm.testing import obeys_the_laws
-
-EXAMPLE = "no_repeat_ngram(n=2)"
 
 INF = float("inf")
 FOUR = np.zeros((1, 4))
@@ -22,11 +19,6 @@ def banned(n, tokens, size=4, **window):
     context = Context.of(np.array([tokens], dtype=np.int64))
     after = NoRepeatNgram(n=n, **window)(np.zeros((1, size)), context)
     return np.flatnonzero(after[0] == -INF).tolist()
-
-
-@obeys_the_laws(*(NoRepeatNgram(n=n) for n in (0, 1, 2, 10**9)), NoRepeatNgram(n=2, last=5))
-def test_law(sampler, law):
-    law(sampler)
 
 
 @pytest.mark.parametrize(

@@ -14,31 +14,13 @@ from corelm.errors import UsageError
 from corelm.numerics.portability import is_portable
 from corelm.registry.expressions import built_in
 from corelm.registry.registry import registry
-from corelm.testing import ToyModel, obeys_the_laws
-
-EXAMPLE = "phase(start=1, end=0, outside=top_p(p=0.9) | temperature(t=0.7))"
+from corelm.testing import ToyModel
 
 INF = float("inf")
 MODEL = ToyModel(["(", ")", "a", "b"], logits=[0, 0, 0, 0, 1, 0], end=False)
 VOCABULARY = MODEL.vocabulary
 OPEN, CLOSE = VOCABULARY.encode("( )")
 BRACKETS = Phase("(", ")", inside="greedy")
-
-
-@obeys_the_laws(
-    Phase(0, 1),
-    Phase(0, 1, inside="greedy"),
-    Phase(1, 0, inside="min_p(p=0.1) | temperature(t=0.5)", outside="uniform"),
-    Phase(2, 2, outside="repetition_penalty(penalty=2)"),
-    Phase(0, 1, inside=Phase(2, 0, inside="mirostat(tau=1)")),
-)
-def test_law(sampler, law):
-    law(sampler)
-
-
-@obeys_the_laws(BRACKETS, Phase("a", "b", inside="ban(words=['a'])"), vocabulary=VOCABULARY)
-def test_law_with_words(sampler, law):
-    law(sampler)
 
 
 def is_inside(text, phase=BRACKETS):

@@ -14,18 +14,6 @@ from reference_filters import (
     random_rows,
 )
 
-from corelm.testing import obeys_the_laws
-
-EXAMPLE = "quadratic(factor=0.2, curve=2)"
-
-
-@obeys_the_laws(
-    Quadratic(),
-    *(Quadratic(factor=f, curve=c) for f, c in ((1e-300, 1), (0.3, 1.5), (0.3, 10), (1e300, 3))),
-)
-def test_law(sampler, law):
-    law(sampler)
-
 
 def bent(row, **parameters):
     return Quadratic(**parameters)(np.array([row]), NOWHERE)[0]

@@ -16,24 +16,10 @@ from corelm import (
     softmax,
 )
 from corelm.numerics.portability import is_portable
-from corelm.testing import ToyModel, obeys_the_laws
-
-EXAMPLE = "schedule(first=temperature(t=1.5), last=temperature(t=0.5))"
+from corelm.testing import ToyModel
 
 COOLING = Schedule("temperature(t=2)", "temperature(t=1)", over=4)
 LOGITS = np.log([[0.5, 0.3, 0.2]])
-
-
-@obeys_the_laws(
-    Schedule(),
-    COOLING,
-    Schedule("top_k(k=1)", "top_p(p=0.5) | temperature(t=0.5)", over=14),
-    Schedule("greedy", "uniform", over=10, shape="cosine"),
-    Schedule("repetition_penalty(penalty=2)", "mirostat(tau=1)", over=14),
-    Schedule("min_p(p=0.1)", "epsilon(epsilon=0.1)", over=3, shape="step"),
-)
-def test_law(sampler, law):
-    law(sampler)
 
 
 def at(step):

@@ -12,19 +12,11 @@ from hypothesis import strategies as st
 
 from corelm import Context, entropy, sampling_distribution
 from corelm.numerics.distributions import entropy_of_logits
-from corelm.testing import obeys_the_laws
-
-EXAMPLE = "temperature(t=0.7)"
 
 INF = float("inf")
 HALF = [0.5, 0.25, 0.125, 0.125]
 LOGITS = np.log(HALF)
 NOWHERE = Context.of([[0]])
-
-
-@obeys_the_laws(*(Temperature(t=t) for t in (0, 1e-300, 0.2, 1, 1.5, 1e300, INF)))
-def test_law(sampler, law):
-    law(sampler)
 
 
 @pytest.mark.parametrize(

@@ -18,23 +18,9 @@ from reference_filters import (
 
 from corelm import Context, sampling_distribution, softmax
 from corelm.errors import UsageError
-from corelm.testing import ToyModel, obeys_the_laws
-
-EXAMPLE = "xtc(probability=0.5, threshold=0.02)"
+from corelm.testing import ToyModel
 
 P = [0.5, 0.25, 0.15, 0.1]
-
-
-@obeys_the_laws(
-    Xtc(),
-    Xtc(probability=0.5),
-    Xtc(probability=1),
-    Xtc(probability=1, threshold=0),
-    Xtc(probability=0.3, threshold=0, special=(0, 2)),
-    Xtc(probability=1, threshold=1),
-)
-def test_law(sampler, law):
-    law(sampler)
 
 
 @pytest.mark.parametrize(
