@@ -57,27 +57,6 @@ def stage_tests(cells: Iterable[Cell], words: Sequence[str], seed: int) -> list[
     ]
 
 
-def corrected(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm's method.
-
-    The probability that any of them is at most the level is then at most the level, whatever the
-    dependence between the tests.
-
-    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
-
-    Example:
-        >>> corrected([0.01, 0.5, 0.02])
-        [0.03, 0.5, 0.04]
-    """
-    order = np.argsort(p_values)
-    found = np.ones(len(p_values))
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
-        found[i] = largest
-    return [float(p) for p in found]
-
-
 def _test_stage(
     stage: str, cells: Sequence[Cell], words: Sequence[str], rng: np.random.Generator
 ) -> StageTest:

@@ -28,7 +28,7 @@ from corelm_probe.hypotheses import (
     pairs_of_deviations,
 )
 from corelm_probe.models import ProbeModel
-from corelm_probe.statistics import StageTest, corrected, stage_tests
+from corelm_probe.statistics import StageTest, stage_tests
 
 DRAWS, LEVEL = 20_000, 0.001
 SAME = 1e-6
@@ -42,7 +42,7 @@ class Fit:
     Attributes:
         chain: the chain.
         tests: the test of each stage of the draws.
-        p_value: the smallest p-value, corrected for the number of tests.
+        p_value: the smallest p-value of the tests, times their number (Bonferroni).
     """
 
     chain: Sampler
@@ -180,7 +180,7 @@ def chain_of_settings(settings: Settings, engine: str | None) -> tuple[Sampler, 
 def fitted(evidence: Evidence, chain: Sampler, seed: int) -> Fit:
     """Test draws against a chain."""
     tests = stage_tests(evidence.cells(chain), evidence.model.words, seed)
-    return Fit(chain, tests, min(corrected([test.p_value for test in tests])))
+    return Fit(chain, tests, min(1.0, len(tests) * min(test.p_value for test in tests)))
 
 
 def _explained(

@@ -11,7 +11,7 @@ from corelm_probe import MODELS
 from corelm_probe.engine import EngineError, checked, prompt_with_history
 from corelm_probe.evidence import Evidence, Texts
 from corelm_probe.hypotheses import hypotheses
-from corelm_probe.statistics import corrected, g_test
+from corelm_probe.statistics import g_test
 from corelm_probe.variants import AlwaysDivide, TopKTies, TopPTies
 
 import corelm
@@ -48,11 +48,6 @@ def test_large_counts_have_the_chi_square_p_value():
 def test_an_impossible_token_has_the_p_value_zero():
     p = np.array([[0.5, 0.5, 0.0]])
     assert g_test(np.array([[5, 5, 1]]), p, np.random.default_rng(1)) == (0.0, True)
-
-
-def test_p_values_are_corrected_in_any_order():
-    assert corrected([0.5, 0.01, 0.02]) == pytest.approx([0.5, 0.03, 0.04])
-    assert corrected([0.9, 0.8]) == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from corelm.commands import ExitCode, Output, blocks, messages
@@ -24,7 +24,7 @@ from corelm_report.judging.pairs import (
     pairs_of,
     read_verdicts,
 )
-from corelm_report.metrics.conclusions import holm
+from corelm_report.metrics.conclusions import with_holm
 from corelm_report.metrics.estimates import FEWEST, within
 from corelm_report.metrics.inference import Inference, Sample
 from corelm_report.metrics.intervals import Interval, KnownByInterval
@@ -187,8 +187,8 @@ def win_rates(judged: Judged, clusters: Clusters) -> list[WinRate]:
         judged: the verdicts with their pairs; several judges of one pair are averaged.
         clusters: the cluster of each prompt; empty if each is its own.
     """
-    found = [_win_rate(pairs, wins, clusters) for pairs, wins in _by_sampler(judged)]
-    return _corrected(found)
+    rates = [_win_rate(pairs, wins, clusters) for pairs, wins in _by_sampler(judged)]
+    return with_holm(rates)
 
 
 def corrected_win_rates(people: Judged, model: Judged, clusters: Clusters) -> list[WinRate]:
@@ -206,13 +206,13 @@ def corrected_win_rates(people: Judged, model: Judged, clusters: Clusters) -> li
         clusters: the cluster of each prompt.
     """
     of_people = {pairs[0].model + pairs[0].sampler: (pairs, w) for pairs, w in _by_sampler(people)}
-    found = []
+    rates = []
     for pairs, wins in _by_sampler(model):
-        known = of_people.get(pairs[0].model + pairs[0].sampler)
-        if known is not None:
-            rate = _prediction_powered(pairs, wins, dict(zip(*known, strict=True)), clusters)
-            found += [rate] if rate is not None else []
-    return _corrected(found)
+        verdicts = of_people.get(pairs[0].model + pairs[0].sampler)
+        if verdicts is not None:
+            rate = _prediction_powered(pairs, wins, dict(zip(*verdicts, strict=True)), clusters)
+            rates += [rate] if rate is not None else []
+    return with_holm(rates)
 
 
 def errors_of_model(people: Judged, model: Judged, clusters: Clusters) -> JudgeError | None:
@@ -293,9 +293,3 @@ def _by_sampler(judged: Judged) -> list[tuple[list[Pair], list[float]]]:
         pairs.append(pair)
         wins.append(win)
     return list(found.values())
-
-
-def _corrected(found: Sequence[WinRate]) -> list[WinRate]:
-    tested = [each for each in found if each.p is not None]
-    adjusted = dict(zip(map(id, tested), holm([each.p or 0.0 for each in tested]), strict=True))
-    return [replace(each, p_holm=adjusted.get(id(each))) for each in found]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from corelm.commands import ExitCode, Output, blocks
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.logs.answers import Answer, read_answers
-from corelm_report.metrics.conclusions import holm
+from corelm_report.metrics.conclusions import with_holm
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference, Sample
 from corelm_report.metrics.intervals import Interval
@@ -112,34 +112,32 @@ def paired_differences(
     standard errors).
     """
     (first, base), *others = logs.items()
-    found = []
+    differences = []
     for name, answers in others:
         for metric in metrics or _common(base, answers):
             pair = [_of_metric(each, metric) for each in (answers, base)]
-            found.append(_difference(metric, (name, first), pair[0], pair[1]))
-    tested = [each for each in found if each.p is not None]
-    adjusted = dict(zip(map(id, tested), holm([each.p or 0.0 for each in tested]), strict=True))
-    return [replace(each, p_holm=adjusted.get(id(each))) for each in found]
+            differences.append(_difference(metric, (name, first), pair[0], pair[1]))
+    return with_holm(differences)
 
 
 def _common(first: Iterable[Answer], second: Iterable[Answer]) -> list[str]:
     names = dict.fromkeys(answer.metric for answer in first)
     other = {answer.metric for answer in second}
-    found = [name for name in names if name in other]
-    if not found:
+    common = [name for name in names if name in other]
+    if not common:
         raise UsageError(
             f"the logs have no score in common: {', '.join(names)} and {', '.join(sorted(other))}"
         )
-    return found
+    return common
 
 
 def _of_metric(answers: Iterable[Answer], metric: str) -> dict[str, list[Answer]]:
     """Return the answers with a score, by question."""
-    found: dict[str, list[Answer]] = {}
+    by_question: dict[str, list[Answer]] = {}
     for answer in answers:
         if answer.metric == metric:
-            found.setdefault(answer.question, []).append(answer)
-    return found
+            by_question.setdefault(answer.question, []).append(answer)
+    return by_question
 
 
 def _difference(
@@ -169,6 +167,6 @@ def _mean(answers: Mapping[str, list[Answer]]) -> Estimate:
     clusters = {question: each[0].cluster for question, each in answers.items() if each[0].cluster}
     sums = [sum(a.value for a in each) / len(each) for each in answers.values()]
     units = Inference.of_design(samples, clusters=clusters)
-    found = units.estimate((sums, [1.0] * len(sums)))
-    assert found is not None  # there is at least one question
-    return found
+    mean = units.estimate((sums, [1.0] * len(sums)))
+    assert mean is not None  # there is at least one question
+    return mean

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,18 @@ EACH = LEVEL / len(KINDS)
 bold differences, the largest average share of false ones among them (the false discovery rate)."""
 CONFIDENCE = f"{100 * (1 - EACH):g} %"
 """The confidence in all statements of a kind, in words."""
+
+
+class _Tested(Protocol):
+    """A dataclass with a p-value, or None, and a place for the corrected one."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def p(self) -> float | None: ...
+
+
+AnyTest = TypeVar("AnyTest", bound=_Tested)
 
 
 def confidence(rows: int) -> float:
@@ -74,6 +86,12 @@ def holm(values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(values) - rank) * values[at]))
         adjusted[at] = largest
     return adjusted
+
+
+def with_holm(tests: Sequence[AnyTest]) -> list[AnyTest]:
+    """Return tests with `p_holm`, Holm's correction of their `p` for all that have one."""
+    adjusted = iter(holm([test.p for test in tests if test.p is not None]))
+    return [test if test.p is None else replace(test, p_holm=next(adjusted)) for test in tests]
 
 
 def discoveries(values: Iterable[float]) -> float:

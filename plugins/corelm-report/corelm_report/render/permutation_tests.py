@@ -19,7 +19,7 @@ from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
 from corelm_report.document.parts import Json
-from corelm_report.metrics.conclusions import EACH, holm
+from corelm_report.metrics.conclusions import EACH, with_holm
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import sums_of
 
@@ -92,10 +92,8 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
         )
     entries = [each for each in document.samplers if each is not other and each.error is None]
     clusters = document.header.cluster_of
-    found = [test for each in entries for test in _tests(each, other, clusters)]
-    adjusted = holm([test.p for test in found])
-    pairs = zip(found, adjusted, strict=True)
-    return [replace(test, p_holm=p, significant=p <= EACH) for test, p in pairs]
+    tests = with_holm([test for each in entries for test in _tests(each, other, clusters)])
+    return [replace(test, significant=test.p_holm <= EACH) for test in tests]
 
 
 def _tests(
