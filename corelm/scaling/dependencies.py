@@ -6,6 +6,7 @@ An edited copy of the same version counts as other code.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -16,6 +17,8 @@ from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from corelm.params import Parameterized
 from corelm.registry import loading
@@ -23,6 +26,13 @@ from corelm.registry.models import plugin_of
 from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
+DATA = "data of "
+"""Before the name of a distribution, in the names of digests."""
+RESULTS = ("study.json", "registration.json")
+"""Files in a folder of results: these would change with each run."""
+_IGNORED = re.compile(
+    r"(^|[/\\])(\.|__pycache__|__editable__|build$|dist$)|\.pyc$|\.(egg|dist)-info"
+)
 OWN = ("corelm", "corelm_samplers")
 """The packages that every computation uses."""
 DIGITS = 16
@@ -33,8 +43,9 @@ MISSING = "none"
 def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
     """Return the digest of each package that computes, by name.
 
-    A plugin counts with all its modules, as one may call functions of another. The plugin that
-    loaded a model counts too.
+    A plugin counts with all its modules, as one may call functions of another, and with the other
+    files of its distribution, such as data, under a name of their own. The plugin that loaded a
+    model counts too. What a plugin reads elsewhere, such as the network, isn't seen.
 
     Args:
         things: the models, samplers, decoders and functions of the computation.
@@ -51,7 +62,11 @@ def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, 
 
 
 def digests(packages: Iterable[str]) -> dict[str, str]:
-    """Return the digest of each package in this environment, sorted by name."""
+    """Return the digest of each package in this environment, sorted by name.
+
+    Args:
+        packages: names; one that begins with `DATA` names the data of a distribution.
+    """
     return {name: _digest(name) for name in sorted(packages)}
 
 
@@ -73,11 +88,13 @@ def _package(module: str) -> str:
 
 
 def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
-    """Yield all top-level modules of the plugins that these packages belong to."""
+    """Yield the top-level modules, and the data, of the plugins that these packages belong to."""
     for plugin in {source.distribution for source in registry().sources()} - {loading.OWN}:
         modules = _modules(plugin)
         if not modules.isdisjoint(packages):
             yield from modules
+            if _data_of(plugin):
+                yield f"{DATA}{plugin}"
 
 
 @cache
@@ -95,7 +112,36 @@ def _modules(distribution: str) -> frozenset[str]:
     return frozenset(n.partition(".")[0] for n in code if not n.startswith((".", "__editable__")))
 
 
+@cache
+def _data_of(distribution: str) -> tuple[str, ...]:
+    """Return the paths of a distribution's files outside its modules.
+
+    Of an editable installation this is its folder: a plugin of one module reads files beside it.
+    """
+    try:
+        found = metadata.distribution(distribution)
+    except (metadata.PackageNotFoundError, ValueError):
+        return ()
+    if folder := _editable_folder(found):
+        return (folder,)
+    modules = {*_modules(distribution), *(f"{name}.py" for name in _modules(distribution))}
+    listed = (file for file in found.files or () if file.parts[0] not in modules)
+    # Outside site-packages are scripts of this machine, such as `../../../bin/corelm-boost`.
+    data = (file for file in listed if file.parts[0] != ".." and not _IGNORED.search(str(file)))
+    return tuple(str(file.locate()) for file in data)
+
+
+def _editable_folder(distribution: metadata.Distribution) -> str | None:
+    """Return the folder of an editable installation; None for another one."""
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if not origin.get("dir_info", {}).get("editable"):
+        return None
+    return url2pathname(urlsplit(origin["url"]).path)
+
+
 def _digest(package: str) -> str:
+    if package.startswith(DATA):
+        return _digest_of(_data_of(package.removeprefix(DATA)))
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):  # the script that runs has no spec
@@ -123,13 +169,22 @@ def _digest_of(roots: tuple[str, ...]) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the code files of a folder with their relative paths; a single file yields itself."""
+    """Yield the files of a folder with their relative paths; a single file yields itself."""
     if root.is_file():
         yield root.name, root
         return
-    for file in root.rglob("*"):
-        if file.name.endswith(SUFFIXES) and file.is_file():
-            yield file.relative_to(root).as_posix(), file
+    for folder, folders, names in os.walk(root):
+        inner = Path(folder).relative_to(root)
+        folders[:] = [each for each in folders if not _is_ignored(Path(folder, each))]
+        for name in names:
+            if not _IGNORED.search(name) and Path(folder, name).is_file():
+                yield (inner / name).as_posix(), Path(folder, name)
+
+
+def _is_ignored(folder: Path) -> bool:
+    """Return True for a folder that computes nothing: hidden, built, or of results."""
+    marks = ("pyvenv.cfg", *RESULTS)
+    return bool(_IGNORED.search(folder.name)) or any((folder / mark).exists() for mark in marks)
 
 
 PREFIX = "env:"

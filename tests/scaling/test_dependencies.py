@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import corelm
@@ -58,3 +60,49 @@ def test_an_edited_helper_module_of_a_plugin_is_other_code(write_metadata, tmp_p
         plugins.registry.cache_clear()
     assert {each for each in before if before[each] != after[each]} == {helper}
     assert set(before) == {"corelm", "corelm_samplers", name, helper}
+
+
+@pytest.mark.parametrize("where", ["beside the module", "in a package", "editable"])
+def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
+    """A sampler that reads its numbers from a file computes other ones after an edit."""
+    name = f"boost_{where.replace(' ', '_')}"
+    site, project = tmp_path / "site", tmp_path / "project"
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[corelm]\n{name} = {name}\n")
+    module, data = site / f"{name}.py", site / f"{name}.json"
+    if where == "in a package":
+        module, data = site / name / "__init__.py", site / name / "tables" / "boost.json"
+    if where == "editable":
+        module, data = project / f"{name}.py", project / "tables" / "boost.json"
+        origin = {"url": project.as_uri(), "dir_info": {"editable": True}}
+        (info / "direct_url.json").write_text(json.dumps(origin))
+        monkeypatch.syspath_prepend(project)
+    for file in (module, data):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    module.write_text(SAMPLER.format(helper="builtins", name=name).replace("halved", "abs"))
+    record = [f"{file.relative_to(site)},,\n" for file in (module, data) if site in file.parents]
+    (info / "RECORD").write_text("".join(record) + f"../../bin/{name},,\n")
+    (info / "top_level.txt").write_text(f"{name}\n")
+    monkeypatch.syspath_prepend(site)
+
+    def digests_with(text):
+        data.write_text(text)
+        dependencies._digest_of.cache_clear()  # as in a new process
+        return code_of([corelm.sampler(name)])
+
+    plugins.registry.cache_clear()
+    try:
+        before, again, after = map(digests_with, ["[1]", "[1]", "[2]"])
+        results = project / "results"
+        results.mkdir(parents=True)
+        (results / "study.json").write_text("{}")  # the plugin's folder may hold results
+        assert digests_with("[2]") == after
+    finally:
+        plugins.registry.cache_clear()
+    assert before == again
+    assert before.keys() == after.keys()
+    assert {each for each in before if before[each] != after[each]} == {
+        name if where == "in a package" else f"data of {name}"
+    }
