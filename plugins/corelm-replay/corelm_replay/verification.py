@@ -40,8 +40,6 @@ DEVIATIONS = 10
 """How many standard deviations rounding may move a token; honest ones were moved by up to 6."""
 SURE = 5
 """How many standard deviations of a normal distribution are taken for certain."""
-EQUAL = 1e-9
-"""The distance of two sums of equal numbers in another order."""
 CERTAIN = -1e-6
 """Nats: a larger log-probability is that of a certain token, which shows no rounding."""
 
@@ -273,12 +271,13 @@ class Draw:
         others, move that end the most: there is no further slack, for in it a forger could put the
         neighbour of the drawn token.
         """
+        drawn, _ = corelm.draw(logits[:1], np.array([self.uniform]))
         p = corelm.softmax(logits.astype(np.float64))
         below = p[:, : self.token].sum(axis=-1)
         above = below + p[:, self.token]
-        if below.min() - EQUAL <= self.uniform <= above.max() + EQUAL:
+        # The draw sums in its own order, so its token may lie a rounding beyond these sums.
+        if drawn[0] == self.token or below.min() <= self.uniform <= above.max():
             return ""
-        drawn, _ = corelm.draw(logits[:1], np.array([self.uniform]))
         return f"the random number draws token {drawn[0]}"
 
     def _copies(self, distance: float) -> NDArray[Any]:

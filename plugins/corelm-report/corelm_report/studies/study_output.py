@@ -16,6 +16,7 @@ from corelm_report.document.gate import Condition, condition
 from corelm_report.document.lookup import plugin_metrics, short_names
 from corelm_report.document.remarks import conclusions, table_of
 from corelm_report.report import Report, document_of
+from corelm_report.studies.registration import checksum
 from corelm_report.studies.study_file import Study, read_study
 from corelm_report.studies.study_reports import (
     PlannedReport,
@@ -54,8 +55,8 @@ def run_study(study: Study, executor: scaling.Executor, out: Output) -> int:
         messages.tell(
             f"{cache.misses} parts measured, {cache.hits} taken from earlier runs", "note"
         )
+        result = write_lock(study, made, cache)
     show_scorers([report for _, report in made], out)
-    result = write_lock(study, made)
     if result.registration:
         messages.tell(result.registration, "note")
     return _exit_code(study.fail_if, [report for _, report in made])
@@ -79,10 +80,12 @@ def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
 
 def freeze_study(study: Study, out: Output) -> int:
     """Register a study before it is run: write digests of everything that decides its results."""
-    path = freeze(study, list(planned(study)))
+    with UnitCache() as cache:
+        path = freeze(study, list(planned(study)), cache)
     out.show(
         blocks.line(f"Registered in {path}: the study, its data, its models and the code."),
         blocks.line("`corelm study run` says what has changed since, or that nothing has."),
+        blocks.line(f"To show others when, publish its sha256: {checksum(path)}"),
     )
     return ExitCode.DONE
 

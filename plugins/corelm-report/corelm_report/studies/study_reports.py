@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -27,6 +27,8 @@ from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import OWN, Plan, plan
 from corelm_report.report import Report, document_of
+from corelm_report.studies import registration
+from corelm_report.studies.registration import LARGEST, LOCK
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.unit_cache import CachedRun, UnitCache, digest
 
@@ -62,9 +64,11 @@ class PlannedReport:
         stored = cache.get(key)
         if stored is not None:
             return Document.from_dict(json.loads(stored))
+        before, cache.oldest = cache.oldest, math.inf
         made = self._measured(cache, executor, progress)
         if all(entry.error is None for entry in made.samplers):
-            cache.put(key, json.dumps(made.to_dict()))
+            cache.put(key, json.dumps(made.to_dict()), cache.oldest)
+        cache.oldest = min(before, cache.oldest)
         return made
 
     def _measured(
@@ -128,9 +132,9 @@ def planned(study: Study) -> Iterator[PlannedReport]:
 
 
 SCHEMA = "corelm.study/2"
-LOCK, REPEAT, REGISTRATION = "study.json", "repeat.md", "registration.json"
-LARGEST = 2**22
-"""Bytes of a lock at most."""
+REPEAT = "repeat.md"
+DIGITS = 12
+"""Of the digest of a human text."""
 FILES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "json": ("report.json", Report.to_json),
     "html": ("report.html", Report.to_html),
@@ -192,8 +196,7 @@ class StudyResult:
 
     def changes(self, other: StudyResult) -> str:
         """Describe the settings, versions and digests that differ; empty if none do."""
-        first, second = (_flat(each.lock) for each in (self, other))
-        return scaling.differences(first, second)
+        return registration.changes(self.lock, other.lock)
 
     def edits(self, study: Study) -> str:
         """Describe the settings of a study that have changed since; empty if none have."""
@@ -202,59 +205,24 @@ class StudyResult:
     @property
     def registration(self) -> str:
         """The registration of the results, in a sentence; empty if nothing was registered."""
-        found = self.lock.get("registered")
-        if not found:
-            return ""
-        if not found["changes"]:
-            return f"As registered on {found['created']}."
-        return f"Not as registered on {found['created']}: {found['changes']}."
-
-
-DIGESTS = ("human texts", "prompts")
-"""The digests of the data of each model's report."""
-
-
-def _flat(lock: Json) -> Json:
-    models = {f"model {each['name']}": each.get("sha256") for each in lock["models"]}
-    data = {
-        f"{name} of {each['name']}": each["digests"].get(name)
-        for each in lock["models"]
-        for name in DIGESTS
-    }
-    weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
-    code = {"code": lock["code"]}
-    parts = (lock["settings"], lock["versions"], lock["plugins"], code, models, data, weights)
-    return {key: value for part in parts for key, value in part.items()}
+        registered = self.lock.get("registered")
+        return registration.sentence(registered) if registered else ""
 
 
 def digests_of(plan: Plan) -> Json:
     """Return the digests of the texts that a report reads, as files may change."""
-    human = plan.as_json()["texts of the reference"]
+    texts = plan.human and [digest(text)[:DIGITS] for text in plan.human.texts]
     prompts = plan.cluster_of or list(plan.prompts)
-    return {"human texts": human, "prompts": digest(prompts)}
+    return {registration.TEXTS: texts, "prompts": digest(prompts)}
 
 
-def freeze(study: Study, plans: Sequence[PlannedReport]) -> Path:
-    """Write the digests of everything that decides the results of a study; return the file."""
-    made = _made_of(study, plans)
-    made["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-    path = study.folder / REGISTRATION
-    study.folder.mkdir(parents=True, exist_ok=True)
-    SafeFile(path).write_json(made)
-    return path
+def freeze(study: Study, plans: Sequence[PlannedReport], cache: UnitCache) -> Path:
+    """Write the digests of everything that decides the results of a study; return the file.
 
-
-def _registered(study: Study, lock: Json) -> Json | None:
-    """Return the time of a study's registration, and the changes since; None if not registered."""
-    path = study.folder / REGISTRATION
-    if not path.exists():
-        return None
-    try:
-        before = SafeFile(path).json(LARGEST)
-        changes = scaling.differences(_flat(before), _flat(lock))
-    except (ModelFileError, KeyError, TypeError, AttributeError) as error:
-        raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error
-    return {"created": str(before.get("created")), "changes": changes}
+    Raises:
+        ReportError: there are results already, or the registration of another study.
+    """
+    return registration.register(study.folder, _made_of(study, plans), cache)
 
 
 def folder_of(model: str) -> str:
@@ -305,13 +273,15 @@ def _made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
     }
 
 
-def write_lock(study: Study, reports: list[tuple[PlannedReport, Report]]) -> StudyResult:
+def write_lock(
+    study: Study, reports: list[tuple[PlannedReport, Report]], cache: UnitCache
+) -> StudyResult:
     """Write the provenance of the reports, and how to repeat them."""
     lock = _made_of(study, [planned for planned, _ in reports])
     for entry, (planned, report) in zip(lock["models"], reports, strict=True):
         entry["folder"] = folder_of(planned.name)
         entry["report"] = hashlib.sha256(report.to_json().encode()).hexdigest()
-    lock["registered"] = _registered(study, lock)
+    lock["registered"] = registration.compared(study.folder, lock, cache)
     SafeFile(study.folder / LOCK).write_json(lock)
     SafeFile(study.folder / "study.toml").write(study.file.read_bytes())
     SafeFile(study.folder / REPEAT).write(_repeat(study, lock).encode())
@@ -331,7 +301,7 @@ def _repeat(study: Study, lock: Json) -> str:
         for m in lock["models"]
     ]
     data = [
-        f"- {name} of {printable.one_line(m['name'])}: {each}"
+        f"- {name} of {printable.one_line(m['name'])}: {digest(each)}"
         for m in lock["models"]
         for name, each in m["digests"].items()
         if each

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import sqlite3
+import time
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +43,7 @@ class UnitCache:
     """The stored results, as JSON, by key; without a file it stores nothing.
 
     `hits` and `misses` count each result once: a study that grows reads its own results again.
+    `oldest` is the time at which the first of the results that were read or stored was measured.
 
     Args:
         path: the file, which is created if necessary.
@@ -58,6 +61,7 @@ class UnitCache:
     def __init__(self, path: Path | None = None, most: int = MOST) -> None:
         self.path, self._most = path or machine.home() / FOLDER / NAME, most
         self.hits = self.misses = 0
+        self.oldest = math.inf  # seconds since the epoch
         self._counted: set[str] = set()
         self._database: sqlite3.Connection | None = None
         try:
@@ -75,30 +79,49 @@ class UnitCache:
 
     def get(self, key: str) -> str | None:
         """Return the result of a key, or None if there is none."""
-        found = self._stored(key)
+        result, measured = self._stored(key) or (None, math.inf)
+        self.oldest = min(self.oldest, measured)
         if key not in self._counted:
             self._counted.add(key)
-            self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
-        return found
+            self.hits += result is not None
+            self.misses += result is None
+        return result
 
-    def _stored(self, key: str) -> str | None:
+    def time_of(self, key: str) -> float | None:
+        """Return when a result was measured, in seconds since the epoch; None if there is none."""
+        stored = self._stored(key)
+        return None if stored is None else stored[1]
+
+    def _stored(self, key: str) -> tuple[str, float] | None:
         if self._database is None:
             return None
         # A damaged result is measured again.
         with suppress(sqlite3.Error, zlib.error, UnicodeDecodeError):
-            rows = self._database.execute("SELECT result FROM units WHERE key = ?", (key,))
-            for (result,) in rows:
-                return zlib.decompress(result).decode()
+            rows = self._database.execute(
+                "SELECT result, measured FROM results WHERE key = ?", (key,)
+            )
+            for result, measured in rows:
+                return zlib.decompress(result).decode(), float(measured)
         return None
 
-    def put(self, key: str, result: str) -> None:
-        """Store a result at once, so that it survives if the process is killed."""
+    def put(self, key: str, result: str, measured: float | None = None) -> None:
+        """Store a result at once, so that it survives if the process is killed.
+
+        Args:
+            key: the digest of everything that decides the result.
+            result: JSON.
+            measured: seconds since the epoch, of a result that was made of earlier ones.
+        """
+        measured = time.time() if measured is None else measured
+        self.oldest = min(self.oldest, measured)
         if self._database is None:
             return
         packed = zlib.compress(result.encode(), level=1)
         try:
             with self._database:
-                self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?)", (key, packed))
+                self._database.execute(
+                    "INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (key, packed, measured)
+                )
             if _bytes(self._database) > self._most:
                 _forget_oldest(self._database)
         except sqlite3.Error as error:
@@ -119,8 +142,8 @@ def _bytes(database: sqlite3.Connection) -> int:
 def _forget_oldest(database: sqlite3.Connection) -> None:
     with database:
         database.execute(
-            "DELETE FROM units WHERE rowid IN (SELECT rowid FROM units ORDER BY rowid LIMIT "
-            "(SELECT count(*) / 8 + 1 FROM units))"
+            "DELETE FROM results WHERE rowid IN (SELECT rowid FROM results ORDER BY rowid LIMIT "
+            "(SELECT count(*) / 8 + 1 FROM results))"
         )
 
 
@@ -132,7 +155,8 @@ def _opened(path: Path) -> sqlite3.Connection:
             # No waiting for the disk, as a lost unit is just measured again.
             database.execute("PRAGMA synchronous = OFF")
             database.execute(
-                "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, result BLOB NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS results "
+                "(key TEXT PRIMARY KEY, result BLOB NOT NULL, measured REAL NOT NULL)"
             )
             return database
         except sqlite3.DatabaseError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -276,6 +277,20 @@ def test_results_with_other_human_texts_were_not_made_by_the_same(study, tmp_pat
 
 
 @pytest.mark.slow
+def test_a_study_with_more_texts_reads_the_same_human_texts(study, tmp_path):
+    with_human_texts(study, TEXTS)
+    study.write_text(study.read_text().replace("n = 4", "n = 1\ncontexts = 1"))
+    run(study)
+    shutil.copytree(tmp_path / "results", tmp_path / "before")
+    study.write_text(study.read_text().replace("n = 1", "n = 4"))
+    run(study)
+    locks = [result_at(place).lock for place in (tmp_path / "before", study)]
+    few, more = (len(lock["models"][0]["digests"]["human texts"]) for lock in locks)
+    assert few < more
+    assert result_at(tmp_path / "before").changes(result_at(study)) == "n 1, here 4"
+
+
+@pytest.mark.slow
 def test_a_registered_study_says_what_has_changed_since(study, tmp_path):
     with_human_texts(study, TEXTS)
     assert freeze_study(read_study(study), Shown()) == 0
@@ -283,17 +298,50 @@ def test_a_registered_study_says_what_has_changed_since(study, tmp_path):
     out = Shown()
     show_result(result_at(study), out)
     assert "\nAs registered on 20" in out.written
+    published = out.written.split("(sha256 ")[1].split(")")[0]
+    registration = tmp_path / "results/registration.json"
+    assert published == hashlib.sha256(registration.read_bytes()).hexdigest()
+    written = registration.read_bytes()
+    assert freeze_study(read_study(study), Shown()) == 0  # again, and nothing has changed
+    assert registration.read_bytes() == written
+
+    registration.write_text(registration.read_text().replace('"created": "20', '"created": "19'))
+    assert "by a file that was written elsewhere or edited" in said_by(study)
+    registration.write_bytes(written)
+
     with_human_texts(study, TEXTS[:-1])
     study.write_text(study.read_text().replace("n = 4", "n = 5"))
+    with pytest.raises(ReportError, match="registered another study on 20"):
+        freeze_study(read_study(study), Shown())
+    said = said_by(study)
+    assert "Not as registered on 20" in said
+    assert "n 4, here 5; other human texts of cats; other human texts of dogs." in said
+    registration.write_text("[]")
+    with pytest.raises(ReportError, match="is no registration of a study"):
+        run(study)
+
+
+def said_by(study):
+    """Run a study, and return what its results say on one line."""
     run(study)
     out = Shown()
     show_result(result_at(study), out)
-    said = " ".join(out.written.split())
-    assert "Not as registered on 20" in said
-    assert "n 4, here 5; other human texts of cats; other human texts of dogs." in said
-    (tmp_path / "results/registration.json").write_text("[]")
-    with pytest.raises(ReportError, match="is no registration of a study"):
-        run(study)
+    return " ".join(out.written.split())
+
+
+@pytest.mark.slow
+def test_a_registration_after_the_results_is_refused_or_says_so(study, tmp_path):
+    run(study)
+    with pytest.raises(ReportError, match="has results already"):
+        freeze_study(read_study(study), Shown())
+    # In another folder, the results come from the cache.
+    elsewhere = study.with_name("elsewhere.toml")
+    elsewhere.write_text(study.read_text().replace('"results"', '"elsewhere"'))
+    assert freeze_study(read_study(elsewhere), Shown()) == 0
+    for _ in range(2):  # now, and for ever
+        said = said_by(elsewhere)
+        assert "after the results: the first was measured on 20" in said
+        assert "As registered" not in said
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_a_damaged_result_is_not_read(tmp_path):
     with UnitCache(file) as cache:
         cache.put("a", "1")
     with sqlite3.connect(file) as database:
-        database.execute("UPDATE units SET result = ?", (b"torn",))
+        database.execute("UPDATE results SET result = ?", (b"torn",))
     database.close()
     with UnitCache(file) as cache:
         assert cache.get("a") is None
