@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from corelm_report.document.content import Document
 from corelm_report.judging.judge import (
+    Design,
     corrected_win_rates,
     errors_of_model,
     of_first_shown,
@@ -31,6 +32,8 @@ from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
 PROMPTS, TEXTS = 16, 8
+DESIGN = Design({}, frozenset(f"prompt {i}" for i in range(60)), equal=0)
+ONE = Design({}, frozenset(["prompt 0"]), equal=0)
 
 
 def simulated(rng, prompts=PROMPTS, texts=TEXTS, spread=0.25, rate=0.6):
@@ -61,7 +64,7 @@ def test_win_rates_hold_over_prompts_and_would_not_over_pairs():
     for _ in range(400):
         pairs, chances = simulated(rng, texts=16)
         wins = (rng.random(len(pairs)) < chances).astype(float)
-        [rate] = win_rates(verdicts(pairs, wins), {})
+        [rate] = win_rates(verdicts(pairs, wins), DESIGN)
         assert rate.units == PROMPTS
         held.append(rate.ends[0] <= 0.598 <= rate.ends[1])
         half = 1.96 * np.sqrt(rate.rate * (1 - rate.rate) / len(pairs))
@@ -70,12 +73,27 @@ def test_win_rates_hold_over_prompts_and_would_not_over_pairs():
     assert np.mean(alone) < 0.8
 
 
+def test_a_few_judged_prompts_of_a_study_are_still_its_units():
+    """Of 24 prompts 7 were judged: their samples would be called significant in 30 % of studies."""
+    rng = np.random.default_rng(7)
+    pairs, chances = simulated(rng, prompts=7, texts=16)
+    wins = (rng.random(len(pairs)) < chances).astype(float)
+    [rate] = win_rates(verdicts(pairs, wins), DESIGN)
+    assert (rate.units, rate.ends, rate.p) == (7, None, None)
+    [about_these] = win_rates(verdicts(pairs, wins), Design({}, frozenset(range(7)), equal=0))
+    assert about_these.units == 16
+    assert (
+        DESIGN.sentence() == "Units are prompts: the win rates are about other prompts like these."
+    )
+    assert ONE.sentence() == "Units are samples: the win rates are about this prompt alone."
+
+
 def test_equal_samplers_are_told_apart_in_five_of_a_hundred_studies():
     rng, false = np.random.default_rng(2), []
     for _ in range(400):
         pairs, chances = simulated(rng, rate=0.5)
         wins = (rng.random(len(pairs)) < chances).astype(float)
-        [rate] = win_rates(verdicts(pairs, wins), {})
+        [rate] = win_rates(verdicts(pairs, wins), DESIGN)
         false.append(rate.p_holm < 0.05)
     assert np.mean(false) <= 0.08
 
@@ -90,10 +108,10 @@ def test_a_model_that_errs_is_corrected_by_people_on_some_pairs():
         judged = [i for i in range(len(pairs)) if i % 4 < 2]
         people = verdicts([pairs[i] for i in judged], wins[judged])
         model = verdicts(pairs, of_model)
-        [raw], [rate] = win_rates(model, {}), corrected_win_rates(people, model, {})
+        [raw], [rate] = win_rates(model, DESIGN), corrected_win_rates(people, model, DESIGN)
         alone.append(raw.ends[0] <= 0.6 <= raw.ends[1])
         held.append(rate.ends[0] <= 0.6 <= rate.ends[1])
-        [few] = win_rates(people, {})
+        [few] = win_rates(people, DESIGN)
         widths.append((rate.ends[1] - rate.ends[0]) / (few.ends[1] - few.ends[0]))
     assert np.mean(alone) < 0.2
     assert 0.91 <= np.mean(held) <= 0.98
@@ -105,21 +123,21 @@ def test_the_error_of_a_model_is_found():
     pairs, chances = simulated(rng, prompts=60, texts=20)
     wins = (rng.random(len(pairs)) < chances).astype(float)
     of_model = np.where(rng.random(len(pairs)) < 0.3, 1.0, wins)
-    found = errors_of_model(verdicts(pairs, wins), verdicts(pairs, of_model), {})
+    found = errors_of_model(verdicts(pairs, wins), verdicts(pairs, of_model), DESIGN)
     lost = 1 - wins.mean()
     assert found.agreement.value == pytest.approx(1 - 0.3 * lost, abs=0.02)
     assert found.bias.ends[0] <= 0.3 * lost <= found.bias.ends[1]
-    assert errors_of_model(verdicts(pairs[:5], wins[:5]), [], {}) is None
+    assert errors_of_model(verdicts(pairs[:5], wins[:5]), [], DESIGN) is None
 
 
 def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
     pairs, _ = simulated(np.random.default_rng(5), prompts=1, texts=9)
     wins = [1.0] * 9
-    one, three = (win_rates(verdicts(pairs, wins) * n, {})[0] for n in (1, 3))
+    one, three = (win_rates(verdicts(pairs, wins) * n, ONE)[0] for n in (1, 3))
     assert (one.units, one.ends) == (three.units, three.ends)
     always_first = [(pair, Verdict(pair.id, 1.0)) for pair in pairs]
-    assert of_first_shown(always_first, {}).ends[0] > 0.5
-    [few] = win_rates(verdicts(pairs[:5], wins[:5]), {})
+    assert of_first_shown(always_first, ONE).ends[0] > 0.5
+    [few] = win_rates(verdicts(pairs[:5], wins[:5]), ONE)
     assert few.ends is few.p is few.p_holm is None
 
 
@@ -141,7 +159,7 @@ def test_pairs_are_blinded_and_are_those_of_the_report(document):
     assert {pair.swapped for pair in pairs} == {True, False}
     texts = {(t.prompt, t.sample): t.text for t in document.samplers[0].texts}
     for pair in pairs:
-        assert texts[pair.sample[0], pair.sample[2]] == pair.texts[1] != pair.texts[0]
+        assert texts[pair.sample[0], pair.sample[2]] == pair.texts[1]
         assert sorted(pair.shown) == sorted(pair.texts)
     for written in (pairs_as_csv(pairs), pairs_as_page(pairs)):
         assert "temperature" not in written

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
@@ -25,13 +26,12 @@ from corelm_report.judging.pairs import (
     read_verdicts,
 )
 from corelm_report.metrics.conclusions import with_holm
-from corelm_report.metrics.estimates import FEWEST, within
+from corelm_report.metrics.estimates import FEWEST, MANY, within
 from corelm_report.metrics.inference import Inference, Sample
 from corelm_report.metrics.intervals import Interval, KnownByInterval
 from corelm_report.report import Report, document_of
 
 Judged = Sequence[tuple[Pair, Verdict]]
-Clusters = Mapping[str, str]
 PAGES = (".html", ".htm")
 HEADER = ("sampler", "win rate", "95 % interval", "p (Holm)", "pairs", "units")
 
@@ -42,7 +42,8 @@ def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -
     Raises:
         UsageError: the reports have no pairs.
     """
-    pairs = chosen(_all_pairs(reports)[0], count)
+    pairs, design = _all_pairs(reports)
+    pairs = chosen(pairs, count)
     if not pairs:
         raise UsageError(
             'the results keep no pair of texts: write texts = "all" in the study and run it again'
@@ -50,6 +51,9 @@ def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -
     content = pairs_as_page(pairs) if file.suffix in PAGES else pairs_as_csv(pairs)
     SafeFile(file).write(content.encode("utf-8", "replace"))
     messages.tell(f"{printable.counted(len(pairs), 'pair')} written to {file}", "note")
+    if design.equal:
+        equal = printable.counted(design.equal, "pair")
+        messages.tell(f"{equal} of equal texts left out", "note")
     return ExitCode.DONE
 
 
@@ -70,38 +74,86 @@ def show_verdicts(
     Raises:
         UsageError: a file that cannot be read, or is of a different study.
     """
-    pairs, clusters = _all_pairs(reports)
+    pairs, design = _all_pairs(reports)
     of_people, of_model = (
         [each for path in files for each in matched(read_verdicts(path), pairs, path.name)]
         for files in (people, by_model)
     )
+    out.show(blocks.line(design.sentence()))
     for title, judged in (("Verdicts of people", of_people), ("Verdicts of the model", of_model)):
         if judged:
-            _show_rates(title, win_rates(judged, clusters), out)
-            first = of_first_shown(judged, clusters)
+            _show_rates(title, win_rates(judged, design), out)
+            first = of_first_shown(judged, design)
             out.show(blocks.line(f"The text shown first was preferred in {_named(first)}."))
     if of_people and of_model:
-        _show_model(of_people, of_model, clusters, out)
+        _show_model(of_people, of_model, design, out)
     return ExitCode.DONE
 
 
-def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Clusters]:
+@dataclass(frozen=True)
+class Design:
+    """The independent units of a study, whatever part of its pairs was judged.
+
+    Attributes:
+        clusters: the cluster of each prompt; empty if each is its own.
+        prompts: the prompts of the study.
+        equal: the number of pairs that were left out, since their texts are equal.
+    """
+
+    clusters: Mapping[Any, str]
+    prompts: frozenset[Any]
+    equal: int
+
+    @property
+    def about_prompts(self) -> bool:
+        """True if the units are prompts or their clusters, False if they are samples."""
+        return len({self.clusters.get(prompt, prompt) for prompt in self.prompts}) >= MANY
+
+    def units(self, pairs: Iterable[Pair]) -> Inference:
+        """Return the units of pairs."""
+        samples: list[Sample] = [pair.sample for pair in pairs]
+        if not self.about_prompts:
+            return Inference.of_design(samples, clusters=self.clusters)
+        # The pairs of few prompts, of a study with many, are still no independent samples.
+        prompts = [self.clusters.get(prompt, prompt) for prompt, _, _ in samples]
+        return replace(Inference.of_names(prompts, prompts), about_prompts=True)
+
+    def sentence(self) -> str:
+        """Return what the win rates are about."""
+        kind = "clusters of prompts" if self.clusters else "prompts"
+        about = (
+            f"Units are {kind}: the win rates are about other prompts like these."
+            if self.about_prompts
+            else f"Units are samples: the win rates are about {_of_prompts(len(self.prompts))}."
+        )
+        left_out = f" {printable.counted(self.equal, 'pair')} of equal texts left out."
+        return about + left_out if self.equal else about
+
+
+def _of_prompts(count: int) -> str:
+    return "this prompt alone" if count == 1 else f"these {count} prompts alone"
+
+
+def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Design]:
     pairs: list[Pair] = []
     clusters: dict[str, str] = {}
+    prompts: set[str] = set()
     for model, report in reports:
         document = document_of(report)
         pairs += pairs_of(document, model)
         clusters |= document.header.cluster_of
-    return pairs, clusters
+        prompts |= {*document.header.prompts}
+    different = [pair for pair in pairs if pair.texts[0] != pair.texts[1]]
+    return different, Design(clusters, frozenset(prompts), len(pairs) - len(different))
 
 
-def _show_model(people: Judged, model: Judged, clusters: Clusters, out: Output) -> None:
+def _show_model(people: Judged, model: Judged, design: Design, out: Output) -> None:
     """Show the model's error, and its win rates corrected by people's verdicts."""
-    error = errors_of_model(people, model, clusters)
+    error = errors_of_model(people, model, design)
     if error is None:
         out.show(blocks.line("People and the model have judged no pair in common."))
         return
-    corrected = corrected_win_rates(people, model, clusters)
+    corrected = corrected_win_rates(people, model, design)
     _show_rates("Verdicts of the model, corrected by people's", corrected, out)
     out.show(
         blocks.line(
@@ -180,18 +232,18 @@ class JudgeError:
     pairs: int
 
 
-def win_rates(judged: Judged, clusters: Clusters) -> list[WinRate]:
+def win_rates(judged: Judged, design: Design) -> list[WinRate]:
     """Return the win rate of each sampler.
 
     Args:
         judged: the verdicts with their pairs; several judges of one pair are averaged.
-        clusters: the cluster of each prompt; empty if each is its own.
+        design: the units of the study.
     """
-    rates = [_win_rate(pairs, wins, clusters) for pairs, wins in _by_sampler(judged)]
+    rates = [_win_rate(pairs, wins, design) for pairs, wins in _by_sampler(judged)]
     return with_holm(rates)
 
 
-def corrected_win_rates(people: Judged, model: Judged, clusters: Clusters) -> list[WinRate]:
+def corrected_win_rates(people: Judged, model: Judged, design: Design) -> list[WinRate]:
     """Return win rates from a model's verdicts, corrected by people's on some of the pairs.
 
     The model's mean error on the pairs that people have also judged is subtracted from its win rate
@@ -203,19 +255,19 @@ def corrected_win_rates(people: Judged, model: Judged, clusters: Clusters) -> li
     Args:
         people: the verdicts of people.
         model: the verdicts of the model.
-        clusters: the cluster of each prompt.
+        design: the units of the study.
     """
     of_people = {pairs[0].model + pairs[0].sampler: (pairs, w) for pairs, w in _by_sampler(people)}
     rates = []
     for pairs, wins in _by_sampler(model):
         verdicts = of_people.get(pairs[0].model + pairs[0].sampler)
         if verdicts is not None:
-            rate = _prediction_powered(pairs, wins, dict(zip(*verdicts, strict=True)), clusters)
+            rate = _prediction_powered(pairs, wins, dict(zip(*verdicts, strict=True)), design)
             rates += [rate] if rate is not None else []
     return with_holm(rates)
 
 
-def errors_of_model(people: Judged, model: Judged, clusters: Clusters) -> JudgeError | None:
+def errors_of_model(people: Judged, model: Judged, design: Design) -> JudgeError | None:
     """Return the error of a model's verdicts; None if there is no pair that both have judged."""
     first, second = (_by_pair(each) for each in (people, model))
     both = [pair for pair in first if pair in second]
@@ -223,9 +275,9 @@ def errors_of_model(people: Judged, model: Judged, clusters: Clusters) -> JudgeE
         return None
     clear = [pair for pair in both if 0.5 not in (first[pair], second[pair])]
     same = [float((first[pair] > 0.5) == (second[pair] > 0.5)) for pair in clear]
-    agreement = _units(clear, clusters).share((same, [1.0] * len(clear)))
+    agreement = design.units(clear).share((same, [1.0] * len(clear)))
     apart = [second[pair] - first[pair] for pair in both]
-    bias = _units(both, clusters).estimate((apart, [1.0] * len(both)))
+    bias = design.units(both).estimate((apart, [1.0] * len(both)))
     if bias is None:
         return None
     return JudgeError(
@@ -233,17 +285,17 @@ def errors_of_model(people: Judged, model: Judged, clusters: Clusters) -> JudgeE
     )
 
 
-def of_first_shown(judged: Judged, clusters: Clusters) -> KnownByInterval:
+def of_first_shown(judged: Judged, design: Design) -> KnownByInterval:
     """Return how often the text shown first is preferred: 1/2 without a position bias."""
     sums: dict[Pair, list[float]] = {}
     for pair, verdict in judged:
         sums.setdefault(pair, []).append(verdict.first)
     means = [math.fsum(each) / len(each) for each in sums.values()]
-    return _units(list(sums), clusters).share((means, [1.0] * len(means)))
+    return design.units(list(sums)).share((means, [1.0] * len(means)))
 
 
-def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], clusters: Clusters) -> WinRate:
-    units = _units(pairs, clusters)
+def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], design: Design) -> WinRate:
+    units = design.units(pairs)
     found = units.share((wins, [1.0] * len(wins)))
     # The score interval has a width even if every pair was won; with too few units there is none.
     ends = found.ends if len(units) >= FEWEST else None
@@ -255,9 +307,9 @@ def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], clusters: Clusters) 
 
 
 def _prediction_powered(
-    pairs: Sequence[Pair], wins: Sequence[float], people: Mapping[Pair, float], clusters: Clusters
+    pairs: Sequence[Pair], wins: Sequence[float], people: Mapping[Pair, float], design: Design
 ) -> WinRate | None:
-    units = _units(pairs, clusters)
+    units = design.units(pairs)
     both = [float(pair in people) for pair in pairs]
     apart = [
         win - people[pair] if pair in people else 0.0 for pair, win in zip(pairs, wins, strict=True)
@@ -271,11 +323,6 @@ def _prediction_powered(
         pairs[0].sampler, pairs[0].against, pairs[0].model, found.value,
         within(found.interval(), SHARES), even.p_value(), len(pairs), len(units),
     )  # fmt: skip
-
-
-def _units(pairs: Iterable[Pair], clusters: Clusters) -> Inference:
-    samples: list[Sample] = [pair.sample for pair in pairs]
-    return Inference.of_design(samples, clusters=clusters)
 
 
 def _by_pair(judged: Judged) -> dict[Pair, float]:

@@ -55,7 +55,7 @@ class Pair:
 
 
 def pairs_of(document: Document, model: str) -> Iterator[Pair]:
-    """Yield every pair of texts that a report keeps; pairs of equal texts are left out.
+    """Yield every pair of texts that a report keeps.
 
     Raises:
         UsageError: the samplers are compared with human text, which has no pairs.
@@ -78,7 +78,7 @@ def _pairs(
 ) -> Iterator[Pair]:
     for text in entry.texts:
         sample = _sample(text)
-        if sample not in theirs or theirs[sample].text == text.text:
+        if sample not in theirs:
             continue
         texts = text.text, theirs[sample].text
         content = "\0".join([model, entry.label, other.label, *map(str, sample), *texts])
