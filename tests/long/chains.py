@@ -26,6 +26,8 @@ END = 2
 """The id of the end token."""
 PEOPLE = "temperature(t=1.15)"
 """The sampler that writes the texts of people."""
+MANY, FIXED = 8, 77
+"""The number of prompts from which they are the units, and the random seed of prompts that stay."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ def topics(chain: str, prompts: int, rng: np.random.Generator) -> Topics:
         logits[:, :, WORDS] = rest + np.log(ends / (1 - ends))
     words = 3 + rng.permuted(np.tile(np.arange(VOCABULARY), (prompts, 1)), axis=1)[:, :WORDS]
     return Topics(words, logits)
+
+
+def prompts_of(chain: str, prompts: int, rng: np.random.Generator) -> Topics:
+    """Return the prompts of one study: of its own if they are the units, else the first ones."""
+    if prompts >= MANY:
+        return topics(chain, prompts, rng)
+    fixed = topics(chain, MANY, np.random.default_rng(FIXED))
+    return Topics(fixed.words[:prompts], fixed.logits[:prompts])
 
 
 def distributions(logits: Floats, sampler: str) -> tuple[Floats, Floats]:

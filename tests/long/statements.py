@@ -21,25 +21,27 @@ from corelm_report.measure.comparisons import closest, shares
 from corelm_report.measure.entries import Measured, from_entry
 from corelm_report.measure.text_records import TextRecord, kept_texts
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.estimates import MANY
 from corelm_report.metrics.inference import HUMAN, Inference
 from corelm_report.render.permutation_tests import permutation_tests
 from corelm_report.render.tables import clear_differences
+from statements_of_figures import (
+    BAND,
+    EQUAL,
+    HUMAN_TEXTS,
+    LIKE_PEOPLE,
+    LOOPING,
+    PEOPLE,
+    RARELY,
+    SAMPLER,
+    TEMPERATURES,
+    Design,
+    true_closest,
+)
 
 import corelm
 from corelm.testing import ToyModel
 
 STATEMENTS = ("bold", "p-values", "closest", "margin", "loops")
-BAND = (0.5, 1.5)
-EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8
-"""The numbers of rows."""
-SAMPLER = "temperature(t=1.0)"
-TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-PEOPLE, HUMAN_TEXTS = "temperature(t=1.07)", 64
-RARE = 0.003
-"""The share of texts that end in a loop, of rows like human text."""
-FIXED = 77
-Design = tuple[int, int]
 Records = list[TextRecord]
 _EMPTY = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=2).to_dict()
 
@@ -60,7 +62,7 @@ def false_statements(some: Sequence[str], design: Design, reports: int) -> list[
 def _of_report(chain: str, design: Design, seed: int) -> list[bool | None]:
     """Return whether each statement of a report is false; None if it says nothing."""
     rng = np.random.default_rng([seed, *design])
-    some = _prompts(chain, design[0], rng)
+    some = chains.prompts_of(chain, design[0], rng)
     sampled = _texts(chain, some, design[1], rng)
     equal = [sampled(SAMPLER) for _ in range(EQUAL)]
     document = _document(equal)
@@ -72,13 +74,6 @@ def _of_report(chain: str, design: Design, seed: int) -> list[bool | None]:
         _margin_is_wrong(equal[:LIKE_PEOPLE], chain, rng),
         _loops_are_named(equal[:LOOPING], rng),
     ]
-
-
-def _prompts(chain: str, prompts: int, rng: np.random.Generator) -> chains.Topics:
-    if prompts >= MANY:
-        return chains.topics(chain, prompts, rng)
-    fixed = chains.topics(chain, MANY, np.random.default_rng(FIXED))
-    return chains.Topics(fixed.words[:prompts], fixed.logits[:prompts])
 
 
 def _texts(
@@ -121,40 +116,18 @@ def _closest_is_left_out(
         name: Measured({}, TextSet(row, BAND), Inference.of_names([])) for name, row in rows.items()
     }
     # Human texts have other prompts of the same kind; with few prompts, these prompts.
-    count = HUMAN_TEXTS if design[0] >= MANY else design[0]
-    others = chains.topics(chain, count, rng) if design[0] >= MANY else some
+    count = HUMAN_TEXTS if design[0] >= chains.MANY else design[0]
+    others = chains.topics(chain, count, rng) if design[0] >= chains.MANY else some
     human, people = _people(_texts(chain, others, HUMAN_TEXTS // count, rng)(PEOPLE))
     found = closest(measured, human, people).rows
-    return None if not found else _true_closest(chain, design) not in found
-
-
-_TRUTHS: dict[tuple[str, int], str] = {}
-
-
-def _true_closest(chain: str, design: Design) -> str:
-    """Return the row whose true mean surprisal is the closest to that of human text."""
-    prompts = design[0] if design[0] < MANY else MANY
-    if (chain, prompts) not in _TRUTHS:
-        rng = np.random.default_rng(5)
-        count = 4000 if prompts == MANY else prompts
-        write = _texts(chain, _prompts(chain, count, rng), 40_000 // count, rng, shared=True)
-
-        def mean(sampler: str) -> float:
-            records = write(sampler)
-            nats = sum(sum(record["surprisal"]) for record in records)
-            return nats / sum(len(record["surprisal"]) for record in records)
-
-        target = mean(PEOPLE)
-        names = [f"temperature(t={t})" for t in TEMPERATURES]
-        _TRUTHS[chain, prompts] = min(names, key=lambda name: abs(mean(name) - target))
-    return _TRUTHS[chain, prompts]
+    return None if not found else true_closest(chain, design) not in found
 
 
 def _margin_is_wrong(rows: Sequence[Records], chain: str, rng: np.random.Generator) -> bool | None:
     """Human texts are written like the rows, with 0.1 nats more for each token."""
     place = {record["prompt"] for record in rows[0]}
     design = (len(place), -(-HUMAN_TEXTS // len(place)))
-    some = _prompts(chain, design[0], rng)
+    some = chains.prompts_of(chain, design[0], rng)
     records = _texts(chain, some, design[1], rng)(SAMPLER)
     for record in records:
         record["surprisal"] = [nats + MARGIN for nats in record["surprisal"]]
@@ -190,7 +163,7 @@ def _loops_are_named(rows: Sequence[Records], rng: np.random.Generator) -> bool:
         texts = []
         for record in row:
             text = record.copy()
-            text["tokens"] = [3, 4, 5, 6, 7, 8] + (6 * [9, 10] if rng.random() < RARE else [9])
+            text["tokens"] = [3, 4, 5, 6, 7, 8] + (6 * [9, 10] if rng.random() < RARELY else [9])
             texts.append(text)
         measured[f"row {at}"] = own = Measured({}, TextSet(texts, BAND), Inference.of_names([]))
         entries.append(SamplerEntry(sampler=f"row {at}", generated_texts=own.texts.summary()))

@@ -29,7 +29,7 @@ from corelm_report.metrics.conclusions import (
     holm,
     simultaneous,
 )
-from corelm_report.metrics.estimates import MANY, Estimate
+from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import HUMAN, Inference
 from corelm_report.metrics.intervals import Sums, along_texts
 from corelm_report.render.permutation_tests import DRAWS, EXACT, MORE, RARE, p_value
@@ -40,7 +40,8 @@ EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8
 BAND = (0.5, 1.5)
 SAMPLER, PEOPLE = "temperature(t=1.0)", "temperature(t=1.07)"
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-HUMAN_TEXTS, RARELY, FIXED = 64, 0.003, 77
+HUMAN_TEXTS, RARELY = 64, 0.003
+"""The number of human texts, and the share of texts that end in a loop."""
 HOT = tuple(0.6 + 0.1 * i for i in range(LIKE_PEOPLE))
 """The temperatures of the rows that are 1 nat above human text."""
 LOOPS = "loops"
@@ -75,7 +76,7 @@ def sums_of(texts: chains.Texts) -> dict[str, Sums]:
 def false_statements_of_figures(chain: str, design: Design, seed: int) -> list[bool | None]:
     """Return whether each statement of a report is false; None if it says nothing."""
     rng = np.random.default_rng([seed, *design])
-    some = _prompts(chain, design[0], rng)
+    some = chains.prompts_of(chain, design[0], rng)
     equal = [_row(some, SAMPLER, design, rng, chain) for _ in range(EQUAL)]
     bold, tested = _differ(equal)
     return [
@@ -86,13 +87,6 @@ def false_statements_of_figures(chain: str, design: Design, seed: int) -> list[b
         _loops_are_named(equal[:LOOPING], rng),
         *_misjudged_on_contexts(chain, design, rng),
     ]
-
-
-def _prompts(chain: str, prompts: int, rng: np.random.Generator) -> chains.Topics:
-    if prompts >= MANY:
-        return chains.topics(chain, prompts, rng)
-    fixed = chains.topics(chain, MANY, np.random.default_rng(FIXED))
-    return chains.Topics(fixed.words[:prompts], fixed.logits[:prompts])
 
 
 def _row(
@@ -176,25 +170,25 @@ def _closest_is_left_out(
         found = _row(some, name, design, rng, chain, uniforms).estimate("surprisal")
         if found is not None:
             settings[name] = found
-    many = design[0] >= MANY
+    many = design[0] >= chains.MANY
     target = _people(
         chain, HUMAN_TEXTS, chains.topics(chain, HUMAN_TEXTS, rng) if many else some, rng
     ).estimate("surprisal")
     if target is None or min(each.units or 0 for each in settings.values()) < 8:
         return None
-    return _true_closest(chain, design) not in closest_set(settings, target)
+    return true_closest(chain, design) not in closest_set(settings, target)
 
 
 _TRUTHS: dict[tuple[str, int], str] = {}
 
 
-def _true_closest(chain: str, design: Design) -> str:
+def true_closest(chain: str, design: Design) -> str:
     """Return the row whose true mean surprisal is the closest to that of human text."""
-    prompts = min(design[0], MANY)
+    prompts = min(design[0], chains.MANY)
     if (chain, prompts) not in _TRUTHS:
         rng = np.random.default_rng(5)
-        count = 4000 if prompts == MANY else prompts
-        some = _prompts(chain, count, rng)
+        count = 4000 if prompts == chains.MANY else prompts
+        some = chains.prompts_of(chain, count, rng)
         uniforms = rng.random((count, 40_000 // count, chains.LENGTHS[chain]))
 
         def mean(sampler: str) -> float:
@@ -210,8 +204,8 @@ def _margin_is_wrong(
     rows: Sequence[Row], chain: str, design: Design, rng: np.random.Generator
 ) -> bool | None:
     """Human texts are written like the rows, with 0.1 nats more for each token."""
-    count = design[0] if design[0] < MANY else HUMAN_TEXTS
-    some = _prompts(chain, count, rng)
+    count = design[0] if design[0] < chains.MANY else HUMAN_TEXTS
+    some = chains.prompts_of(chain, count, rng)
     texts = _row(some, SAMPLER, (count, -(-HUMAN_TEXTS // count)), rng, chain)
     tops, bottoms = texts.sums["surprisal"]
     raised = [top + MARGIN * bottom for top, bottom in zip(tops, bottoms, strict=True)]
@@ -267,8 +261,8 @@ def _contexts(
 ) -> tuple[chains.Texts, dict[float, np.ndarray]]:
     """Return human texts, and the expected surprisal after each word at every temperature."""
     count = min(design[0] * design[1], most)
-    prompts = count if design[0] >= MANY else design[0]
-    some = _prompts(chain, prompts, rng)
+    prompts = count if design[0] >= chains.MANY else design[0]
+    some = chains.prompts_of(chain, prompts, rng)
     uniforms = rng.random((prompts, count // prompts, chains.LENGTHS[chain]))
     tables = {t: chains.expected_surprisal(some.logits, f"temperature(t={t})") for t in (1.0, *HOT)}
     return chains.write(some, SAMPLER, uniforms), tables
@@ -288,7 +282,7 @@ _EXCESS: dict[tuple[str, int], dict[float, float]] = {}
 
 def _true_excess(chain: str, design: Design, t: float) -> float:
     """Return the true expected surprisal of a row minus human surprisal."""
-    prompts = min(design[0], MANY)
+    prompts = min(design[0], chains.MANY)
     if (chain, prompts) not in _EXCESS:
         large = (design[0], 10_000)
         texts, tables = _contexts(chain, large, np.random.default_rng(6), most=10_000)

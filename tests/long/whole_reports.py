@@ -32,12 +32,10 @@ from statements_of_figures import OF_FIGURES, false_statements_of_figures, sums_
 
 DESIGNS = ((1, 8), (1, 64), (2, 8), (4, 16), (8, 4), (8, 16), (16, 2), (50, 1))
 """Prompts, and texts of each."""
-MANY = 8
-"""The number of prompts from which they are the units."""
 SAMPLERS = ("temperature(t=0.8)", "min_p(p=0.1)")
 BAND = (0.5, 1.5)
-FIXED, TRUTH = 77, 16_000
-"""The random seed of prompts that stay, and the texts that the truth is from."""
+TRUTH = 16_000
+"""The texts that the truth is from."""
 Design = tuple[int, int]
 Held = dict[str, list[bool | None]]
 Figures = dict[str, tuple[float, list[float] | None]]
@@ -47,21 +45,13 @@ Figures = dict[str, tuple[float, list[float] | None]]
 def units(design: Design) -> int:
     """Return the number of independent units of a design."""
     prompts, samples = design
-    return prompts if prompts >= MANY else samples
-
-
-def prompts_of(chain: str, design: Design, rng: np.random.Generator) -> chains.Topics:
-    """Return the prompts of one study."""
-    if design[0] >= MANY:
-        return chains.topics(chain, design[0], rng)
-    some = chains.topics(chain, MANY, np.random.default_rng(FIXED))
-    return chains.Topics(some.words[: design[0]], some.logits[: design[0]])
+    return prompts if prompts >= chains.MANY else samples
 
 
 def both_samplers(chain: str, design: Design, seed: int) -> list[chains.Texts]:
     """Return the texts of both samplers in one study, which share their random numbers."""
     rng = np.random.default_rng([seed, *design])
-    some = prompts_of(chain, design, rng)
+    some = chains.prompts_of(chain, design[0], rng)
     uniforms = rng.random((*design, chains.LENGTHS[chain]))
     return [chains.write(some, name, uniforms) for name in SAMPLERS]
 
@@ -104,9 +94,9 @@ def study_of_sets(chain: str, design: Design, seed: int) -> Figures:
 def truths(chain: str, design: Design) -> dict[str, float]:
     """Return the true means over tokens and texts, and their true differences."""
     rng = np.random.default_rng(5)
-    random = design[0] >= MANY
+    random = design[0] >= chains.MANY
     count = TRUTH // 2 if random else design[0]
-    some = prompts_of(chain, (count, 1), rng)
+    some = chains.prompts_of(chain, count, rng)
     uniforms = rng.random((count, TRUTH // count, chains.LENGTHS[chain]))
     first, second = (
         {name: ratio(sums) or 0.0 for name, sums in sums_of(texts).items()}
@@ -148,7 +138,7 @@ def rows(found: Mapping[tuple[str, Design], Held]) -> Iterator[str]:
             chosen = {
                 f"{chain} {design[0]} x {design[1]}": held[name]
                 for (chain, design), held in found.items()
-                if (units(design) == MANY) == few and share(held.get(name, [])) is not None
+                if (units(design) == chains.MANY) == few and share(held.get(name, [])) is not None
             }
             shares = {place: share(held) or 0.0 for place, held in chosen.items()}
             if shares:

@@ -12,7 +12,6 @@ from corelm_report.measure.entries import Measured
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import Inference
 from documents import TEXTS, compare
-from long_programs import long_program
 
 import corelm
 from corelm.errors import UsageError
@@ -144,25 +143,3 @@ def test_a_row_with_too_few_units_is_no_closest_one(values):
     found = closest(rows, people_at(3.0, 0.1))
     assert (found.rows, found.too_few) == (["many"], ["few"])
     assert closest({"few": rows["few"]}, people_at(3.0, 0.1)).rows == []
-
-
-@pytest.fixture(scope="module")
-def simulation():
-    return long_program("false_discoveries")
-
-
-@pytest.mark.slow
-def test_the_closest_row_is_seldom_left_out(simulation):
-    """A few studies of `tests/long/false_discoveries.py`; 30 % of 1,024 texts were false before."""
-    studies = simulation.ClosestStudies(size=2000)
-    assert studies.truth == "temperature(t=1.1)"
-    for texts in (64, 512):
-        false, _, rows = studies.run(texts, human=64, studies=60)
-        assert false <= 0.1
-        assert rows < len(simulation.ROWS)
-
-
-def test_few_differences_from_the_same_distribution_are_bold(simulation):
-    found = [simulation.bold_differences(24, 24, seed) for seed in range(3)]
-    assert sum(bold[0] for _, bold, _ in found) <= sum(plain[0] for plain, _, _ in found)
-    assert sum(bold[0] for _, bold, _ in found) <= 1
