@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -15,10 +16,14 @@ from corelm.runs import SafeFile, printable
 
 LARGEST = 2**30
 """The largest log in bytes, and the largest uncompressed size."""
+LARGEST_SAMPLE = 2**26
+"""The largest uncompressed sample, in bytes: a few kilobytes may unpack to gigabytes."""
+ASKED = ("input", "choices", "target")
+"""The keys of a sample that are the question, and its answer."""
 
 
-def read_log(path: Path) -> Iterator[tuple[str, str, int, Any, dict[str, Any]]]:
-    """Yield the place, the question, the epoch, the metadata and the scores of each sample.
+def read_log(path: Path) -> Iterator[tuple[str, str, Any, int, Any, dict[str, Any]]]:
+    """Yield place, id, question, epoch, metadata and scores of each sample.
 
     Args:
         path: a log of Inspect, .eval or .json; a sample that failed has no score.
@@ -29,14 +34,17 @@ def read_log(path: Path) -> Iterator[tuple[str, str, int, Any, dict[str, Any]]]:
     for sample in _in_archive(path) if path.suffix == ".eval" else _in_json(path):
         place = f"sample {printable.shown(sample.get('id'))} of {path.name}"
         scores: dict[str, Any] = {}
-        for scorer, score in (sample.get("scores") or {}).items():
+        of_scorers, epoch = sample.get("scores") or {}, sample.get("epoch") or 1
+        if not isinstance(of_scorers, Mapping) or type(epoch) is not int:
+            raise UsageError(f"{place} is no sample of Inspect: its scores or epoch are unreadable")
+        for scorer, score in of_scorers.items():
             value = score.get("value") if isinstance(score, Mapping) else None
             if isinstance(value, Mapping):
                 scores |= {f"{scorer}.{name}": each for name, each in value.items()}
             else:
                 scores[str(scorer)] = value
-        epoch = int(sample.get("epoch") or 1)
-        yield place, str(sample.get("id")), epoch, sample.get("metadata"), scores
+        asked = [sample.get(key) for key in ASKED]
+        yield place, str(sample.get("id")), asked, epoch, sample.get("metadata"), scores
 
 
 def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -44,7 +52,10 @@ def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
     samples = log.get("samples")
     if "eval" not in log or not isinstance(samples, list):
         raise UsageError(f"{str(path)!r} is no log of Inspect with samples")
-    yield from samples
+    for number, sample in enumerate(samples):
+        if not isinstance(sample, Mapping):
+            raise UsageError(f"sample {number} of {str(path)!r} is no JSON object")
+        yield sample
 
 
 def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -59,6 +70,8 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
             if sum(each.file_size for each in members) > LARGEST:
                 raise UsageError(f"the samples of {str(path)!r} are larger than {LARGEST:,} bytes")
             for each in members:
+                if each.file_size > LARGEST_SAMPLE:
+                    raise UsageError(f"{each.filename} of {path.name} has {each.file_size:,} bytes")
                 text = archive.read(each).decode("utf-8", "replace")
                 yield _object(text, f"{each.filename} of {path.name}")
     except NotImplementedError as error:
@@ -67,7 +80,7 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
             "Python 3.14, or pip install zipfile-zstd, or write it as JSON with `inspect log "
             "convert --to json --output-dir FOLDER LOG`"
         ) from None
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelFileError(str(error)) from None
 
 

@@ -15,6 +15,8 @@ from corelm.runs import SafeFile
 
 LARGEST = 2**30
 """The largest log, in bytes."""
+ASKED = ("doc", "doc_hash", "target")
+"""The keys of a sample that are the question, and its answer."""
 NO_METRICS = (
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics",
     "doc_hash", "prompt_hash", "target_hash",
@@ -22,8 +24,8 @@ NO_METRICS = (
 """The keys of a sample that aren't metrics, for early versions, which don't list the metrics."""
 
 
-def read_log(path: Path) -> Iterator[tuple[str, str, int, Any, dict[str, Any]]]:
-    """Yield the place, the question, the repeat, the document and the scores of each sample.
+def read_log(path: Path) -> Iterator[tuple[str, str, Any, int, Any, dict[str, Any]]]:
+    """Yield place, document's number, question, repeat, document and scores of each sample.
 
     Args:
         path: a log of the harness, samples_*.jsonl.
@@ -47,13 +49,16 @@ def _sample(line: str, place: str) -> dict[str, Any]:
         raise UsageError(f"{place} is no JSON object")
     if "doc_id" not in sample:
         raise UsageError(f"{place} has no doc_id")
+    names = sample.get("metrics") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{place} has no list of metrics")
     return sample
 
 
-def _scores(sample: dict[str, Any]) -> tuple[str, int, Any, dict[str, Any]]:
-    # The hash tells documents of different data apart; early versions have none.
-    question = f"{sample['doc_id']} {sample.get('doc_hash', '')}".strip()
+def _scores(sample: dict[str, Any]) -> tuple[str, Any, int, Any, dict[str, Any]]:
     names = sample.get("metrics") or [key for key in sample if key not in NO_METRICS]
     kind = sample.get("filter", "none")
     end = "" if kind in ("none", None) else f",{kind}"
-    return question, 0, sample.get("doc"), {f"{name}{end}": sample.get(name) for name in names}
+    scores = {f"{name}{end}": sample.get(name) for name in names}
+    asked = [sample.get(key) for key in ASKED]
+    return str(sample["doc_id"]), asked, 0, sample.get("doc"), scores

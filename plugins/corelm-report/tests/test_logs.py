@@ -36,10 +36,11 @@ def harness(path, scores, **more):
     return path
 
 
-def inspect_samples(scores, epochs=1):
+def inspect_samples(scores, epochs=1, task="a question"):
     return [
         {
             "id": i, "epoch": epoch + 1, "metadata": {"passage": f"p{i // 4}"},
+            "input": f"{task} {i}", "target": "x",
             "scores": {"match": {"value": "C" if score else "I", "answer": "x"}},
         }
         for i, score in enumerate(scores)
@@ -165,6 +166,13 @@ def test_filters_are_scores_of_their_own_and_early_logs_have_no_list_of_metrics(
         ("x.json", "{}", "is no log of Inspect"),
         ("x.eval", "no archive", "cannot read the log"),
         ("x.jsonl", "", "has no scores"),
+        ("x.jsonl", '{"doc_id": 1, "acc": 1e999}', "has no scores"),
+        ("x.jsonl", '{"doc_id": 1, "acc": 1' + "0" * 400 + "}", "has no scores"),
+        ("x.jsonl", '{"doc_id": 1, "metrics": [{}]}', "has no list of metrics"),
+        ("x.json", '{"eval": {}, "samples": [7]}', "is no JSON object"),
+        ("x.json", '{"eval": {}, "samples": [{"scores": [1]}]}', "scores or epoch are unreadable"),
+        ("x.json", '{"eval": {}, "samples": [{"epoch": "x"}]}', "scores or epoch are unreadable"),
+        ("x.json", "[" * 100_000, "is not JSON"),
     ],
 )
 def test_other_files_are_refused(tmp_path, name, text, message):
@@ -178,12 +186,38 @@ def test_logs_of_different_data_are_refused(tmp_path):
     harness(tmp_path / "b.jsonl", [1, 0], doc_hash="other")
     harness(tmp_path / "c.jsonl", [1, 0], metrics=["f1"], f1=0.5)
     a, b, c = (read_answers(tmp_path / f"{name}.jsonl") for name in "abc")
-    with pytest.raises(UsageError, match="no question"):
+    with pytest.raises(UsageError, match="different data: question '0' asks for something else"):
         paired_differences({"a": a, "b": b})
+    paths = [tmp_path / f"{name}.json" for name in ("arithmetic", "history")]
+    for path in paths:
+        samples = inspect_samples([1, 0], task=path.stem)
+        path.write_text(json.dumps({"eval": {}, "samples": samples}))
+    with pytest.raises(UsageError, match="different data"):
+        paired_differences({path.stem: read_answers(path) for path in paths})
     with pytest.raises(UsageError, match="no score in common"):
         paired_differences({"a": a, "c": c})
     with pytest.raises(UsageError, match="has no 'chapter'"):
         read_answers(tmp_path / "a.jsonl", "chapter")
+
+
+def test_an_answer_that_is_listed_twice_counts_once(tmp_path):
+    path = tmp_path / "log.json"
+    samples = inspect_samples([1, 0])
+    path.write_text(json.dumps({"eval": {}, "samples": [*samples, samples[0]]}))
+    assert [answer.value for answer in read_answers(path)] == [1.0, 0.0]
+    other = samples[0] | {"scores": {"match": {"value": "I"}}}
+    path.write_text(json.dumps({"eval": {}, "samples": [*samples, other]}))
+    with pytest.raises(UsageError, match="contradicts an earlier line"):
+        read_answers(path)
+
+
+def test_a_small_archive_of_a_huge_sample_is_refused(tmp_path):
+    path = tmp_path / "bomb.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("samples/1_epoch_1.json", b" " * (2**26 + 1))
+    assert path.stat().st_size < 2**17
+    with pytest.raises(UsageError, match="has 67,108,865 bytes"):
+        read_answers(path)
 
 
 def test_the_command_compares_several_logs(tmp_path, run):

@@ -7,6 +7,8 @@ named after the suffix of a log, without its dot, and is a function from the pat
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
@@ -29,9 +31,10 @@ WORDS = {
 }  # fmt: skip
 """The numbers for the words that scorers return."""
 
-Scores = Iterable[tuple[str, str, int, Any, Mapping[str, Any]]]
-"""For each answer: its place in the log, for messages; the question; the index of the answer among
-those to the question; the mapping in which `--cluster` is looked up; the scores by name."""
+Scores = Iterable[tuple[str, str, Any, int, Any, Mapping[str, Any]]]
+"""For each answer: its place in the log, for messages; the name of the question; what was asked and
+expected, as JSON has it; the index of the answer among those to the question; the mapping in which
+`--cluster` is looked up; the scores by name."""
 
 
 class Answer(NamedTuple):
@@ -39,11 +42,12 @@ class Answer(NamedTuple):
 
     Attributes:
         metric: the name of the score.
-        question: the question; answers of two logs to the same question are paired.
+        question: the name of the question; answers of two logs to the same question are paired.
         repeat: the index of the answer among the answers to its question.
         value: the score.
         cluster: the cluster of the question, such as a passage that several questions share, or
             None.
+        content: the digest of what was asked and expected.
     """
 
     metric: str
@@ -51,6 +55,7 @@ class Answer(NamedTuple):
     repeat: int
     value: float
     cluster: str | None = None
+    content: str = ""
 
 
 def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
@@ -64,19 +69,28 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
         MissingDependencyError: the package that reads such logs is not installed.
         UsageError: a file that cannot be read, or is no such log.
     """
-    read, answers = _reader(path), list[Answer]()
+    read, answers = _reader(path), dict[tuple[str, str, int], Answer]()
     try:
-        for place, question, repeat, about, scores in read(path):
-            common = _cluster(about, cluster, place)
+        for place, question, asked, repeat, about, scores in read(path):
+            common, content = _cluster(about, cluster, place), _digest(asked)
             for metric, score in scores.items():
                 value = _number(score)
-                if value is not None:
-                    answers.append(Answer(metric, question, repeat, value, common))
+                if value is None:
+                    continue
+                answer = Answer(metric, question, repeat, value, common, content)
+                # An answer that is listed twice counts once.
+                if answers.setdefault(answer[:3], answer) != answer:
+                    raise UsageError(f"{place} contradicts an earlier line about the same answer")
     except ModelFileError as error:
         raise UsageError(f"cannot read the log {str(path)!r}: {error}") from None
     if not answers:
         raise UsageError(f"{str(path)!r} has no scores: expected samples_*.jsonl, .eval or .json")
-    return answers
+    return [*answers.values()]
+
+
+def _digest(asked: Any) -> str:
+    text = json.dumps(asked, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _reader(path: Path) -> Callable[[Path], Scores]:
@@ -106,10 +120,11 @@ def _number(value: Any) -> float | None:
         word = value.strip().lower()
         if word in WORDS:
             return WORDS[word]
-        try:
-            value = float(word)
-        except ValueError:
-            return None
-    if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
+        value = word
+    if not isinstance(value, (bool, int, float, str)):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

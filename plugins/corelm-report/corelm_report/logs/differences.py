@@ -152,6 +152,12 @@ def _difference(
             f"{names[0]} and {names[1]} have no question with a score {metric} in common: are they "
             "logs of one task, with the same data?"
         )
+    other_data = [each for each in both if own[each][0].content != other[each][0].content]
+    if other_data:
+        raise UsageError(
+            f"{names[0]} and {names[1]} are logs of different data: question "
+            f"{printable.shown(other_data[0])} asks for something else in each"
+        )
     means = [_mean({question: each[question] for question in both}) for each in (own, other)]
     apart = means[0] - means[1]
     return LogDifference(
