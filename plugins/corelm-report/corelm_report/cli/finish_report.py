@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,10 @@ from corelm.errors import ReportError, UsageError
 from corelm.runs import SafeFile, printable
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.figure import TEACHER_FORCED
-from corelm_report.document.lookup import estimate, plugin_metrics
+from corelm_report.document.gate import Condition, condition, conditions_of
+from corelm_report.document.lookup import estimate
 from corelm_report.document.summary import summary
+from corelm_report.forms import FORMS, write_plots
 from corelm_report.render.overview import (
     BARS,
     NOTHING,
@@ -34,7 +35,6 @@ from corelm_report.report import Report, document_of
 
 if TYPE_CHECKING:
     from corelm.runs import scaling
-    from corelm_report.document.gate import Condition
     from corelm_report.measure.until import Until
     from corelm_report.plan.plan import Plan
 
@@ -74,20 +74,21 @@ class ReportFiles:
         """The form that goes to standard output instead of the table."""
         return next((form for form, path in self.files.items() if path == STDOUT), None)
 
-    def write(self, document: Document, report: Report | None, out: Output) -> list[str]:
+    def write(self, report: Report, out: Output) -> list[str]:
         """Write every file completely or not at all, and return their paths.
 
         Args:
-            document: the content of the report.
-            report: the report if it was read from a file, which may have keys of a later version.
+            report: the report.
             out: standard output.
 
         Raises:
             OSError: a full disk, or a file that can no longer be written.
         """
-        written = self.write_forms(partial(_written, document, report), out)
-        plots = [] if self.plots is None else _write_plots(document, Path(self.plots))
-        return [*written, *plots]
+        written = self.write_forms(lambda form: FORMS[form][1](report), out)
+        if self.plots is not None:
+            write_plots(report, Path(self.plots))
+            written.append(self.plots)
+        return written
 
     def write_forms(self, content_of: Callable[[str], str], out: Output) -> list[str]:
         """Write the content of each form to its file or standard output; return the paths."""
@@ -98,41 +99,6 @@ class ReportFiles:
             else:
                 SafeFile(path).write(content.encode("utf-8", "replace"))
         return [path for path in self.files.values() if path != STDOUT]
-
-
-def _written(document: Document, report: Report | None, form: str) -> str:
-    """Return a form of a report; what writes it is imported now."""
-    match form:
-        case "html":
-            from corelm_report.render.page import page
-
-            return page(document)
-        case "json":
-            return (report or Report.of_document(document)).to_json()
-        case "markdown":
-            from corelm_report.render.markdown import to_markdown
-
-            return to_markdown(document)
-        case "latex":
-            from corelm_report.render.latex import to_latex
-
-            return to_latex(document)
-        case "bibtex":
-            from corelm_report.render.bibtex import to_bibtex
-
-            return to_bibtex(document)
-    from corelm_report.render.frames import to_csv
-
-    return to_csv(document, "test" if form == "p_values" else "figure")
-
-
-def _write_plots(document: Document, folder: Path) -> list[str]:
-    from corelm_report.render.charts import plots
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in plots(document).items():
-        SafeFile(folder / name).write(content)
-    return [str(folder)]
 
 
 def _probe(place: Path) -> None:
@@ -187,10 +153,7 @@ class ReportOutput:
             UsageError: a condition about a sampler or figure that the report lacks.
         """
         report = Report.read(path)
-        document = document_of(report)
-        samplers = [(entry.sampler, entry.name) for entry in document.samplers]
-        conditions = self._conditions(samplers, plugin_metrics(document))
-        return self._finish(document, conditions, report)
+        return self._finish(report, conditions_of(self.fail_if, document_of(report)))
 
     def measure(
         self,
@@ -221,7 +184,7 @@ class ReportOutput:
 
         samplers = [(each.name, name_of(each.strategy)) for each in plan.candidates]
         offered = [metric.full_name for metric in plan.metrics]
-        conditions = self._conditions(samplers, offered)
+        conditions = [condition(text, samplers, offered) for text in self.fail_if]
         for text in plan.warnings:
             messages.tell(f"note: {text}")
         if until is not None:
@@ -244,22 +207,12 @@ class ReportOutput:
         document.header.command = command
         for text in document.warnings[len(plan.warnings) :]:
             messages.tell(text, "warning")
-        return self._finish(document, conditions)
+        return self._finish(Report.of_document(document), conditions)
 
-    def _conditions(
-        self, samplers: Sequence[tuple[str, str]], offered: Iterable[str]
-    ) -> list[Condition]:
-        if not self.fail_if:
-            return []
-        from corelm_report.document.gate import condition
-
-        return [condition(text, samplers, offered) for text in self.fail_if]
-
-    def _finish(
-        self, document: Document, conditions: Sequence[Condition], report: Report | None = None
-    ) -> int:
+    def _finish(self, report: Report, conditions: Sequence[Condition]) -> int:
         """Write and check a report; return the exit code."""
-        written, failed = self.files.write(document, report, self.out), dict(failures(document))
+        written, failed = self.files.write(report, self.out), report.failed
+        document = document_of(report)
         if self.files.on_stdout is None:
             self.out.show(*report_table(document, self.out.width, self.out.unicode))
         else:

@@ -15,7 +15,14 @@ from corelm.errors import CorelmError, UsageError
 from corelm.runs import Strategy, printable
 from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
 from corelm_report.document.figure import HUMAN, VIEWS
-from corelm_report.document.lookup import Estimate, difference, estimate, names, short_names
+from corelm_report.document.lookup import (
+    Estimate,
+    difference,
+    estimate,
+    names,
+    plugin_metrics,
+    short_names,
+)
 
 PARTS = ("", "low", "high", "difference", "difference.low", "difference.high")
 """The parts that a condition may name: the figure, an end of its interval, its difference."""
@@ -104,6 +111,16 @@ def condition(
         raise UsageError(f"{match[3]!r} in {printable.shown(text)} is not a number") from None
     named = HUMAN if sampler == HUMAN else _named(sampler, samplers)
     return Condition(text.strip(), named, metric, match[2], bound, part)
+
+
+def conditions_of(texts: Iterable[str], document: Document) -> list[Condition]:
+    """Parse conditions on a report that is there.
+
+    Raises:
+        UsageError: as for `condition`.
+    """
+    samplers = [(entry.sampler, entry.name) for entry in document.samplers]
+    return [condition(text, samplers, plugin_metrics(document)) for text in texts]
 
 
 def _known(offered: Iterable[str]) -> dict[str, str]:

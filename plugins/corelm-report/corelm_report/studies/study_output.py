@@ -12,8 +12,8 @@ from corelm_report.cli.finish_report import report_table
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
 from corelm_report.document.figure import listed
-from corelm_report.document.gate import Condition, condition
-from corelm_report.document.lookup import plugin_metrics, short_names
+from corelm_report.document.gate import condition, conditions_of
+from corelm_report.document.lookup import short_names
 from corelm_report.document.remarks import conclusions, table_of
 from corelm_report.report import Report, document_of
 from corelm_report.studies.registration import checksum
@@ -101,10 +101,7 @@ def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
 
 def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
     document = document_of(report)
-    samplers = [(entry.sampler, entry.name) for entry in document.samplers]
-    conditions: list[Condition] = [
-        condition(text, samplers, plugin_metrics(document)) for text in fail_if
-    ]
+    conditions = conditions_of(fail_if, document)
     return [reason for each in conditions if (reason := each.tripped(document))]
 
 

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
@@ -22,11 +22,12 @@ from corelm.errors import ModelFileError, ReportError
 from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
+from corelm_report.forms import FORMS, write_plots
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import OWN, Plan, plan
-from corelm_report.report import Report, document_of
+from corelm_report.report import Report
 from corelm_report.studies import registration
 from corelm_report.studies.registration import LARGEST, LOCK
 from corelm_report.studies.study_file import Study
@@ -135,16 +136,6 @@ SCHEMA = "corelm.study/2"
 REPEAT = "repeat.md"
 DIGITS = 12
 """Of the digest of a human text."""
-FILES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
-    "json": ("report.json", Report.to_json),
-    "html": ("report.html", Report.to_html),
-    "csv": ("figures.csv", Report.to_csv),
-    "markdown": ("table.md", Report.to_markdown),
-    "latex": ("table.tex", Report.to_latex),
-    "p_values": ("p_values.csv", lambda report: report.to_csv("test")),
-    "bibtex": ("references.bib", lambda report: report.bibtex),
-}
-"""The name of each form's file, and the function that renders it."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +176,7 @@ class StudyResult:
             ReportError: a report that is missing, damaged or changed.
         """
         for model in self.lock["models"]:
-            path = self.folder / model["folder"] / FILES["json"][0]
+            path = self.folder / model["folder"] / FORMS["json"][0]
             report = Report.read(path)
             if hashlib.sha256(report.to_json().encode()).hexdigest() != model["report"]:
                 raise ReportError(
@@ -240,14 +231,10 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     folder = study.folder / folder_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     for form in dict.fromkeys(("json", *study.forms)):  # results are read back from the JSON
-        name, made = FILES[form]
+        name, made = FORMS[form]
         SafeFile(folder / name).write(made(report).encode("utf-8", "replace"))
     if study.plots:
-        from corelm_report.render.charts import plots
-
-        for name, picture in plots(document_of(report)).items():
-            if name.rpartition(".")[2] in study.plots:
-                SafeFile(folder / name).write(picture)
+        write_plots(report, folder, study.plots)
     return folder
 
 
