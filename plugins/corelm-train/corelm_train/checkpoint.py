@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,30 +25,14 @@ from corelm.errors import TrainingError
 from corelm.runs import SafeFile
 from corelm_train.progress import LossHistory
 
-KEY = "corelm"
+KEY, SHA256 = "corelm", "sha256"
+"""The metadata of the file: the state as JSON, and the checksum of the state and the arrays."""
 
 EPOCHS = "epochs"
 """The only part of the identity that may be larger when a run is continued."""
 
 
 Shapes = Sequence[tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class SavedState:
-    """The metadata of a checkpoint.
-
-    Attributes:
-        identity: settings, vocabulary and data of the run.
-        seconds: time spent on training.
-        losses: the losses of the epochs so far.
-        sha256: the checksum of the arrays.
-    """
-
-    identity: dict[str, Any]
-    seconds: float
-    losses: LossHistory
-    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +85,18 @@ class Checkpoint:
         """
         # Named by number: Keras's names may repeat, and the sorted numbers give the order back.
         arrays = {f"{i:04d}": np.asarray(v, order="C") for i, v in enumerate([*variables, *best])}
-        # In one file with the arrays, so that a kill can't leave a state without its weights. The
-        # checksum is ours, as safetensors has none.
+        # In one file with the arrays, so that a kill can't leave a state without its weights.
         state = json.dumps(
             {
                 "identity": self._identity,
                 "seconds": seconds,
                 "losses": asdict(losses or LossHistory()),
-                "sha256": _digest(arrays.values()),
             }
         )
+        metadata = {KEY: state, SHA256: _digest(state, arrays.values())}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            SafeFile(self.path).write(save(arrays, {KEY: state}))
+            SafeFile(self.path).write(save(arrays, metadata))
         except OSError as error:
             way_out = "make room, then start again"
             if self.path.exists():
@@ -151,29 +133,28 @@ class Checkpoint:
             TrainingError: no checkpoint, a damaged one, or one of another run.
         """
         state, arrays = self._read()
-        # First the identity: another run is a mistake of the user, and no damage.
-        self._refuse_other(state.identity)
-        if state.sha256 != _digest(arrays):
-            raise self._damaged("its weights differ from its checksum")
-        best = best_shapes if state.losses.epochs else ()
+        # Another run is a mistake of the user, and no damage.
+        self._refuse_other(state["identity"])
+        losses = LossHistory(**state["losses"])
+        best = best_shapes if losses.epochs else ()
         if [a.shape for a in arrays] != [*shapes, *best]:
             raise TrainingError(f"the checkpoint {self.path.name} holds another network")
         count = len(shapes)
-        return SavedRun(state.seconds, state.losses, arrays[:count], arrays[count:])
+        return SavedRun(state["seconds"], losses, arrays[:count], arrays[count:])
 
     def saved_precision(self) -> str | None:
         """Return the precision of the saved run; None without a readable checkpoint."""
         try:
-            precision = self._read(arrays=False)[0].identity.get("precision")
+            precision: str | None = self._read()[0]["identity"].get("precision")
         except TrainingError:  # `load` reports it
             return None
-        return precision if isinstance(precision, str) else None
+        return precision
 
     def delete(self) -> None:
         """Remove the file, if there is one."""
         self.path.unlink(missing_ok=True)
 
-    def _read(self, arrays: bool = True) -> tuple[SavedState, list[NDArray[Any]]]:
+    def _read(self) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         if not self.path.is_file():
             raise TrainingError(
                 f"there is nothing to resume: no {self.path.name} next to the output; "
@@ -181,17 +162,17 @@ class Checkpoint:
             )
         try:
             with safe_open(self.path, "numpy") as file:
-                state = _parse_state((file.metadata() or {})[KEY])
-                names = sorted(file.keys()) if arrays else []
-                return state, [file.get_tensor(name) for name in names]
+                metadata = file.metadata() or {}
+                arrays = [file.get_tensor(name) for name in sorted(file.keys())]
+            # The checksum is ours, as safetensors has none; what it covers, `save` wrote.
+            if metadata[SHA256] != _digest(metadata[KEY], arrays):
+                raise ValueError("its content differs from its checksum")
+            return json.loads(metadata[KEY]), arrays
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, reason: object) -> TrainingError:
-        return TrainingError(
-            f"the checkpoint {self.path.name} is damaged: {reason}; "
-            "delete it, and start again without --resume"
-        )
+            raise TrainingError(
+                f"the checkpoint {self.path.name} is damaged: {error}; "
+                "delete it, and start again without --resume"
+            ) from error
 
     def _refuse_other(self, saved: dict[str, Any]) -> None:
         # Through JSON, as the saved one was: tuples become lists.
@@ -210,36 +191,8 @@ def _grew(saved: Any, now: Any) -> bool:
     return type(saved) is int and type(now) is int and saved < now
 
 
-def _parse_state(text: str) -> SavedState:
-    """Read the metadata, and check every type in it.
-
-    Raises:
-        ValueError, TypeError, KeyError: metadata that `Checkpoint.save` did not write.
-    """
-    state = json.loads(text)
-    if not isinstance(state, dict) or not isinstance(state["identity"], dict):
-        raise TypeError("it has other metadata than a training run's")
-    seconds, sha256 = state["seconds"], state["sha256"]
-    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"its seconds are {seconds!r}")
-    if not isinstance(sha256, str):
-        raise TypeError("its checksum is not a text")
-    return SavedState(state["identity"], float(seconds), _parse_losses(state["losses"]), sha256)
-
-
-def _parse_losses(losses: Any) -> LossHistory:
-    training, held_out = losses["training"], losses["held_out"]
-    finite = all(type(x) is float and math.isfinite(x) for x in held_out)
-    lists = isinstance(training, list) and isinstance(held_out, list)
-    if not (lists and finite and len(training) == len(held_out)):
-        raise ValueError("its losses are not two lists of the same length")
-    if not all(x is None or type(x) is float for x in training):
-        raise TypeError("its losses are not numbers")
-    return LossHistory(training, held_out)
-
-
-def _digest(arrays: Iterable[Any]) -> str:
-    digest = hashlib.sha256()
+def _digest(state: str, arrays: Iterable[Any]) -> str:
+    digest = hashlib.sha256(state.encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
