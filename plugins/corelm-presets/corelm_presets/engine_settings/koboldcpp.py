@@ -26,6 +26,7 @@ from corelm_presets.engine_settings.setting import (
     dry_parameters,
     dry_values,
     finite_biases,
+    keyed,
     plain,
     texts,
     token_ids,
@@ -119,7 +120,7 @@ QUADRATIC = replace(webui.QUADRATIC, place="5")
 LISTED = (
     *PENALTIES,
     replace(llama_cpp.SAMPLERS["top_k"], keys={"top_k": 100}, place="0"),
-    webui.above_zero("top_a", "1", {"top_a": 0.0}, a="top_a"),
+    keyed("top_a", {"top_a": 0.0}, "1", a="top_a"),
     Setting(
         "tail_free",
         {"tfs": 1.0},
@@ -141,15 +142,12 @@ LISTED = (
         "5",
     ),
     QUADRATIC,
-    webui.above_zero("top_n_sigma", "5", {"nsigma": 0.0}, n="nsigma"),
+    keyed("top_n_sigma", {"nsigma": 0.0}, "5", n="nsigma"),
 )
-ADAPTIVE = Setting(
-    "adaptive_p",
-    {"adaptive_target": -1.0, "adaptive_decay": 0.9},
-    {"adaptive_target": -1.0},
-    lambda target, decay: {"target": target, "decay": decay} if target > 0 else None,
-    lambda stage: {"adaptive_target": stage.target, "adaptive_decay": stage.decay},
-)
+ADAPTIVE = keyed(
+    "adaptive_p", {"adaptive_target": -1.0, "adaptive_decay": 0.9}, off=-1.0,
+    target="adaptive_target", decay="adaptive_decay",
+)  # fmt: skip
 LATE = (
     replace(
         llama_cpp.SAMPLERS["xtc"], keys={"xtc_probability": 0.0, "xtc_threshold": 0.2}, place=""

@@ -25,6 +25,7 @@ from corelm_presets.engine_settings.setting import (
     dry_parameters,
     dry_values,
     finite_biases,
+    keyed,
     plain,
     texts,
     token_ids,
@@ -92,17 +93,6 @@ def dry(may_be_empty: bool = False) -> Setting:
     return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
 
 
-def _positive(key: str) -> Any:
-    return lambda value: {key: value} if value > 0 else None
-
-
-def _read_xtc(probability: float, threshold: float) -> Values | None:
-    # Two tokens can't both have more than half of the probability.
-    if probability <= 0 or threshold > 0.5:
-        return None
-    return {"probability": probability, "threshold": threshold}
-
-
 def _read_temperature(middle: float, half: float) -> Values | None:
     # A range that ends at 0 or below is greedy too.
     return {"t": max(middle, 0)} if half <= 0 or middle + half <= 0 else None
@@ -124,10 +114,10 @@ def _write_dynamic(stage: Any) -> Values:
     }
 
 
-def _read_mirostat(version: int, tau: float, eta: float) -> Values | None:
+def _is_second(version: int, *_: Any) -> bool:
     if version == 1:  # it estimates the exponent of Zipf's law, unlike corelm's
         raise NoCounterpartError("corelm has version 2")
-    return {"tau": tau, "eta": eta} if version == 2 else None
+    return version == 2
 
 
 _BIASES = {"logit_bias": ()}
@@ -151,32 +141,16 @@ SETTINGS = (
     penalty("frequency_penalty", "frequency_penalty", 0.0),
     penalty("presence_penalty", "presence_penalty", 0.0),
     dry(),
-    Setting(
-        "top_n_sigma",
-        {"top_n_sigma": -1.0},
-        {"top_n_sigma": -1.0},
-        _positive("n"),
-        lambda stage: {"top_n_sigma": stage.n},
-        "top_n_sigma",
-    ),
-    Setting(
-        "top_k",
-        {"top_k": 40},
-        {"top_k": 0},
-        _positive("k"),
-        lambda stage: {"top_k": stage.k},
-        "top_k",
-    ),
+    keyed("top_n_sigma", {"top_n_sigma": -1.0}, "top_n_sigma", off=-1.0, n="top_n_sigma"),
+    keyed("top_k", {"top_k": 40}, "top_k", k="top_k"),
     plain("typical", "p", "typical_p", 1.0, place="typ_p"),
     plain("top_p", "p", "top_p", 1.0, default=0.95),
     plain("min_p", "p", "min_p", 0.0, default=0.05),
-    Setting(
-        "xtc",
-        {"xtc_probability": 0.0, "xtc_threshold": 0.1},
-        {"xtc_probability": 0.0},
-        _read_xtc,
-        lambda stage: {"xtc_probability": stage.probability, "xtc_threshold": stage.threshold},
-        "xtc",
+    keyed(
+        "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1}, "xtc", off=0.0,
+        # Two tokens can't both have more than half of the probability.
+        when=lambda probability, threshold: bool(probability > 0 and threshold <= 0.5),
+        probability="xtc_probability", threshold="xtc_threshold",
     ),
     Setting(
         "temperature",
@@ -194,23 +168,17 @@ SETTINGS = (
         _write_dynamic,
         "temperature",
     ),
-)
+)  # fmt: skip
 SAMPLERS = {setting.sampler: setting for setting in SETTINGS}
-MIROSTAT = Setting(
-    "mirostat",
-    {"mirostat": 0, "mirostat_tau": 5.0, "mirostat_eta": 0.1},
-    {"mirostat": 0},
-    _read_mirostat,
-    lambda stage: {"mirostat": 2, "mirostat_tau": stage.tau, "mirostat_eta": stage.eta},
-)
-ADAPTIVE = Setting(
-    "adaptive_p",
-    {"adaptive_target": -1.0, "adaptive_decay": 0.9},
-    {"adaptive_target": -1.0},
-    lambda target, decay: {"target": target, "decay": decay} if target >= 0 else None,
-    lambda stage: {"adaptive_target": stage.target, "adaptive_decay": stage.decay},
-    "adaptive_p",
-)
+MIROSTAT = keyed(
+    "mirostat", {"mirostat": 0, "mirostat_tau": 5.0, "mirostat_eta": 0.1},
+    when=_is_second, on={"mirostat": 2}, tau="mirostat_tau", eta="mirostat_eta",
+)  # fmt: skip
+ADAPTIVE = keyed(
+    "adaptive_p", {"adaptive_target": -1.0, "adaptive_decay": 0.9}, "adaptive_p",
+    off=-1.0, when=lambda target, _: bool(target >= 0),
+    target="adaptive_target", decay="adaptive_decay",
+)  # fmt: skip
 
 
 LEAVES_THE_IMPOSSIBLE = ("ban", "top_n_sigma")

@@ -21,6 +21,7 @@ from corelm_presets.engine_settings.setting import (
     Setting,
     Values,
     finite_biases,
+    keyed,
     plain,
     token_ids,
 )
@@ -115,25 +116,11 @@ LAST = 20
 
 def _penalty(name: str) -> Setting:
     key, size = name, name.replace("penalty", "context_size")
-
-    def read(value: float, last: int) -> Values | None:
-        return {"penalty": value, "last": last} if value != 0 else None
-
-    return Setting(
-        name,
-        {key: 0.0, size: LAST},
-        {key: 0.0},
-        read,
-        lambda stage: {key: stage.penalty, size: stage.last},
-    )
+    return keyed(name, {key: 0.0, size: LAST}, off=0.0, when=_is_on, penalty=key, last=size)
 
 
-def _read_top_p(p: float) -> Values | None:
-    return {"p": p} if p != 0 else None  # 0 is off, as 1 is
-
-
-def _write_xtc(stage: Any) -> Values:
-    return {"xtc_probability": stage.probability, "xtc_threshold": stage.threshold}
+def _is_on(value: float, *_: float) -> bool:
+    return value != 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +142,11 @@ MLX_LM = MlxLm(
         _penalty("repetition_penalty"),
         _penalty("presence_penalty"),
         _penalty("frequency_penalty"),
-        Setting("top_p", {"top_p": 1.0}, {"top_p": 1.0}, _read_top_p, lambda s: {"top_p": s.p}),
+        keyed("top_p", {"top_p": 1.0}, off=1.0, when=_is_on, p="top_p"),  # 0 is off, as 1 is
         plain("min_p", "p", "min_p", 0.0),
-        Setting(
-            "xtc",
-            {"xtc_probability": 0.0, "xtc_threshold": 0.1},
-            {"xtc_probability": 0.0},
-            lambda probability, threshold: {"probability": probability, "threshold": threshold},
-            _write_xtc,
+        keyed(
+            "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1}, off=0.0, when=lambda *_: True,
+            probability="xtc_probability", threshold="xtc_threshold",
         ),
         plain("top_k", "k", "top_k", 0),
         plain("temperature", "t", "temperature", 1.0, default=0.0),
@@ -170,4 +154,4 @@ MLX_LM = MlxLm(
     unsupported={},
     other="seed stop max_tokens max_completion_tokens stream stream_options logprobs top_logprobs "
     "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping",
-)
+)  # fmt: skip

@@ -84,6 +84,40 @@ class Setting:
         return written
 
 
+def keyed(
+    sampler: str,
+    keys: Values,
+    place: str = "",
+    *,
+    off: Any = 0,
+    when: Callable[..., bool] = lambda first, *_: bool(first > 0),
+    on: Values = MappingProxyType({}),
+    **parameters: str,
+) -> Setting:
+    """Return a setting whose keys hold the values of the parameters as they are.
+
+    Args:
+        sampler: the name of the sampler in corelm.
+        keys: its keys and the engine's defaults.
+        place: its name in the engine's list of samplers.
+        off: the value of the first key that switches it off.
+        when: returns True for values that switch it on; by default if the first is above 0.
+        on: further values to write, such as a switch.
+        parameters: the key of each parameter.
+    """
+
+    def read(*numbers: Any) -> Values | None:
+        if not when(*numbers):
+            return None
+        values = dict(zip(keys, numbers, strict=True))
+        return {parameter: values[key] for parameter, key in parameters.items()}
+
+    def write(stage: Any) -> Values:
+        return {**on, **{key: getattr(stage, name) for name, key in parameters.items()}}
+
+    return Setting(sampler, keys, {next(iter(keys)): off}, read, write, place)
+
+
 def plain(
     sampler: str,
     parameter: str,

@@ -28,6 +28,7 @@ from corelm_presets.engine_settings.setting import (
     dry_keys,
     dry_parameters,
     dry_values,
+    keyed,
     listed_tokens,
     plain,
     texts,
@@ -108,29 +109,6 @@ def cutoff(sampler: str, key: str) -> Setting:
     )
 
 
-def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Setting:
-    """Return a setting that is off if its first key is 0 or less.
-
-    Args:
-        sampler: the name of the sampler.
-        place: its name in the list of samplers.
-        keys: its keys and the engine's defaults.
-        parameters: the key of each parameter.
-    """
-    first = next(iter(keys))
-
-    def read(*numbers: Any) -> Values | None:
-        values = dict(zip(keys, numbers, strict=True))
-        if values[first] <= 0:
-            return None
-        return {parameter: values[key] for parameter, key in parameters.items()}
-
-    def write(stage: Any) -> Values:
-        return {key: getattr(stage, parameter) for parameter, key in parameters.items()}
-
-    return Setting(sampler, keys, {first: 0}, read, write, place)
-
-
 def custom_bans() -> Setting:
     """Return the setting of banned tokens, which are comma-separated ids."""
     return Setting(
@@ -142,22 +120,6 @@ def custom_bans() -> Setting:
     )
 
 
-def mirostat() -> Setting:
-    """Return the setting of mirostat; these engines have version 2."""
-
-    def read(version: int, tau: float, eta: float) -> Values | None:
-        return {"tau": tau, "eta": eta} if version == 2 else None
-
-    return Setting(
-        "mirostat",
-        {"mirostat_mode": 0, "mirostat_tau": 5, "mirostat_eta": 0.1},
-        {"mirostat_mode": 0},
-        read,
-        lambda stage: {"mirostat_mode": 2, "mirostat_tau": stage.tau, "mirostat_eta": stage.eta},
-        "mirostat",
-    )
-
-
 def dynamic(switch: str, low: str, high: str, lowest: float, highest: float) -> Setting:
     """Return the setting of the dynamic temperature.
 
@@ -166,36 +128,31 @@ def dynamic(switch: str, low: str, high: str, lowest: float, highest: float) -> 
         low, high: the keys of its ends.
         lowest, highest: the defaults of the ends.
     """
-
-    def read(on: bool, t_min: float, t_max: float, exponent: float) -> Values | None:
-        return {"t_min": t_min, "t_max": t_max, "exponent": exponent} if on is True else None
-
-    return Setting(
+    return keyed(
         "dynamic_temperature",
         {switch: False, low: lowest, high: highest, "dynatemp_exponent": 1.0},
-        {switch: False},
-        read,
-        lambda stage: {
-            switch: True,
-            low: stage.t_min,
-            high: stage.t_max,
-            "dynatemp_exponent": stage.exponent,
-        },
         "dynamic_temperature",
-    )
+        off=False, when=lambda on, *_: on is True, on={switch: True},
+        t_min=low, t_max=high, exponent="dynatemp_exponent",
+    )  # fmt: skip
 
 
-QUADRATIC = above_zero(
-    "quadratic", "quadratic_sampling", {"smoothing_factor": 0.0, "smoothing_curve": 1.0},
+QUADRATIC = keyed(
+    "quadratic", {"smoothing_factor": 0.0, "smoothing_curve": 1.0}, "quadratic_sampling",
     factor="smoothing_factor", curve="smoothing_curve",
 )  # fmt: skip
-ADAPTIVE = above_zero(
-    "adaptive_p", "adaptive_p", {"adaptive_target": 0.0, "adaptive_decay": 0.9},
+ADAPTIVE = keyed(
+    "adaptive_p", {"adaptive_target": 0.0, "adaptive_decay": 0.9}, "adaptive_p",
     target="adaptive_target", decay="adaptive_decay",
 )  # fmt: skip
-XTC = above_zero(
-    "xtc", "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1},
+XTC = keyed(
+    "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1}, "xtc",
     probability="xtc_probability", threshold="xtc_threshold",
+)  # fmt: skip
+MIROSTAT = keyed(
+    "mirostat", {"mirostat_mode": 0, "mirostat_tau": 5, "mirostat_eta": 0.1}, "mirostat",
+    when=lambda version, *_: version == 2, on={"mirostat_mode": 2},
+    tau="mirostat_tau", eta="mirostat_eta",
 )  # fmt: skip
 FILTERS = (
     plain("top_k", "k", "top_k", 0),
@@ -203,26 +160,12 @@ FILTERS = (
     plain("typical", "p", "typical_p", 1.0),
     cutoff("epsilon", "epsilon_cutoff"),
     cutoff("eta", "eta_cutoff"),
-    Setting(
-        "tail_free",
-        {"tfs": 1.0},
-        {"tfs": 1.0},
-        lambda z: {"z": z} if 0 <= z < 1 else None,
-        lambda stage: {"tfs": stage.z},
-        "tfs",
-    ),
-    Setting(
-        "top_a",
-        {"top_a": 0.0},
-        {"top_a": 0.0},
-        lambda a: {"a": a} if 0 < a <= 1 else None,
-        lambda stage: {"top_a": stage.a},
-        "top_a",
-    ),
+    keyed("tail_free", {"tfs": 1.0}, "tfs", off=1.0, when=lambda z: bool(0 <= z < 1), z="tfs"),
+    keyed("top_a", {"top_a": 0.0}, "top_a", off=0.0, when=lambda a: bool(0 < a <= 1), a="top_a"),
     plain("min_p", "p", "min_p", 0.0),
 )
 NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_repeat_ngram")
-AFTER_TEMPERATURE = (QUADRATIC, *FILTERS, ADAPTIVE, mirostat(), XTC, NO_REPEAT)
+AFTER_TEMPERATURE = (QUADRATIC, *FILTERS, ADAPTIVE, MIROSTAT, XTC, NO_REPEAT)
 """The settings after the temperature, which SillyTavern has under the same keys."""
 LATE = ("temperature", "dynamic_temperature", "quadratic_sampling")
 """The samplers that `temperature_last` moves to the end."""
@@ -283,7 +226,7 @@ WEBUI = TextGenerationWebui(
         penalty("presence_penalty", "presence_penalty", 0.0, "repetition_penalty_range", 1024),
         penalty("frequency_penalty", "frequency_penalty", 0.0, "repetition_penalty_range", 1024),
         dry("repetition_penalty_range", 1024),
-        above_zero("top_n_sigma", "top_n_sigma", {"top_n_sigma": 0.0}, n="top_n_sigma"),
+        keyed("top_n_sigma", {"top_n_sigma": 0.0}, "top_n_sigma", n="top_n_sigma"),
         plain("temperature", "t", "temperature", 1.0),
         dynamic("dynamic_temperature", "dynatemp_low", "dynatemp_high", 1.0, 1.0),
         *AFTER_TEMPERATURE,
@@ -347,7 +290,7 @@ SILLYTAVERN = PriorityEngine(
         penalty("presence_penalty", "presence_pen", 0.0, "rep_pen_range"),
         penalty("frequency_penalty", "freq_pen", 0.0, "rep_pen_range"),
         dry("dry_penalty_last_n", 0, SILLYTAVERN_BREAKERS),
-        above_zero("top_n_sigma", "top_n_sigma", {"nsigma": 0.0}, n="nsigma"),
+        keyed("top_n_sigma", {"nsigma": 0.0}, "top_n_sigma", n="nsigma"),
         _temperature(),
         dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
         *AFTER_TEMPERATURE,
