@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from corelm.chain_stages import apply
 from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.numerics.arrays import is_masked
@@ -12,7 +13,6 @@ from corelm.numerics.distributions import Array, softmax
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampling import Sampler
-from corelm.stages import apply
 from corelm.validation import check_logits
 
 

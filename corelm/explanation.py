@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities.optional import FullVocabulary
+from corelm.chain_stages import StageResult, apply
 from corelm.context import Context, ContextBuilder, protect
 from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
@@ -26,7 +27,6 @@ from corelm.numerics.filters import in_falling_order, rank
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
 from corelm.sampling import Mask, Sampler
-from corelm.stages import StageResult, apply
 
 
 @dataclass(frozen=True, eq=False)

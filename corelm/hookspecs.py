@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from corelm.decoding.step import Step
     from corelm.language_model import LanguageModel, ModelScheme
     from corelm.metric import Metric
-    from corelm.registry.leftovers import Leftovers
     from corelm.sampling import Sampler
 
     ModelLoader: TypeAlias = Callable[[], LanguageModel] | ModelScheme
@@ -49,11 +48,6 @@ def corelm_metrics() -> Mapping[str, type[Metric]]:  # type: ignore[empty-body]
 @hookspec
 def corelm_commands() -> Mapping[str, Any]:  # type: ignore[empty-body]
     """Return the commands this plugin offers: a mapping from name to Typer app."""
-
-
-@hookspec
-def corelm_leftovers() -> Mapping[str, Leftovers]:  # type: ignore[empty-body]
-    """Return the leftovers of interrupted commands: a mapping from a folder in corelm's home."""
 
 
 @hookspec

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from os.path import splitext
 from typing import Any, Generic, TypeVar, overload
 
 
-def on_first_use(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a module that imports its names when they are first used.
+def attach_stub(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the `__getattr__` and `__dir__` of a module whose names its `.pyi` file lists.
+
+    Each line of the file is `from home import attribute as name`, for type checkers too. The home
+    is imported on first use of the name. The library lazy_loader reads relative imports alone, and
+    would take longer to import than `import corelm` does.
 
     Args:
         module: the name of the module.
-        homes: the home of each name: a module and the attribute in it, or a module alone.
-
-    Example:
-        >>> find = on_first_use("corelm.lazy", {"tau": "math:tau", "shell": "shlex"})
-        >>> find("tau"), find("shell").__name__
-        (6.283185307179586, 'shlex')
     """
 
+    @cache
+    def homes() -> dict[str, tuple[str, str]]:
+        owner: Any = sys.modules[module]
+        # By the loader, which also reads from a zip file.
+        text = owner.__spec__.loader.get_data(f"{splitext(owner.__file__)[0]}.pyi").decode()
+        rows = filter(None, map(str.split, text.splitlines()))
+        return {name: (home, attribute) for _, home, _, attribute, _, name in rows}
+
     def find(name: str) -> Any:
-        if name not in homes:
+        if name == "__all__":  # `from corelm import *` must not need the libraries of packages
+            whole = module != "corelm"
+            return sorted(n for n, (home, _) in homes().items() if whole or home[:7] == "corelm.")
+        if name not in homes():
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        home, _, attribute = homes[name].partition(":")
-        found: Any = importlib.import_module(home)
-        value = getattr(found, attribute) if attribute else found
+        home, attribute = homes()[name]
+        value = getattr(import_module(home), attribute, None) if home != module else None
+        if value is None:
+            value = import_module(f"{home}.{attribute}")
         setattr(sys.modules[module], name, value)
         return value
 
-    return find
+    return find, lambda: sorted({*vars(sys.modules[module]), *homes()})
 
 
 T = TypeVar("T")

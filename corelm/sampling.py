@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.chain_stages import apply, run_stages
 from corelm.context import Context
 from corelm.errors import ParameterError, PluginError
 from corelm.lazy import cached_property
 from corelm.markup import Displayable, Table
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
-from corelm.stages import apply, run_stages
 from corelm.validation import READABLE, check_attributes
 
 BUILT_IN = ("corelm.", "corelm_samplers.")
@@ -74,7 +74,7 @@ class Sampler(Displayable, Parameterized, ABC):
     """False if adding a constant to a row changes the result, as in the CTRL penalty."""
 
     _acts_by: ClassVar[Literal["call", "mask", "switch"]] = "call"
-    """The method of `corelm.stages.Run` that runs the stage."""
+    """The method of `corelm.chain_stages.Run` that runs the stage."""
 
     _is_built_in: ClassVar[bool] = False
     """True for a sampler of corelm's own distribution, which never writes into its input."""

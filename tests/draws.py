@@ -6,8 +6,8 @@ import numpy as np
 from scipy import stats
 
 from corelm import Context, Sampler, draw
+from corelm.chain_stages import apply
 from corelm.decoding.draws import RandomStream
-from corelm.stages import apply
 
 INF = float("inf")
 N = 100_000

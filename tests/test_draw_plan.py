@@ -20,6 +20,13 @@ from corelm_samplers.top_n_sigma import logit_std
 
 import corelm
 from corelm import Context, CorelmError, Sampler, native
+from corelm.chain_stages import (
+    StageResult,
+    allowed_tokens,
+    invalid_result,
+    rows_that_fell_back,
+    run_stages,
+)
 from corelm.decoding.draws import DrawPlan
 from corelm.decoding.step import Figures, Step, measured_step
 from corelm.errors import ModelOutputError, SamplerError
@@ -28,13 +35,6 @@ from corelm.native.backend import Recorder
 from corelm.numerics.distributions import draw_checked
 from corelm.registry.registry import registry
 from corelm.runs import ModelLogits
-from corelm.stages import (
-    StageResult,
-    allowed_tokens,
-    invalid_result,
-    rows_that_fell_back,
-    run_stages,
-)
 from corelm.testing import ToyModel
 
 STEPS = int(os.environ.get("CORELM_PLAN_STEPS", "3000"))

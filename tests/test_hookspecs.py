@@ -16,7 +16,6 @@ NAMES = (
     "corelm_models",
     "corelm_metrics",
     "corelm_commands",
-    "corelm_leftovers",
     "corelm_next_token",
 )
 

@@ -9,9 +9,9 @@ import pytest
 
 import corelm
 from corelm import Chain, Context, Mask
+from corelm.chain_stages import apply
 from corelm.decoding.step import mass_of
 from corelm.errors import PluginError, SamplerError
-from corelm.stages import apply
 from corelm.testing import ToyModel
 
 NEVER = -math.inf

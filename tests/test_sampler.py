@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 import corelm
 from corelm import Chain, Context, ParameterError, Sampler, param, sampling_distribution
+from corelm.chain_stages import apply
 from corelm.errors import ModelOutputError, UsageError
-from corelm.stages import apply
 from corelm.testing import LAWS
 
 INF = float("inf")

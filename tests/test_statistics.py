@@ -17,9 +17,9 @@ from small_models import numbered_words
 
 import corelm
 from corelm import Context, Sampler, native
+from corelm.chain_stages import apply
 from corelm.registry.registry import registry
 from corelm.runs import Strategy, Texts
-from corelm.stages import apply
 from corelm.testing import ToyModel
 
 EXAMPLES = {

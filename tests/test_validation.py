@@ -11,9 +11,9 @@ import pytest
 import corelm
 import corelm.testing
 from corelm import Context, ParameterError, Sampler, param
+from corelm.chain_stages import apply, invalid_result, run_stages
 from corelm.errors import ModelOutputError, PluginError, SamplerError, UsageError
 from corelm.runs import ModelLogits
-from corelm.stages import apply, invalid_result, run_stages
 
 INF = float("inf")
 GREEDY = corelm.sampler("greedy")

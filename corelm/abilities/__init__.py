@@ -17,7 +17,6 @@ An ability is a method: an object that has the method has the ability, and needs
 | `render_chat` | `FullVocabulary.render_chat` says that the model has no chat template |
 """
 
-from corelm.abilities.optional import FullVocabulary, can
-from corelm.abilities.wrapper import SessionWrapper
+from corelm.lazy import attach_stub
 
-__all__ = ["FullVocabulary", "SessionWrapper", "can"]
+__getattr__, __dir__ = attach_stub(__name__)

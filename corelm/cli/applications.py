@@ -25,10 +25,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from corelm.cli.options.parameters import with_arguments
-from corelm.cli.output import streams
-from corelm.errors import CorelmError, UnknownNameError, UsageError
+from corelm.cli.output import messages
+from corelm.errors import CorelmError, UsageError
 from corelm.printable import message_of
-from corelm.registry.packages import INSTALLABLE
 
 SHARED = ("model", "device", "dtype", "workers", "scheduler")
 """The options that mean the same in every command; `choices` has each by its name."""
@@ -214,13 +213,6 @@ def _check_place(option: Any, value: Any) -> None:
         raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")
 
 
-# Patterns as text: they are compiled for errors alone.
-UNKNOWN = (
-    r"(?:there is no (?:sampler|decoder|sampler or decoder|model|metric)|No such command)"
-    r" '([\w-]+)[':]"
-)
-
-
 class ExitCode(IntEnum):
     """The exit codes of commands."""
 
@@ -231,6 +223,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+# Patterns as text: they are compiled for errors alone.
 OPTION = r"No such option: --([\w-]+)"
 EXTRA = r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$"
 
@@ -270,8 +263,8 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
         if debug:
             import traceback
 
-            streams.trace(traceback.format_exc())
-        streams.tell(message, "error")
+            messages.trace(traceback.format_exc())
+        messages.tell(message, "error")
         return int(code)
 
 
@@ -282,12 +275,10 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
             return f"{_explain(error.error, help)[0]}; {error.kept}", ExitCode.PARTLY_FAILED
         case typer.TyperException():
             message = error.format_message().rstrip(".")
-            hint = package_hint(message) + sampler_hint(message) + model_hint(error)
+            hint = sampler_hint(message) + model_hint(error)
             return f"{message}{hint}; see `{help}`", error.exit_code
         case typer.Abort():
             return "aborted", ExitCode.FAILED
-        case UnknownNameError():
-            return str(error) + package_hint(str(error)), ExitCode.WRONG_USAGE
         case UsageError():
             return str(error), ExitCode.WRONG_USAGE
         case CorelmError():
@@ -340,25 +331,13 @@ def _prepare(debug: bool) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Show a warning of Python on one line, without the control characters that it may have."""
-    streams.tell(f"{category.__name__}: {message}", "warning")
+    messages.tell(f"{category.__name__}: {message}", "warning")
 
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         kind = "warning" if record.levelno >= logging.WARNING else "note"
-        streams.tell(record.getMessage(), kind)
-
-
-def package_hint(message: str) -> str:
-    """Return the package that offers an unknown name; empty if there is none.
-
-    Example:
-        >>> package_hint("there is no decoder 'beam' (there are: ancestral)")
-        '; the package corelm-beam offers it: pip install ./plugins/corelm-beam'
-    """
-    found = re.match(UNKNOWN, message)
-    package = found and INSTALLABLE.get(found[1])
-    return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""
+        messages.tell(record.getMessage(), kind)
 
 
 def model_hint(error: typer.TyperException) -> str:

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from corelm.cli.output import streams
-from corelm.cli.output.streams import stages
+from corelm.cli.output import messages
+from corelm.cli.output.messages import stages
 from corelm.cli.output.texts import Request
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
@@ -89,15 +89,15 @@ class Destination:
         settings = {**origin, **settings_of(texts, prompts)}
         with opened(self.path, settings, self.resume) as file:
             if file.written:
-                streams.tell(f"continuing after {counted(file.written, 'text')}", "note")
+                messages.tell(f"continuing after {counted(file.written, 'text')}", "note")
             with opened_executor as run, stages("units") as progress:
                 progress("texts", file.written, request.total)
                 for lines in in_order(run, units_of(texts, file.written, prompts)):
                     file.add(json.loads(lines))
                     progress("texts", file.written, request.total)
         counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())
-        streams.tell(f"finish reasons: {counts}", "note")
-        streams.tell(f"written to {self.path}", "note")
+        messages.tell(f"finish reasons: {counts}", "note")
+        messages.tell(f"written to {self.path}", "note")
 
 
 SUFFIX = ".parquet"

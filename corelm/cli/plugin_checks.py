@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from corelm.chain_stages import fault_of_result
 from corelm.cli.output.describe import example
 from corelm.context import Context
 from corelm.decoding.draws import RandomStream
@@ -18,7 +19,6 @@ from corelm.registry.expressions import built_in
 from corelm.registry.loading import plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import Registry
-from corelm.stages import fault_of_result
 
 Called = Callable[[Offer], str]
 """A function that calls an offer once and returns what is wrong with the result, or ""."""

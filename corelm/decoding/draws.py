@@ -21,6 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
+from corelm.chain_stages import (
+    StageResult,
+    allowed_tokens,
+    apply,
+    check_drawn,
+    invalid_result,
+    rows_that_fell_back,
+    run_stages,
+)
 from corelm.context import Context, ListingContext
 from corelm.decoding.step import Drawn, Figures, ModelLogits
 from corelm.errors import UsageError
@@ -31,15 +40,6 @@ from corelm.native.backend import FLOAT32, Recorder
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.numerics.masks import Forbidden, all_but
 from corelm.sampling import Chain, Mask, Sampler, Switch
-from corelm.stages import (
-    StageResult,
-    allowed_tokens,
-    apply,
-    check_drawn,
-    invalid_result,
-    rows_that_fell_back,
-    run_stages,
-)
 
 BLOCK = 64
 """Numbers taken at a time from each sample's generator: a call for each token would be slow."""
@@ -234,7 +234,7 @@ class DrawPlan:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
-            UsageError: as for `corelm.stages.apply`.
+            UsageError: as for `corelm.chain_stages.apply`.
         """
         logits = self.prepare.check(logits, len(uniforms))
         trace: list[StageResult] | None = [] if masks else None

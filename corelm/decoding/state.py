@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
+from corelm.chain_stages import StageResult, check_result, run_stages
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import (
@@ -24,7 +25,6 @@ from corelm.language_model import LanguageModel, Session, has_method, is_end
 from corelm.native.ahead import Draws, Taken
 from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler
-from corelm.stages import StageResult, check_result, run_stages
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]

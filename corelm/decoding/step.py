@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.chain_stages import StageResult, allowed_tokens, rows_that_fell_back
 from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
@@ -23,7 +24,6 @@ from corelm.numerics.distributions import (
     softmax,
     surprisals_and_entropy,
 )
-from corelm.stages import StageResult, allowed_tokens, rows_that_fell_back
 from corelm.validation import check_logits
 
 FinishReason = Literal["end", "length", "stop", "loop", "error"]

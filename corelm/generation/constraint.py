@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from corelm.chain_stages import allowed_next
 from corelm.context import Context
 from corelm.decoding.step import Step, mass_of
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.sampling import Sampler
-from corelm.stages import allowed_next
 
 
 class ConstrainedText:

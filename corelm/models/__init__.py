@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -26,7 +27,6 @@ from corelm.registry.models import (
     loaded_name,
     plugin_of,
 )
-from corelm.registry.packages import FORMATS, package_object
 from corelm.registry.registry import registry
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def open_path(path: str) -> LanguageModel:
         raise UsageError(way)
     if not path.endswith(".keras"):
         return _open_folder(path)
-    model: LanguageModel = package_object(FORMATS, "keras").read_keras(Path(path))
+    model: LanguageModel = import_module("corelm_train.keras_file").read_keras(Path(path))
     return model
 
 

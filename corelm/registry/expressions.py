@@ -15,7 +15,8 @@ from corelm.params import READERS, Parameter, Parameterized, renamed
 from corelm.printable import reason_of, shown
 from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
-from corelm.sampling import Chain, Sampler
+from corelm.sampling import Chain as Chain
+from corelm.sampling import Sampler as Sampler
 
 MOST_CHARACTERS = 10_000
 """The longest expression, in characters; a longer one is refused unread."""

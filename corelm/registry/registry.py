@@ -48,15 +48,13 @@ if TYPE_CHECKING:
 
 OBSERVER = "corelm_next_token"
 COMMANDS = "corelm_commands"
-LEFTOVERS = "corelm_leftovers"
-HOOKS = (*CHECKS, COMMANDS, LEFTOVERS, OBSERVER)
+HOOKS = (*CHECKS, COMMANDS, OBSERVER)
 KINDS = {
     "corelm_samplers": "sampler",
     "corelm_decoders": "decoder",
     "corelm_models": "model",
     "corelm_metrics": "metric",
     COMMANDS: "command",
-    LEFTOVERS: "leftover",
 }
 
 logger: logging.Logger = logging.getLogger("corelm")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from corelm.chain_stages import apply
 from corelm.context import Context
 from corelm.decoder import Decoder
 from corelm.errors import ExpressionError, SamplerError, UsageError
@@ -14,7 +15,6 @@ from corelm.numerics.distributions import Array
 from corelm.registry.expressions import build, built_in, make, read_stages
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
-from corelm.stages import apply
 
 KINDS = ("corelm_samplers", "corelm_decoders")
 WITHOUT = "stochastic"

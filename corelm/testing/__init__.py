@@ -9,14 +9,6 @@ plugins' samplers pass the same examination. So do decoders and
 language models with the laws of their own.
 """
 
-from corelm.testing.all_laws import LAWS, obeys_the_laws
-from corelm.testing.enumeration import g_test, text_probabilities
-from corelm.testing.toy_model import ToyModel
+from corelm.lazy import attach_stub
 
-__all__ = [
-    "LAWS",
-    "ToyModel",
-    "g_test",
-    "obeys_the_laws",
-    "text_probabilities",
-]
+__getattr__, __dir__ = attach_stub(__name__)

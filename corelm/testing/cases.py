@@ -12,12 +12,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from corelm.chain_stages import fault_of_array, fault_of_result
 from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
 from corelm.sampling import Sampler
-from corelm.stages import fault_of_array, fault_of_result
 from corelm.validation import first_invalid_row
 
 SHAPES = ((1, 1), (3, 2), (2, 5), (4, 300))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from corelm.chain_stages import fault_of_mask
 from corelm.context import Context
 from corelm.errors import ParameterError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, greedy, softmax
 from corelm.sampling import Mask, Sampler
-from corelm.stages import fault_of_mask
 from corelm.testing.cases import (
     ALL,
     MODEST,

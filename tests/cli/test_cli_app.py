@@ -11,7 +11,6 @@ COMMANDS = (
     *OF_THE_HEART,
     "bench",
     "chat",
-    "clean",
     "data",
     "explain",
     "models",

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 
 import pytest
-from tiers import PROJECTS
 
 from corelm.cli.applications import exit_code
-from corelm.errors import UnknownNameError
-from corelm.registry.packages import INSTALLABLE
 
 
 @pytest.mark.parametrize(
@@ -68,36 +64,3 @@ def test_a_request_to_exit_is_obeyed() -> None:
     with pytest.raises(SystemExit) as caught:
         exit_code(work, help="corelm --help")
     assert caught.value.code == 7
-
-
-@pytest.mark.parametrize(
-    ("message", "hint"),
-    [
-        (
-            "there is no decoder 'beam' (there are: ancestral)",
-            "; the package corelm-beam offers it: pip install ./plugins/corelm-beam",
-        ),
-        ("there is no sampler 'gredy'; did you mean 'greedy'?", ""),
-    ],
-)
-def test_an_unknown_name_that_a_package_offers_names_the_package(
-    message: str, hint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def work() -> None:
-        raise UnknownNameError(message)
-
-    assert exit_code(work, help="corelm --help") == 2
-    assert capsys.readouterr() == ("", f"error: {message}{hint}\n")
-
-
-@pytest.mark.packages
-def test_every_name_that_a_package_of_the_repository_offers_is_known() -> None:
-    """An unknown sampler, decoder, model or command says which package to install."""
-    offered = {}
-    for file in PROJECTS:
-        project = tomllib.loads(file.read_text("utf-8"))["project"]
-        points = project.get("entry-points", {})
-        for group in ("corelm", "corelm.commands"):
-            offered |= dict.fromkeys(points.get(group, {}), project["name"])
-    offered.pop("corelm_next_token")  # an observer: nothing to choose
-    assert offered == INSTALLABLE

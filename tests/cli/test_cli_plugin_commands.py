@@ -183,14 +183,6 @@ def test_an_app_of_several_commands_is_a_group(
     [
         (["hello", "--fail"], (1, "nobody is here")),
         (["hello", "-x"], (2, "No such option: -x; see `corelm hello --help`")),
-        (
-            ["watermark"],
-            (
-                2,
-                "No such command 'watermark'; the package corelm-watermark offers it: "
-                "pip install ./plugins/corelm-watermark; see `corelm --help`",
-            ),
-        ),
         (["helo"], (2, "No such command 'helo'. Did you mean 'hello'?; see `corelm --help`")),
     ],
 )

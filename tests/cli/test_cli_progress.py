@@ -16,8 +16,8 @@ import pytest
 from corelm_train.cli.output import Interrupt, TrainingReport, training_report
 from corelm_train.progress import TrainingPlan
 
-from corelm.cli.output import streams
-from corelm.cli.output.streams import bar_moves, duration, stages
+from corelm.cli.output import messages
+from corelm.cli.output.messages import bar_moves, duration, stages
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 PLAN = TrainingPlan(
@@ -53,7 +53,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> FakeTerminal:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """The time, which passes only where a test says so."""
     now = [0.0]
-    monkeypatch.setattr(streams.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
     return now
 
 

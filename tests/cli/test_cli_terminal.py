@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from corelm import CorelmError
-from corelm.cli.output import streams
-from corelm.cli.output.streams import is_plain
+from corelm.cli.output import messages
+from corelm.cli.output.messages import is_plain
 from corelm.commands import Output
 from corelm.printable import strip_controls
 
@@ -37,7 +37,7 @@ def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:
 
 
 def test_messages_have_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    streams.tell("a\nb\x1b[31m\tc", "error")
+    messages.tell("a\nb\x1b[31m\tc", "error")
     assert capsys.readouterr().err == "error: a b[31m c\n"
 
 

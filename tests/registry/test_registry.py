@@ -431,7 +431,7 @@ def test_a_misspelt_hook_names_those_there_are(installed_plugin, only):
     registry.load_all()
     assert failure(registry, "corelm-bad").endswith(
         "the hooks are corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, "
-        "corelm_commands, corelm_leftovers, corelm_next_token"
+        "corelm_commands, corelm_next_token"
     )
 
 
@@ -818,7 +818,7 @@ def test_a_module_without_hooks_is_refused_with_the_list_of_hooks():
     assert str(caught.value) == (
         "not a plugin: no function in it is marked with @corelm.hookimpl; the hooks are "
         "corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, corelm_commands, "
-        "corelm_leftovers, corelm_next_token"
+        "corelm_next_token"
     )
 
 

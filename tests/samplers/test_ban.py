@@ -7,8 +7,8 @@ import pytest
 from corelm_samplers.ban import Ban
 
 from corelm import Context, generate, sampling_distribution
+from corelm.chain_stages import apply
 from corelm.errors import UsageError
-from corelm.stages import apply
 from corelm.testing import ToyModel
 
 INF = float("inf")

@@ -25,7 +25,7 @@ from reference_filters import KINDS, ROWS, probabilities, random_rows
 
 import corelm
 from corelm import Context, Sampler, entropy, native, sampling_distribution, softmax
-from corelm.stages import apply
+from corelm.chain_stages import apply
 
 each_filter = pytest.mark.parametrize("name", FILTERS)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm import Context, generate
+from corelm.chain_stages import apply
 from corelm.errors import UsageError
-from corelm.stages import apply
 from corelm.testing import ToyModel
 
 INF = float("inf")

@@ -9,7 +9,7 @@ import pytest
 from corelm_samplers.mirostat import Mirostat
 
 from corelm import Context, generate, sampling_distribution
-from corelm.stages import apply
+from corelm.chain_stages import apply
 from corelm.testing import ToyModel
 
 INF = float("inf")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from corelm import Context, sampler, sampling_distribution
-from corelm.stages import apply
+from corelm.chain_stages import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.applications import application
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
 from corelm.cli.output.words import style_of
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
@@ -78,7 +78,7 @@ def chat(
             length=LENGTH.convert(length),
             system=system,
         )
-        streams.tell(f"seed {talk.seed}; /help lists the commands", "note")
+        messages.tell(f"seed {talk.seed}; /help lists the commands", "note")
         while (line := _line()) is not None:
             if not line:
                 continue
@@ -99,7 +99,7 @@ def _line() -> str | None:
             return line.decode().strip() if (line := piped.readline()) else None
         return input("> " if interactive else "").strip()
     except UnicodeDecodeError:
-        streams.tell("the message is not UTF-8, so it was left out", "error")
+        messages.tell("the message is not UTF-8, so it was left out", "error")
         return ""
     except (EOFError, RuntimeError):  # the latter where standard input is closed
         return None
@@ -115,7 +115,7 @@ def _did(talk: Conversation, line: str, out: Output) -> bool:
         else:
             _answer(talk, line, out)
     except CorelmError as error:  # the conversation continues
-        streams.tell(str(error), "error")
+        messages.tell(str(error), "error")
     return True
 
 
@@ -137,17 +137,17 @@ def _command(talk: Conversation, line: str, out: Output) -> None:
 def _sampler(talk: Conversation, value: str, out: Output) -> None:
     if value:
         talk.strategy = Strategy.of(value)
-    streams.tell(f"sampler {talk.strategy}", "note")
+    messages.tell(f"sampler {talk.strategy}", "note")
 
 
 def _seed(talk: Conversation, value: str, out: Output) -> None:
     if value:
         talk.seed = SEED.convert(value)
-    streams.tell(f"seed {talk.seed}", "note")
+    messages.tell(f"seed {talk.seed}", "note")
 
 
 def _undo(talk: Conversation, value: str, out: Output) -> None:
-    streams.tell(f"forgotten: {talk.undo()}", "note")
+    messages.tell(f"forgotten: {talk.undo()}", "note")
 
 
 def _again(talk: Conversation, value: str, out: Output) -> None:
@@ -155,7 +155,7 @@ def _again(talk: Conversation, value: str, out: Output) -> None:
 
 
 def _help(talk: Conversation, value: str, out: Output) -> None:
-    streams.tell("\n".join(HELP), "picture")
+    messages.tell("\n".join(HELP), "picture")
 
 
 def _answer(talk: Conversation, text: str, out: Output) -> None:
@@ -166,5 +166,5 @@ def _answer(talk: Conversation, text: str, out: Output) -> None:
             for step in steps:
                 out.text(step.text, **style_of(float(step.model_surprisal[0])))
     except KeyboardInterrupt:
-        streams.tell("the answer was cut off", "note")
+        messages.tell("the answer was cut off", "note")
     out.text("\n")

@@ -9,7 +9,7 @@ import typer
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names
 from corelm.cli.output import describe
-from corelm.cli.output.streams import Output
+from corelm.cli.output.messages import Output
 from corelm.registry.offers import citation_of
 from corelm.registry.registry import registry
 

@@ -10,8 +10,8 @@ import typer
 from corelm.cli.applications import application
 from corelm.cli.options.choices import DECODER, DecoderChoice, Unknown
 from corelm.cli.options.inputs import Inputs, with_choices
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
 from corelm.decoder import Decoder
 from corelm.errors import UsageError
 from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
@@ -90,7 +90,7 @@ def explain(
         model, chosen, text = inputs.read()
         explanation = explain_token(model, text, chosen, decoder=around, unknown=unknown, **drawn)
         if drawn["step"] and seed is None:
-            streams.tell(f"drawn with --seed {explanation.seed}", "note")
+            messages.tell(f"drawn with --seed {explanation.seed}", "note")
         trace = None if token is None else explanation.trace(token)
         if json:
             out.json(_document(label(inputs.model), explanation, trace, count))

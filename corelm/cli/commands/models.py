@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,15 +14,14 @@ import typer
 
 from corelm.cli.applications import TextGroup, application
 from corelm.cli.options.parameters import model_names
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output, confirmed
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output, confirmed
 from corelm.errors import CorelmError, UsageError
 from corelm.hookspecs import hookimpl
 from corelm.machine import home
 from corelm.models.export import FORMATS as ENGINE_FORMATS
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import ListedModel, list_models, load
-from corelm.registry.packages import FORMATS, package_object
 
 if TYPE_CHECKING:
     from corelm.models.bundle import Description
@@ -152,7 +152,7 @@ def export_generate(
         files = generate_files(chain)
         out.text(f"{write_files(lambda: files, folder, overwrite=overwrite)}\n")
         if local := local_parameters(chain):
-            streams.tell(
+            messages.tell(
                 f"{', '.join(local)}: whoever gets the folder can read it, and needs the file, "
                 "model or variable that it names",
                 "note",
@@ -197,7 +197,7 @@ def _export_to_engine(to: str, target: Path, folder: Path, overwrite: bool) -> P
 def _export_to_keras(target: Path, folder: Path, overwrite: bool) -> Path:
     from corelm.models.bundle import Bundle
 
-    path: Path = package_object(FORMATS, "keras").write_keras(
+    path: Path = import_module("corelm_train.keras_file").write_keras(
         Bundle.read(folder), target, overwrite=overwrite
     )
     return path

@@ -15,8 +15,8 @@ from corelm.cli import scaffold
 from corelm.cli.app import CommandRegistry
 from corelm.cli.applications import ExitCode, application
 from corelm.cli.options.parameters import RESERVED, flag
-from corelm.cli.output import describe, streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import describe, messages
+from corelm.cli.output.messages import Output
 from corelm.cli.plugin_checks import failing, misnamed, shadowing_parameters
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
@@ -74,14 +74,14 @@ def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
     """Warn of mistakes in plugins that load; return True if there are any."""
     for kind, offers in (("sampler", registry.samplers()), ("decoder", registry.decoders())):
         for offer, name in shadowing_parameters(offers, RESERVED):
-            streams.tell(
+            messages.tell(
                 f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so the "
                 f"parameter {name} is given as {flag(f'{kind}-{name}')}; another name is easier",
                 "warning",
             )
     faults = [*misnamed(registry), *misnamed(commands), *failing(registry)]
     for fault in faults:
-        streams.tell(fault, "warning")
+        messages.tell(fault, "warning")
     return bool(faults)
 
 
@@ -180,9 +180,9 @@ def new(
     words = scaffold.named(name, kind)
     with Output.open() as out:
         for text in scaffold.namesakes(words["entry"], kind):
-            streams.tell(text, "warning")
+            messages.tell(text, "warning")
         folder = Path(into or "") / words["package"]
         scaffold.write(folder, words, kind)
         out.text(f"{folder}\n")
     attempt = Template(kind.attempt).substitute(words)
-    streams.tell(f"try it: pip install -e {folder}; pytest {folder}; {attempt}", "note")
+    messages.tell(f"try it: pip install -e {folder}; pytest {folder}; {attempt}", "note")

@@ -32,17 +32,17 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
 from corelm.cli.output.texts import Record, Request, writer
 from corelm.decoding.draws import RandomStream
-from corelm.errors import UsageError
+from corelm.errors import MissingDependencyError, UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter
 from corelm.registry.models import MODEL, label, load
-from corelm.registry.packages import RECORDS, package_object
+from corelm.registry.offers import entry_points
 from corelm.registry.strategies import Strategy
 from corelm.text_lines import SUFFIXES, text_lines
 
@@ -210,7 +210,7 @@ def sample(
             None if receipt is None else _receipt(receipt, model, language_model, texts),
         )  # fmt: skip
         if seed is None:
-            streams.tell(f"drawn with --seed {texts.seed}", "note")
+            messages.tell(f"drawn with --seed {texts.seed}", "note")
         if file is not None:
             file.write(request)
             return
@@ -264,7 +264,10 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
     folder = Path(file).parent
     if not folder.is_dir():
         raise UsageError(f"cannot write to {file!r}: {folder} is not a folder")
-    make: Callable[..., Record] = package_object(RECORDS, "receipt")
+    offers = [each for each in entry_points("corelm.records") if each.name == "receipt"]
+    if not offers:
+        raise MissingDependencyError("--receipt needs corelm-replay: pip install corelm-replay")
+    make: Callable[..., Record] = offers[0].load()
     return make(name, model, prompt=texts.prompt, sampler=texts.strategy.sampler, seed=texts.seed)
 
 

@@ -11,7 +11,7 @@ import typer
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.parameters import sampler_names
 from corelm.cli.output import describe
-from corelm.cli.output.streams import Output
+from corelm.cli.output.messages import Output
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name
 from corelm.registry.expressions import sampler as read_sampler

@@ -23,8 +23,8 @@ from corelm.cli.options.choices import (
     read_prompt,
     read_text,
 )
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
@@ -105,7 +105,7 @@ def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
     words = list(dict.fromkeys(chain.from_iterable(of_texts)))
     if words and not unknown:
         more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""
-        streams.tell(
+        messages.tell(
             f"note: the model does not know {', '.join(map(repr, words[:LISTED]))}{more}: without "
             "--unknown, [UNK] has no surprisal"
         )

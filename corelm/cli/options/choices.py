@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -27,13 +28,12 @@ from corelm.cli.options.prescan import (
     refuse_unknown,
     scan,
 )
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
 from corelm.errors import CorelmError, UsageError
 from corelm.machine import open_input
 from corelm.registry.loading import OWN
 from corelm.registry.models import MODEL, label
-from corelm.registry.packages import NAMES, package_object
 from corelm.registry.registry import registry
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
     from corelm.registry.expressions import sampler as read_sampler
 
     if preset is not None:
-        chosen: Sampler = package_object(NAMES, "preset")(preset)
+        chosen: Sampler = import_module("corelm_presets.engine_presets").preset(preset)
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
     for text in lint(chosen):
-        streams.tell(f"note: {text}")
+        messages.tell(f"note: {text}")
     return chosen
 
 
@@ -228,7 +228,7 @@ def _note_clashes(given: Collection[str], own: Collection[str], chosen: Sequence
         for parameter, (option, *_) in choice.names.items():
             name = flag(parameter)
             if name != option and name in given and name in own and option not in given:
-                streams.tell(
+                messages.tell(
                     f"note: {name} is the option of the command; the parameter {parameter} of "
                     f"the {choice.kind} {choice.cls.name} is {option}"
                 )
@@ -326,4 +326,4 @@ def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     from corelm.generation.generate import prompt_notes
 
     for note in prompt_notes(model, prompts):
-        streams.tell(f"note: {note}")
+        messages.tell(f"note: {note}")

@@ -6,12 +6,13 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from itertools import zip_longest
 from typing import Any
 
 import typer
 
-from corelm.cli.output.streams import Output
+from corelm.cli.output.messages import Output
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized, renamed
 from corelm.printable import one_line
@@ -309,9 +310,7 @@ model_names = offered_names("corelm_models")
 
 def preset_names() -> list[str]:
     """Return the names of the presets."""
-    from corelm.registry.packages import NAMES, package_object
-
-    return list(package_object(NAMES, "presets")())
+    return list(import_module("corelm_presets.engine_presets").presets())
 
 
 def one_of(values: Sequence[object]) -> Callable[[], list[str]]:

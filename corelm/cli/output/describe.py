@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
 from corelm.errors import CorelmError
 from corelm.params import Parameter, Parameterized
 from corelm.registry.expressions import sampler as read_sampler
@@ -124,7 +124,7 @@ def write_list(out: Output, kind: str, offers: list[Offer], json: bool) -> None:
     for name, offer in named.items():
         facts = (signature(offer.value), origin(offer.source))
         out.show(*blocks.entry(name, facts, offer.value.description()))
-    streams.tell(f"`corelm {kind}s NAME` shows one of them", "note")
+    messages.tell(f"`corelm {kind}s NAME` shows one of them", "note")
 
 
 def page(

@@ -8,8 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from corelm.cli.applications import PartialError
-from corelm.cli.output import streams
-from corelm.cli.output.streams import Output
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, share, style_of
 from corelm.decoding.step import Step
 from corelm.errors import SamplerError
@@ -160,7 +160,7 @@ def _note_masks(texts: Sequence[Generation]) -> None:
     cut_off = sum(text.is_cut_off for text in texts)
     if cut_off:
         subject = "the text is" if len(texts) == 1 else f"{cut_off} of {len(texts)} texts are"
-        streams.tell(
+        messages.tell(
             f"note: {subject} cut off where the sampler allows no end; "
             "draw more tokens with --length",
             "note",
@@ -168,7 +168,7 @@ def _note_masks(texts: Sequence[Generation]) -> None:
     fallbacks = sum(text.fallbacks for text in texts)
     if fallbacks:
         tokens = "one token" if fallbacks == 1 else f"{fallbacks} tokens"
-        streams.tell(
+        messages.tell(
             f"note: at {tokens}, the stages before a mask kept nothing that it allows, so the "
             "likeliest of these was drawn; put the mask first",
             "note",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from corelm.cli.output.streams import Output
+from corelm.cli.output.messages import Output
 from corelm.printable import SURPRISAL_SCALE, one_line, strip_controls
 
 STYLES: tuple[dict[str, Any], ...] = (

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.models import atomic_files
 from corelm.models.byte_pairs import BytePairVocabulary
-from corelm.registry import packages
 
 if TYPE_CHECKING:
     from corelm.models.bundle import Bundle
@@ -119,26 +119,28 @@ class Format:
     """A format to export to.
 
     Attributes:
-        name: the entry point of a module with a function `files`, which may need a library.
+        name: its name.
+        module: the module with a function `files`, which may need a library.
         suffix: the end of the name of a single file; empty for a folder.
         help: the format in a few words.
     """
 
     name: str
+    module: str
     suffix: str
     help: str
 
     def files(self, model: Bundle, vocabulary: BytePairVocabulary) -> Files:
         """Return the files of a folder by name, or the content of a single file."""
-        files: Files = packages.package_object(packages.FORMATS, self.name).files(model, vocabulary)
+        files: Files = import_module(self.module).files(model, vocabulary)
         return files
 
 
 FORMATS = {
     format.name: format
     for format in (
-        Format("transformers", "", "a folder for transformers"),
-        Format("keras_hub", "", "a preset folder for KerasHub"),
-        Format("gguf", ".gguf", "a file for llama.cpp"),
+        Format("transformers", f"{__name__}.transformers", "", "a folder for transformers"),
+        Format("keras_hub", "corelm_train.keras_hub_export", "", "a preset folder for KerasHub"),
+        Format("gguf", f"{__name__}.gguf", ".gguf", "a file for llama.cpp"),
     )
 }

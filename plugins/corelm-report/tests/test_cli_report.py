@@ -314,7 +314,6 @@ def test_a_metric_that_fails_costs_its_figure_alone(
     [
         ("wods", "there is no metric 'wods'; did you mean 'words'?"),
         ("broken", "the metric 'broken' cannot be used: plugin corelm-broken:broken failed: "),
-        ("mtld", "; the package corelm-lexical offers it: pip install ./plugins/corelm-lexical"),
     ],
 )
 def test_a_metric_that_is_not_there(

@@ -1,0 +1,14 @@
+from corelm.interop import requirements as requirements
+from corelm.interop import testing as testing
+from corelm.interop.cached_session import CachedSession as CachedSession
+from corelm.interop.chain_text import chain_text as chain_text
+from corelm.interop.chat_template import ChatTemplate as ChatTemplate
+from corelm.interop.engine_sampler import EngineDraw as EngineDraw
+from corelm.interop.engine_sampler import EngineSampler as EngineSampler
+from corelm.interop.padded_session import PaddedSession as PaddedSession
+from corelm.interop.session_trial import check_session as check_session
+from corelm.interop.tensorflow_log import quiet_tensorflow as quiet_tensorflow
+from corelm.interop.tokenizer_vocabulary import special_tokens as special_tokens
+from corelm.interop.tokenizer_vocabulary import vocabulary_of as vocabulary_of
+from corelm.models.draws_ahead import DrawsAhead as DrawsAhead
+from corelm.registry.models import DisplayableModel as DisplayableModel

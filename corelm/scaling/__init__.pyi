@@ -1,0 +1,4 @@
+from corelm.scaling.dependencies import Dependencies as Dependencies
+from corelm.scaling.executor import Executor as Executor
+from corelm.scaling.job import differences as differences
+from corelm.scaling.units import Unit as Unit
