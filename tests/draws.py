@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from corelm import Context, Sampler, draw
-from corelm.chain_stages import apply
-from corelm.decoding.draws import RandomStream
+from corelm import Context, RandomStream, Sampler, draw
+from corelm.runs import chain_stages
 
 INF = float("inf")
 N = 100_000
@@ -26,7 +25,7 @@ def draws_of(
     sampler: Sampler, logits: np.ndarray, seed: int, context: Context = NOWHERE
 ) -> np.ndarray:
     """Count each token in N draws, with the random streams of a thousand samples."""
-    changed = apply(sampler, logits[None, :], context)
+    changed = chain_stages.apply(sampler, logits[None, :], context)
     rows = np.broadcast_to(changed, (1000, len(logits)))
     stream = RandomStream(seed, range(1000))
     counts = np.zeros(len(logits), dtype=np.int64)

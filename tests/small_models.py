@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from corelm.models.bundle import Bundle
+from corelm.bundles import Architecture, Bundle, WordVocabulary
 from corelm.models.contents import shapes
-from corelm.models.networks.base import Architecture
 from corelm.models.numpy_model import NumpyModel
-from corelm.models.word_vocabulary import WordVocabulary
 
 TINY = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)
 WORDS = WordVocabulary(["", "[UNK]", "good", "b\\a\nd"], "symbols")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 from tiers import imports_a_missing_package, mark_engines, skip_without_packages
 
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 
 settings.register_profile("corelm", settings(), deadline=None)  # no test depends on the clock
 settings.register_profile("fast", settings.get_profile("corelm"), max_examples=25)
@@ -117,10 +117,10 @@ def installed_plugin(
         monkeypatch.syspath_prepend(str(site))
         inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *inherited]))
-        registry.cache_clear()
+        plugins.registry.cache_clear()
         return site
 
     yield install
-    registry.cache_clear()
+    plugins.registry.cache_clear()
     for module in modules:
         sys.modules.pop(module, None)

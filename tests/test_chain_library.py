@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chain_program import Answer, Case, answers, c_compiler, compiled
+from kernels import needs_kernels
 
 import corelm
-from corelm import Context, RandomStream, native
+from corelm import Context, RandomStream
 from corelm.errors import UsageError
 from corelm.interop import chain_text
 from corelm.language_model import never_drawn
@@ -26,7 +27,7 @@ from corelm.native import rows
 from corelm.native.backend import Recorder
 from corelm.testing import ToyModel
 
-pytestmark = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
+pytestmark = needs_kernels
 
 VOCABULARY = ToyModel().vocabulary
 SIZE = len(VOCABULARY)

@@ -16,8 +16,7 @@ import pytest
 
 import corelm
 from corelm import Ancestral, Decoder, DecodingTask, RandomStream
-from corelm.registry.registry import registry
-from corelm.runs import Strategy
+from corelm.runs import Strategy, plugins
 from corelm.testing import ToyModel, g_test, text_probabilities
 
 pytestmark = pytest.mark.slow
@@ -127,7 +126,7 @@ def decoder(name: str) -> Decoder:
 
 NAMES = sorted(
     offer.name
-    for offer in registry().offers("corelm_decoders")
+    for offer in plugins.registry().offers("corelm_decoders")
     if not decoder(offer.name).is_deterministic
 )
 ALPHA = 1e-6 / len(NAMES)  # Bonferroni's correction

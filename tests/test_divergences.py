@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels import needs_kernels, no_kernels
 from scipy.spatial.distance import jensenshannon
 
 import corelm
-from corelm import Context, native
+from corelm import Context
 from corelm.divergences import DIVERGENCES, Distribution, Divergence, divergence, restored
 from corelm.runs import ModelRows
 
@@ -188,7 +189,7 @@ def test_gathering_few_tokens_gives_the_figures_of_the_whole_row(row, expression
 TOKENS = DIVERGENCES.index("tokens_kept")
 
 
-@pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
+@needs_kernels
 @given(ROWS, SAMPLERS, st.integers(1, 40), st.booleans())
 def test_the_kernel_agrees_with_the_definition(row, expression, times, last):
     """For rows of any length, with one token left, and for a token that cannot be drawn."""
@@ -196,8 +197,7 @@ def test_the_kernel_agrees_with_the_definition(row, expression, times, last):
     changed = np.ascontiguousarray(corelm.sampler(expression)(logits, Context.of([[0], [0]])))
     tokens = np.array([changed[0].argmax(), logits.shape[1] - 1 if last else 0])
     quick = ModelRows(logits).compare_logits(changed, tokens)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "kernels", None)
+    with no_kernels():
         plain = ModelRows(logits).compare_logits(changed, tokens)
     assert quick.figures == pytest.approx(plain.figures, rel=1e-5, abs=2e-5)
     assert quick.figures[:, TOKENS].tolist() == plain.figures[:, TOKENS].tolist()
@@ -238,10 +238,9 @@ def test_the_first_restored_token_is_reported(dtype):
 
 @pytest.mark.parametrize("way", ["kernels", "NumPy"])
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
-def test_rows_that_are_not_distributions_are_not_compared(strange, way, monkeypatch):
-    if way == "NumPy":
-        monkeypatch.setattr(native, "kernels", None)
+def test_rows_that_are_not_distributions_are_not_compared(strange, way):
     logits = np.zeros((2, 5), np.float32)
     changed = logits.copy()
     changed[1, slice(None) if strange == -np.inf else 3] = strange
-    assert ModelRows(logits).compare_logits(changed, np.zeros(2, np.int64)) is None
+    with no_kernels(way == "NumPy"):
+        assert ModelRows(logits).compare_logits(changed, np.zeros(2, np.int64)) is None

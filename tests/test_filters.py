@@ -10,14 +10,14 @@ from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from hypothesis import example, given
 from hypothesis import strategies as st
+from kernels import needs_kernels, no_kernels
 
-from corelm import apply_temperature, draw, native, softmax, surprisals
+from corelm import apply_temperature, draw, softmax, surprisals
 from corelm.errors import UsageError
 from corelm.filters import compiled, top_k, within_nats
 from corelm.numerics.distributions import mask_tokens
 
 INF = float("inf")
-needs_kernels = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
 
 ROWS = st.lists(
     st.floats(-30, 30, width=32) | st.sampled_from([0.0, 0.0, 1.0, -INF, -INF, 1e30, -1e30]),
@@ -29,8 +29,7 @@ ROWS = st.lists(
 def both(work):
     """Return the result of the kernel and that of the definition."""
     quick = work()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "kernels", None)
+    with no_kernels():
         return quick, work()
 
 
@@ -182,9 +181,7 @@ NAN = float("nan")
     ],
 )
 def test_an_argument_outside_its_range_is_refused_alike(call, message, kernels):
-    with pytest.MonkeyPatch.context() as patch:
-        if not kernels:
-            patch.setattr(native, "kernels", None)
+    with no_kernels(not kernels):
         for dtype in (np.float32, np.float64):
             with pytest.raises(UsageError) as caught:
                 call(ROWS_OF_4.astype(dtype))

@@ -10,8 +10,8 @@ import pytest
 
 import corelm
 from corelm.interop import DisplayableModel
-from corelm.markup import SHADES, Passage, Table, Word, words
-from corelm.printable import SURPRISAL_SCALE
+from corelm.markup import SHADES, Passage, Word, words
+from corelm.runs import markup, printable
 from corelm.testing import ToyModel
 
 HOSTILE = '<script>alert("x")</script> & \' "quoted"'
@@ -127,14 +127,14 @@ def test_a_notebook_gets_html_and_a_terminal_text():
 
 def test_a_terminal_is_sent_no_control_characters():
     evil = "\x1b]52;c;bHM=\x07"
-    parts = [Table([evil], [[evil]], evil), Passage(evil, [Word(evil, 1.0, evil)], evil)]
+    parts = [markup.Table([evil], [[evil]], evil), Passage(evil, [Word(evil, 1.0, evil)], evil)]
     for part in parts:
         assert "\x1b" not in part.text()
         assert "bHM=" in part.text()
 
 
 def test_columns_of_numbers_end_at_one_place():
-    table = Table(["word", "p", "n"], [["a", 0.5, "10"], ["longer", 0.0625, "9"]])
+    table = markup.Table(["word", "p", "n"], [["a", 0.5, "10"], ["longer", 0.0625, "9"]])
     assert table.text().splitlines() == [
         "word        p   n", "a       50.0%  10", "longer   6.2%   9",
     ]  # fmt: skip
@@ -144,7 +144,7 @@ def test_columns_of_numbers_end_at_one_place():
     "source",
     [
         words([Word(HOSTILE, 9.0, HOSTILE)]),
-        Table([HOSTILE], [[HOSTILE, 0.5]], HOSTILE).html(),
+        markup.Table([HOSTILE], [[HOSTILE, 0.5]], HOSTILE).html(),
         corelm.Generation(HOSTILE, 0, 1, HOSTILE, [], "length", [])._repr_html_(),
     ],
     ids=["words", "table", "generation"],
@@ -166,11 +166,11 @@ def test_shades_are_those_of_pages():
     css = resources.files("corelm.pages").joinpath("shared.css").read_text("utf-8")
     found = re.findall(r"\.s\d \{ --thick: ([\d.]+)px; --deep: ([\d.]+); \}", css)
     assert [(float(deep), float(thick)) for thick, deep in found] == [*SHADES[1:]]
-    assert len(SHADES) == len(SURPRISAL_SCALE.bounds) + 1
+    assert len(SHADES) == len(printable.SURPRISAL_SCALE.bounds) + 1
 
 
 def test_bars_of_columns_that_differ_in_width_have_one_scale():
-    page = Table(["a", "a column with a long name"], [[0.188, 0.23]]).html()
+    page = markup.Table(["a", "a column with a long name"], [[0.188, 0.23]]).html()
     lengths = [float(length) for length in re.findall(r"/ ([\d.]+)em", page)]
     assert lengths == pytest.approx([6 * 0.188, 6 * 0.23], abs=0.01)
 

@@ -9,9 +9,9 @@ import pytest
 
 import corelm
 from corelm import Chain, Context, Mask
-from corelm.chain_stages import apply
 from corelm.decoding.step import mass_of
 from corelm.errors import PluginError, SamplerError
+from corelm.runs import chain_stages
 from corelm.testing import ToyModel
 
 NEVER = -math.inf
@@ -38,7 +38,7 @@ P = np.exp([-1, 3, 2, 1]) / np.exp([-1, 3, 2, 1]).sum()  # of the end, a, b, c
 
 def result(sampler, logits=(0.0, 0.0, -1.0, 3.0, 2.0, 1.0)):
     context = Context.of([[A]], prompt_length=1, vocabulary=MODEL.vocabulary)
-    return apply(sampler, np.array([logits]), context)[0].tolist()
+    return chain_stages.apply(sampler, np.array([logits]), context)[0].tolist()
 
 
 def test_a_mask_after_other_stages_takes_their_logits():
@@ -57,7 +57,7 @@ def test_rows_are_emptied_one_by_one():
     chain = corelm.sampler("top_k(k=1)") | Only(ids=(B, C))
     context = Context.of([[A], [A]], prompt_length=1, vocabulary=MODEL.vocabulary)
     logits = np.array([[0, 0, 0, 3, 2, 1], [0, 0, 0, 1, 2, 3.0]], dtype=np.float32)
-    after = apply(chain, logits, context)
+    after = chain_stages.apply(chain, logits, context)
     assert after.dtype == np.float32
     assert after[:, [A, B, C]].tolist() == [[NEVER, 0.0, NEVER], [NEVER, NEVER, 3.0]]
 

@@ -12,7 +12,7 @@ from corelm import Sampler
 from corelm.errors import MissingDependencyError
 from corelm.filters import array_namespace, change_logits, remove_tokens
 from corelm.numerics.portability import is_portable
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 
 IN_NUMPY = {
     "adaptive_p",
@@ -32,7 +32,7 @@ IN_NUMPY = {
 def test_the_built_in_samplers_are_portable_as_they_come_but_for_some():
     built_in = {
         offer.name
-        for offer in registry().samplers()
+        for offer in plugins.registry().samplers()
         if offer.value.__module__.startswith("corelm_s")
     }
     found = {name for name in built_in if not is_portable(corelm.sampler(name))}

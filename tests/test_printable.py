@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.printable import (
-    counted,
-    did_you_mean,
-    message_of,
-    one_line,
-    reason_of,
-    shown,
-    strip_controls,
-)
+from corelm.printable import message_of, reason_of
+from corelm.runs import printable
 
 
 @pytest.mark.parametrize(
@@ -29,11 +22,11 @@ from corelm.printable import (
     ],
 )
 def test_control_characters_are_removed(text, expected):
-    assert strip_controls(text) == expected
+    assert printable.strip_controls(text) == expected
 
 
 def test_one_line_has_single_spaces():
-    assert one_line("  two\n\tlines\x1b \n") == "two lines"
+    assert printable.one_line("  two\n\tlines\x1b \n") == "two lines"
 
 
 class MuteError(Exception):
@@ -82,7 +75,7 @@ class Leaves:
     ids=["short", "long", "large", "nameless", "leaves"],
 )
 def test_a_value_is_shown_in_one_short_line(value, expected):
-    assert shown(value) == expected
+    assert printable.shown(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,9 +88,9 @@ def test_a_value_is_shown_in_one_short_line(value, expected):
     ],
 )
 def test_the_closest_name_is_suggested(word, cutoff, expected):
-    assert did_you_mean(word, ["greedy", "temperature"], cutoff) == expected
+    assert printable.did_you_mean(word, ["greedy", "temperature"], cutoff) == expected
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 texts"), (1, "1 text"), (2000, "2,000 texts")])
 def test_a_count(count, text):
-    assert counted(count, "text") == text
+    assert printable.counted(count, "text") == text

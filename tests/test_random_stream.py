@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from kernels import kernels, needs_kernels
 
-from corelm import RandomStream, native
+from corelm import RandomStream
 from corelm.decoding.draws import BLOCK
 from corelm.errors import UsageError
 
@@ -124,17 +125,17 @@ corelm.RandomStream(1, [0]).at(0)
 print("numpy.random" in sys.modules)
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == str(native.kernels is None)
+    assert shown.stdout.strip() == str(kernels is None)
 
 
-@pytest.mark.skipif(native.kernels is None, reason="needs the kernels")
+@needs_kernels
 def test_the_kernels_refuse_other_arrays_of_streams():
     streams = np.zeros((2, 4), dtype=np.int64)
     with pytest.raises(ValueError, match="streams: axis 1 has length 3, expected 4"):
-        native.kernels.next_uniforms(streams[:, :3].copy(), np.empty((2, 5)))
+        kernels.next_uniforms(streams[:, :3].copy(), np.empty((2, 5)))
     with pytest.raises(ValueError, match="out: axis 0 has length 3, expected 2"):
-        native.kernels.next_uniforms(streams, np.empty((3, 5)))
+        kernels.next_uniforms(streams, np.empty((3, 5)))
     with pytest.raises(ValueError, match="streams: axis 0 has length 2, expected 3"):
-        native.kernels.start_streams(1, 0, np.arange(3), streams)
+        kernels.start_streams(1, 0, np.arange(3), streams)
     with pytest.raises(OverflowError):
-        native.kernels.start_streams(-1, 0, np.arange(2), streams)
+        kernels.start_streams(-1, 0, np.arange(2), streams)

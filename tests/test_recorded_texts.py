@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernels import needs_kernels
 
 import corelm
-from corelm import native
 from corelm.cli.output.describe import example_expression
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 
 RECORDED = Path(__file__).with_name("recorded_texts.json")
 CHAINS = (
@@ -63,7 +63,9 @@ DECODERS = ("beam", "best_of", "contrastive", "speculative")
 def _samplers() -> list[str]:
     """Return the chains, and the docstring's example of each built-in sampler that none has."""
     names = {name for chain in CHAINS for name in re.findall(r"\b[a-z]\w*(?=\(|$)", chain)}
-    offers = [offer for offer in registry().samplers() if offer.source.distribution == "corelm"]
+    offers = [
+        offer for offer in plugins.registry().samplers() if offer.source.distribution == "corelm"
+    ]
     others = [example_expression(o.value, o.name) for o in offers if o.name not in names]
     return [*CHAINS, *others]
 
@@ -85,7 +87,7 @@ def _runs() -> dict[str, dict[str, Any]]:
 
 def _digest(model: corelm.LanguageModel, decoder: str | None = None, **arguments: Any) -> str:
     """Return a fingerprint of the tokens of a run."""
-    chosen = None if decoder is None else registry().decoder(decoder)()
+    chosen = None if decoder is None else plugins.registry().decoder(decoder)()
     texts = corelm.generate(model, "This movie", decoder=chosen, **arguments)
     return hashlib.sha256(json.dumps([text.tokens for text in texts]).encode()).hexdigest()[:16]
 
@@ -102,7 +104,7 @@ def recorded() -> dict[str, str]:
 
 
 @pytest.mark.packages
-@pytest.mark.skipif(native.kernels is None, reason="the set is that of builds with kernels")
+@needs_kernels
 @pytest.mark.parametrize("decoder", ["ancestral", *DECODERS])
 def test_the_texts_are_the_recorded_ones(model, recorded, decoder):
     runs = {

@@ -16,9 +16,11 @@ from test_statistics import NAMES as SAMPLERS
 
 from corelm.bundles import Bundle, WordVocabulary
 from corelm.cli.app import main
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 
-DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})
+DECODERS = sorted(
+    {offer.name for offer in plugins.registry().offers("corelm_decoders")} - {"ancestral"}
+)
 STRATEGIES = [EXAMPLES.get(name, name) for name in SAMPLERS] + DECODERS
 SMALL_RUN = ["-n", "3", "--length", "6", "--contexts", "2", "--seed", "5", "--texts", "all"]
 Make = Callable[..., dict[str, Any]]

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 import corelm
 from corelm import Chain, Context, ParameterError, Sampler, param, sampling_distribution
-from corelm.chain_stages import apply
 from corelm.errors import ModelOutputError, UsageError
+from corelm.runs import chain_stages
 from corelm.testing import LAWS
 
 INF = float("inf")
@@ -43,8 +43,8 @@ class Last(Sampler):
 
 def test_a_chain_applies_its_stages_in_order():
     logits = np.array([[0.0, 1.0]])
-    add_first = apply(Add(amount=2) | COLD, logits, Context.of([[0]]))
-    add_last = apply(COLD | Add(amount=2), logits, Context.of([[0]]))
+    add_first = chain_stages.apply(Add(amount=2) | COLD, logits, Context.of([[0]]))
+    add_last = chain_stages.apply(COLD | Add(amount=2), logits, Context.of([[0]]))
     assert add_first.tolist() == [[4.0, 2.0]]  # (2, 1), doubled
     assert add_last.tolist() == [[2.0, 2.0]]  # (0, 2), then 2 more for the first
 

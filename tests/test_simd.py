@@ -18,8 +18,9 @@ from corelm_samplers.top_n_sigma import logit_std
 from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from corelm_samplers.xtc import xtc
+from kernels import kernels
 
-from corelm import apply_temperature, draw, log_softmax, native, softmax, surprisals
+from corelm import apply_temperature, draw, log_softmax, softmax, surprisals
 from corelm.filters import (
     change_logits,
     min_and_shannon_entropy,
@@ -34,7 +35,7 @@ from corelm.numerics.masks import apply_mask, forbid_tokens
 from corelm.runs import ModelRows
 
 pytestmark = pytest.mark.skipif(
-    native.kernels is None or native.kernels.use_vector_width(16) != 16,
+    kernels is None or kernels.use_vector_width(16) != 16,
     reason="there are no kernels for vectors of sixteen floats here",
 )
 
@@ -47,7 +48,7 @@ def assert_same(function):
     """A function returns the same array, or tuple of arrays, with both widths."""
     results = []
     for width in (8, 16):
-        assert native.kernels.use_vector_width(width) == width
+        assert kernels.use_vector_width(width) == width
         result = function()
         results.append(result if isinstance(result, tuple) else (result,))
     for eight, sixteen in zip(*results, strict=True):
@@ -133,7 +134,7 @@ def test_attention(heads, size, time):
     def read():
         memory = np.zeros((2, 1, 2, heads, time, size), np.float32)
         outputs, scores = np.empty((2, 2, time, width), np.float32)
-        native.kernels.run(planned, window, memory, None, outputs, scores)
+        kernels.run(planned, window, memory, None, outputs, scores)
         return memory, outputs, scores
 
     assert_same(read)

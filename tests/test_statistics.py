@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from draws import VOCABULARY, draws_of, example_logits, g_test
+from kernels import no_kernels
 from small_models import numbered_words
 
 import corelm
-from corelm import Context, Sampler, native
-from corelm.chain_stages import apply
-from corelm.registry.registry import registry
-from corelm.runs import Strategy, Texts
+from corelm import Context, Sampler
+from corelm.runs import Strategy, Texts, chain_stages, plugins
 from corelm.testing import ToyModel
 
 EXAMPLES = {
@@ -35,7 +34,7 @@ EXAMPLES = {
 have theirs in a file of their own."""
 FLAT = {"adaptive_p", "choice", "greedy", "gumbel_max", "min_k", "p_less", "uniform"}
 """Samplers that leave one token here, or almost equally likely ones."""
-NAMES = sorted({offer.name for offer in registry().offers("corelm_samplers")})
+NAMES = sorted({offer.name for offer in plugins.registry().offers("corelm_samplers")})
 ALPHA = 1e-6 / len(NAMES)  # Bonferroni's correction
 WORDS = numbered_words(VOCABULARY, end=True)
 TOKENS = [9, 4, 8, 4, 8, 10, 4]
@@ -58,9 +57,10 @@ def example(name: str) -> Sampler:
 
 def exact(sampler: Sampler, logits: np.ndarray) -> np.ndarray:
     """The distribution by the definitions alone, in double precision."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "kernels", None)
-        return corelm.softmax(apply(sampler, logits[None, :].astype(np.float64), CONTEXT))[0]
+    with no_kernels():
+        return corelm.softmax(
+            chain_stages.apply(sampler, logits[None, :].astype(np.float64), CONTEXT)
+        )[0]
 
 
 @cache

@@ -11,9 +11,9 @@ import pytest
 import corelm
 import corelm.testing
 from corelm import Context, ParameterError, Sampler, param
-from corelm.chain_stages import apply, invalid_result, run_stages
+from corelm.chain_stages import invalid_result, run_stages
 from corelm.errors import ModelOutputError, PluginError, SamplerError, UsageError
-from corelm.runs import ModelLogits
+from corelm.runs import ModelLogits, chain_stages
 
 INF = float("inf")
 GREEDY = corelm.sampler("greedy")
@@ -104,14 +104,14 @@ def test_neutral_stages_are_not_called():
             raise AssertionError("called")
 
     off, logits = Refuses(on=False), np.array([[0.0, 1.0]])
-    assert apply(off, logits, Context.of([[0]])) is logits
-    assert apply(off | off, logits, Context.of([[0]])) is logits
+    assert chain_stages.apply(off, logits, Context.of([[0]])) is logits
+    assert chain_stages.apply(off | off, logits, Context.of([[0]])) is logits
     assert (off | off).is_neutral
-    between = apply(off | COLD | off, logits, Context.of([[0]]))
-    assert between.tolist() == apply(COLD, logits, Context.of([[0]])).tolist()
+    between = chain_stages.apply(off | COLD | off, logits, Context.of([[0]]))
+    assert between.tolist() == chain_stages.apply(COLD, logits, Context.of([[0]])).tolist()
     assert not (off | COLD).is_neutral
     with pytest.raises(SamplerError, match="refuses\\(on=True\\) failed"):
-        apply(COLD | Refuses(), logits, Context.of([[0]]))
+        chain_stages.apply(COLD | Refuses(), logits, Context.of([[0]]))
 
 
 def test_the_stages_can_run_without_the_last_check():
@@ -165,7 +165,7 @@ LATER = Context.of(np.zeros((2, 9), dtype=int), prompt_length=2)
 )
 def test_an_invalid_result_is_refused_with_sampler_step_and_row(value, message):
     with pytest.raises(SamplerError) as caught:
-        apply(GREEDY | Named(value) | GREEDY, LOGITS, LATER)
+        chain_stages.apply(GREEDY | Named(value) | GREEDY, LOGITS, LATER)
     assert str(caught.value) == f"named {message}"
 
 
@@ -181,7 +181,7 @@ class Named(Returns):
 def test_of_several_bad_rows_the_first_one_is_named():
     rows = np.array([[0.0, 0.0], [-INF, -INF], [np.nan, 0.0]])
     with pytest.raises(SamplerError, match="every token is impossible at step 0, row 1"):
-        apply(Named(rows), np.zeros((3, 2)), Context.of(np.zeros((3, 1), dtype=int)))
+        chain_stages.apply(Named(rows), np.zeros((3, 2)), Context.of(np.zeros((3, 1), dtype=int)))
 
 
 @pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, SystemExit])
@@ -191,7 +191,7 @@ def test_an_exception_of_a_sampler_is_wrapped_with_its_name_and_step(error):
             raise error("no good")
 
     with pytest.raises(SamplerError) as caught:
-        apply(COLD | Fails(), LOGITS, LATER)
+        chain_stages.apply(COLD | Fails(), LOGITS, LATER)
     assert str(caught.value) == f"fails failed at step 7: {error.__name__}: no good"
     assert isinstance(caught.value.__cause__, error)
 
@@ -203,7 +203,7 @@ def test_a_usage_error_stays_one_and_names_the_sampler(error):
             raise error("there is no such word")
 
     with pytest.raises(UsageError) as caught:
-        apply(COLD | Needs(), LOGITS, LATER)
+        chain_stages.apply(COLD | Needs(), LOGITS, LATER)
     assert str(caught.value) == "needs: there is no such word"
 
 
@@ -213,7 +213,7 @@ def test_an_interruption_is_not_wrapped():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        apply(Interrupted(), LOGITS, LATER)
+        chain_stages.apply(Interrupted(), LOGITS, LATER)
 
 
 def test_the_input_is_read_only():
@@ -224,7 +224,7 @@ def test_the_input_is_read_only():
 
     logits = np.zeros((2, 3))
     with pytest.raises(SamplerError, match=r"writes failed at step 7: ValueError: .*read-only"):
-        apply(Writes(), logits, LATER)
+        chain_stages.apply(Writes(), logits, LATER)
     assert logits[0, 0] == 0
     assert logits.flags.writeable
 
@@ -270,7 +270,7 @@ def test_a_write_around_the_flag_reaches_nobody_else(write):
 
     logits, context = np.zeros((2, 3)), Context.of(np.ones((2, 9), dtype=int), prompt_length=2)
     trace = []
-    result = apply(COLD | Writes(), logits, context, trace)
+    result = chain_stages.apply(COLD | Writes(), logits, context, trace)
     assert (result > 1).all()
     assert not logits.any()
     assert not trace[0].logits.any()
@@ -294,7 +294,7 @@ def test_a_mask_and_a_choice_cannot_change_the_context(write):
 
     context = Context.of(np.ones((2, 9), dtype=int))
     for sampler in (Writes(), Chooses()):
-        apply(sampler, np.zeros((2, 3)), context)
+        chain_stages.apply(sampler, np.zeros((2, 3)), context)
         assert (context.tokens == 1).all()
 
 
@@ -321,7 +321,7 @@ def test_a_masked_array_is_refused_and_not_stripped_of_its_mask():
             return np.ma.masked_array(np.ones((1, 2), bool), [[False, True]])
 
     with pytest.raises(SamplerError, match="hides allowed MaskedArray, a subclass"):
-        apply(Hides(), np.zeros((1, 2)), Context.of([[0]]))
+        chain_stages.apply(Hides(), np.zeros((1, 2)), Context.of([[0]]))
 
 
 def test_masked_logits_of_a_model_are_refused():

@@ -11,7 +11,8 @@ from corelm_report.measure.plugin_metrics import HumanTexts, measure
 
 import corelm
 from corelm import RandomStream
-from corelm.registry.offers import Offer, Source
+from corelm.registry.offers import Source
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 
@@ -130,7 +131,7 @@ def test_a_metric_cannot_change_the_texts_of_the_next_one():
             return lambda rows: float(len(texts) + len(human))
 
     offers = [
-        Offer(name, metric, Source("corelm-some", "1", name))
+        plugins.Offer(name, metric, Source("corelm-some", "1", name))
         for name, metric in {"clears": Clears(), "counts": Counts()}.items()
     ]
     human = HumanTexts(["the dog", "the mat"], ToyModel())

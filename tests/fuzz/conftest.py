@@ -12,7 +12,7 @@ import pytest
 import run
 from tiers import missing_packages
 
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 
 collect_ignore = ["test_fuzz.py"] if missing_packages() else []
 
@@ -23,6 +23,6 @@ sys.path.extend(path for path in run.HELPERS if path not in sys.path)
 def _few_plugins() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CORELM_PLUGINS", run.PLUGINS)
-        registry.cache_clear()
+        plugins.registry.cache_clear()
         yield
-    registry.cache_clear()
+    plugins.registry.cache_clear()

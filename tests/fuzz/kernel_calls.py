@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from kernels import kernels
 from random_plans import REFUSED, RandomPlan
 
-from corelm import native
 from corelm.native.rows import loaded
 
 CALLS = 8
@@ -176,7 +176,7 @@ def misaligned(array: np.ndarray) -> np.ndarray:
 
 ROW_AND_LAYER_KERNELS = [
     name
-    for name in dir(native.kernels)
+    for name in dir(kernels)
     if not name.startswith("_")
     and name not in ("PANEL", "MOST_STAGES", "plan", "run", "begin", "wait")
     and name not in ("window_pass", "draw_ahead", "begin_ahead", "end_ahead")

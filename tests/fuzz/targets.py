@@ -26,12 +26,13 @@ from corelm_train.imdb import fetch_imdb
 from kernel_calls import call_kernels
 
 import corelm
+from corelm import TextPatterns
+from corelm.bundles import BytePairVocabulary, WordVocabulary
 from corelm.errors import CorelmError
-from corelm.generation.endings import TextPatterns
 from corelm.models import atomic_files, bundle
-from corelm.models.byte_pairs import ALPHABET, SPECIAL, BytePairVocabulary
+from corelm.models.byte_pairs import ALPHABET, SPECIAL
 from corelm.models.contents import parse_weights
-from corelm.models.word_vocabulary import STYLES, WordVocabulary
+from corelm.models.word_vocabulary import STYLES
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 Document = dict[str, Any]

@@ -9,8 +9,7 @@ import pytest
 import corelm
 from corelm.errors import UsageError
 from corelm.generation.conversation import Conversation
-from corelm.registry.registry import registry
-from corelm.runs import Strategy
+from corelm.runs import Strategy, plugins
 from corelm.testing import ToyModel
 
 
@@ -90,8 +89,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     from corelm.cli.app import run as run_command
 
-    if "chat_toy" not in {offer.name for offer in registry().models()}:
-        registry().register(_Plugin)
+    if "chat_toy" not in {offer.name for offer in plugins.registry().models()}:
+        plugins.registry().register(_Plugin)
 
     def ran(*words: str, lines: Sequence[str] = ()) -> str:
         monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))

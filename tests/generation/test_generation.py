@@ -11,8 +11,7 @@ import corelm
 from corelm.errors import ModelOutputError, SamplerError, UnknownNameError, UsageError
 from corelm.generation.generate import batches
 from corelm.generation.open_texts import Text
-from corelm.registry.registry import registry
-from corelm.runs import Strategy, Texts
+from corelm.runs import Strategy, Texts, plugins
 from corelm.testing import ToyModel
 
 MODEL = ToyModel()
@@ -491,12 +490,12 @@ def test_observers_see_the_samples_of_the_run():
         def corelm_next_token(self, step):
             seen.update(step.samples.tolist())
 
-    registry.cache_clear()
-    registry().register(Observer())
+    plugins.registry.cache_clear()
+    plugins.registry().register(Observer())
     try:
         corelm.generate(ToyModel(), "the", sampler="greedy", n=130, length=2, seed=1)
     finally:
-        registry.cache_clear()
+        plugins.registry.cache_clear()
     assert seen == set(range(130))
 
 
@@ -567,9 +566,9 @@ def test_an_observer_that_writes_around_the_read_only_flag_changes_nothing():
                 base[...] = 0
 
     expected = generate(n=3, length=4)
-    registry.cache_clear()
-    registry().register(Writes())
+    plugins.registry.cache_clear()
+    plugins.registry().register(Writes())
     try:
         assert generate(n=3, length=4) == expected
     finally:
-        registry.cache_clear()
+        plugins.registry.cache_clear()

@@ -13,7 +13,6 @@ import pytest
 
 from corelm.errors import MissingDependencyError, ModelFileError, UnknownNameError, UsageError
 from corelm.interop import requirements
-from corelm.interop.requirements import check_model, requires
 
 ENGINES = {
     "corelm_llama_cpp": ("gguf:{}", "llama-cpp-python", "0.3.36", ["llama_cpp"]),
@@ -98,12 +97,15 @@ def test_an_engine_that_has_changed_its_interface(tmp_path: Path) -> None:
 
 def test_a_version_without_metadata_is_left_out_of_the_message() -> None:
     message = "^an-engine cannot be used: OSError: no library; a version that works: "
-    with pytest.raises(MissingDependencyError, match=message), requires("an-engine", "1.0"):
+    with (
+        pytest.raises(MissingDependencyError, match=message),
+        requirements.requires("an-engine", "1.0"),
+    ):
         raise OSError("no library")
 
 
 def test_errors_of_corelm_pass_through() -> None:
-    with pytest.raises(UsageError, match=r"^as it is$"), requires("an-engine", "1.0"):
+    with pytest.raises(UsageError, match=r"^as it is$"), requirements.requires("an-engine", "1.0"):
         raise UsageError("as it is")
 
 
@@ -120,14 +122,14 @@ def test_a_configuration_of_impossible_sizes_is_refused(
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelFileError, match=rf"config\.json': {reason}$"):
-        check_model(tmp_path)
+        requirements.check_model(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 10**5, b"\xff"])
 def test_a_configuration_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ModelFileError, match=r"config\.json': it cannot be read: "):
-        check_model(tmp_path)
+        requirements.check_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +146,12 @@ def test_a_file_that_no_model_needs_is_refused_unread(
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").touch()
     os.truncate(tmp_path / "model.safetensors", 5 * 2**30)  # weights may be large
-    check_model(tmp_path)
+    requirements.check_model(tmp_path)
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
     os.truncate(tmp_path / name, size)  # sparse: it takes no room
     with pytest.raises(ModelFileError, match=f"{name}': it has more than {most} bytes$"):
-        check_model(tmp_path)
+        requirements.check_model(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -157,14 +159,14 @@ def test_a_pipe_in_the_folder_does_not_hang(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     os.mkfifo(tmp_path / "tokenizer.json")
     with pytest.raises(ModelFileError, match="it isn't a regular file"):
-        check_model(tmp_path)
+        requirements.check_model(tmp_path)
 
 
 def test_an_adapter_of_peft_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "else/where"}')
     with pytest.raises(ModelFileError, match=r"adapter_config.json': it is an adapter of peft"):
-        check_model(tmp_path)
+        requirements.check_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_an_adapter_of_peft_is_refused(tmp_path: Path) -> None:
 def test_code_that_is_fetched_from_a_hub_is_refused(tmp_path: Path, setting: object) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"text_config": setting}))
     with pytest.raises(ModelFileError, match="may be code of a hub, which is never loaded"):
-        check_model(tmp_path)
+        requirements.check_model(tmp_path)
 
 
 def test_code_of_the_engine_itself_may_be_chosen(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_code_of_the_engine_itself_may_be_chosen(tmp_path: Path) -> None:
         "cache_implementation": "hybrid",
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    check_model(tmp_path)
+    requirements.check_model(tmp_path)
 
 
 @pytest.fixture

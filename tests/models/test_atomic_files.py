@@ -7,7 +7,8 @@ import os
 import pytest
 
 from corelm.errors import ModelFileError
-from corelm.models.atomic_files import SafeFile, parse_json, remove_leftovers, write_folder
+from corelm.models.atomic_files import parse_json, remove_leftovers, write_folder
+from corelm.runs import SafeFile
 
 
 def test_a_file_is_written_and_replaced(tmp_path):

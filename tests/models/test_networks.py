@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from corelm_train.network_weights import set_weights
 from corelm_train.settings import PRESETS
+from kernels import no_kernels
 from small_models import SMALL, random_weights
 
-from corelm import log_softmax, native
+from corelm import log_softmax
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Linear
 
@@ -18,10 +19,10 @@ pytest.importorskip("keras", reason="pip install keras")
 
 
 @pytest.fixture(params=["kernels", "NumPy"], autouse=True)
-def _arithmetic(request, monkeypatch):
+def _arithmetic(request):
     """Both ways to compute: with the kernels where there are some, and without."""
-    if request.param == "NumPy":
-        monkeypatch.setattr(native, "kernels", None)
+    with no_kernels(request.param == "NumPy"):
+        yield
 
 
 REAL = {  # the presets as they are, but for the vocabulary

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kernels import kernels, no_kernels
 from small_models import SMALL, numbered_words, random_weights, small_model, write
 
 import corelm
-from corelm import native
 from corelm.abilities import can
 from corelm.bundles import Architecture
 from corelm.errors import ModelFileError, UsageError
@@ -44,10 +44,8 @@ def digest():
 @pytest.fixture(params=["kernels", "NumPy"], scope="module")
 def arithmetic(request):
     """Both ways to compute: with the kernels where there are some, and without."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "NumPy":
-            patch.setattr(native, "kernels", None)
-        yield
+    with no_kernels(request.param == "NumPy"):
+        yield request.param
 
 
 @pytest.fixture(params=MIDDLE, scope="module")
@@ -172,10 +170,11 @@ def test_rows_may_be_forked_after_going_back(model, texts):
 
 
 @pytest.fixture
-def rows_read(model, monkeypatch):
+def rows_read(model, arithmetic, monkeypatch):
     """The number of rows at every pass of the network."""
     rows, network = [], model._network
-    for name in ("begin", "process_with_logits") if native.kernels else ("process",):
+    in_kernels = kernels and arithmetic == "kernels"
+    for name in ("begin", "process_with_logits") if in_kernels else ("process",):
         read = getattr(network, name)
 
         def noted(window, *rest, read=read):
@@ -275,7 +274,7 @@ def test_reading_that_fails_is_done_again(model, texts, monkeypatch):
         pytest.skip("nothing is read ahead here")
 
     def fail(ahead):
-        native.kernels.wait(ahead.run)
+        kernels.wait(ahead.run)
         raise MemoryError
 
     with monkeypatch.context() as patch:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from kernels import needs_kernels, no_kernels
 from small_models import SMALL, small_model
 
-from corelm import native
 from corelm.errors import UsageError
 
 OPERATIONS = 40
@@ -74,24 +74,25 @@ class Rows:
 
 
 @pytest.mark.parametrize(
-    "kernels", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["kernels", "numpy"]
+    "way",
+    [pytest.param("kernels", marks=needs_kernels), pytest.param("NumPy", marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("end", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_rows_have_the_bits_of_each_alone(kind, end, kernels, monkeypatch):
-    if not kernels:
-        monkeypatch.setattr(native, "kernels", None)
-    elif native.kernels is None:
-        pytest.skip("there are no kernels here")
+def test_rows_have_the_bits_of_each_alone(kind, end, way):
     model = small_model(SMALL[kind], end)
-    for seed in range(5):
-        rows = Rows(model, np.random.default_rng(seed))
-        for _ in range(OPERATIONS):
-            names = ["one", "one", "several", "rewind", "select", "join"]
-            getattr(rows, rows.rng.choice(names[: 5 if len(rows.texts) > 8 else 6]))()
-            if rows.rng.random() < 0.4:
-                rows.check()
-        rows.check()
+    with no_kernels(way == "NumPy"):
+        for seed in range(5):
+            change_and_check(Rows(model, np.random.default_rng(seed)))
+
+
+def change_and_check(rows):
+    for _ in range(OPERATIONS):
+        names = ["one", "one", "several", "rewind", "select", "join"]
+        getattr(rows, rows.rng.choice(names[: 5 if len(rows.texts) > 8 else 6]))()
+        if rows.rng.random() < 0.4:
+            rows.check()
+    rows.check()
 
 
 def test_a_step_of_rows_of_different_lengths_is_one_call(monkeypatch):
@@ -113,7 +114,7 @@ def test_a_step_of_rows_of_different_lengths_is_one_call(monkeypatch):
     assert calls == [(3, 1), (3, 1)]
 
 
-@pytest.mark.skipif(native.kernels is None, reason="only the kernels run in the background")
+@needs_kernels
 def test_a_step_of_rows_of_different_lengths_runs_in_the_background():
     session = small_model(SMALL["gpt2"]).start([[3], [4, 5, 6]])
     session.next_logits()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-
-from corelm import native
+from kernels import kernels
 
 
 @pytest.fixture(params=[8, 16], autouse=True, scope="module")
 def vector_width(request):
     """The number of floats in a vector. `.ci/run` fails without kernels if there is a compiler."""
-    if native.kernels is None:
+    if kernels is None:
         pytest.skip("the kernels are not compiled here")
-    if native.kernels.use_vector_width(request.param) != request.param:
+    if kernels.use_vector_width(request.param) != request.param:
         pytest.skip("this processor has no vectors of sixteen floats")
     yield request.param
-    native.kernels.use_vector_width(16)
+    kernels.use_vector_width(16)

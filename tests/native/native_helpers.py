@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
+from kernels import no_kernels
 
-from corelm import native
 from corelm.models.networks import layers
 from corelm.models.networks.base import INPUT, Graph, plan
 
 
 def by_definition(function, *arguments, **options):
     """Call a function without the kernels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "kernels", None)
+    with no_kernels():
         return function(*arguments, **options)
 
 

@@ -6,8 +6,7 @@ import ctypes
 import os
 
 import numpy as np
-
-from corelm import native
+from kernels import kernels
 
 REFUSED = (TypeError, ValueError, BufferError)
 CONTEXT = 6
@@ -130,7 +129,7 @@ class RandomPlan:
         arrays = self.arrays(step, fill)
         perturb_malloc(int(fill))
         try:
-            native.kernels.run(planned, *arrays)
+            kernels.run(planned, *arrays)
         finally:
             perturb_malloc(0)
         return arrays[-2:]

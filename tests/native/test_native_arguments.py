@@ -13,10 +13,11 @@ from pathlib import Path
 import corelm_samplers
 import numpy as np
 import pytest
+from kernels import kernels
 from native_helpers import zeros
 
 import corelm
-from corelm import divergences, native, token_edits
+from corelm import divergences, token_edits
 from corelm import filters as public_filters
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
@@ -68,7 +69,7 @@ ALL = np.ones((2, 3), bool)
 )
 def test_arrays_that_do_not_fit_are_refused(name, arguments):
     with pytest.raises((TypeError, ValueError, BufferError)):
-        getattr(native.kernels, name)(*arguments)
+        getattr(kernels, name)(*arguments)
 
 
 IDS, STATS = np.array([0, 2]), np.zeros((2, 4))
@@ -110,7 +111,7 @@ TABLE_OF_MOMENTS = np.zeros((2, 1, 3))
 )  # fmt: skip
 def test_errors_name_the_argument_what_was_expected_and_what_came(name, arguments, message):
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-        getattr(native.kernels, name)(*arguments)
+        getattr(kernels, name)(*arguments)
 
 
 EMBED = ("embed", (), 1, zeros(9, 4), zeros(5, 4), None)
@@ -151,11 +152,11 @@ HEAD = (("multiply", (0,), 1, zeros(1, 4, 16), None, 0),), (4, 9)
     ],
 )
 def test_layers_that_do_not_fit_are_refused(nodes, widths):
-    native.kernels.plan((EMBED,), (0, 4), *HEAD)
+    kernels.plan((EMBED,), (0, 4), *HEAD)
     with pytest.raises((TypeError, ValueError, BufferError)):
-        native.kernels.plan(nodes, widths, *HEAD)
+        kernels.plan(nodes, widths, *HEAD)
     with pytest.raises((TypeError, ValueError, BufferError)):
-        native.kernels.plan((EMBED,), (0, 4), (EMBED,), (4, 4))
+        kernels.plan((EMBED,), (0, 4), (EMBED,), (4, 4))
 
 
 @pytest.mark.parametrize(
@@ -197,25 +198,25 @@ def test_layers_that_do_not_fit_are_refused(nodes, widths):
 def test_steps_that_do_not_fit_a_plan_are_refused(changed):
     nodes = (EMBED, ("attend", (1, 1), 2, 0, 1, 1))
     step = {
-        "plan": native.kernels.plan(nodes, (0, 4, 4), *HEAD),
+        "plan": kernels.plan(nodes, (0, 4, 4), *HEAD),
         "window": np.zeros((1, 3), int),
         "cache": zeros(1, 1, 1, 1, 5, 4),
         "mask": np.ones((2, 1, 2, 3), bool),
         "outputs": zeros(1, 2, 4),
         "scores": zeros(1, 1, 9),
     }
-    native.kernels.run(*step.values())
-    native.kernels.run(*step.values(), None)
-    native.kernels.run(*step.values(), np.array([2]))
+    kernels.run(*step.values())
+    kernels.run(*step.values(), None)
+    kernels.run(*step.values(), np.array([2]))
     with pytest.raises((TypeError, ValueError, BufferError)):
-        native.kernels.run(*(step | changed).values())
+        kernels.run(*(step | changed).values())
 
 
 def test_read_only_results_are_refused():
     out = zeros(2, 3)
     out.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
-        native.kernels.apply_temperature(zeros(2, 3), 1.0, out)
+        kernels.apply_temperature(zeros(2, 3), 1.0, out)
 
 
 def test_the_kernels_can_be_switched_off():
@@ -229,7 +230,7 @@ def test_the_kernels_can_be_switched_off():
 
 def test_the_interface_lists_every_function_of_the_module():
     listed = {*vars(Kernels), *Kernels.__annotations__}
-    public = {name for name in dir(native.kernels) if not name.startswith("_")}
+    public = {name for name in dir(kernels) if not name.startswith("_")}
     assert public == {name for name in listed if not name.startswith("_")}
 
 

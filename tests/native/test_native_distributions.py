@@ -11,9 +11,10 @@ from corelm_samplers.typical import typical
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from kernels import kernels
 from native_helpers import by_definition, random_rows
 
-from corelm import apply_temperature, draw, native, softmax, surprisals
+from corelm import apply_temperature, draw, softmax, surprisals
 from corelm.filters import min_and_shannon_entropy, top_k
 from corelm.native.rows import sample
 from corelm.numerics.distributions import (
@@ -63,9 +64,9 @@ def test_rows_of_nan_cause_no_access_outside_them(size):
     logits = np.full((2, size), np.nan, np.float32)
     assert [len(result) for result in min_and_shannon_entropy(logits)] == [2, 2]
     result = np.empty((2, 1, 3))
-    native.kernels.moments(logits, np.ones(1), result)
+    kernels.moments(logits, np.ones(1), result)
     stats, tokens = np.zeros((2, 4)), np.zeros(2, dtype=np.int64)
-    native.kernels.divergence(logits, logits, stats, tokens, np.empty((2, 11)))
+    kernels.divergence(logits, logits, stats, tokens, np.empty((2, 11)))
 
 
 @given(rows(), st.sets(st.integers(0, 299)))

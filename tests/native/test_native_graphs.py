@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from kernels import kernels
 from native_helpers import by_definition, embedding, some, step_input
 
-from corelm import native
 from corelm.models.networks import kinds as networks
 from corelm.models.networks import layers
 from corelm.models.networks.base import INPUT, Graph, plan
@@ -20,7 +20,7 @@ def run(reads, step, asked=0, head=None):
     scores = np.empty((len(step.window), asked, head.layers[-1].width), np.float32)
     planned = plan(reads, head)
     arrays = step.window, step.kv_cache, step.attention_mask, outputs, scores, step.times
-    native.kernels.run(planned, *arrays)
+    kernels.run(planned, *arrays)
     return outputs, scores
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from kernels import kernels
 from native_helpers import by_definition
 
-from corelm import native
 from corelm.models.networks import base, layers
 
 
@@ -40,9 +40,9 @@ def test_activation_and_addition_are_those_of_numpy(activation, units):
 
 def test_weights_without_half_precision_values_stay_in_single_precision():
     columns = np.array([[1.0, 1 / 3], [2.0**-24, 65504.0]], np.float32)
-    halves = np.empty((1, 2, native.kernels.PANEL), np.float16)
-    assert native.kernels.pack(columns[1:].T, halves)
-    assert not native.kernels.pack(columns.T, halves)
+    halves = np.empty((1, 2, kernels.PANEL), np.float16)
+    assert kernels.pack(columns[1:].T, halves)
+    assert not kernels.pack(columns.T, halves)
     assert layers.Linear(columns.T)(np.eye(2, dtype=np.float32)[None])[0].tolist() == [
         [1.0, 2.0**-24],
         [np.float32(1 / 3), 65504.0],
@@ -67,10 +67,10 @@ def test_halves_are_packed_like_the_floats_that_they_equal(shape, order, panels_
     halves = np.asarray(np.random.default_rng(2).standard_normal(shape), np.float16, order=order)
     inputs, units = shape
     of_halves, of_floats = np.full(
-        (2, -(-units // native.kernels.PANEL), inputs, native.kernels.PANEL), 9, panels_dtype
+        (2, -(-units // kernels.PANEL), inputs, kernels.PANEL), 9, panels_dtype
     )
     for matrix, panels in ((halves, of_halves), (halves.astype(np.float32), of_floats)):
-        native.kernels.pack(matrix, panels)
+        kernels.pack(matrix, panels)
     assert np.array_equal(of_halves, of_floats)
     columns = of_halves.swapaxes(0, 1).reshape(inputs, -1)
     assert np.array_equal(columns[:, :units], halves)
@@ -79,10 +79,10 @@ def test_halves_are_packed_like_the_floats_that_they_equal(shape, order, panels_
 
 def test_a_matrix_between_the_elements_of_another_is_refused():
     odd = np.zeros((4, 4), np.uint8)[:, :2].view(np.float16)  # 4 bytes apart
-    assert native.kernels.pack(odd, np.empty((1, 4, 16), np.float16))
+    assert kernels.pack(odd, np.empty((1, 4, 16), np.float16))
     structured = np.zeros((4, 1), [("number", "f4"), ("more", "u1")])["number"]
     with pytest.raises(ValueError, match="matrix: expected an aligned array"):
-        native.kernels.pack(structured, np.empty((1, 4, 16), np.float32))
+        kernels.pack(structured, np.empty((1, 4, 16), np.float32))
 
 
 def test_every_finite_half_is_embedded_exactly():
@@ -97,5 +97,5 @@ def test_every_finite_half_is_embedded_exactly():
         np.empty((len(halves), 0, 64), np.float32),
         np.empty((len(halves), 1, 1, 1, 1, 1), np.float32),
     )
-    native.kernels.run(plan, ids, cache, None, outputs, logits)
+    kernels.run(plan, ids, cache, None, outputs, logits)
     assert np.array_equal(outputs[:, 0], halves.astype(np.float32))

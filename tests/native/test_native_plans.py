@@ -11,9 +11,8 @@ import os
 
 import numpy as np
 import pytest
+from kernels import kernels
 from random_plans import REFUSED, RandomPlan
-
-from corelm import native
 
 PLANS = int(os.environ.get("CORELM_FUZZ", "4000"))
 
@@ -28,7 +27,7 @@ def test_random_plans_are_refused_or_run():
         for _ in range(rng.integers(0, 3)):
             made.change()
         try:
-            planned = native.kernels.plan(*made.arguments())
+            planned = kernels.plan(*made.arguments())
         except REFUSED:
             continue
         accepted += 1
@@ -105,10 +104,10 @@ HEAD = (("multiply", (0,), 1, f(1, 4, 16), None, 0),), (4, 9)
 )
 def test_a_refusal_says_what_was_expected(nodes, widths, message):
     if not message:
-        native.kernels.plan(nodes, widths, *HEAD)
+        kernels.plan(nodes, widths, *HEAD)
         return
     with pytest.raises((TypeError, ValueError), match=message):
-        native.kernels.plan(nodes, widths, *HEAD)
+        kernels.plan(nodes, widths, *HEAD)
 
 
 class Described:
@@ -121,15 +120,15 @@ class Described:
 def test_a_refusal_shows_any_object():
     multiply = ("multiply", (1,), 2, f(1, 12, 16), None, Described())
     with pytest.raises(ValueError, match="expected a number from 0 to 3, got described in 5 l"):
-        native.kernels.plan((EMBED, multiply), (0, 12, 4), *HEAD)
+        kernels.plan((EMBED, multiply), (0, 12, 4), *HEAD)
 
 
 def test_two_embeddings_with_positions_of_their_own():
     """The shorter one bounds the window."""
     nodes = (EMBED, ("embed", (), 2, f(9, 4), f(3, 4), None), (*EMBED[:2], 3, *EMBED[3:]))
     join = ("multiply", (3, 2), 4, f(1, 12, 16), None, 0)
-    planned = native.kernels.plan((*nodes, join), (0, 12, 4, 12, 4), *HEAD)
+    planned = kernels.plan((*nodes, join), (0, 12, 4, 12, 4), *HEAD)
     cache = f(1, 1, 1, 1, 9, 1)
-    native.kernels.run(planned, np.zeros((1, 3), int), cache, None, f(1, 3, 4), f(1, 0, 9))
+    kernels.run(planned, np.zeros((1, 3), int), cache, None, f(1, 3, 4), f(1, 0, 9))
     with pytest.raises(ValueError, match="length of the window is 4, expected at most 3"):
-        native.kernels.run(planned, np.zeros((1, 4), int), cache, None, f(1, 4, 4), f(1, 0, 9))
+        kernels.run(planned, np.zeros((1, 4), int), cache, None, f(1, 4, 4), f(1, 0, 9))

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corelm_samplers.top_p import top_p
+from kernels import kernels
 from native_helpers import planned_run, random_rows, zeros
 
-from corelm import draw, native
+from corelm import draw
 from corelm.native.cpu import cpu_limit
 
 TASKS = Path("/proc/self/task")
@@ -27,14 +28,14 @@ WIDTH, TOKENS, LAYERS = 1024, 64, 40
 def cores():
     """As many as before, after each test."""
     yield
-    native.kernels.use_cores(cpu_limit())
+    kernels.use_cores(cpu_limit())
 
 
 def draw_all():
     """One draw from rows that are worth all cores."""
     rows = np.zeros((64, 5000), np.float32)
     tokens = np.empty(64, np.int64)
-    native.kernels.draw(rows, np.full(64, 0.5), tokens, np.empty(64))
+    kernels.draw(rows, np.full(64, 0.5), tokens, np.empty(64))
     return tokens
 
 
@@ -44,7 +45,7 @@ def long_run():
     panels = np.zeros((WIDTH // 16, WIDTH, 16), np.float32)
     layers = [("multiply", (1 + i % 2,), 2 - i % 2, panels, None, 0) for i in range(LAYERS)]
     head = (("normalise", (0,), 1, np.ones(WIDTH, "f4"), None, 1e-6),)
-    planned = native.kernels.plan((embed, *layers), (0, WIDTH, WIDTH), head, (WIDTH, WIDTH))
+    planned = kernels.plan((embed, *layers), (0, WIDTH, WIDTH), head, (WIDTH, WIDTH))
     outputs = np.empty((4, TOKENS, WIDTH), np.float32)
     cache, logits = np.empty((4, 1, 1, 1, TOKENS, 1), "f4"), np.empty((4, 0, WIDTH), "f4")
     return planned, np.zeros((4, TOKENS), int), cache, None, outputs, logits
@@ -80,19 +81,19 @@ for cores in (6, 2, 4, 1):
 
 
 def test_a_run_that_was_not_started_is_dropped_at_once():
-    native.kernels.use_cores(1)  # there is no worker that could start it
+    kernels.use_cores(1)  # there is no worker that could start it
     arguments = long_run()
     start = time.thread_time()  # which other processes do not lengthen
-    native.kernels.run(*arguments)
+    kernels.run(*arguments)
     ran = time.thread_time() - start
-    run = native.kernels.begin(*arguments)
+    run = kernels.begin(*arguments)
     start = time.thread_time()
     del run
     assert time.thread_time() - start < ran / 4
 
 
 def test_other_threads_go_on_while_a_started_run_is_dropped():
-    native.kernels.use_cores(2)
+    kernels.use_cores(2)
     ticks = []
     done = threading.Event()
 
@@ -101,7 +102,7 @@ def test_other_threads_go_on_while_a_started_run_is_dropped():
             ticks.append(time.perf_counter())
 
     def ticks_inside():
-        run = native.kernels.begin(*long_run())
+        run = kernels.begin(*long_run())
         time.sleep(0.02)  # a worker has it
         start = time.perf_counter()
         del run
@@ -122,7 +123,7 @@ def test_other_threads_go_on_while_a_started_run_is_dropped():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_processes_may_be_forked_while_other_threads_work():
-    native.kernels.use_cores(3)
+    kernels.use_cores(3)
     expected = draw_all().tolist()
     stop = threading.Event()
 
@@ -135,13 +136,13 @@ def test_processes_may_be_forked_while_other_threads_work():
         worker.start()
     try:
         for _ in range(40):
-            run = native.kernels.begin(*SHORT_RUN)
+            run = kernels.begin(*SHORT_RUN)
             child = os.fork()
             if not child:
                 signal.alarm(20)  # instead of hanging for ever
-                native.kernels.wait(run)
+                kernels.wait(run)
                 os._exit(draw_all().tolist() != expected)
-            native.kernels.wait(run)
+            kernels.wait(run)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     finally:
         stop.set()
@@ -153,44 +154,44 @@ def short_run():
     """Arguments of `begin` for the shortest run."""
     embed = ("embed", (), 1, np.ones((1, 4), "f4"), np.zeros((2, 4), "f4"), None)
     head = (("normalise", (0,), 1, np.ones(4, "f4"), None, 1e-6),)
-    planned = native.kernels.plan((embed,), (0, 4), head, (4, 4))
+    planned = kernels.plan((embed,), (0, 4), head, (4, 4))
     cache, outputs = np.empty((1, 1, 1, 1, 2, 1), "f4"), np.empty((1, 2, 4), "f4")
     return planned, np.zeros((1, 2), int), cache, None, outputs, np.empty((1, 1, 4), "f4")
 
 
-SHORT_RUN = short_run() if native.kernels else ()
+SHORT_RUN = short_run() if kernels else ()
 
 
 @pytest.mark.slow
 def test_a_run_in_the_background_gives_the_same():
     expected, plain = planned_run(), planned_run()
-    native.kernels.run(*expected)
+    kernels.run(*expected)
     for _ in range(200):
         arguments = planned_run()
-        run = native.kernels.begin(*arguments)
-        native.kernels.draw(random_rows(8, 15000), np.full(8, 0.5), np.empty(8, int), np.empty(8))
-        native.kernels.wait(run)
+        run = kernels.begin(*arguments)
+        kernels.draw(random_rows(8, 15000), np.full(8, 0.5), np.empty(8, int), np.empty(8))
+        kernels.wait(run)
         for array, same in zip(arguments[2:], expected[2:], strict=True):
             assert array is same is None or np.array_equal(array, same)
     with pytest.raises(ValueError, match="already"):
-        native.kernels.wait(run)
+        kernels.wait(run)
     with pytest.raises(ValueError, match="outputs: axis 0 has length 1, expected 5"):
-        native.kernels.begin(*plain[:4], zeros(1, 2, 3), plain[5])
+        kernels.begin(*plain[:4], zeros(1, 2, 3), plain[5])
 
 
 def test_several_runs_at_once_some_of_them_dropped():
     expected = planned_run()
-    native.kernels.run(*expected)
+    kernels.run(*expected)
     for cores in (1, 2, 5):
-        native.kernels.use_cores(cores)
+        kernels.use_cores(cores)
         try:
             started = [planned_run() for _ in range(6)]
-            runs = [native.kernels.begin(*arguments) for arguments in started]
+            runs = [kernels.begin(*arguments) for arguments in started]
             del runs[0], runs[3], started[0], started[3]
             with ThreadPoolExecutor(4) as pool:
-                list(pool.map(native.kernels.wait, runs))
+                list(pool.map(kernels.wait, runs))
         finally:
-            native.kernels.use_cores(cpu_limit())
+            kernels.use_cores(cpu_limit())
         for arguments in started:
             assert np.array_equal(arguments[-1], expected[-1])
 
@@ -200,15 +201,15 @@ def test_several_runs_at_once_some_of_them_dropped():
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_finishes_a_run_of_its_parent():
     expected = planned_run()
-    native.kernels.run(*expected)
+    kernels.run(*expected)
     for _ in range(20):
         arguments = planned_run()
-        run = native.kernels.begin(*arguments)
+        run = kernels.begin(*arguments)
         child = os.fork()
         if not child:
-            native.kernels.wait(run)
+            kernels.wait(run)
             os._exit(not np.array_equal(arguments[-1], expected[-1]))
-        native.kernels.wait(run)
+        kernels.wait(run)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -216,12 +217,12 @@ def test_a_forked_process_finishes_a_run_of_its_parent():
 def test_any_number_of_cores_gives_the_same(cores):
     logits, uniforms = random_rows(64, 5000), np.random.default_rng(3).random(64)
     expected = [draw(logits[i : i + 1], uniforms[i : i + 1])[0][0] for i in range(64)]
-    native.kernels.use_cores(cores)
+    kernels.use_cores(cores)
     try:
         for _ in range(20):
             assert draw(logits, uniforms)[0].tolist() == expected
     finally:
-        native.kernels.use_cores(cpu_limit())
+        kernels.use_cores(cpu_limit())
 
 
 def test_several_threads_can_use_the_kernels_at_once():
@@ -251,7 +252,7 @@ def test_ctrl_c_while_a_kernel_runs_is_raised_when_it_is_done():
 
     def keep_running():
         while timer.is_alive() or not timer.finished.is_set():
-            native.kernels.run(*arguments)
+            kernels.run(*arguments)
 
     with pytest.raises(KeyboardInterrupt):
         keep_running()
@@ -271,7 +272,7 @@ def unaligned(array):
 def test_unaligned_arrays_are_refused_by_the_kernels_and_accepted_in_python():
     rows = np.random.default_rng(0).standard_normal((3, 300), dtype=np.float32)
     with pytest.raises(ValueError, match="logits: expected an aligned array"):
-        native.kernels.top_p(unaligned(rows), 0.9, np.empty_like(rows))
+        kernels.top_p(unaligned(rows), 0.9, np.empty_like(rows))
     assert np.array_equal(top_p(unaligned(rows), 0.9), top_p(rows, 0.9))
 
 

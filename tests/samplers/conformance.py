@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import array_api_strict as strict
 import numpy as np
-import pytest
 import reference_filters as reference
 from hypothesis import strategies as st
+from kernels import no_kernels
 from reference_filters import SHARES
 
 import corelm
-from corelm import Context, Sampler, native
+from corelm import Context, Sampler
 
 INF = math.inf
 NOWHERE = Context.of([[0]])
@@ -97,8 +97,7 @@ def filters(name: str) -> Iterator[tuple[float, Sampler]]:
 
 def in_definition(call: Call) -> Call:
     def without_kernels(sampler: Sampler, rows: np.ndarray) -> np.ndarray:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(native, "kernels", None)
+        with no_kernels():
             return call(sampler, rows)
 
     return without_kernels

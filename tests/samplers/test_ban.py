@@ -7,8 +7,8 @@ import pytest
 from corelm_samplers.ban import Ban
 
 from corelm import Context, generate, sampling_distribution
-from corelm.chain_stages import apply
 from corelm.errors import UsageError
+from corelm.runs import chain_stages
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -69,7 +69,7 @@ def test_the_likeliest_stays_if_everything_is_banned():
 
 
 def test_no_words_change_nothing():
-    assert apply(Ban(), LOGITS, NOWHERE) is LOGITS
+    assert chain_stages.apply(Ban(), LOGITS, NOWHERE) is LOGITS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -21,11 +21,12 @@ from conformance import (
 from corelm_samplers.top_p import top_p
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels import needs_kernels, replace_kernels
 from reference_filters import KINDS, ROWS, probabilities, random_rows
 
 import corelm
-from corelm import Context, Sampler, entropy, native, sampling_distribution, softmax
-from corelm.chain_stages import apply
+from corelm import Context, Sampler, entropy, sampling_distribution, softmax
+from corelm.runs import chain_stages
 
 each_filter = pytest.mark.parametrize("name", FILTERS)
 
@@ -127,7 +128,7 @@ def test_off_is_off(sampler):
     logits = np.array([[0.1, 7.3, -INF, 1e30], [5e-324, 0.0, 0.0, -1.0]], dtype=np.float64)
     for dtype in (np.float32, np.float64):
         rows = logits.astype(dtype)
-        result = apply(corelm.sampler(sampler), rows, Context.of([[0], [0]]))
+        result = chain_stages.apply(corelm.sampler(sampler), rows, Context.of([[0], [0]]))
         assert np.shares_memory(result, rows)
         assert np.array_equal(result, rows)
 
@@ -259,12 +260,11 @@ def test_the_layout_of_an_array_means_nothing(expression):
         assert np.array_equal(sampler(logits, context_of(rows)), expected), name
 
 
+@needs_kernels
 @pytest.mark.engines("torch")
-def test_a_tensor_on_the_processor_is_lent_to_the_kernels_without_a_copy(monkeypatch):
+def test_a_tensor_on_the_processor_is_lent_to_the_kernels_without_a_copy():
     import torch
 
-    if native.kernels is None:
-        pytest.skip("no kernels on this machine")
     tensor, seen = torch.zeros(2, 5), []
 
     class Kernels:
@@ -272,10 +272,10 @@ def test_a_tensor_on_the_processor_is_lent_to_the_kernels_without_a_copy(monkeyp
             seen.append(name)
             return lambda rows, *rest: seen.append(rows.ctypes.data)
 
-    monkeypatch.setattr(native, "kernels", Kernels())
-    assert isinstance(top_p(tensor, 0.9), torch.Tensor)
-    assert seen == ["top_p", tensor.data_ptr()]
-    top_p(tensor.requires_grad_(), 0.9)  # autograd needs the definition
+    with replace_kernels(Kernels()):
+        assert isinstance(top_p(tensor, 0.9), torch.Tensor)
+        assert seen == ["top_p", tensor.data_ptr()]
+        top_p(tensor.requires_grad_(), 0.9)  # autograd needs the definition
     assert len(seen) == 2
 
 

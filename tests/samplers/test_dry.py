@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm import Context, generate
-from corelm.chain_stages import apply
 from corelm.errors import UsageError
+from corelm.runs import chain_stages
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -185,7 +185,7 @@ def test_the_first_id_outside_the_vocabulary_is_left_alone_too():
 
 def test_zero_changes_nothing():
     logits = np.zeros((1, 4))
-    assert apply(Dry(), logits, Context.of([[A, A, A]])) is logits
+    assert chain_stages.apply(Dry(), logits, Context.of([[A, A, A]])) is logits
     assert Dry(multiplier=1)(logits, Context.of([[A, B, C]])) is logits
 
 

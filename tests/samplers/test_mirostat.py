@@ -9,7 +9,7 @@ import pytest
 from corelm_samplers.mirostat import Mirostat
 
 from corelm import Context, generate, sampling_distribution
-from corelm.chain_stages import apply
+from corelm.runs import chain_stages
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -84,7 +84,7 @@ def test_one_token_is_kept_the_lowest_id_on_ties():
 
 
 def test_infinity_changes_nothing():
-    assert apply(Mirostat(tau=INF), LOGITS, Context.of([[0]])) is LOGITS
+    assert chain_stages.apply(Mirostat(tau=INF), LOGITS, Context.of([[0]])) is LOGITS
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from corelm import Context, sampler, sampling_distribution
-from corelm.chain_stages import apply
+from corelm.runs import chain_stages
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
@@ -106,7 +106,7 @@ def test_impossible_tokens_stay_impossible_and_no_others_become_so(
 
 @pytest.mark.parametrize("name", ["frequency_penalty", "presence_penalty", "repetition_penalty"])
 def test_its_default_changes_nothing(name):
-    assert apply(sampler(name), LOGITS, Context.of([[0, 1]])) is LOGITS
+    assert chain_stages.apply(sampler(name), LOGITS, Context.of([[0, 1]])) is LOGITS
 
 
 def test_normalised_the_repetition_penalty_multiplies_log_probabilities():

@@ -13,7 +13,7 @@ from corelm import Context, explain, generate, hookimpl, sampler, sampling_distr
 from corelm.errors import UsageError
 from corelm.numerics.portability import is_portable
 from corelm.registry.expressions import built_in
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -110,11 +110,11 @@ def test_an_explanation_names_the_branch(text, branch):
 
 
 def test_names_inside_a_preset_are_corelms_own_too():
-    registry.cache_clear()
+    plugins.registry.cache_clear()
     other = SimpleNamespace(corelm_samplers=hookimpl(lambda: {"greedy": Temperature}))
-    registry().register(other, "elsewhere")
+    plugins.registry().register(other, "elsewhere")
     try:
         assert type(sampler("phase(inside=greedy)").inside).__name__ == "Greedy"
         assert type(built_in("phase(inside=greedy)").inside).__name__ == "Greedy"
     finally:
-        registry.cache_clear()
+        plugins.registry.cache_clear()
