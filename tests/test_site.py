@@ -71,18 +71,18 @@ def test_links_to_the_repository_lead_to_pages(tmp_path: Path) -> None:
     """A folder has its README, whose links lead on; a program is shown; code is left as it is."""
     built = site(
         tmp_path,
-        "# Here\n\n[one](../plugins/corelm-mauve), [two](../tests/benchmarks/play.py),\n"
+        "# Here\n\n[one](../plugins/corelm-mauve), [two](../tests/benchmarks/start.py),\n"
         "[three](small.ipynb), `[no](../LICENSE)`\n",
     )
     page = (built / "index.html").read_text("utf-8")
     assert 'href="repository/plugins/corelm-mauve/index.html"' in page
-    assert 'href="repository/tests/benchmarks/play.py.html"' in page
+    assert 'href="repository/tests/benchmarks/start.py.html"' in page
     assert 'href="small.html"' in page
     assert "[no](../LICENSE)" in page
     assert not (built / "repository" / "LICENSE.html").exists()
     readme = (built / "repository/plugins/corelm-mauve/index.html").read_text("utf-8")
     assert 'href="../../../index.html"' in readme
-    assert "sync_playwright" in (built / "repository/tests/benchmarks/play.py.html").read_text(
+    assert "import typer" in (built / "repository/tests/benchmarks/start.py.html").read_text(
         "utf-8"
     )
 

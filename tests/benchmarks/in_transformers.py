@@ -13,13 +13,13 @@ is reported in microseconds for the whole batch, with the ratio: above 1 corelm 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 
 import torch
 from corelm_transformers import as_logits_processor, to_generation_config
+from timing import Call, Input, head, in_turns, line, place
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, LogitsProcessorList
-
-from samplers import Call, Input, in_turns, machine
 
 VOCABULARIES = (50_257, 128_000)
 BATCHES = (1, 16)
@@ -73,17 +73,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    print(machine(), end="\n\n")
-    print("| chain | vocabulary | batch | transformers | corelm's logits | corelm draws |")
-    print("|---|--:|--:|--:|--:|--:|")
-    for vocabulary in VOCABULARIES:
-        for batch in BATCHES:
-            data = Input.of(vocabulary, batch, exponent=1.4)
-            for chain in CHAINS:
-                own, filters, draws = in_turns(calls(chain, data), options.seconds)
-                ratios = [f"{ours:,.0f} = **{own / ours:.1f}**" for ours in (filters, draws)]
-                row = [f"`{chain.replace('|', chr(92) + '|')}`", f"{vocabulary:,}", str(batch)]
-                print("|", " | ".join([*row, f"{own:,.0f}", *ratios]), "|", flush=True)
+    print(place("torch", "transformers"), end="\n\n")
+    titles = ["chain", "vocabulary", "batch", "transformers", "corelm's logits", "corelm draws"]
+    print(head(titles))
+    for vocabulary, batch in itertools.product(VOCABULARIES, BATCHES):
+        data = Input.of(vocabulary, batch)
+        for chain in CHAINS:
+            own, *others = in_turns(calls(chain, data), options.seconds)
+            ratios = [f"{ours:,.0f} = **{own / ours:.1f}**" for ours in others]
+            print(
+                line([f"`{chain}`", f"{vocabulary:,}", batch, f"{own:,.0f}", *ratios]), flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from benchmark_scripts import script
 from corelm_samplers.dynamic_temperature import dynamic_temperature
 from corelm_samplers.edt import edt
 from corelm_samplers.eta import eta
@@ -20,7 +19,40 @@ from native_helpers import by_definition, random_rows
 from corelm import log_softmax
 from corelm.filters import top_k
 
-ROWS = script("any_row").rows(20_000)
+
+def unlike_rows(vocabulary):
+    """Return rows of logits by name; the first is like a language model's."""
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal(vocabulary)
+    usual = rng.normal(0, 0.1, vocabulary) - 1.4 * np.log(rng.permutation(vocabulary) + 1)
+    two_valued = rng.integers(0, 2, vocabulary)
+    made = {
+        "usual": usual,
+        "normal": normal,
+        "normal * 4": 4 * normal,
+        "flat": np.zeros(vocabulary),
+        "flat, one less": np.where(np.arange(vocabulary) == 7, -1e-3, 0.0),
+        "normal / 1e4": normal / 1e4,
+        "normal / 1e6": normal / 1e6,
+        "subnormal": normal * 1e-40,
+        "linspace": np.linspace(0, 1e-4, vocabulary),
+        "rising": np.sort(4 * normal),
+        "falling": -np.sort(-4 * normal),
+        "ten values": rng.integers(0, 10, vocabulary),
+        "two values": two_valued,
+        "two values, far": two_valued * 40.0,
+        "one token": np.where(np.arange(vocabulary) == 7, 100.0, 0.0),
+        "one and flat": np.where(np.arange(vocabulary) == 7, 12.0, normal / 1e4),
+        "half masked": np.where(two_valued, 4 * normal, -np.inf),
+        "1e38": 1e38 * np.clip(normal, -3, 3),
+        "3e38, flat": np.full(vocabulary, 3e38),
+        "powers": np.ldexp(-1.0, rng.integers(-140, 7, vocabulary)),
+        "uniform in 87 nats": -87 * rng.random(vocabulary),
+    }
+    return {name: row.astype(np.float32)[None] for name, row in made.items()}
+
+
+ROWS = unlike_rows(20_000)
 FILTERS = {
     "top_k(1)": lambda row: top_k(row, 1),
     "top_k(50)": lambda row: top_k(row, 50),

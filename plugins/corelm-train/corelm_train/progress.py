@@ -114,11 +114,10 @@ class LossHistory:
 
 
 LITTLE_TEXT = 50_000
-"""Below this number of tokens, each preset soon memorised the toy texts of
-tests/benchmarks/own_text.py."""
+"""Below this number of tokens, each preset soon memorised texts of a toy grammar."""
 
 FEW_STEPS = 100
-"""The fewest steps without a warning: most presets were best after more steps on the toy texts."""
+"""The fewest steps without a warning: most presets were best after more steps on such texts."""
 
 FLAT = 0.02
 """In nats per token (2 % of the perplexity): a held-out loss that rises by less is called flat."""

@@ -34,17 +34,17 @@ SPREADS = {
 """The mean and the deviation to draw a weight with, by the first of these ends of its name."""
 
 
-def bundle() -> Bundle:
-    """Return the network as a model that corelm exports; every call gives the same."""
+def bundle(shape: Architecture = SHAPE) -> Bundle:
+    """Return a network as a model that corelm exports; every call gives the same."""
     rng = np.random.default_rng(0)
     weights = {}
-    for name, shape in shapes(SHAPE).items():
+    for name, size in shapes(shape).items():
         mean, deviation = next(SPREADS[end] for end in SPREADS if name.endswith(end))
-        weights[name] = (mean + deviation * rng.standard_normal(shape)).astype(np.float32)
-    return Bundle(SHAPE, vocabulary(), weights, {})
+        weights[name] = (mean + deviation * rng.standard_normal(size)).astype(np.float32)
+    return Bundle(shape, vocabulary(shape), weights, {})
 
 
-def vocabulary() -> BytePairVocabulary:
-    """Return as many byte pairs as the network has tokens; the peers are given ids, not texts."""
-    merges = SHAPE.vocabulary_size - len(BytePairVocabulary(()))
+def vocabulary(shape: Architecture = SHAPE) -> BytePairVocabulary:
+    """Return as many byte pairs as the network has tokens; the peers get ids, not texts."""
+    merges = shape.vocabulary_size - len(BytePairVocabulary(()))
     return BytePairVocabulary(itertools.islice(itertools.product(ALPHABET, ALPHABET), merges))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import itertools
 import os
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import llama_cpp as llama
 import numpy as np
 
 from corelm.models.export.gguf import files
+from corelm.models.networks.base import Architecture
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer
 
@@ -43,15 +42,7 @@ class LlamaCpp(Peer):
 
     def __init__(self, precision: str) -> None:
         self._cache = TYPES[precision].cache
-        self._log = llama.llama_log_callback(lambda level, text, data: None)
-        llama.llama_log_set(self._log, ctypes.c_void_p(0))
-        llama.llama_backend_init()
-        folder = Path(tempfile.mkdtemp())
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        path = write_gguf(folder, precision)
-        parameters = llama.llama_model_default_params()
-        self._model = llama.llama_model_load_from_file(os.fsencode(path), parameters)
-        assert self._model
+        self._model = opened(gpt2.SHAPE, precision)
         self._batches: dict[tuple[str, int], Batch] = {}
 
     def logits(self, prompt: Sequence[int]) -> np.ndarray:
@@ -88,7 +79,7 @@ class Batch:
     def __init__(self, model: int, way: str, size: int, cache: int) -> None:
         threads, flash, place = (part.split(": ")[1] for part in way.split(", "))
         self._size = size
-        self._samplers = [_sampler(seed) for seed in range(size)]
+        self.samplers = [_sampler(seed) for seed in range(size)]
         p = llama.llama_context_default_params()
         p.n_ctx = gpt2.SHAPE.context_length * size
         p.n_batch = p.n_ubatch = p.n_seq_max = size
@@ -97,7 +88,7 @@ class Batch:
         p.type_k = p.type_v = cache
         p.no_perf = True
         if place == "inside":
-            self._inside = _configured(self._samplers)
+            self._inside = _configured(self.samplers)
             p.samplers, p.n_samplers = self._inside, size
         self._context = llama.llama_init_from_model(model, p)
         assert self._context
@@ -121,10 +112,9 @@ class Batch:
         failed = llama.llama_decode(self._context, self._batch)
         assert not failed
 
-    def draw(self) -> list[int]:
-        """A token for every sequence."""
-        sample, context = llama.llama_sampler_sample, self._context
-        return [sample(sampler, context, i) for i, sampler in enumerate(self._samplers)]
+    def draw(self, sample: Callable[..., int] = llama.llama_sampler_sample) -> list[int]:
+        """Draw a token for every sequence."""
+        return [sample(sampler, self._context, i) for i, sampler in enumerate(self.samplers)]
 
     def logits(self) -> np.ndarray:
         """The scores of the first sequence."""
@@ -132,11 +122,17 @@ class Batch:
         return np.ctypeslib.as_array(scores, (gpt2.SHAPE.vocabulary_size,)).copy()
 
 
-def _sampler(seed: int) -> int:
+def in_chain(*stages: Any) -> Any:
+    """Return a chain of llama.cpp."""
     chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_temp(TEMPERATURE))
-    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(seed))
+    for stage in stages:
+        llama.llama_sampler_chain_add(chain, stage)
     return chain
+
+
+def _sampler(seed: int) -> Any:
+    draw = llama.llama_sampler_init_dist(seed)
+    return in_chain(llama.llama_sampler_init_temp(TEMPERATURE), draw)
 
 
 def _configured(samplers: Sequence[int]) -> ctypes.Array[llama.llama_sampler_seq_config]:
@@ -147,18 +143,26 @@ def _configured(samplers: Sequence[int]) -> ctypes.Array[llama.llama_sampler_seq
     return array
 
 
-def write_gguf(folder: Path, precision: str) -> Path:
-    """Write the network into a folder, with llama.cpp's own conversion to a type of `TYPES`."""
-    path, converted = folder / "f32.gguf", folder / f"{precision}.gguf"
-    path.write_bytes(files(gpt2.bundle(), gpt2.vocabulary()))
-    if converted == path:
-        return path
-    parameters = llama.llama_model_quantize_default_params()
-    parameters.ftype = TYPES[precision].file
-    paths = os.fsencode(path), os.fsencode(converted)
-    failed = llama.llama_model_quantize(*paths, ctypes.byref(parameters))
-    assert not failed
-    return converted
+SILENT = llama.llama_log_callback(lambda level, text, data: None)
+
+
+def opened(shape: Architecture, precision: str) -> Any:
+    """Return llama.cpp's model of a network, converted by llama.cpp to a type of `TYPES`."""
+    llama.llama_log_set(SILENT, ctypes.c_void_p(0))
+    llama.llama_backend_init()
+    with tempfile.TemporaryDirectory() as folder:
+        path, converted = Path(folder, "f32.gguf"), Path(folder, f"{precision}.gguf")
+        path.write_bytes(files(gpt2.bundle(shape), gpt2.vocabulary(shape)))
+        if converted != path:
+            parameters = llama.llama_model_quantize_default_params()
+            parameters.ftype = TYPES[precision].file
+            paths = os.fsencode(path), os.fsencode(converted)
+            assert not llama.llama_model_quantize(*paths, ctypes.byref(parameters))
+        parameters = llama.llama_model_default_params()
+        parameters.use_mmap = False  # the file goes
+        model = llama.llama_model_load_from_file(os.fsencode(converted), parameters)
+    assert model
+    return model
 
 
 def peer(precision: str) -> LlamaCpp:

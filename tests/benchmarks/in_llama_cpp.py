@@ -1,0 +1,150 @@
+"""Time a step of llama.cpp, its network included: corelm's chain next to llama.cpp's own.
+
+    pip install -e ".[bench]" ./plugins/corelm-llama-cpp
+    python tests/benchmarks/in_llama_cpp.py [--rounds 5] [--vocabulary 50257]
+
+The network has the size of GPT-2 small, 12 blocks of width 768, with random weights in half
+precision, on all cores. The ways write texts of the same length, in turns: llama.cpp's own chain,
+corelm from Python, and corelm in C, which needs a C compiler. The table has the median time of a
+step in milliseconds, for all rows together, with the ratio to llama.cpp's: below 1 is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import itertools
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llama_cpp as llama
+from corelm_llama_cpp import LlamaCppSampler, as_sampler
+from peers import gpt2
+from peers.llama_cpp import CORES, F16, Batch, in_chain, opened
+from timing import head, line, place
+
+import corelm
+from corelm.interop import chain_text
+from corelm.models.networks.base import Architecture
+
+ROWS, LENGTH = (1, 16), 16
+WAY = f"threads: {CORES}, flash attention: off, samplers: after"
+ROOT = Path(__file__).parents[2]
+Stage = Callable[..., Any]
+
+
+def defaults(size: int) -> list[Any]:
+    """Return the stages of llama.cpp's default sampling, the preset `llama.cpp`."""
+    return [
+        llama.llama_sampler_init_penalties(size, 64, 1.0, 0.0, 0.0),
+        llama.llama_sampler_init_top_n_sigma(-1.0),
+        llama.llama_sampler_init_top_k(40),
+        llama.llama_sampler_init_typical(1.0, 1),
+        llama.llama_sampler_init_top_p(0.95, 1),
+        llama.llama_sampler_init_min_p(0.05, 1),
+        llama.llama_sampler_init_xtc(0.0, 0.1, 1, 0),
+        llama.llama_sampler_init_temp(0.8),
+    ]
+
+
+CHAINS: dict[str, Callable[[int], list[Any]]] = {
+    corelm.presets()["llama.cpp"]: defaults,
+    "min_p(p=0.05) | temperature(t=0.8)": lambda size: [
+        llama.llama_sampler_init_min_p(0.05, 1), llama.llama_sampler_init_temp(0.8),
+    ],
+    "top_p(p=0.95) | temperature(t=0.8)": lambda size: [
+        llama.llama_sampler_init_top_p(0.95, 1), llama.llama_sampler_init_temp(0.8),
+    ],
+    "temperature(t=0.8)": lambda size: [llama.llama_sampler_init_temp(0.8)],
+}  # fmt: skip
+"""Expressions, and llama.cpp's samplers for them by the size of the vocabulary, without a draw."""
+
+
+def library() -> ctypes.CDLL:
+    """Compile the sampler in C, as docs/how-to/use-corelm-in-llama-cpp.md does, and load it."""
+    made = Path(tempfile.mkdtemp()) / "libcorelm_llama.so"
+    kernels, sampler = ROOT / "corelm/native/src", ROOT / "plugins/corelm-llama-cpp/c"
+    engine = Path(llama.__file__).parents[1]
+    folders = [f"-I{path}" for path in (kernels, sampler, engine / "include")]
+    sources = [sampler / "corelm_llama.c", *kernels.glob("*.c"), *kernels.glob("simd/*.c")]
+    libraries = [f"-L{engine / 'llama_cpp' / 'lib'}", "-lllama", "-lm", "-lpthread"]
+    options = ["-O3", "-ffp-contract=off", "-fvisibility=hidden", "-shared", "-fPIC"]
+    command = ["cc", *options, *folders, *map(str, sources), *libraries, "-o", str(made)]
+    subprocess.run(command, check=True)
+    functions = ctypes.CDLL(str(made))
+    functions.corelm_llama_init.restype = ctypes.POINTER(llama.llama_sampler)
+    functions.corelm_llama_sample.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+    return functions
+
+
+def ways(chain: str, shape: Architecture, c: ctypes.CDLL) -> list[tuple[Stage, Callable[..., int]]]:
+    """Return how each way makes a sampler from a seed, and how it draws: llama.cpp's own first."""
+    size = shape.vocabulary_size
+    text = chain_text(chain, gpt2.vocabulary(shape)).encode()
+
+    def own(seed: int) -> Any:
+        return in_chain(*CHAINS[chain](size), llama.llama_sampler_init_dist(seed))
+
+    def in_c(seed: int) -> Any:
+        error = ctypes.create_string_buffer(200)
+        numbers = ctypes.c_uint64(seed), ctypes.c_uint64(0)
+        made = c.corelm_llama_init(text, ctypes.c_size_t(len(text)), *numbers, error)
+        assert made, error.value
+        return made
+
+    return [
+        (own, llama.llama_sampler_sample),
+        (lambda seed: as_sampler(chain, seed=seed), LlamaCppSampler.sample),
+        (in_c, c.corelm_llama_sample),
+    ]
+
+
+def steps(texts: Batch, sample: Callable[..., int]) -> list[float]:
+    """Write a text in each row; return the milliseconds of each step."""
+    times = []
+    texts.forget()
+    texts.read(0, 0, wanted=True)
+    for position in range(1, LENGTH):
+        before = time.perf_counter()
+        texts.read(position, texts.draw(sample), wanted=True)
+        times.append(1e3 * (time.perf_counter() - before))
+    return times
+
+
+def measured(texts: Batch, rows: int, kinds: list[Any], rounds: int) -> list[float]:
+    """Return the median time of a step in each way, which take turns."""
+    times: list[list[float]] = [[] for _ in kinds]
+    for _ in range(rounds):
+        for (make, sample), of_way in zip(kinds, times, strict=True):
+            texts.samplers = [make(seed) for seed in range(rows)]
+            of_way += steps(texts, sample)
+    return [statistics.median(of_way) for of_way in times]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--vocabulary", type=int, default=50_257)
+    options = parser.parse_args()
+    shape = Architecture(
+        "gpt2", width=768, dense=3072, heads=12, blocks=12, vocabulary_size=options.vocabulary
+    )
+    model, c = opened(shape, "f16"), library()
+    print(place("llama-cpp-python"), end="\n\n")
+    print(head(["chain", "rows", "llama.cpp, ms", "corelm in Python", "corelm in C"]))
+    for rows, chain in itertools.product(ROWS, CHAINS):
+        texts = Batch(model, WAY, rows, F16)
+        own, *others = measured(texts, rows, ways(chain, shape, c), options.rounds)
+        cells = [f"{own:.2f}", *(f"{each:.2f} = **{each / own:.2f}**" for each in others)]
+        name = "the preset `llama.cpp`" if CHAINS[chain] is defaults else f"`{chain}`"
+        print(line([name, rows, *cells]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
