@@ -28,6 +28,9 @@ __all__ = ["StageResult", "apply"]
 
 Rows = NDArray[np.bool_]
 
+FEW = 8
+"""Tokens; rows of fewer logits may add up to 1 by chance."""
+
 T = TypeVar("T")
 
 
@@ -182,7 +185,8 @@ class Run:
         """Return the sampler that a switch chooses for each row."""
         chosen = self._guarded(stage, stage.choose, self._context_of(stage))
         wanted = self._context.batch
-        if len(chosen) != wanted or not all(hasattr(each, "active_stages") for each in chosen):
+        is_list = isinstance(chosen, Sequence) and len(chosen) == wanted
+        if not is_list or not all(hasattr(each, "active_stages") for each in chosen):
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
         return chosen
 
@@ -213,7 +217,10 @@ class Run:
         allowed = self._guarded(stage, stage.allowed, sized)
         if allowed is None or isinstance(allowed, Forbidden):
             return allowed
-        if fault := fault_of_mask(allowed, logits.shape):
+        fault = fault_of_mask(allowed, logits.shape)
+        if not fault and not (some := allowed.any(axis=-1)).all():
+            fault = f"no token of row {int(some.argmin())}"
+        if fault:
             raise SamplerError(f"{stage} allowed {fault} at step {context.position}")
         return allowed
 
@@ -230,7 +237,31 @@ class Run:
             return logits
         if fault := fault_of_array(result, logits):
             raise SamplerError(f"{stage} returned {fault} at step {self._context.position}")
-        return result
+        if stage._is_built_in:
+            return result
+        self._check_tokens(stage, result)
+        return result.copy()  # a stage may return one buffer at each step
+
+    def _check_tokens(self, stage: Sampler, result: Array) -> None:
+        """Raise if a stage restored a token that the model never draws, or returned probabilities.
+
+        Both come of `return softmax(logits)`, which would be drawn from without a word.
+        """
+        model = self._model_logits
+        never = np.flatnonzero(model[0] == -np.inf)  # in row 0, then in all
+        never = never[(model[:, never] == -np.inf).all(axis=0)]
+        restored = never[(result[:, never] > -np.inf).any(axis=0)]
+        if restored.size:
+            raise restored_token(stage, int(restored[0]), self._context.position)
+        if (
+            result.shape[-1] >= FEW  # the logits of few tokens may be such numbers
+            and result.min() >= 0
+            and np.allclose(result.sum(axis=-1), 1, atol=1e-3)
+        ):
+            raise SamplerError(
+                f"{stage} returned probabilities at step {self._context.position}; return logits, "
+                "such as np.log of them"
+            )
 
     def _context_of(self, stage: Sampler) -> Context:
         """Return the context; a third-party stage gets a copy of its own."""
@@ -335,7 +366,10 @@ def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
 def restored_token(sampler: Sampler, token: int, step: int, row: int | None = None) -> SamplerError:
     """Return the error for a sampler that made a token possible which the model rules out."""
     where = f"step {step}" if row is None else f"step {step}, row {row}"
-    return SamplerError(f"{sampler} restored token {token}, which is never drawn, at {where}")
+    return SamplerError(
+        f"{sampler} restored token {token}, which is never drawn, at {where}; pass the result "
+        "through mask_logits(result, logits > -np.inf)"
+    )
 
 
 def check_drawn(

@@ -332,6 +332,13 @@ def renamed(value: P, name: str) -> P:
 
 def _refuse_unusable(cls: type) -> None:
     typed = inspect.get_annotations(cls)
+    for method in ("__init__", "__eq__", "__hash__"):
+        # Without fields, all samplers of the class would be equal, and copies have the defaults.
+        if inspect.isfunction(vars(cls).get(method)):
+            raise PluginError(
+                f"{_not_a(cls)}: {cls.__name__}.{method} is made of the parameters; declare each "
+                "as a field, such as `t: float = param(1.0, ...)`, and leave the method out"
+            )
     for name, value in vars(cls).items():
         wrong = f"{_not_a(cls)}: {cls.__name__}.{name}"
         is_field = name in typed and "ClassVar" not in str(typed[name])

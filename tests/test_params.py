@@ -719,3 +719,11 @@ def test_expressions_are_samplers_everywhere():
         corelm.sampler("temperature(t=0.5) | greedy")
     )
     assert corelm.lint("temperature(t=0.5) | greedy")
+
+
+@pytest.mark.parametrize("method", ["__init__", "__eq__", "__hash__"])
+def test_a_method_that_parameters_make_is_refused(method):
+    """With its own __init__, all samplers of a class would be equal."""
+    body = {method: lambda self, *values: None, "__call__": lambda self, logits, context: logits}
+    with pytest.raises(PluginError, match=f"Mine.{method} is made of the parameters"):
+        type("Mine", (Sampler,), body)

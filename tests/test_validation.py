@@ -302,7 +302,8 @@ def test_a_mask_and_a_choice_cannot_change_the_context(write):
 def test_an_explanation_shows_the_model_as_it_is(write):
     class Writes(Sampler):
         def __call__(self, logits, context):
-            return write(logits)
+            possible = logits > -np.inf
+            return corelm.mask_logits(write(logits), possible)
 
     model = corelm.testing.ToyModel()
     before, after = (
@@ -328,3 +329,52 @@ def test_masked_logits_of_a_model_are_refused():
     prepare = ModelLogits(corelm.testing.ToyModel().vocabulary)
     with pytest.raises(ModelOutputError, match="must be a plain array, not a MaskedArray"):
         prepare(np.ma.masked_array(np.zeros((1, 12), np.float32)), 0)
+
+
+class Returns(Sampler):
+    """Return something other than logits."""
+
+    how: str = param("softmax", "what it returns")
+
+    def __call__(self, logits, context):
+        return corelm.softmax(logits) if self.how == "softmax" else np.maximum(logits, -20)
+
+
+@pytest.mark.parametrize("how", ["softmax", "maximum"])
+@pytest.mark.parametrize("before", ["", "top_k(k=3) | "])
+def test_a_token_that_is_never_drawn_comes_back_at_the_first_step(how, before):
+    chain = Returns(how) if not before else corelm.sampler("top_k(k=3)") | Returns(how)
+    with pytest.raises(SamplerError, match=r"restored token 0, which is never drawn, at step 0; "):
+        corelm.generate("imdb", "This movie", sampler=chain, length=1, seed=1)
+
+
+def test_probabilities_are_no_logits_where_every_token_may_be_drawn():
+    words = [f"w{i}" for i in range(9)]
+    endless = corelm.testing.ToyModel(words, end=False)
+    endless.vocabulary.padding = endless.vocabulary.unknown = None
+    with pytest.raises(SamplerError, match=r"returned probabilities at step 0; return logits"):
+        corelm.generate(endless, "w1", sampler=Returns(), length=1, seed=1)
+
+
+def test_a_sampler_that_returns_one_buffer_is_explained_rightly():
+    class Buffered(Sampler):
+        def __call__(self, logits, context):
+            if not hasattr(type(self), "buffer"):
+                type(self).buffer = np.empty_like(logits)
+            type(self).buffer[...] = logits / (1 + len(context.tokens[0]))
+            return type(self).buffer
+
+    steps = [*corelm.stream("imdb", "This movie", sampler=Buffered(), length=3, seed=1)]
+    del Buffered.buffer
+    alone = [step.entropy[0] for step in
+             corelm.stream("imdb", "This movie", sampler=Buffered(), length=3, seed=1)]  # fmt: skip
+    assert [step.entropy[0] for step in steps] == alone
+
+
+def test_a_mask_that_allows_nothing_is_named():
+    class Nothing(corelm.Mask):
+        def allowed(self, context):
+            return np.zeros((context.batch, context.vocabulary_size), bool)
+
+    with pytest.raises(SamplerError, match="nothing allowed no token of row 0 at step 0"):
+        corelm.generate("imdb", "This movie", sampler=Nothing(), length=1, seed=1)

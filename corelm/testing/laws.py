@@ -107,9 +107,12 @@ def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
 def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
     """Give the same answer to the same question: keep no state and draw no random number."""
     questions, before = ask(*ALL), global_random_state()
-    first = [answer(sampler, case) for case in questions]
+    answers = [(result := answer(sampler, case), result.copy()) for case in questions]
+    for case, (result, copied) in zip(questions, answers, strict=True):
+        if not np.array_equal(result, copied):
+            yield case, "wrote a later answer into the array of an earlier one"
     for _ in range(REPEATS):
-        for case, expected in zip(questions, first, strict=True):
+        for case, (_, expected) in zip(questions, answers, strict=True):
             again = answer(sampler, case)
             if not np.array_equal(again, expected):
                 wrong = again != expected

@@ -6,7 +6,7 @@ import pytest
 from corelm_report.plan.candidates import MOST, SweepPoint, numbers_of, points_of
 
 import corelm
-from corelm.errors import ExpressionError
+from corelm.errors import ExpressionError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -112,3 +112,17 @@ def test_lists_of_numbers():
 def test_what_nests_too_deeply_is_left_to_the_reader_of_samplers(deep, settings):
     found = points_of("f(a=" * deep + "top_k(k=1,2)" + ")" * deep)
     assert len(found) == settings
+
+
+def test_two_classes_of_one_name_are_refused():
+    """As after a cell of a notebook was changed and run twice."""
+
+    def halved(by):
+        class Halved(corelm.Sampler):
+            def __call__(self, logits, context):
+                return logits / by
+
+        return Halved()
+
+    with pytest.raises(UsageError, match="two different classes are called halved"):
+        corelm.compare("imdb", [halved(2), halved(3)], n=1, length=1)

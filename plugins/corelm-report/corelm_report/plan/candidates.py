@@ -90,7 +90,19 @@ def _names(samplers: Iterable[str]) -> list[str]:
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """Remove duplicates; return the candidates, and a warning for each duplicate."""
+    """Remove duplicates; return the candidates, and a warning for each duplicate.
+
+    Raises:
+        UsageError: two classes have one name, as after a cell of a notebook was run twice.
+    """
+    classes: dict[str, list[type]] = {}
+    for each in candidates:
+        mine = [type(part) for part in each.sampler.parts()]
+        if classes.setdefault(each.name, mine) != mine:
+            raise UsageError(
+                f"two different classes are called {each.name}, so that no report could tell them "
+                "apart; rename one, or make both samplers of the class as it is now"
+            )
     # Reversed, so that the first of equal candidates is kept.
     kept = {candidate.name: candidate for candidate in reversed(candidates)}
     names = list(dict.fromkeys(candidate.name for candidate in candidates))
