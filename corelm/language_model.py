@@ -197,6 +197,11 @@ def padded_rows(tokens: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
     return ids, np.full(len(ids), ids.shape[1])
 
 
+def has_special_tokens(vocabulary: object) -> bool:
+    """Return True if a vocabulary says which tokens are special, None for those it lacks."""
+    return all(hasattr(vocabulary, name) for name in ("padding", "unknown", "start", "ends"))
+
+
 def is_end(tokens: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.bool_]:
     """Return True for each token that ends a text.
 

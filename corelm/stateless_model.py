@@ -7,6 +7,7 @@ corelm finds `start` and the four special tokens in every model.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from corelm.language_model import (
     PlainVocabulary,
     StatelessModel,
     Vocabulary,
+    has_special_tokens,
     padded_rows,
     window_start,
 )
@@ -25,6 +27,10 @@ from corelm.printable import shown
 
 SPECIAL = ("padding", "unknown", "start")
 """The special tokens of a vocabulary; one that is not declared is None."""
+
+
+TOLERANCE = 1e-3
+"""How far the probabilities of a row may be from a sum of 1, as those of half precision are."""
 
 
 class LiftedModel:
@@ -40,7 +46,7 @@ class LiftedModel:
         self.unlifted = model
         vocabulary: Any = model.vocabulary
         self.vocabulary: Vocabulary = (
-            vocabulary if hasattr(vocabulary, "ends") else LiftedVocabulary(vocabulary)
+            vocabulary if has_special_tokens(vocabulary) else LiftedVocabulary(vocabulary)
         )
         self.context_length = model.context_length
 
@@ -64,7 +70,7 @@ class LiftedModel:
 
 
 class LiftedVocabulary:
-    """A vocabulary that declares no special tokens: no padding, no unknown words, no end.
+    """A vocabulary with special tokens: those that it declares, and None for the others.
 
     It has the vocabulary's abilities.
     """
@@ -79,7 +85,7 @@ class LiftedVocabulary:
         self.padding, self.unknown, self.start = (
             getattr(vocabulary, name, None) for name in SPECIAL
         )
-        self.ends: Collection[int] = ()
+        self.ends: Collection[int] = getattr(vocabulary, "ends", ())
 
     def __len__(self) -> int:
         return len(self._vocabulary)
@@ -91,11 +97,16 @@ class LiftedVocabulary:
             UsageError: the vocabulary raised an error of any kind, as it has no ids for the text.
         """
         try:
-            return list(self._vocabulary.encode(text))
+            ids = [*map(index, self._vocabulary.encode(text))]
         except CorelmError:
             raise
         except Exception as error:  # such as the ValueError of str.index
             raise UsageError(f"the model has no tokens for {shown(text)}: {error}") from error
+        if wrong := [each for each in ids if not 0 <= each < len(self)]:  # -1 of `str.find`
+            raise UsageError(
+                f"encode returned {wrong[0]} for {shown(text)}; ids are 0 to {len(self) - 1}"
+            )
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""
@@ -133,6 +144,13 @@ class StatelessSession:
         if not np.issubdtype(probabilities.dtype, np.floating):
             raise ModelOutputError(
                 f"next_token_distribution returned {probabilities.dtype}; expected probabilities"
+            )
+        sums = probabilities.sum(axis=-1, dtype=np.float64)
+        if not ((abs(sums - 1) <= TOLERANCE).all() and (probabilities >= 0).all()):
+            row = int(abs(sums - 1).argmax())
+            raise ModelOutputError(
+                f"next_token_distribution returned row {row} with the sum {sums[row]:.4g}; "
+                "expected probabilities of at least 0 with the sum 1: corelm.softmax(scores)"
             )
         with np.errstate(divide="ignore", invalid="ignore"):
             logits: Array = np.log(probabilities)

@@ -47,6 +47,47 @@ def test_a_text_that_it_has_no_tokens_for_is_refused_in_a_sentence():
     assert default_prompt(lifted(Cycle())) == "a"
 
 
+class Minus(Letters):
+    """A vocabulary whose encode finds the letter, or returns -1."""
+
+    def encode(self, text):
+        return np.array(["abc".find(letter) for letter in text])
+
+
+class Ends(Letters):
+    """A vocabulary that says how a text ends, and nothing of padding."""
+
+    ends = (2,)
+
+
+def cycle(vocabulary=None, scores=None):
+    """Return a `Cycle` with another vocabulary, or with scores in place of probabilities."""
+    model = Cycle()
+    model.vocabulary = vocabulary or Letters()
+    if scores is not None:
+        model.next_token_distribution = lambda tokens: np.tile(scores, (len(tokens), 1))
+    return model
+
+
+@pytest.mark.parametrize("scores", [[2.0, 1.0, 0.5], [0.1, 0.1, 0.1], [1.5, -0.5, 0.0]])
+def test_scores_are_no_probabilities(scores):
+    with pytest.raises(
+        ModelOutputError, match=r"expected probabilities of at least 0 with the sum"
+    ):
+        corelm.generate(cycle(scores=scores), "a", sampler="greedy", length=1)
+
+
+def test_an_encoding_is_an_array_or_refused():
+    assert corelm.generate(cycle(Minus()), "ab", sampler="greedy", length=2)[0].text == "ca"
+    with pytest.raises(UsageError, match="encode returned -1 for 'x'; ids are 0 to 2"):
+        corelm.generate(cycle(Minus()), "x", sampler="greedy", length=1)
+
+
+def test_a_vocabulary_may_have_ends_alone():
+    [text] = corelm.generate(cycle(Ends()), "a", sampler="greedy", length=5)
+    assert (text.tokens, text.finish_reason) == ([1, 2], "end")
+
+
 class HookOf:
     """The hook of a model alone, without its sessions."""
 

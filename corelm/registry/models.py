@@ -194,7 +194,9 @@ def lifted(model: StatelessModel) -> LanguageModel:
         >>> np.exp(session.next_logits()).tolist()
         [[0.75, 0.25]]
     """
-    if hasattr(model, "start") and hasattr(model.vocabulary, "ends"):
+    from corelm.language_model import has_special_tokens
+
+    if hasattr(model, "start") and has_special_tokens(model.vocabulary):
         return model  # type: ignore[return-value]
     from corelm.stateless_model import LiftedModel  # few models need it
 
