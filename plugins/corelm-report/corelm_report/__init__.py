@@ -1,1 +1,27 @@
-"""Entropy comparison reports: measure samplers, keep one document, render every form of it."""
+"""Entropy comparison reports: measure samplers, keep one document, render every form of it.
+
+`corelm.compare` makes a report and `corelm.Report` reads one. For programs that go further, this
+package has its `Document` as dataclasses, the JSON `schema` that it follows, `Inference` and
+`Estimate`, the independent units and the intervals of its figures, and `human_figures`, which
+measures human text under the `Scores` of a model.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Document": "corelm_report.document.content",
+    "Estimate": "corelm_report.metrics.estimates",
+    "Inference": "corelm_report.metrics.inference",
+    "Scores": "corelm_report.human_baseline",
+    "human_figures": "corelm_report.human_baseline",
+    "schema": "corelm_report.document.schema",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

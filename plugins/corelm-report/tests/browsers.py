@@ -23,13 +23,13 @@ TELEPHONE = {"width": 400, "height": 800}
 
 def chromium() -> str:
     """The installed browser; without one, the tests that need it are skipped or fail."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
         reason = "no Chromium was found; Debian has it as the package chromium"
         if os.environ.get("CORELM_REQUIRE_BROWSER"):
             pytest.fail(reason)
         pytest.skip(reason)
-    return found
+    return path
 
 
 def overflow(tab: Any) -> bool:

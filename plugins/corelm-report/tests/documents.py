@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import copy
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from corelm_report.document import content
+from corelm_report import Document as Typed
 
 import corelm
 from corelm import Decoder, Sampler
@@ -34,13 +35,24 @@ EVIL = (
 """A string that tries to run, and to break out of attributes, formulas, templates and terminals."""
 BACKWARDS = "\u202eworb\u2066"
 
+
+def visible(text: str) -> str:
+    """The text as a page shows it: control characters are replaced."""
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f\u202e\u2066]", "\ufffd", text)
+
+
 TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
 
 
-def typed(document: Document) -> content.Document:
+def typed(document: Document) -> Typed:
     """The dataclasses of a document, or of some of its parts."""
     whole = NOTHING | document
-    return content.Document.from_dict({"shares": list(_shares(whole["samplers"]))} | whole)
+    return Typed.from_dict({"shares": list(_shares(whole["samplers"]))} | whole)
+
+
+def report_of(document: Document) -> corelm.Report:
+    """The report of a document that need not be whole, or possible."""
+    return corelm.Report.of_document(typed(document))
 
 
 def _shares(samplers: list[Document]) -> Iterator[Document]:
@@ -59,8 +71,8 @@ def _shares(samplers: list[Document]) -> Iterator[Document]:
 
 def compare(samplers=("greedy", "uniform"), **asked):
     """A small report, as its document."""
-    given = {"prompts": "the", "n": 8, "length": 8, **asked}
-    return corelm.compare(given.pop("model", ToyModel()), samplers, **given).to_dict()
+    settings = {"prompts": "the", "n": 8, "length": 8, **asked}
+    return corelm.compare(settings.pop("model", ToyModel()), samplers, **settings).to_dict()
 
 
 def carrier(**people):
@@ -112,11 +124,11 @@ def playground(logits: np.ndarray[Any, np.dtype[Any]], prompt: str = "This movie
 def hostile(document: Document) -> Document:
     """The same report with a malicious string in place of every free one."""
     evil: Document = _poisoned(copy.deepcopy(document))
-    kept = {"schema": document["schema"], "units": document["units"]}
+    fixed = {"schema": document["schema"], "units": document["units"]}
     evil["header"]["contexts"]["source"] = document["header"]["contexts"]["source"]
     evil["header"]["settings_tried"] = {EVIL: 1}
     evil["header"]["failed_plugins"] = [{"plugin": EVIL, "reason": EVIL + BACKWARDS}]
-    return evil | kept | {"warnings": [EVIL], "try_it": playground(np.zeros(3), EVIL)}
+    return evil | fixed | {"warnings": [EVIL], "try_it": playground(np.zeros(3), EVIL)}
 
 
 def _poisoned(part: Any) -> Any:

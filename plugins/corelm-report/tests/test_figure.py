@@ -1,105 +1,120 @@
-"""The text of numbers, cells and matched figures, by examples and as a reader meets them."""
+"""The text of numbers, intervals and differences, as readers of a page and of Markdown meet it."""
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import pytest
-from corelm_report.document.content import MatchedTo, SamplerEntry
-from corelm_report.document.figure import (
-    DASH,
-    MINUS,
-    choices,
-    count,
-    in_bits,
-    interval,
-    interval_of_difference,
-    listed,
-    margins,
-    number,
-    per_hundred,
-    share,
-    signed,
-)
-from corelm_report.render.overview import TARGET, in_short, in_words, text_of
+from documents import report_of
+from page_reader import rows_of
+
+Document = dict[str, Any]
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+def with_rows(document: Document, count: int) -> list[Document]:
+    """Give the report this many copies of one sampler, each with a name of its own."""
+    row = document["samplers"][1] | {"texts": []}
+    document["samplers"] = [copy.deepcopy(row) | {"sampler": f"row {i}"} for i in range(count)]
+    return document["samplers"]
+
+
+FIGURES = [
+    # figure, value, its interval, the text on the page
+    ("surprisal", 4.17, (4.09, 4.26), "4.17±0.09"),  # the farther end
+    ("surprisal", 4.17, (4.09, 4.40), f"4.17+0.23{MINUS}0.08"),
+    ("surprisal", 4.17, (4.17, 4.17), "4.17±0"),
+    ("surprisal", 4.17, (4.2, 4.4), f"4.174.20{DASH}4.40"),  # outside
+    ("surprisal", 1234.0, (1134.0, 1334.0), "1,234±100"),
+    ("surprisal", 0.0, None, "0.00"),
+    ("surprisal", 999.99, None, "999.99"),
+    ("surprisal", 1000.0, None, "1,000"),
+    ("surprisal", 999999.0, None, "999,999"),
+    ("surprisal", 1e6, None, "1e+06"),
+    ("rep_2", 0.5, (0.4, 0.6), "50.0%±10.0"),
+    ("rep_2", 0.0031, (0.0011, 0.0051), "0.31%±0.20"),
+    ("rep_2", 0.0031, (0.0, 0.057), f"0.31%+5.4{MINUS}0.3"),
+    ("rep_2", 1.0, (0.9, 1.0), f"100%{MINUS}10.0"),
+    ("rep_2", 0.9, (0.25, 0.5), f"90.0%25.0{DASH}50.0%"),
+    ("rep_2", 0.9, (0.0, 0.5), f"90.0%0{DASH}50.0%"),
+    ("rep_2", 0.0, None, "0"),
+    ("rep_2", 0.00009, None, "<0.01%"),
+    ("rep_2", 0.0001, None, "0.01%"),
+    ("rep_2", 0.0099, None, "0.99%"),
+    ("rep_2", 0.01, None, "1.0%"),
+    ("rep_2", 0.999, None, "99.9%"),
+    ("rep_2", 0.9999, None, "99.9%"),
+    ("entropy_drift", 0.01, (0.005, 0.015), "1.00±0.50"),  # over a hundred tokens
+    ("entropy_drift", 0.05, (-0.01, 0.01), f"5.00{MINUS}1.00 to 1.00"),
+    ("entropy_drift", 0.05, (-0.02, -0.01), f"5.00{MINUS}2.00 to {MINUS}1.00"),
+    ("entropy_drift", -0.0123, None, f"{MINUS}1.23"),
+    ("entropy_drift", -0.00004, None, "0.00"),
+    ("entropy_drift", -12.345, None, f"{MINUS}1,234"),
+    ("entropy_drift", -2e4, None, f"{MINUS}2e+06"),
+]
+
+
+def test_a_figure_and_its_interval_as_distances_from_it(document):
+    rows = with_rows(document, len(FIGURES))
+    for row, (figure, value, ends, _) in zip(rows, FIGURES, strict=True):
+        row["generated_texts"].update({figure: value, "ci95": {figure: ends and [*ends]}})
+    cells = rows_of(report_of(document).to_html(), "likely")
+    titles = {"surprisal": "surprisal", "rep_2": "rep-2", "entropy_drift": "drift"}
+    shown = [cells[f"row {i}"][titles[case[0]]].figure for i, case in enumerate(FIGURES)]
+    assert shown == [case[3] for case in FIGURES]
+
+
+ENTROPIES = [
+    (math.log(8), None, "3.00", "8.0"),
+    (0.0, (-0.1, 0.2), f"0.00+0.29{MINUS}0.14", f"1+0.2{MINUS}0.1"),
+    (math.log(3.25), None, None, "3.2"),
+    (math.log(99.96), None, None, "100.0"),
+    (math.log(100.4), None, None, "100"),
+    (math.log(1234.2), None, None, "1,234"),
+    (math.log(1.1e6), None, None, "1e+06"),
+    (1e308, None, None, "1e+304"),
+]
+
+
+def test_entropies_as_bits_and_as_choices(document):
+    rows = with_rows(document, len(ENTROPIES))
+    for row, (nats, ends, _, _) in zip(rows, ENTROPIES, strict=True):
+        row["teacher_forced"]["entropy"].update(mean=nats, ci95=ends and [*ends])
+    cells = rows_of(report_of(document).to_html(), "teacher-forced")
+    for i, (_, _, bits, choices) in enumerate(ENTROPIES):
+        assert cells[f"row {i}"]["choices"].figure == choices
+        assert bits in (None, cells[f"row {i}"]["bits"].figure)
+
+
+DIFFERENCES = [
+    # figure, value, its interval, the text on the page, the text in Markdown
+    ("surprisal", 0.5, (0.4, 0.6), "+0.50±0.10", "+0.50"),
+    ("surprisal", -0.5, None, f"{MINUS}0.50", "-0.50"),
+    ("surprisal", 0.001, None, "0.00", "0.00"),
+    ("rep_2", 0.25, None, "+25.0 pp", None),
+    ("rep_2", -0.25, (-0.35, -0.15), f"{MINUS}25.0±10.0 pp", None),
+    ("rep_2", -0.00001, None, "<0.01 pp", None),
+    ("rep_2", 0.0, None, "0", None),
+]
+
+
+def test_a_difference_has_its_sign(document):
+    rows = with_rows(document, len(DIFFERENCES))
+    for row, (figure, value, ends, _, _) in zip(rows, DIFFERENCES, strict=True):
+        row["differences"]["generated_texts"] = {figure: {"value": value, "ci95": ends}}
+    cells = rows_of(report_of(document).to_html(), "likely")
+    lines = report_of(document).to_markdown().splitlines()
+    for i, (figure, _, _, page, markdown) in enumerate(DIFFERENCES):
+        title = {"surprisal": "surprisal", "rep_2": "rep-2"}[figure]
+        assert cells[f"row {i}"][title].difference == page
+        [line] = [line for line in lines if line.startswith(f"| `row {i}` |")]
+        assert markdown is None or f" {markdown} " in line
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (3.0, "3"), (3.25, "3.2"), (99.96, "100.0"), (100.4, "100"), (1234.5, "1,234"),
-     (999999.0, "999,999"), (1e6, "1e+06")],
-)  # fmt: skip
-def test_a_number_of_things(value, text):
-    assert count(value) == text
-
-
-def test_nats_as_bits_as_choices_and_over_a_hundred_tokens():
-    assert in_bits(math.log(8)) == "3.00"
-    assert choices(math.log(3.25)) == "3.2"
-    assert choices(1e308) == "1e+304"
-    assert per_hundred(-0.0123) == "-1.23"
-
-
-@pytest.mark.parametrize(
-    ("form", "low", "high", "text"),
-    [
-        (number, 1.0, 1.001, ""),
-        (number, 0.5, 1.5, f"0.50{DASH}1.50"),
-        (number, -1.0, 1.0, f"{MINUS}1.00 to 1.00"),
-        (number, -2.0, -1.0, f"{MINUS}2.00 to {MINUS}1.00"),
-        (share, 0.25, 0.5, f"25.0{DASH}50.0%"),
-        (share, 0.0, 0.5, f"0{DASH}50.0%"),
-        (share, 0.0, 0.0, ""),
-    ],
-)
-def test_an_interval(form, low, high, text):
-    assert interval(form, low, high) == text
-
-
-@pytest.mark.parametrize(
-    ("form", "value", "text"),
-    [
-        (number, 0.5, "+0.50"),
-        (number, -0.5, f"{MINUS}0.50"),
-        (number, 0.001, "0.00"),
-        (share, 0.25, "+25.0 pp"),
-        (share, -0.25, f"{MINUS}25.0 pp"),
-        (share, -0.00001, "<0.01 pp"),
-        (share, 0.0, "0"),
-    ],
-)
-def test_a_difference_has_its_sign(form, value, text):
-    assert signed(form, value) == text
-    assert signed(form, value, minus="-") == text.replace(MINUS, "-")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (0.00009, "<0.01%"), (0.0001, "0.01%"), (0.0099, "0.99%"), (0.01, "1.0%"),
-     (0.999, "99.9%"), (0.9999, "99.9%"), (1, "100%")],
-)  # fmt: skip
-def test_a_share(value, text):
-    assert share(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0.00"), (-0.004, "0.00"), (-0.006, "-0.01"), (999.99, "999.99"), (1000, "1,000"),
-     (-1234.5, "-1,234"), (999999, "999,999"), (1e6, "1e+06"), (-2e6, "-2e+06")],
-)  # fmt: skip
-def test_a_number(value, text):
-    assert number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("names", "text"), [("", ""), ("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")]
-)
-def test_a_list_of_names(names, text):
-    assert listed(list(names)) == text
-
-
-@pytest.mark.parametrize(
-    ("figure", "value", "words", "short"),
+    ("figure", "target", "words", "short"),
     [
         ("entropy", 3, "a mean entropy of 3.00 nats", "entropy 3.00"),
         ("kl_to_model", 0.1, "a mean KL divergence from the model of 0.10 nats",
@@ -113,39 +128,24 @@ def test_a_list_of_names(names, text):
         ("mine:new", 0.5, "a mine:new of 0.50", "mine:new 0.50"),
     ],
 )  # fmt: skip
-def test_a_matched_figure(figure, value, words, short):
-    assert in_words(figure, value) == words
-    assert in_short(MatchedTo(open="", figure=figure, asked="", target=value)) == short
+def test_a_matched_figure(document, figure, target, words, short):
+    """The target is in a sentence and in the row that was matched, and in no other row."""
+    match = {"figure": figure, "asked": "", "target": target}
+    document["header"]["matched"] = [match]
+    document["samplers"][1]["matched"] = {"open": "", **match}
+    text = report_of(document).to_markdown()
+    assert f"Open parameters were matched to {words}." in text.replace("\\", "")
+    lines = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert f" {short} " in lines["temperature(t=0.5)"]
+    assert short not in lines["greedy"]
 
 
-def test_a_sampler_that_was_not_matched():
-    assert text_of(TARGET, SamplerEntry(sampler="greedy")) == ""
-
-
-@pytest.mark.parametrize(
-    ("form", "value", "ends", "texts"),
-    [
-        (number, 4.17, (4.09, 4.26), ("±0.09",)),  # the farther end
-        (number, 4.17, (4.09, 4.40), ("+0.23", "\N{MINUS SIGN}0.08")),
-        (number, 4.17, (4.17, 4.17), ("±0",)),
-        (number, 4.17, (4.2, 4.4), ("4.20\N{EN DASH}4.40",)),  # outside
-        (number, 1234.0, (1134.0, 1334.0), ("±100",)),
-        (share, 0.5, (0.4, 0.6), ("±10.0",)),
-        (share, 0.0031, (0.0011, 0.0051), ("±0.20",)),
-        (share, 0.0031, (0.0, 0.057), ("+5.4", "\N{MINUS SIGN}0.3")),
-        (share, 1.0, (0.9, 1.0), ("\N{MINUS SIGN}10.0",)),
-        (share, -0.25, (-0.35, -0.15), ("±10.0",)),
-        (per_hundred, 0.01, (0.005, 0.015), ("±0.50",)),
-        (choices, 1.0, (0.9, 1.2), ("+0.6", "\N{MINUS SIGN}0.3")),
-    ],
-)
-def test_an_interval_as_distances_from_its_value(form, value, ends, texts):
-    assert margins(form, value, *ends) == texts
-
-
-def test_the_interval_of_a_difference_of_shares_is_in_percentage_points():
-    assert interval_of_difference(share, -0.2452, -0.2367) == (
-        "\N{MINUS SIGN}24.5 to \N{MINUS SIGN}23.7 pp"
-    )
-    assert interval_of_difference(share, 0.1, 0.2) == "10.0\N{EN DASH}20.0 pp"
-    assert interval_of_difference(number, 0.1, 0.2) == "0.10\N{EN DASH}0.20"
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_list_of_names(rows, count):
+    names = ["abcd"[i] for i in range(count)]
+    document = rows(None, **{name: {"generated_texts": {"rep_4": 0.5}} for name in names})
+    said = report_of(document).summary
+    assert said.startswith(("a (", "a (50.0% of 4-grams) and b (", "a (50.0% of 4-grams), b ("))
+    shares = [f"{name} (50.0% of 4-grams)" for name in names]
+    expected = shares[0] if count == 1 else f"{', '.join(shares[:-1])} and {shares[-1]}"
+    assert said.startswith(f"{expected} repeat")

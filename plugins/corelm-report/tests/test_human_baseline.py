@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corelm_report.human_baseline import Scores, human_figures
-from corelm_report.metrics import LENGTH, TEXTS
+from corelm_report import Estimate, Scores, human_figures
+from corelm_report.metrics.text_figures import text_figures
 
 import corelm
 from corelm.bundles import Bundle, WordVocabulary
 
 SHIPPED_MODEL = Path(corelm.__file__).parent / "models" / "pretrained" / "imdb"
+TEXTS, LENGTH = 64, 100
+"""The size of the sets that are measured, as of a report."""
 VOCABULARY = WordVocabulary(["", "[UNK]", "[end]", "a", "b"], "symbols")
 
 
@@ -90,21 +92,39 @@ def test_unknown_words_are_left_out_of_the_texts():
     assert figures["self_bleu_4"] > 0
 
 
-def test_figures_of_texts_are_those_of_sets_as_large_as_a_report():
+def random_texts(count, words="ab"):
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(["a", "b"], 120)) for _ in range(2 * TEXTS + 5)]
-    figures = human_figures(scores(), texts, VOCABULARY)["human"]
-    assert figures["sets"] == {"sets": 2, "texts": 64, "length": 100}
-    assert figures["distinct_1"] == round(2 / 6400, 5)
-    assert figures["ci95"]["compression"] is None  # of two sets
+    return [" ".join(rng.choice([*words], 120)) for _ in range(count)]
 
 
-def test_eight_sets_have_an_interval():
-    rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(["a", "b"], 120)) for _ in range(8 * TEXTS)]
+@pytest.mark.parametrize(("sets", "rest"), [(2, 5), (9, 0)])
+def test_figures_of_texts_are_means_over_sets_as_large_as_a_report(sets, rest):
+    """The sets are disjoint and of texts far apart, which are cut to the length of a report's."""
+    texts = random_texts(sets * TEXTS + rest)
     figures = human_figures(scores(), texts, VOCABULARY)["human"]
-    low, high = figures["ci95"]["compression"]
-    assert low < figures["compression"] < high
+    assert figures["sets"] == {"sets": sets, "texts": 64, "length": 100}
+    cut = [text.split()[:LENGTH] for text in texts]
+    each = [cut[first : sets * TEXTS : sets] for first in range(sets)]
+    expected = [text_figures([VOCABULARY.encode(" ".join(text)) for text in some],
+                             [" ".join(text) for text in some]) for some in each]  # fmt: skip
+    for name in expected[0]:
+        assert figures[name] == pytest.approx(np.mean([of[name] for of in expected]), abs=1e-5)
+    if sets < 8:
+        assert figures["ci95"]["distinct_2"] is None
+    else:
+        values = [of["distinct_2"] for of in expected]
+        interval = Estimate.of_ratio("sets", values, np.ones(sets)).interval()
+        assert figures["ci95"]["distinct_2"] == pytest.approx(interval, abs=1e-5)
+
+
+def test_fewer_texts_than_a_set_are_one_set_without_intervals():
+    figures = human_figures(scores(), random_texts(3), VOCABULARY)["human"]
+    assert figures["sets"] == {"sets": 1, "texts": 3, "length": 100}
+    assert figures["distinct_1"] == round(2 / 300, 5)
+    assert figures["ci95"]["distinct_1"] is None
+    loops = human_figures(scores(), ["a b b a a a b"] * 16, VOCABULARY)["human"]
+    low, high = loops["ci95"]["loops"]  # it has an interval even at zero
+    assert loops["loops"] == low == 0 < high < 0.25
 
 
 def test_json_can_hold_them():
