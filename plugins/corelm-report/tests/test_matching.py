@@ -6,89 +6,40 @@ import math
 
 import numpy as np
 import pytest
-from corelm_report.measure import matching
-from corelm_report.measure.contexts import Contexts, human_contexts, model_contexts
-from corelm_report.measure.entries import teacher_forced
-from corelm_report.measure.matching import Matcher
-from corelm_report.measure.on_contexts import measure
+from documents import compare
 
 import corelm
-from corelm import Sampler
-from corelm.errors import SamplerError, UnreachableError, UsageError
+from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
-LN2 = math.log(2)
+LN2, LN3 = math.log(2), math.log(3)
+MODEL = ToyModel(list("abcd"), logits=[0, 0, *np.log([4, 2, 1, 1])], end=False)
+"""Four words of 1/2, 1/4, 1/8 and 1/8 in any context."""
 
 
-def mean_entropy(model, contexts, sampler):
-    """The figure that the report will have."""
-    [record] = measure(model, contexts, [sampler])["samplers"]
-    return teacher_forced(record).entropy.mean
+def matched(expression, figure, target):
+    """The row of a sampler that is matched; its contexts are b c d a b, behind an a."""
+    [row] = compare([expression], model=MODEL, prompts="a", n=1, reference=["a b c d a b"],
+                    match=f"{figure}={target!r}")["samplers"]  # fmt: skip
+    return row
 
 
-# By hand: four words of 1/2, 1/4, 1/8 and 1/8 in any context
-
-
-@pytest.fixture
-def model():
-    return ToyModel(list("abcd"), logits=[0, 0, *np.log([4, 2, 1, 1])], end=False)
-
-
-@pytest.fixture
-def contexts(model):
-    return human_contexts(model, ["a b c d a b"], "letters")
-
-
-def test_a_temperature_by_hand(model, contexts):
+def test_a_temperature_by_hand():
     """At temperature 1/2 the words have 16, 4, 1 and 1 of 22."""
-    target = math.log(22) - (16 * 4 + 4 * 2) / 22 * LN2
-    sampler = Matcher(model, contexts).match("temperature", "entropy", target)
-    assert sampler.t == pytest.approx(0.5, abs=0.01)
+    row = matched("temperature", "entropy", math.log(22) - (16 * 4 + 4 * 2) / 22 * LN2)
+    assert row["params"]["t"] == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("target", [0, 1.75 * LN2, 2 * LN2])
-def test_the_ends_of_the_range_of_a_temperature(model, contexts, target):
-    sampler = Matcher(model, contexts).match("temperature", "entropy", target)
-    assert mean_entropy(model, contexts, sampler) == pytest.approx(target, abs=0.01)
-
-
-def test_a_whole_number(model, contexts):
-    """Two words of two thirds and one third."""
-    found = Matcher(model, contexts).match("top_k", "entropy", math.log(3) - 2 / 3 * LN2)
-    assert found == corelm.sampler("top_k", k=2)
-
-
-def test_a_filter_cannot_be_more_random_than_the_model(model, contexts):
-    with pytest.raises(UnreachableError) as caught:
-        Matcher(model, contexts).match("top_p", "entropy", 1.3)
-    assert str(caught.value) == (
-        "no p gives top_p a mean entropy of 1.3 nats: on these contexts it ranges from 0.000 to "
-        "1.213, and top_p(p=0.9) comes closest with 1.213"
-    )
-
-
-def test_nothing_is_more_random_than_uniform(model, contexts):
-    with pytest.raises(
-        UnreachableError, match=r"ranges from 0\.000 to 1\.386, and temperature\(t="
-    ):
-        Matcher(model, contexts).match("temperature", "entropy", 1.4)
-
-
-@pytest.mark.parametrize("target", [-1, math.inf, math.nan])
-def test_impossible_entropies_are_refused(model, contexts, target):
-    with pytest.raises(UnreachableError, match=f"a mean entropy of {target:g} nats"):
-        Matcher(model, contexts).match("temperature", "entropy", target)
-
-
-def test_an_entropy_between_two_steps_is_out_of_reach(model, contexts):
-    """Two words have 0.637 nats and three have 0.956, and there is nothing between."""
-    with pytest.raises(UnreachableError, match=r"top_k\(k=3\) comes closest with 0\.956"):
-        Matcher(model, contexts).match("top_k", "entropy", 0.85)
+def test_the_ends_of_the_range_of_a_temperature(target):
+    row = matched("temperature", "entropy", target)
+    assert row["teacher_forced"]["entropy"]["mean"] == pytest.approx(target, abs=0.01)
 
 
 @pytest.mark.parametrize(
-    ("expression", "figure", "target", "found"),
+    ("expression", "figure", "target", "sampler"),
     [
+        ("top_k", "entropy", LN3 - 2 / 3 * LN2, "top_k(k=2)"),  # two thirds and one third
         ("top_k", "tokens_kept", 3, "top_k(k=3)"),
         ("top_p", "mass_kept", 0.75, "top_p(p=0.6)"),
         ("top_k", "expected_surprisal", 4 / 3 * LN2, "top_k(k=2)"),
@@ -96,67 +47,93 @@ def test_an_entropy_between_two_steps_is_out_of_reach(model, contexts):
         ("top_k", "total_variation", 0.25, "top_k(k=2)"),
         ("top_k", "top_probability", 2 / 3, "top_k(k=2)"),
         ("top_k", "varentropy", 2 / 9 * LN2**2, "top_k(k=2)"),
-        ("top_k", "human_recall", 4 / 5, "top_k(k=3)"),  # the words are b c d a b, behind an a
-        ("top_k", "human_surprisal", (2 * math.log(3) + math.log(1.5)) / 3, "top_k(k=2)"),
+        ("top_k", "human_recall", 4 / 5, "top_k(k=3)"),
+        ("top_k", "human_surprisal", (2 * LN3 + math.log(1.5)) / 3, "top_k(k=2)"),
     ],
 )
-def test_every_figure_by_hand(model, contexts, expression, figure, target, found):
-    matcher = Matcher(model, contexts)
-    sampler = matcher.match(expression, figure, target)
-    assert str(sampler) == found
-    [record] = measure(model, contexts, [sampler])["samplers"]
-    own = measure(model, contexts, [])["model"]
-    assert teacher_forced(record, own).to_dict()[figure] == pytest.approx(target, abs=1e-6)
+def test_every_figure_by_hand(expression, figure, target, sampler):
+    row = matched(expression, figure, target)
+    assert row["sampler"] == sampler
+    own = row["teacher_forced"]
+    value = own["entropy"]["mean"] if figure == "entropy" else own[figure]
+    assert value == pytest.approx(target, abs=1e-6)
 
 
-def test_the_message_names_the_figure(model, contexts):
-    with pytest.raises(UnreachableError) as caught:
-        Matcher(model, contexts).match("top_k", "mass_kept", 0.6)
-    assert str(caught.value) == (
-        "no k gives top_k a mean mass kept of 0.6: on these contexts it ranges from 0.500 to "
-        "1.000, and top_k(k=1) comes closest with 0.500"
-    )
+def test_a_parameter_of_a_nested_sampler():
+    row = matched('phase(start="a", inside=top_k, outside=top_k(k=2))', "entropy",
+                  LN3 - 2 / 3 * LN2)  # fmt: skip
+    assert "inside=top_k(k=2)" in row["sampler"]
 
 
-def test_a_parameter_of_a_nested_sampler(model, contexts):
-    target = math.log(3) - 2 / 3 * LN2
-    found = Matcher(model, contexts).match(
-        'phase(start="a", inside=top_k, outside=top_k(k=2))', "entropy", target
-    )
-    assert found.inside == corelm.sampler("top_k(k=2)")
+@pytest.mark.parametrize(
+    ("expression", "figure", "target", "message"),
+    [
+        ("top_p", "entropy", 1.3, "no p gives top_p a mean entropy of 1.3 nats: on these contexts "
+         "it ranges from 0.000 to 1.213, and top_p(p=0.9) comes closest with 1.213"),
+        ("temperature", "entropy", 1.4, "no t gives temperature a mean entropy of 1.4 nats: on "
+         "these contexts it ranges from 0.000 to 1.386, and temperature(t="),
+        # Two words have 0.637 nats and three have 0.956, and there is nothing between.
+        ("top_k", "entropy", 0.85, "no k gives top_k a mean entropy of 0.85 nats: on these "
+         "contexts it ranges from 0.000 to 1.213, and top_k(k=3) comes closest with 0.956"),
+        ("top_k", "mass_kept", 0.6, "no k gives top_k a mean mass kept of 0.6: on these contexts "
+         "it ranges from 0.500 to 1.000, and top_k(k=1) comes closest with 0.500"),
+        # Its expression takes a sampler that draws no word of the model.
+        ("min_p | ban(words=['zebra'])", "entropy", 1.0, "zebra"),
+    ],
+)  # fmt: skip
+def test_a_target_out_of_reach_is_an_error_of_its_row(expression, figure, target, message):
+    error = matched(expression, figure, target)["error"]
+    assert message in error["message"]
+    assert error["type"] == ("UsageError" if message == "zebra" else "UnreachableError")
 
 
-def test_a_sampler_without_an_open_number_cannot_be_matched(model, contexts):
-    with pytest.raises(UsageError, match="greedy leaves no number open"):
-        Matcher(model, contexts).match("greedy", "entropy", 1)
+# The number that an expression leaves open
 
 
-def test_a_sampler_that_fails_says_so(model, contexts):
-    with pytest.raises(SamplerError, match="out of ideas"):
-        Matcher(model, contexts).match("fails", "entropy", 1)
+@pytest.mark.parametrize(
+    ("expression", "figure", "target", "sampler"),
+    [
+        ("repetition_penalty(last=9)", "entropy", 1.2, "repetition_penalty(penalty="),
+        ("top_k(k=3) | temperature | min_p(p=0.1)", "entropy", 0.8, "top_k(k=3) | temperature(t="),
+        ("stochastic | top_p", "entropy", 1.213, "stochastic | top_p(p="),
+        ("schedule(first=top_k(k=3) | temperature, last=greedy, over=9)", "entropy", 0.5,
+         "schedule(first=top_k(k=3) | temperature(t="),
+        ("schedule(temperature, over=9)", "entropy", 1.2, "schedule(first=temperature(t="),
+        ("phase(inside=top_k(k=2), outside=schedule(first=stochastic, last=temperature, over=9))",
+         "entropy", 1.2, "phase(start='<think>', end='</think>', inside=top_k(k=2), "
+         "outside=schedule(first=stochastic, last=temperature(t="),
+    ],
+)  # fmt: skip
+def test_the_number_that_is_left_out(expression, figure, target, sampler):
+    row = matched(expression, figure, target)
+    assert row["sampler"].startswith(sampler)
+    assert row["matched"]["open"] == expression
+    assert row["teacher_forced"]["entropy"]["mean"] == pytest.approx(target, abs=0.01)
 
 
-@pytest.fixture(autouse=True)
-def fails():
-    """A registered sampler that raises."""
-    from corelm.registry.registry import registry
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        ("mirostat", "mirostat leaves tau and eta open; give all of them except one"),
+        ("temperature | top_k", "leaves t and k open"),
+        ("phase(inside=top_p, outside=temperature)", "leaves p and t open"),
+        ("schedule(first=greedy, last=top_p)", "leaves over and p open"),
+        ("topp", "did you mean 'top_p'"),
+    ],
+)
+def test_several_open_numbers_and_unknown_names_are_refused(expression, fault):
+    with pytest.raises(UsageError, match=fault):
+        compare([expression, "temperature"], match="entropy=1")
 
-    class Fails(Sampler):
-        p: float = corelm.param(0.5, ge=0, le=1)
 
-        def __call__(self, logits, context):
-            raise RuntimeError("out of ideas")
-
-    class Plugin:
-        @staticmethod
-        @corelm.hookimpl
-        def corelm_samplers():
-            return {"fails": Fails}
-
-    registry.cache_clear()
-    registry().register(Plugin)
-    yield
-    registry.cache_clear()
+@pytest.mark.parametrize(
+    "expression",
+    ["greedy", "temperature(t=0.5)", "temperature(temperature=0.5)",
+     "repetition_penalty(penalty=2)", "phase(inside=top_p(p=0.5))"],
+)  # fmt: skip
+def test_a_sampler_without_an_open_number_stays_as_it_is(expression):
+    row, _ = compare([expression, "temperature"], match="entropy=1")["samplers"]
+    assert row["matched"] is None
 
 
 # On the shipped model
@@ -164,26 +141,26 @@ def fails():
 
 @pytest.fixture(scope="module")
 def shipped():
-    model = corelm.load("imdb")
-    return model, model_contexts(model, ["This movie"], n=6, length=25, seed=1)
+    """A function that matches samplers on the same contexts of the shipped model."""
+
+    def match(samplers, target, model="imdb"):
+        asked = {"prompts": "This movie", "n": 6, "length": 25}
+        return compare(samplers, model=model, match=f"entropy={target}", **asked)["samplers"]
+
+    return match
 
 
-@pytest.mark.parametrize(
-    "expression", ["temperature", "top_p", "min_p", "typical", "mirostat(eta=0.1)"]
-)
-def test_every_sampler_comes_within_a_hundredth_of_the_target(shipped, expression):
-    (model, contexts), target = shipped, 3.0
-    sampler = Matcher(model, contexts).match(expression, "entropy", target)
-    assert abs(mean_entropy(model, contexts, sampler) - target) <= 0.01
-    assert len(str(sampler)) < 40  # in few digits
+SAMPLERS = ["temperature", "top_p", "min_p", "typical", "mirostat(eta=0.1)"]
 
 
-@pytest.mark.parametrize("expression", ["temperature", "top_p", "min_p", "typical"])
-def test_the_entropy_of_the_model_itself_is_reached(shipped, expression):
-    model, contexts = shipped
-    own = mean_entropy(model, contexts, corelm.sampler("stochastic"))
-    sampler = Matcher(model, contexts).match(expression, "entropy", own)
-    assert abs(mean_entropy(model, contexts, sampler) - own) <= 0.01
+def test_every_sampler_comes_within_a_hundredth_of_the_target(shipped):
+    rows = shipped([*SAMPLERS, "stochastic"], 3.0)
+    own = rows.pop()["teacher_forced"]["entropy"]["mean"]
+    of_the_model = shipped(SAMPLERS[:4], own)
+    for target, row in [*((3.0, row) for row in rows), *((own, row) for row in of_the_model)]:
+        assert abs(row["teacher_forced"]["entropy"]["mean"] - target) <= 0.01
+    assert all(len(row["sampler"]) < 40 for row in rows)  # in few digits
+    assert rows[4]["sampler"].endswith(", eta=0.1)")
 
 
 class Counting:
@@ -198,28 +175,15 @@ class Counting:
         return self._model.start(tokens)
 
 
-@pytest.mark.parametrize("expression", ["temperature", "top_p", "mirostat(eta=0.1)"])
-def test_a_part_of_the_texts_leads_to_the_entropy_of_all(shipped, expression, monkeypatch):
-    model, contexts = shipped
-    counting = Counting(model)
-    monkeypatch.setattr(matching, "PART", 30)
-    sampler = Matcher(counting, contexts).match(expression, "entropy", 3.0)
-    assert abs(mean_entropy(model, contexts, sampler) - 3.0) <= 0.01
-    assert counting.starts == 2  # for the part and for all, once each
-
-
-def test_logits_that_do_not_fit_in_memory_are_computed_again(shipped, monkeypatch):
-    model, contexts = shipped
-    counting = Counting(model)
-    monkeypatch.setattr(matching, "PART", 30)
-    kept = Matcher(counting, contexts).match("temperature", "entropy", 3.0)
-    monkeypatch.setattr(matching, "KEPT", 60 * 15000)
-    assert Matcher(counting, contexts).match("temperature", "entropy", 3.0) == kept
-    assert 2 + 2 < counting.starts < 2 + 1 + matching.CORRECTIONS + 3
-
-
-def test_the_part_is_taken_from_all_of_the_texts():
-    contexts = Contexts("human", "d", tuple((i,) * 100 for i in range(50)), (0,) * 50)
-    part = matching._spread(contexts, 400)
-    assert [text[0] for text in part.texts] == [0, 12, 25, 37]
-    assert part.positions == 400
+def test_a_part_of_the_texts_leads_to_the_entropy_of_all(shipped, monkeypatch):
+    """Logits that do not fit into memory are computed again, for the same values."""
+    model = corelm.load("imdb")
+    samplers = [SAMPLERS[i] for i in (0, 1, 4)]
+    monkeypatch.setattr("corelm_report.measure.matching.PART", 30)
+    first, second = Counting(model), Counting(model)
+    rows = shipped(samplers, 3.0, first)
+    for row in rows:
+        assert abs(row["teacher_forced"]["entropy"]["mean"] - 3.0) <= 0.01
+    monkeypatch.setattr("corelm_report.measure.matching.KEPT", 60 * 15000)
+    assert shipped(samplers, 3.0, second) == rows
+    assert first.starts < second.starts < first.starts + 3 * 12

@@ -6,91 +6,97 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_report.measure.contexts import Contexts, Reader, groups, nan_if_impossible, read
+from documents import compare
 from small_models import SMALL, small_model
 
 import corelm
-from corelm import Sampler, surprisals
-from corelm.errors import ModelOutputError
-from corelm.generation.teacher_forcing import LOGITS_BYTES
-from corelm.language_model import never_drawn
+from corelm import Sampler
 from corelm.testing import ToyModel
 
-INF = float("inf")
 BOUND = "corelm.generation.teacher_forcing.LOGITS_BYTES"
 
 
-def some_texts(size, lengths, prompts, seed=0):
+def some_texts(model, lengths, seed=0):
+    """Random texts of the model's words."""
     rng = np.random.default_rng(seed)
-    texts = tuple(tuple(rng.integers(2, size, length).tolist()) for length in lengths)
-    return Contexts("human", "random", texts, prompts)
+    ids = (rng.integers(2, len(model.vocabulary), length).tolist() for length in lengths)
+    return [model.vocabulary.decode(text).strip() for text in ids]
 
 
-@pytest.fixture(params=[1, 1_000, LOGITS_BYTES], ids=["one", "few", "all"])
-def at_once(request, monkeypatch):
-    """Let a block have one position, a few or all of them."""
-    monkeypatch.setattr(BOUND, request.param)
+class Spy(Sampler):
+    """A sampler that allows tokens below a bound, and records what it is called with."""
+
+    bound: int = corelm.param(99)
+
+    def __call__(self, logits, context):
+        heard.append((logits.copy(), context))
+        return corelm.mask_logits(logits, np.arange(logits.shape[1]) < self.bound)
 
 
+heard: list[tuple[np.ndarray, corelm.Context]] = []
+
+
+@pytest.fixture
+def calls():
+    heard.clear()
+    return heard
+
+
+@pytest.mark.parametrize("at_once", [1, 1_000, 2**40])
 @pytest.mark.parametrize("kind", ["default", "rnn"])
-def test_every_position_has_the_distribution_after_the_tokens_before_it(kind, at_once):
+def test_every_position_has_the_distribution_after_the_tokens_before_it(
+    kind, at_once, calls, monkeypatch
+):
     """Bit for bit, also beyond the context of 8, where the window slides."""
-    model = small_model(SMALL[kind], end=True)
-    contexts = some_texts(30, lengths=(3, 19, 1, 8, 19, 2), prompts=(0, 2, 0, 2, 0, 2))
-    seen = {}
-    for group in groups(model, contexts):
-        for position in read(model, group):
-            rows = np.arange(len(group.texts))[position.rows]
-            for row, token, logits in zip(rows, position.tokens, position.logits, strict=True):
-                text = contexts.texts[group.texts[row]]
-                assert token == text[position.time]
-                seen[group.texts[row], position.time] = logits.copy()
-    assert sorted(seen) == [
-        (i, time)
-        for i in range(6)
-        for time in range(contexts.prompt_lengths[i], len(contexts.texts[i]))
+    monkeypatch.setattr(BOUND, at_once)  # a block has one position, a few or all of them
+    model = small_model(SMALL[kind])
+    texts = some_texts(model, (3, 19, 5, 8, 19, 2))
+    made = compare([Spy()], model=model, prompts="w1", n=2, length=12, reference=texts)
+    rows = [
+        (row, tuple(tokens))
+        for logits, context in calls
+        for row, tokens in zip(logits, context.tokens.tolist(), strict=True)
     ]
-    assert len(seen) == contexts.positions
-    for (i, time), logits in seen.items():
-        alone = model.start([contexts.texts[i][:time]]).next_logits()[0].copy()
-        alone[never_drawn(model.vocabulary)] = -INF
-        assert np.array_equal(logits, alone)
+    assert len(rows) > made["header"]["contexts"]["positions"] == 2 + 7 + 4 + 7 + 7 + 1
+    for row, tokens in rows:
+        alone = model.start([tokens]).next_logits()[0].copy()
+        alone[[model.vocabulary.padding, model.vocabulary.unknown]] = -np.inf
+        assert np.array_equal(row, alone)
 
 
 class Engine:
     """A toy model that counts its passes; its sessions return several positions, or one."""
 
     def __init__(self, several=True):
-        self._toy, self._several = ToyModel(list("abcd")), several
+        self._toy, self._several = ToyModel(list("abcd"), end=False), several
         self.vocabulary, self.context_length = self._toy.vocabulary, self._toy.context_length
         self.passes = []
 
     def start(self, tokens):
         session = self._toy.start(tokens)
-        found = SimpleNamespace(extend=session.extend, select=session.select)
-        found.next_logits = lambda: self.counted(session.next_logits()[:, None])[:, 0]
+        proxy = SimpleNamespace(extend=session.extend, select=session.select)
+        proxy.next_logits = lambda: self.counted(session.next_logits()[:, None])[:, 0]
         if self._several:
-            found.rewind = session.rewind
-            found.last_logits = lambda count: self.counted(session.last_logits(count))
-        return found
+            proxy.rewind = session.rewind
+            proxy.last_logits = lambda count: self.counted(session.last_logits(count))
+        return proxy
 
     def counted(self, logits):
         self.passes.append(logits.shape[:2])
         return logits
 
 
+def read(model, lengths):
+    texts = some_texts(model, lengths)
+    return compare(["greedy"], model=model, prompts="a", n=1, length=40, contexts=99,
+                   reference=texts)["samplers"]  # fmt: skip
+
+
 def test_contexts_are_read_in_one_pass_where_the_session_can():
-    contexts = some_texts(6, (31,) * 8, (1,) * 8)
-    found = {}
-    for several in (True, False):
-        model = Engine(several)
-        [group] = groups(model, contexts)
-        logits = [position.logits for position in read(model, group)]
-        found[several] = np.stack(logits), group.model_surprisal, model.passes
-    assert found[True][2] == [(8, 30)]
-    assert found[False][2] == [(8, 1)] * 30
-    for one, other in zip(found[True][:2], found[False][:2], strict=True):
-        np.testing.assert_array_equal(one, other)
+    one, many = Engine(), Engine(several=False)
+    assert read(one, [31] * 8) == read(many, [31] * 8)
+    assert one.passes[0] == (8, 30)
+    assert many.passes[:30] == [(8, 1)] * 30
 
 
 def test_a_pass_has_a_bounded_memory_and_is_never_mostly_padding(monkeypatch):
@@ -98,81 +104,44 @@ def test_a_pass_has_a_bounded_memory_and_is_never_mostly_padding(monkeypatch):
     rows = 80  # of logits, in one pass
     monkeypatch.setattr(BOUND, rows * len(model.vocabulary) * 4)
     lengths = (31,) * 4 + (14, 13, 3, 2)
-    [group] = groups(model, some_texts(6, lengths, (1,) * 8))
-    seen = [len(position.tokens) for position in read(model, group)]
-    assert seen == [sum(length > time for length in lengths) for time in range(1, 31)]
-    assert model.passes == [(8, 10), (6, 13), (4, 7)]
-    assert sum(batch * count for batch, count in model.passes) < 1.5 * sum(seen)
+    read(model, lengths)
+    assert model.passes[:3] == [(8, 10), (6, 13), (4, 7)]
+    positions = sum(length - 1 for length in lengths)
+    assert sum(batch * count for batch, count in model.passes[:3]) < 1.5 * positions
 
 
-def test_samplers_cannot_write_into_the_logits_of_a_session():
-    model = small_model(SMALL["default"], end=True)
-    [group] = groups(model, some_texts(30, (6,), (2,)))
-    session = model.start(group.tokens[:, :2])
-    session.extend(group.tokens[:, 2:5])
-    kept = session.last_logits(4)
-    session.last_logits, expected = (lambda count: kept), kept.copy()
-    engine = SimpleNamespace(
-        vocabulary=model.vocabulary, context_length=8, start=lambda tokens: session
-    )
-    session.extend = lambda tokens: None
-    for position in read(engine, group):
-        position.logits[:] = 0
-    np.testing.assert_array_equal(kept, expected)
-
-
-def test_texts_with_prompts_of_one_length_are_read_together():
-    contexts = some_texts(30, (4,) * 140, (1, 2) * 70)
-    model = small_model(SMALL["rnn"])
-    found = groups(model, contexts)
-    assert [(group.prompt_length, len(group.texts)) for group in found] == [
-        (1, 64), (1, 6), (2, 64), (2, 6)
-    ]  # fmt: skip
-    assert [group.texts for group in groups(model, contexts.some([5, 2]))] == [(1,), (0,)]
-
-
-class Spy(Sampler):
-    """A sampler that allows tokens below a bound, and records its contexts."""
-
-    bound: int = corelm.param(99)
-
-    def __call__(self, logits, context):
-        heard.append(context)
-        return corelm.mask_logits(logits, np.arange(logits.shape[1]) < self.bound)
-
-
-heard: list[corelm.Context] = []
-
-
-def test_a_sampler_has_the_context_of_a_text_of_its_own():
+def test_a_sampler_has_the_context_of_a_text_of_its_own(calls):
     """A model of four words that always have 1/2, 1/4, 1/8 and 1/8."""
     model = ToyModel(list("abcd"), logits=[0, 0, *np.log([4, 2, 1, 1])], end=False)
-    contexts = Contexts("human", "d", ((2, 3, 1, 4, 2), (5, 2)), (1, 1))  # 1 is unknown
-    [group] = groups(model, contexts)
-    reader = Reader(Spy(bound=4), group)  # a and b alone: two thirds and one third
-    heard.clear()
-    for position in read(model, group):
-        reader.store(
-            position, nan_if_impossible(surprisals(reader.logits(position), position.tokens))
-        )
-    assert [context.tokens.tolist() for context in heard] == [
-        [[2], [5]],
-        [[2, 3]],
-        [[2, 3, 1]],
-        [[2, 3, 1, 4]],
-    ]
-    assert [context.position for context in heard] == [0, 1, 2, 3]
-    assert all(context.vocabulary is model.vocabulary for context in heard)
+    texts = ["a b zebra c a", "d a"]
+    compare([Spy(bound=4)], model=model, prompts="a", n=1, reference=texts)
+    contexts = [context for _, context in calls[:4]]  # a and b alone: two thirds and one third
+    tokens = [context.tokens.tolist() for context in contexts]
+    assert tokens == [[[2], [5]], [[2, 3]], [[2, 3, 1]], [[2, 3, 1, 4]]]
+    assert [context.position for context in contexts] == [0, 1, 2, 3]
+    assert all(context.vocabulary is model.vocabulary for context in contexts)
     # the prompt; b, a third; unknown: never drawn; c: not by this sampler
     nan = float("nan")
-    own, of_model = heard[-1].surprisal[0], heard[-1].model_surprisal[0]
+    own, of_model = contexts[-1].surprisal[0], contexts[-1].model_surprisal[0]
     assert own == pytest.approx([nan, np.log(3), nan, nan], nan_ok=True)
     assert of_model == pytest.approx([nan, np.log(4), nan, np.log(8)], nan_ok=True)
-    assert np.isnan(heard[0].surprisal).all()
+    assert np.isnan(contexts[0].surprisal).all()
 
 
-def test_unusable_logits_are_refused():
-    model = ToyModel(list("ab"), logits=[0, 0, np.nan, 0], end=False)
-    [group] = groups(model, Contexts("human", "d", ((2, 3),), (1,)))
-    with pytest.raises(ModelOutputError, match="the model's logits at step 0 hold NaN in row 0"):
-        next(read(model, group))
+class Spoils(Sampler):
+    """A sampler that works in place, as one that is at home in another library does."""
+
+    def __call__(self, logits, context):
+        try:
+            logits[:, 3:] = -np.inf
+        except ValueError:  # it may be read-only
+            return logits
+        return logits
+
+
+def test_samplers_cannot_write_into_what_others_read():
+    asked = {"model": small_model(SMALL["default"]), "prompts": "w1", "n": 2, "length": 6}
+    asked["reference"] = some_texts(asked["model"], (6, 9))
+    _, after = compare([Spoils(), "stochastic"], **asked)["samplers"]
+    [alone] = compare(["stochastic"], **asked)["samplers"]
+    assert after["teacher_forced"] == alone["teacher_forced"]
