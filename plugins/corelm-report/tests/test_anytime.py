@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from corelm_report.document.content import Document
+from corelm_report import Document, Inference
 from corelm_report.measure.until import Until, growing
-from corelm_report.metrics.inference import Inference, anytime_share_interval
+from corelm_report.metrics.inference import anytime_share_interval
 from corelm_report.plan.plan import plan
 
 import corelm

@@ -16,7 +16,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from corelm_report.document.schema import schema
+from corelm_report import schema
 from waiting import WAITS, lines
 
 from corelm.cli.options.parameters import offered_names

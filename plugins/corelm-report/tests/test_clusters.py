@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from corelm_report.document.content import Document
-from corelm_report.metrics.inference import Inference
+from corelm_report import Document, Inference
 from corelm_report.plan.texts import parse_prompts
 from corelm_report.render.permutation_tests import permutation_tests
 from corelm_report.studies.study_file import read_study

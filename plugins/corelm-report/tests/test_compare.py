@@ -12,8 +12,8 @@ import statistics
 import jsonschema
 import numpy as np
 import pytest
+from corelm_report import schema
 from corelm_report.document import gate
-from corelm_report.document.schema import schema
 from corelm_report.measure import run
 from corelm_report.measure.generated_texts import draw
 from corelm_report.measure.journal import Journal

@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from corelm_report import Estimate, Inference
 from corelm_report.document.content import GeneratedTexts, HumanEntry
 from corelm_report.measure.comparisons import closest
 from corelm_report.measure.entries import Measured
-from corelm_report.metrics.estimates import Estimate
-from corelm_report.metrics.inference import Inference
 from documents import TEXTS, compare
 
 import corelm

@@ -6,11 +6,11 @@ import json
 from pkgutil import resolve_name
 
 import pytest
-from corelm_report.document.content import Document, SamplerEntry
+from corelm_report import Document, schema
+from corelm_report.document.content import SamplerEntry
 from corelm_report.document.figure import TABLES, VIEWS
 from corelm_report.document.figures import FIGURES, of_view
 from corelm_report.document.lookup import declared, names
-from corelm_report.document.schema import schema
 from documents import TEXTS, compare, typed
 
 from corelm.registry.offers import citation_of

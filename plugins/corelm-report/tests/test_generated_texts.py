@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from corelm_report.document.schema import fault, schema
+from corelm_report import schema
+from corelm_report.document.schema import fault
 from corelm_report.measure.counted import CountedModel
 from corelm_report.measure.generated_texts import draw, draw_together
 from corelm_report.measure.text_records import DETAILED, kept_texts

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from corelm_report.document.content import Document
+from corelm_report import Document
 from corelm_report.judging.judge import (
     Design,
     corrected_win_rates,

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from corelm_report import Estimate
 from corelm_report.document.figure import VARIETY
 from corelm_report.document.gate import condition
 from corelm_report.measure import plugin_metrics
-from corelm_report.metrics.estimates import Estimate
 from corelm_report.plan import plan
 from corelm_report.render import overview, tables
 from documents import typed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from corelm_report import Estimate
 from corelm_report.metrics.conclusions import closest_set
-from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.intervals import KnownByInterval
 from corelm_report.plan.texts import HumanCorpus, beginnings
 from documents import compare

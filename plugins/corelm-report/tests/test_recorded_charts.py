@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corelm_report.render import canvas
-from corelm_report.render.charts import charts
-from documents import TEXTS, carrier, compare, typed
+from documents import TEXTS, carrier, compare
 from matplotlib.colors import to_hex
+from pictures import axes_of, chart_of, names_of
 
 RECORDED = Path(__file__).with_name("recorded_charts.txt")
 NUMBER = re.compile(r"(?<![\w#])-?\d+(?:\.\d+)?(?:e-?\d+)?")
@@ -39,11 +38,10 @@ def described() -> Iterator[str]:
     """Yield a line for each part of each chart."""
     for name, asked in REPORTS.items():
         document = compare(model=carrier(), n=4, **asked)
-        for chart in charts(typed(document)):
-            yield f"{name}: {chart.name}: {chart.title}"
-            with canvas.style():
-                for axes in chart.draw(typed(document)).axes:
-                    yield from map("  ".__add__, _parts(axes))
+        for chart in names_of(document):
+            yield f"{name}: {chart}: {chart_of(document, chart).title}"
+            for axes in axes_of(document, chart):
+                yield from map("  ".__add__, _parts(axes))
 
 
 def _parts(axes: Any) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.document.content import Difference, Differences, Document, SamplerEntry
+from corelm_report import Document, Estimate, Inference
+from corelm_report.document.content import Difference, Differences, SamplerEntry
 from corelm_report.document.header import ModelName
 from corelm_report.document.remarks import (
     conclusions,
@@ -16,8 +17,6 @@ from corelm_report.document.remarks import (
 )
 from corelm_report.measure.entries import Measured
 from corelm_report.measure.matching import _widened
-from corelm_report.metrics.estimates import Estimate
-from corelm_report.metrics.inference import Inference
 from scipy import stats
 
 import corelm

@@ -7,7 +7,7 @@ import sys
 
 import jsonschema
 import pytest
-from corelm_report.document.schema import schema
+from corelm_report import schema
 from corelm_report.report import document_of
 
 import corelm

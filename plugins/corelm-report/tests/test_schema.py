@@ -10,7 +10,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from corelm_report.document.schema import check, fault, schema
+from corelm_report import schema
+from corelm_report.document.schema import check, fault
 
 from corelm.errors import ReportError
 

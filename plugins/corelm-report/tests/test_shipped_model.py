@@ -6,7 +6,7 @@ import math
 
 import jsonschema
 import pytest
-from corelm_report.document.schema import schema
+from corelm_report import schema
 
 import corelm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.document.content import Document
+from corelm_report import Document, Inference
 from corelm_report.metrics.conclusions import (
     Design,
     Goal,
@@ -13,7 +13,6 @@ from corelm_report.metrics.conclusions import (
     cheapest,
     texts_needed,
 )
-from corelm_report.metrics.inference import Inference
 from corelm_report.studies.study_file import read_study
 from corelm_report.studies.study_plan import advice, pilot_of, pilots_of
 
