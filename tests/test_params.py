@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Decoder, ParameterError, Sampler, param, renamed
 from corelm.errors import PluginError, UsageError
-from corelm.param_values import ParamRule
 from corelm.params import register_as
 from corelm.registry.registry import registry
 
@@ -60,42 +59,10 @@ def refusal(**values: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
-    [
-        (ParamRule(), ""),
-        (ParamRule(ge=0), "at least 0"),
-        (ParamRule(ge=0, le=1), "at least 0 and at most 1"),
-        (ParamRule(gt=0, lt=1), "above 0 and below 1"),
-        (ParamRule(gt=-0.5), "above -0.5"),
-        (ParamRule(le=1e-9), "at most 1e-09"),
-        (ParamRule(choices=("a", "b")), "one of a, b"),
-    ],
-)
-def test_a_rule_in_words(rule, words):
-    assert str(rule) == words
-
-
-@pytest.mark.parametrize(
-    ("rule", "allowed", "refused"),
-    [
-        (ParamRule(ge=0), [0, 1e300, float("inf")], [-1e-300, float("-inf")]),
-        (ParamRule(gt=0), [1e-300], [0, -0.0, -1]),
-        (ParamRule(le=1), [1, -5], [1.0001]),
-        (ParamRule(lt=1), [0.9999], [1, 2]),
-        (ParamRule(ge=0, lt=1), [0, 0.5], [1, -0.1]),
-        (ParamRule(choices=("a", "b")), ["a", "b"], ["c", "", "ab"]),
-        (ParamRule(), [float("inf"), -1], []),
-    ],
-)
-def test_a_rule_allows_the_values_within_its_bounds(rule, allowed, refused):
-    assert all(rule.allows(value) for value in allowed)
-    assert not any(rule.allows(value) for value in refused)
-
-
-@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"number": -1}, "number must be at least 0, not -1.0"),
+        ({"number": -1e-300}, "number must be at least 0, not -1e-300"),
         ({"number": float("nan")}, "number must be a number, not nan"),
         ({"number": "nan"}, "number must be a number, not nan"),
         ({"number": "abc"}, "number must be a number, not 'abc'"),
@@ -231,10 +198,8 @@ def test_samplers_of_two_classes_are_never_equal():
     assert Other() != Plain()
 
 
-def test_copies_are_equal_and_replacing_checks_too():
+def test_replacing_a_value_checks_it():
     sampler = AllKinds(number=0.25, bias={"a": 1})
-    assert copy.deepcopy(sampler) == sampler
-    assert pickle.loads(pickle.dumps(sampler)) == sampler
     assert replace(sampler, number=3).number == 3.0
     with pytest.raises(ParameterError):
         replace(sampler, number=-3)
@@ -386,23 +351,6 @@ def test_a_parameter_without_a_default_is_asked_for():
 # The declaration of a class made here and now: nothing of it was read before
 
 
-def test_a_mapping_has_a_rule_and_a_default_as_any_parameter():
-    class Biased(Sampler):
-        bias: dict[str, float] = param({"a": 1.0}, "token to number", aliases=["weights"])
-        count: int = param(2, "how many", le=3)
-
-        def __call__(self, logits, context):
-            return logits
-
-    bias, count = Biased.parameters()
-    assert (bias.name, bias.type, bias.default) == ("bias", dict, {"a": 1.0})
-    assert bias.rule == ParamRule("token to number", aliases=("weights",))
-    assert (count.name, count.type, count.item_type, count.default) == ("count", int, None, 2)
-    assert count.rule == ParamRule("how many", le=3)
-    assert Biased().bias == {"a": 1.0}
-    assert Biased.build(weights={"b": 2}).bias == {"b": 2}
-
-
 def test_every_bound_and_type_of_a_declaration_is_kept():
     class Bounded(Sampler):
         share: float = param(0.5, "a share", gt=0, lt=1)
@@ -411,18 +359,32 @@ def test_every_bound_and_type_of_a_declaration_is_kept():
         ids: tuple[int, ...] = param((1,))
         bare: tuple = param(())
         free: float = 0.25
+        open: float = param(1, gt=-0.5)
+        small: float = param(0, le=1e-9)
+        bias: dict[str, float] = param({"a": 1.0}, "token to number", aliases=["weights"])
 
         def __call__(self, logits, context):
             return logits
 
-    assert [(p.name, p.type, p.item_type, p.default, p.rule) for p in Bounded.parameters()] == [
-        ("share", float, None, 0.5, ParamRule("a share", gt=0, lt=1)),
-        ("more", float, None, 1, ParamRule("more", ge=1, le=2)),
-        ("word", str, None, "a", ParamRule(choices=("a", "b"))),
-        ("ids", tuple, int, (1,), ParamRule()),
-        ("bare", tuple, None, (), ParamRule()),
-        ("free", float, None, 0.25, ParamRule()),
+    assert [
+        (p.name, p.type, p.item_type, p.default, p.rule.help, str(p.rule))
+        for p in Bounded.parameters()
+    ] == [
+        ("share", float, None, 0.5, "a share", "above 0 and below 1"),
+        ("more", float, None, 1, "more", "at least 1 and at most 2"),
+        ("word", str, None, "a", "", "one of a, b"),
+        ("ids", tuple, int, (1,), "", ""),
+        ("bare", tuple, None, (), "", ""),
+        ("free", float, None, 0.25, "", ""),
+        ("open", float, None, 1, "", "above -0.5"),
+        ("small", float, None, 0, "", "at most 1e-09"),
+        ("bias", dict, None, {"a": 1.0}, "token to number", ""),
     ]
+    assert Bounded.build(weights={"b": 2}).bias == {"b": 2}
+    for values in ({"share": 1}, {"share": 0}, {"more": 2.001}, {"more": 0.999}, {"open": -0.5}):
+        with pytest.raises(ParameterError):
+            Bounded(**values)
+    assert Bounded(more=2, share=0.9999, open=float("inf"), small=-5).more == 2
 
 
 def test_a_class_keeps_a_repr_of_its_own():
@@ -564,23 +526,6 @@ def test_a_value_with_a_mapping_is_copied_and_pickled(copied):
     assert hash(again) == hash(sampler)
     assert str(again) == str(sampler)
     assert str(again).startswith("other:all_kinds(")
-
-
-def test_a_class_may_have_a_repr_of_its_own():
-    class Own(Sampler):
-        t: float = param(1.0)
-
-        def __call__(self, logits, context):
-            return logits
-
-        def __repr__(self):
-            return "mine"
-
-    class Inherited(Own):
-        pass
-
-    assert repr(Own()) == "mine"
-    assert repr(Inherited()).endswith("Inherited(t=1.0)")
 
 
 # ---- local parameters ----

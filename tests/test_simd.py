@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
 import pytest
-from corelm_report.measure.on_contexts import at_temperatures
-from corelm_samplers.dynamic_temperature import dynamic_temperature
-from corelm_samplers.edt import edt
-from corelm_samplers.eta import eta
-from corelm_samplers.frequency_penalty import subtract_counts
-from corelm_samplers.quadratic import quadratic
-from corelm_samplers.tail_free import tail_free
-from corelm_samplers.top_h import top_h
-from corelm_samplers.top_n_sigma import logit_std
-from corelm_samplers.top_p import top_p
-from corelm_samplers.typical import typical
-from corelm_samplers.xtc import xtc
 from kernels import kernels
 
-from corelm import apply_temperature, draw, log_softmax, softmax, surprisals
-from corelm.filters import (
-    change_logits,
-    min_and_shannon_entropy,
-    top_k,
-    within_nats,
-)
+from corelm import Context, draw, generate, log_softmax, sampler, softmax, surprisals
+from corelm.filters import min_and_shannon_entropy, within_nats
 from corelm.models.networks.base import INPUT, Graph, plan
 from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
-from corelm.native.rows import sample
-from corelm.numerics.distributions import greedy, mask_tokens, rows_are_valid
-from corelm.numerics.masks import apply_mask, forbid_tokens
 from corelm.runs import ModelRows
+from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.skipif(
     kernels is None or kernels.use_vector_width(16) != 16,
@@ -55,46 +37,50 @@ def assert_same(function):
         assert np.array_equal(eight, sixteen)
 
 
-def sampled(rows):
-    figures = np.empty((3, len(rows)))
-    stages = ("top_p", 0.9), ("apply_temperature", 0.7)
-    return (*sample(rows.copy(), TOKENS[:1], stages, UNIFORMS, tuple(figures)), *figures)
-
-
 UNIFORMS, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
+CONTEXT = Context.of([[3, 1, 3], [2, 2, 4], [0, 1, 2]])
+EXPRESSIONS = [
+    "ban(words=[0, 1, 2])",
+    "dynamic_temperature(0.5, 1.5, exponent=0.7)",
+    "edt(t=1.5, theta=0.5)",
+    "eta(0.05)",
+    "frequency_penalty(0.7)",
+    "greedy",
+    "quadratic(0.3, curve=2)",
+    "repetition_penalty(1.3)",
+    "tail_free(0.95)",
+    "temperature(0.7)",
+    "top_a(0.5)",
+    "top_h(0.6)",
+    "top_k(40)",
+    "top_k(1) | ban(words=[1])",
+    "top_n_sigma(1)",
+    "top_p(0.9)",
+    "typical(0.9)",
+    "uniform",
+    "xtc(0.5, threshold=0.05)",
+]
+
+
+def moments(rows):
+    result = np.empty((len(rows), 3, 3))
+    kernels.moments(rows, np.array([0.1, 0.7, 1.5]), result)
+    return result
+
+
 FUNCTIONS = {
-    "mask_tokens": lambda rows: mask_tokens(rows, TOKENS),
-    "rows_are_valid": rows_are_valid,
-    "apply_mask": lambda rows: apply_mask(np.where(rows > 1, rows, -np.inf), rows < 1, rows),
-    "forbid_tokens": lambda rows: forbid_tokens(rows, np.array([3, 1]), np.array([0, 2])),
-    "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
-    "dynamic_temperature": lambda rows: dynamic_temperature(rows, 0.5, 1.5, 0.7),
-    "edt": lambda rows: edt(rows, 1.5, 0.5, 0.8),
-    "eta": lambda rows: eta(rows, 4.0),
-    "log_softmax": log_softmax,
-    "subtract_counts": lambda rows: subtract_counts(rows, np.array([3, 1, 3] * 2), 2, 0.7),
-    "tail_free": lambda rows: tail_free(rows, 0.95),
-    "uniform": lambda rows: apply_temperature(rows, np.inf),
-    "draw": lambda rows: draw(rows, UNIFORMS),
-    "sample": lambda rows: sampled(rows),
-    "surprisals": lambda rows: surprisals(rows, TOKENS),
-    "min_and_shannon_entropy": min_and_shannon_entropy,
-    "greedy": greedy,
-    "within_nats": lambda rows: within_nats(rows, 2.0),
-    "top_p": lambda rows: top_p(rows, 0.9),
-    "top_h": lambda rows: top_h(rows, 0.6),
-    "typical": lambda rows: typical(rows, 0.9),
-    "top_k": lambda rows: top_k(rows, min(40, rows.shape[1])),
-    "logit_std": logit_std,
-    "softmax": softmax,
-    "quadratic": lambda rows: quadratic(rows, 0.3, 2.0),
-    "change_logits": lambda rows: change_logits(
-        rows, [[0], [2]], [4, 1, 4], divide=1.3, subtract=[0.1, -2, 7]
+    "divergence": lambda rows: (
+        ModelRows(rows).compare_logits(sampler("top_p(0.9)")(rows, CONTEXT), TOKENS).figures
     ),
-    "xtc": lambda rows: xtc(rows, 0.5, 0.05),
-    "divergence": lambda rows: ModelRows(rows).compare_logits(top_p(rows, 0.9), TOKENS).figures,
-    "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),
-}
+    "draw": lambda rows: draw(rows, UNIFORMS),
+    "log_softmax": log_softmax,
+    "min_and_shannon_entropy": min_and_shannon_entropy,
+    "moments": moments,
+    "rows_are_valid": lambda rows: kernels.rows_are_valid(rows),
+    "softmax": softmax,
+    "surprisals": lambda rows: surprisals(rows, TOKENS),
+    "within_nats": lambda rows: within_nats(rows, 2.0),
+} | {text: partial(sampler(text), context=CONTEXT) for text in EXPRESSIONS}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -103,6 +89,15 @@ def test_rows(name):
         rows = np.float32(spread) * some(3, vocabulary)
         rows[:, 3] = -np.inf
         assert_same(lambda rows=rows: FUNCTIONS[name](rows))
+
+
+def test_texts():
+    def write():
+        texts = generate(ToyModel(), "the", sampler="top_p(0.9) | temperature(0.7)", n=9, seed=1)
+        steps = [step for text in texts for step in text.steps]
+        return np.array([(step.token, step.surprisal, step.entropy) for step in steps])
+
+    assert_same(write)
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 4, 7, 8, 9, 30])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,14 +12,19 @@ from corelm_samplers.dynamic_temperature import dynamic_temperature
 from corelm_samplers.edt import edt
 from corelm_samplers.eta import eta
 from corelm_samplers.frequency_penalty import subtract_counts
+from corelm_samplers.quadratic import quadratic
 from corelm_samplers.tail_free import tail_free
 from corelm_samplers.top_h import top_h
+from corelm_samplers.top_n_sigma import logit_std
 from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
+from corelm_samplers.xtc import xtc
+from hypothesis import example, given
+from hypothesis import strategies as st
 from native_helpers import by_definition, random_rows
 
-from corelm import log_softmax
-from corelm.filters import top_k
+from corelm import log_softmax, softmax
+from corelm.filters import top_k, within_nats
 
 
 def unlike_rows(vocabulary):
@@ -67,6 +74,72 @@ FILTERS = {
     "tail_free(0.5)": lambda row: tail_free(row, 0.5),
     "tail_free(0.95)": lambda row: tail_free(row, 0.95),
 }
+
+
+def shapes() -> Iterator[np.ndarray]:
+    """Yield batches in float32: normal, tied, flat, nearly flat, huge, deep, mostly impossible."""
+    rng = np.random.default_rng(5)
+    for size in (1, 2, 7, 127, 128, 129, 300, 2000):
+        shape = (3, size)
+        normal = rng.normal(0, 3, shape)
+        holes = np.where(rng.random(shape) < 0.7, -np.inf, normal)
+        holes[:, 0] = 0
+        huge = np.clip(rng.normal(0, 1e38, shape), -3e38, 3e38)
+        flat, nearly_flat = np.zeros(shape), rng.normal(0, 1e-4, shape)
+        tied, deep = rng.integers(0, 3, shape), rng.normal(0, 100, shape)
+        for logits in (normal, tied, flat, nearly_flat, huge, deep, holes):
+            yield logits.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "tolerance"),
+    [
+        *((top_h, (h,), 0) for h in (0.0, 0.1, 0.4, 0.9, 1.0)),
+        *((within_nats, (nats,), 0) for nats in (-1.0, 0.0, 0.5, 3.0, 1e9, np.inf)),
+        (within_nats, (np.array([-1.0, 0.5, 3.0]),), 0),
+        (logit_std, (), 1e-12),
+        (softmax, (), 2e-5),
+        *(
+            (quadratic, each, 1e-5)
+            for each in product((0.3, 2.0, 1e-35, 1e32), (1.0, 2.0, 3.0, 7.0))
+        ),
+        *((xtc, each, 1e-4) for each in product((0.0, 0.5, 1.0), (0.0, 0.05, 0.3), ((), (0, 1)))),
+    ],
+)
+def test_rows_of_every_shape_have_the_results_of_the_definition(function, arguments, tolerance):
+    for logits in shapes():
+        with np.errstate(all="ignore"):
+            result = function(logits, *arguments)
+            expected = by_definition(function, logits, *arguments)
+        if function is xtc:
+            result, expected = softmax(result.astype(float)), softmax(expected.astype(float))
+        np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance / 100)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 1.0], [np.inf, 0.0], [-np.inf, -np.inf]])
+def test_softmax_of_no_distribution_is_nan(row):
+    logits = np.array([row], dtype=np.float32)
+    assert np.isnan(softmax(logits)).all()
+    with np.errstate(all="ignore"):
+        assert np.isnan(by_definition(softmax, logits)).any()
+
+
+EDGES = st.lists(
+    st.floats(-30, 30, width=32) | st.sampled_from([0.0, 0.0, 1.0, -np.inf, -np.inf, 1e30, -1e30]),
+    min_size=1,
+    max_size=12,
+).filter(lambda row: max(row) > -np.inf)
+
+
+@pytest.mark.parametrize("filter_", [top_p, typical])
+@given(row=EDGES, share=st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999]), times=st.integers(1, 40))
+@example(row=[3e38, -3e38, 0.0], share=0.5, times=1)
+def test_a_share_of_any_row(filter_, row, share, times):
+    """If a sum meets the share to the last bits, the exponentials decide about one token."""
+    logits = np.tile(np.array([row], np.float32), times)
+    result, expected = filter_(logits, share), by_definition(filter_, logits, share)
+    assert abs(int((result > -np.inf).sum()) - int((expected > -np.inf).sum())) <= 1
+    assert ((result == logits) | (result == -np.inf)).all()
 
 
 def fastest(call, repeats):
