@@ -208,7 +208,7 @@ class KoboldCpp(ListingEngine):
         return {self.list_key: [int(place) for place in self.listed_order(used)]}
 
 
-ENGINE = KoboldCpp(
+ENGINE: KoboldCpp = KoboldCpp(
     "koboldcpp",
     (*FIRST, *LISTED, *LATE, MIROSTAT),
     unsupported={

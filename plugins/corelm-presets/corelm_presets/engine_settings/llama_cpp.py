@@ -253,7 +253,7 @@ class LlamaCpp(ListingEngine):
         return {self.list_key: [p for p in places if ADAPTIVE in used or p != ADAPTIVE.place]}
 
 
-ENGINE = LlamaCpp(
+ENGINE: LlamaCpp = LlamaCpp(
     "llama.cpp",
     (*SETTINGS, ADAPTIVE, MIROSTAT),
     unsupported={

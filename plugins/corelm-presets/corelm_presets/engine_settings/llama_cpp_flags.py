@@ -202,7 +202,7 @@ def _unescaped(text: Any) -> Any:
 
 
 _SERVER = llama_cpp.ENGINE
-ENGINE = LlamaCppFlags(
+ENGINE: LlamaCppFlags = LlamaCppFlags(
     name="llama.cpp-cli",
     settings=tuple(
         llama_cpp.dry(may_be_empty=True) if setting.sampler == "dry" else setting

@@ -111,7 +111,7 @@ def _value(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), number(text))
 
 
-ENGINE = Ollama(
+ENGINE: Ollama = Ollama(
     "ollama",
     (
         llama_cpp.SAMPLERS["repetition_penalty"],

@@ -53,13 +53,13 @@ OTHER = (
     "prompt_cache_key safety_identifier"
 )
 
-OPENAI = Engine("openai", (LOGIT_BIAS, *PENALTIES, TEMPERATURE, TOP_P), UNSUPPORTED, OTHER)
+OPENAI: Engine = Engine("openai", (LOGIT_BIAS, *PENALTIES, TEMPERATURE, TOP_P), UNSUPPORTED, OTHER)
 
 
 LOWEST = 1e-5
 """The temperature below which vLLM is greedy."""
 
-VLLM = Engine(
+VLLM: Engine = Engine(
     "vllm",
     (
         plain("min_length", "n", "min_tokens", 0),
@@ -134,7 +134,7 @@ class MlxLm(Engine):
         return {key: value for key, value in values.items() if key != "xtc_probability"}
 
 
-MLX_LM = MlxLm(
+MLX_LM: MlxLm = MlxLm(
     "mlx-lm",
     (
         LOGIT_BIAS,

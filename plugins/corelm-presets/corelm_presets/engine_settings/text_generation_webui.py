@@ -218,7 +218,7 @@ class TextGenerationWebui(PriorityEngine):
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
 
 
-WEBUI = TextGenerationWebui(
+WEBUI: TextGenerationWebui = TextGenerationWebui(
     "text-generation-webui",
     (
         custom_bans(),
@@ -276,7 +276,7 @@ def _read_bans(lines: str) -> Values | None:
     return listed_tokens(",".join(map(str, ids)))
 
 
-SILLYTAVERN = PriorityEngine(
+SILLYTAVERN: PriorityEngine = PriorityEngine(
     "sillytavern",
     (
         Setting(

@@ -65,7 +65,7 @@ _SUPPRESSED = Setting(
 )
 _TOP_H = Setting("top_h", {"top_h": None}, {"top_h": None}, _read_top_h, _no_top_h)
 
-ENGINE = Engine(
+ENGINE: Engine = Engine(
     "transformers",
     (
         _BIASES,
