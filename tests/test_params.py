@@ -578,7 +578,7 @@ def test_a_copy_is_made_from_the_parameters(monkeypatch, again):
 def test_every_sampler_and_decoder_survives_a_copy():
     plugins = registry()
     values = []
-    for offer in (*plugins.samplers(), *plugins.decoders()):
+    for offer in (*plugins.offers("corelm_samplers"), *plugins.offers("corelm_decoders")):
         with contextlib.suppress(ParameterError):  # one that needs a value
             values.append(offer.value())
     assert len(values) > 25

@@ -32,7 +32,7 @@ IN_NUMPY = {
 def test_the_built_in_samplers_are_portable_as_they_come_but_for_some():
     built_in = {
         offer.name
-        for offer in plugins.registry().samplers()
+        for offer in plugins.registry().offers("corelm_samplers")
         if offer.value.__module__.startswith("corelm_s")
     }
     found = {name for name in built_in if not is_portable(corelm.sampler(name))}

@@ -64,7 +64,9 @@ def _samplers() -> list[str]:
     """Return the chains, and the docstring's example of each built-in sampler that none has."""
     names = {name for chain in CHAINS for name in re.findall(r"\b[a-z]\w*(?=\(|$)", chain)}
     offers = [
-        offer for offer in plugins.registry().samplers() if offer.source.distribution == "corelm"
+        offer
+        for offer in plugins.registry().offers("corelm_samplers")
+        if offer.source.distribution == "corelm"
     ]
     others = [example_expression(o.value, o.name) for o in offers if o.name not in names]
     return [*CHAINS, *others]

@@ -31,9 +31,9 @@ from corelm.registry.registry import COMMANDS as HOOK
 from corelm.registry.registry import Registry
 
 DEBUG = "--debug"
-COMMANDS = ("sample", "samplers", "decoders")
-"""The commands of the heart, each with a module of its name in `commands`; all others are offered
-by plugins, corelm's own among them."""
+COMMANDS = {"sample": "sample", "samplers": "samplers", "decoders": "samplers"}
+"""The commands of the heart and their modules in `commands`; all others are offered by plugins,
+corelm's own among them."""
 
 Installed: TypeAlias = "Callable[[], CommandRegistry]"
 """Returns the installed plugins that offer commands."""
@@ -100,15 +100,14 @@ def build(words: Sequence[str], installed: Installed) -> typer.Typer:
     # The options of a sampler must exist before Typer parses, so the words are read ahead.
     after = words[list(words).index(command) + 1 :] if command else ()
     called.set((command, after))
-    for name in _needed(words, command, installed):
-        module = import_module(f"corelm.cli.commands.{name}")
-        module.register(app)
+    for name in dict.fromkeys(COMMANDS[name] for name in _needed(words, command, installed)):
+        import_module(f"corelm.cli.commands.{name}").register(app)
     if command not in COMMANDS:
         _add_commands(app, command, installed())
     return app
 
 
-def _needed(words: Sequence[str], command: str, installed: Installed) -> Sequence[str]:
+def _needed(words: Sequence[str], command: str, installed: Installed) -> Collection[str]:
     """Return the commands of corelm whose modules the command line needs."""
     if not words or words[0] != command:
         return COMMANDS
@@ -238,7 +237,7 @@ def _full_name(name: str, commands: CommandRegistry) -> str:
 def _names(sources: Collection[Source]) -> dict[str, Source]:
     """Return the name to call each command by: the full name where the short one is taken."""
     counts = Counter(source.entry_point for source in sources)
-    counts.update(COMMANDS)  # no plugin can replace a command of the heart
+    counts.update(COMMANDS.keys())  # no plugin can replace a command of the heart
     return {
         source.entry_point
         if counts[source.entry_point] == 1 or source.distribution == OWN

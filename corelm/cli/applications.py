@@ -368,6 +368,6 @@ def sampler_hint(message: str) -> str:
     from corelm.registry.registry import registry
 
     name = found[1].replace("-", "_")
-    offers = [offer for offer in registry().samplers() if offer.name == name]
+    offers = [offer for offer in registry().offers("corelm_samplers") if offer.name == name]
     calls = [example_expression(offer.value, name) for offer in offers]
     return f"; {name} is a sampler, written as {calls[0]}" if calls else ""

@@ -15,7 +15,7 @@ from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.printable import listed
-from corelm.registry.expressions import built_in
+from corelm.registry.expressions import Expression
 from corelm.registry.loading import plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import Registry
@@ -49,8 +49,8 @@ def _module(source: Source) -> tuple[str, str]:
 def failing(registry: Registry) -> Iterator[str]:
     """Yield a message for each sampler and decoder that fails on a small distribution."""
     calls: tuple[tuple[str, Called, list[Offer]], ...] = (
-        ("sampler", _call_sampler, registry.samplers()),
-        ("decoder", _call_decoder, registry.decoders()),
+        ("sampler", _call_sampler, registry.offers("corelm_samplers")),
+        ("decoder", _call_decoder, registry.offers("corelm_decoders")),
     )
     for kind, call, offers in calls:
         for offer in offers:
@@ -98,7 +98,7 @@ def _call_decoder(offer: Offer) -> str:
 
     model = ToyModel()
     prompt = np.array(model.vocabulary.encode("the cat"), dtype=np.int64)
-    sampler, random_stream = built_in("stochastic"), RandomStream(1, (0, 1))
+    sampler, random_stream = Expression.built_in("stochastic"), RandomStream(1, (0, 1))
     next(iter(offer.value()(DecodingTask(model, prompt, sampler, random_stream, 2))), None)
     return ""
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
 from corelm.exact import sampling_distribution
 from corelm.models.bundle import Bundle
 from corelm.models.byte_pairs import BytePairVocabulary
 from corelm.models.contents import shapes
 from corelm.models.networks.base import Architecture
-from corelm.numerics.distributions import softmax
 from corelm.registry.expressions import sampler
-from corelm.sampling import Sampler
 from corelm.testing import g_test
 
 GPT2_MERGES = (
@@ -80,21 +76,6 @@ SAMPLERS = (
 )
 """A sampler of every kind, and a chain: an adapter that runs these runs every sampler."""
 
-DISTRIBUTIONS: dict[tuple[int, ...], NDArray[np.float64]] = {}
-"""The distribution after each text, by the text's ids, as `Recorded` saw it in this process."""
-
-
-class Recorded(Sampler):
-    """A last stage of a chain that records the distribution after each text."""
-
-    reads = frozenset({"tokens"})
-
-    def __call__(self, logits: NDArray[Any], context: Context) -> NDArray[Any]:
-        for text, row in zip(context.tokens.tolist(), logits, strict=True):
-            DISTRIBUTIONS[tuple(text)] = softmax(row.astype(np.float64))
-        return logits
-
-
 END = "<|endoftext|>"
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "c"), ("a", "t"), ("Ġc", "at"), ("Ġ", "s")]
 
@@ -133,62 +114,6 @@ def tiny_tokenizer(*, start: bool = False, **options: Any) -> Any:
 K, T = 40, 0.8
 CHANCE = 1e-6
 """The p-value below which chance does not explain the counts."""
-
-
-_Pair = tuple[tuple[str, Any], tuple[str, Any]]
-"""Two factors, each with a value."""
-
-
-class PairwisePlan:
-    """Combinations that hold every pair of values of two factors, greedily chosen.
-
-    Args:
-        factors: the values of each factor.
-        runs: takes a combination and returns whether it can be run.
-
-    Attributes:
-        combinations: each the values of all factors.
-        ids: the name of each combination, for a test.
-        pairs: every pair of values.
-        left_out: the pairs that are in no combination, as none that has them can be run.
-
-    Example:
-        >>> plan = PairwisePlan({"a": "xy", "b": "xy", "c": "xy"}, lambda a, b, c: True)
-        >>> ["".join(each.values()) for each in plan.combinations], plan.left_out
-        (['xxx', 'xyy', 'yxy', 'yyx'], set())
-    """
-
-    def __init__(self, factors: Mapping[str, Sequence[Any]], runs: Callable[..., bool]) -> None:
-        self.combinations: list[dict[str, Any]] = _covering(factors, runs)
-        self.ids: list[str] = [
-            ", ".join(f"{key}={value}" for key, value in each.items()) for each in self.combinations
-        ]
-        self.pairs: set[_Pair] = {
-            ((one, value), (other, second))
-            for one, other in combinations(factors, 2)
-            for value, second in product(factors[one], factors[other])
-        }
-        held = (combinations(each.items(), 2) for each in self.combinations)
-        self.left_out: set[_Pair] = self.pairs.difference(*held)
-
-
-def _covering(
-    factors: Mapping[str, Sequence[Any]], runs: Callable[..., bool]
-) -> list[dict[str, Any]]:
-    """Return combinations with every pair that can be run."""
-    every = [dict(zip(factors, values, strict=True)) for values in product(*factors.values())]
-    every = [combination for combination in every if runs(**combination)]
-    numbers: dict[Any, int] = {}
-    rows = []
-    for combination in every:
-        pairs = combinations(combination.items(), 2)
-        rows.append([numbers.setdefault(pair, len(numbers)) for pair in pairs])
-    held, missing, plan = np.array(rows), np.ones(len(numbers), dtype=bool), []
-    while missing.any():
-        best = int(missing[held].sum(axis=1).argmax())
-        missing[held[best]] = False
-        plan.append(every[best])
-    return plan
 
 
 def check_draws(

@@ -18,11 +18,6 @@ from corelm.registry.registry import registry
 from corelm.sampling import Chain as Chain
 from corelm.sampling import Sampler as Sampler
 
-MOST_CHARACTERS = 10_000
-"""The longest expression, in characters; a longer one is refused unread."""
-DEEPEST = 16
-"""The most levels of samplers inside samplers; a deeper expression is refused."""
-
 _STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 # A quoted text as a whole, or one character.
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
@@ -55,9 +50,9 @@ class Expression:
         top_k(k=40) | temperature(t=0.7)
     """
 
-    LONGEST: ClassVar[int] = MOST_CHARACTERS
+    LONGEST: ClassVar[int] = 10_000
     """The longest expression, in characters; a longer one is refused unread."""
-    DEEPEST: ClassVar[int] = DEEPEST
+    DEEPEST: ClassVar[int] = 16
     """The most levels of samplers inside samplers; a deeper expression is refused."""
 
     text: str
@@ -77,8 +72,12 @@ class Expression:
         """Return the sampler of an expression, with every bare name taken for one of corelm's own.
 
         For defaults and presets: they work even if other plugins offer the same names.
+
+        Example:
+            >>> Expression.built_in("top_p(p=0.9) | temperature(t=0.7)")
+            top_p(p=0.9) | temperature(t=0.7)
         """
-        return built_in(text)
+        return build(read_stages(text), own=True)
 
     def build(self) -> Sampler:
         """Make the sampler.
@@ -110,7 +109,7 @@ class Expression:
             >>> Expression.split("mix(a=greedy, b=top_p), seed=1", ",")
             ['mix(a=greedy, b=top_p)', ' seed=1']
         """
-        return [*split_at(text, mark)]
+        return [*_split_at(text, mark)]
 
     @staticmethod
     def split_stage(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -168,10 +167,6 @@ def read_stages(expression: str) -> list[ParsedStage]:
 
     Raises:
         ExpressionError: an expression that cannot be read.
-
-    Example:
-        >>> read_stages("top_k(40) | temperature(t=0.7)")
-        [('top_k', [40], {}), ('temperature', [], {'t': 0.7})]
     """
     if isinstance(expression, type):
         raise ExpressionError(
@@ -182,21 +177,9 @@ def read_stages(expression: str) -> list[ParsedStage]:
             f"a sampler is a name, an expression or a value such as Temperature(t=0.2), "
             f"not {shown(expression)}"
         )
-    if len(expression) > MOST_CHARACTERS:
-        raise ExpressionError(f"an expression has at most {MOST_CHARACTERS} characters")
+    if len(expression) > Expression.LONGEST:
+        raise ExpressionError(f"an expression has at most {Expression.LONGEST} characters")
     return _read_stages(expression, 0)
-
-
-def built_in(expression: str) -> Sampler:
-    """Return the sampler of an expression, with every bare name taken for one of corelm's own.
-
-    For corelm's own defaults and presets: they work even if other plugins offer the same names.
-
-    Example:
-        >>> built_in("top_p(p=0.9) | temperature(t=0.7)")
-        top_p(p=0.9) | temperature(t=0.7)
-    """
-    return build(read_stages(expression), own=True)
 
 
 def build(stages: Iterable[ParsedStage], *, own: bool = False) -> Sampler:
@@ -262,7 +245,7 @@ def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any
     return build(value.stages, own=own)
 
 
-def split_at(text: str, mark: str) -> Iterator[str]:
+def _split_at(text: str, mark: str) -> Iterator[str]:
     """Split a text at the marks outside quotes and brackets."""
     open_brackets, start = [], 0
     for piece in _PIECE.finditer(text):
@@ -278,9 +261,9 @@ def split_at(text: str, mark: str) -> Iterator[str]:
 
 
 def _read_stages(text: str, depth: int) -> list[ParsedStage]:
-    if depth > DEEPEST:
-        raise ExpressionError(f"samplers in an expression nest at most {DEEPEST} deep")
-    return [_read_stage(part.strip(), depth) for part in split_at(text, "|")]
+    if depth > Expression.DEEPEST:
+        raise ExpressionError(f"samplers in an expression nest at most {Expression.DEEPEST} deep")
+    return [_read_stage(part.strip(), depth) for part in _split_at(text, "|")]
 
 
 def _read_stage(text: str, depth: int) -> ParsedStage:
@@ -312,14 +295,14 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
 
 def _parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each parameter; the name is empty for one by position."""
-    parts = [*split_at(arguments, ",")]
+    parts = [*_split_at(arguments, ",")]
     for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
         match = _PARAMETER.fullmatch(part.strip())
         yield (match[1] or "", match[2]) if match else ("", "")
 
 
 def _names_samplers(text: str) -> bool:
-    return all(_STAGE.fullmatch(part.strip()) for part in split_at(text, "|"))
+    return all(_STAGE.fullmatch(part.strip()) for part in _split_at(text, "|"))
 
 
 def _unreadable(name: str, arguments: str) -> ExpressionError:

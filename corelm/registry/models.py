@@ -254,7 +254,7 @@ def list_models(own: bool = False) -> list[ListedModel]:
         found = {name: ListedModel(name, name, None) for name in SHIPPED}
         found |= {path.name: ListedModel(path.name, str(path), path) for path in _home_bundles()}
         return [found[name] for name in sorted(found)]
-    offered = [listed for offer in registry().models() for listed in _listed(offer)]
+    offered = [listed for offer in registry().offers("corelm_models") for listed in _listed(offer)]
     return offered + [ListedModel(path.name, str(path), path) for path in _home_bundles()]
 
 

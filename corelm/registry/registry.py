@@ -136,22 +136,6 @@ class Registry:
         offers.sort(key=lambda offer: offer.source.entry_point != offer.name)
         return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
 
-    def samplers(self) -> list[Offer]:
-        """Load every plugin and return all samplers."""
-        return self.offers("corelm_samplers")
-
-    def decoders(self) -> list[Offer]:
-        """Load every plugin and return all decoders."""
-        return self.offers("corelm_decoders")
-
-    def models(self) -> list[Offer]:
-        """Load every plugin and return all models that plugins offer."""
-        return self.offers("corelm_models")
-
-    def metrics(self) -> list[Offer]:
-        """Load every plugin and return all metrics."""
-        return self.offers("corelm_metrics")
-
     def sampler(self, name: str) -> type[Sampler]:
         """Return the sampler class of a name, or of a full name such as `corelm-nucleus:top_p`."""
         cls: type[Sampler] = self.find("corelm_samplers", name).value
@@ -258,7 +242,7 @@ class Registry:
         return plugin_errors()
 
     def is_contested(self, offer: Offer) -> bool:
-        """Return True if other entry points make the bare name mean another offer, or none."""
+        """Return True if the bare name is ambiguous, or means another distribution's offer."""
         if offer.source.distribution == OWN:
             return False
         # By the entry points alone, so that no module is imported.

@@ -12,7 +12,7 @@ from corelm.context import Context
 from corelm.decoder import Decoder
 from corelm.errors import ExpressionError, SamplerError, UsageError
 from corelm.numerics.distributions import Array
-from corelm.registry.expressions import build, built_in, make, read_stages
+from corelm.registry.expressions import Expression, build, make, read_stages
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 
@@ -57,7 +57,7 @@ class Strategy(NamedTuple):
             ('ancestral', None)
         """
         if isinstance(expression, Decoder):
-            return cls(built_in(WITHOUT), expression)
+            return cls(Expression.built_in(WITHOUT), expression)
         if isinstance(expression, Sampler):
             return cls(expression)
         stages = read_stages(expression)
@@ -69,7 +69,7 @@ class Strategy(NamedTuple):
         if any(decoders[:-1]):
             name = stages[decoders.index(True)][0]
             raise ExpressionError(f"{name} is a decoder, which must be the last stage")
-        inside = build(stages[:-1]) if stages[:-1] else built_in(WITHOUT)
+        inside = build(stages[:-1]) if stages[:-1] else Expression.built_in(WITHOUT)
         decoder: type[Decoder] = classes[-1]
         return cls(inside, make(decoder, *stages[-1]))
 
@@ -78,15 +78,12 @@ class Strategy(NamedTuple):
         """The stages of its expression, which omits the model's own distribution."""
         if self.decoder is None:
             return self.sampler.stages
-        alone = self.sampler == built_in(WITHOUT)
+        alone = self.sampler == Expression.built_in(WITHOUT)
         return (self.decoder,) if alone else (*self.sampler.stages, self.decoder)
 
     @property
     def temperature(self) -> float | None:
-        """The one temperature that it applies to every row; None if there is none.
-
-        It is 0 for greedy, 1 where the logits stay as they are, and infinity for the uniform
-        distribution.
+        """The temperature of `temperature_of`; None with a decoder.
 
         Example:
             >>> Strategy.of("temperature(t=0.33) | temperature(t=2)").temperature
@@ -104,18 +101,12 @@ class Strategy(NamedTuple):
 def temperature_of(sampler: Sampler) -> float | None:
     """Return the one temperature that a sampler applies to every row; None if there is none.
 
-    Args:
-        sampler: a sampler or a chain.
-
-    Returns:
-        0 for greedy, 1 where the logits stay as they are, infinity for the uniform distribution.
+    It is 0 for greedy, 1 where the logits stay as they are, infinity for the uniform distribution.
 
     Example:
         >>> import corelm
         >>> [temperature_of(corelm.sampler(name)) for name in ("greedy", "stochastic", "uniform")]
         [0.0, 1.0, inf]
-        >>> temperature_of(corelm.sampler("temperature(t=0.33) | temperature(t=2)"))
-        0.66
         >>> temperature_of(corelm.sampler("top_k(k=40)")) is None
         True
     """

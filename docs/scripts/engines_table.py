@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 import corelm
-from corelm.interop.testing import DISTRIBUTIONS, Recorded
 
 PAGE = Path(__file__).resolve().parents[1] / "explanation" / "which-engine-runs-what.md"
 BEGIN, END = "<!-- engines: begin -->\n", "<!-- engines: end -->\n"
@@ -149,6 +148,21 @@ ENGINES: dict[str, tuple[str, Callable[[Path], tuple[corelm.LanguageModel, Write
     "mlx-lm": ("corelm_mlx", mlx_engine),
 }
 """The package and the driver of each engine; KerasHub has three backends."""
+
+DISTRIBUTIONS: dict[tuple[int, ...], np.ndarray] = {}
+"""The distribution after each text, by the text's ids, as `Recorded` saw it in this process."""
+
+
+class Recorded(corelm.Sampler):
+    """A last stage of a chain that records the distribution after each text."""
+
+    reads = frozenset({"tokens"})
+
+    def __call__(self, logits: np.ndarray, context: corelm.Context) -> np.ndarray:
+        for text, row in zip(context.tokens.tolist(), logits, strict=True):
+            DISTRIBUTIONS[tuple(text)] = corelm.softmax(row.astype(np.float64))
+        return logits
+
 
 ONE_AT_A_TIME = {"llama.cpp", "mlx-lm"}
 """Engines that write one text at a time here, so that each is the first sample of its run."""

@@ -70,7 +70,9 @@ TOLERANCE = 0.05
 def missing() -> set[str]:
     """Return the names of corelm's samplers that `CHOSEN` leaves out."""
     shown = {stage.name for expression in CHOSEN for stage in corelm.sampler(expression).stages}
-    return {o.name for o in registry().samplers() if o.source.distribution == OWN} - shown
+    return {
+        o.name for o in registry().offers("corelm_samplers") if o.source.distribution == OWN
+    } - shown
 
 
 def example(name: str) -> str:

@@ -45,7 +45,7 @@ def corelm_samplers():
 
 def samplers():
     """Return an expression of each installed sampler but the grammars, and chains."""
-    offers = [offer for offer in registry().samplers() if offer.name not in GRAMMARS]
+    offers = [offer for offer in registry().offers("corelm_samplers") if offer.name not in GRAMMARS]
     each = [str(example(offer.value, offer.name)) for offer in offers]
     return [*each, "uniform | top_k(k=20)", "repetition_penalty(penalty=1.2) | min_p(p=0.02)"]
 

@@ -186,7 +186,9 @@ def test_two_plugins_with_one_name_have_their_full_names(
     assert "corelm sample --sampler corelm-rival:greedy" in capsys.readouterr().out
 
 
-OWN = [offer for offer in registry().samplers() if offer.source.distribution == "corelm"]
+OWN = [
+    offer for offer in registry().offers("corelm_samplers") if offer.source.distribution == "corelm"
+]
 
 
 @pytest.mark.parametrize("offer", OWN, ids=lambda offer: offer.name)

@@ -89,7 +89,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     from corelm.cli.app import run as run_command
 
-    if "chat_toy" not in {offer.name for offer in plugins.registry().models()}:
+    if "chat_toy" not in {offer.name for offer in plugins.registry().offers("corelm_models")}:
         plugins.registry().register(_Plugin)
 
     def ran(*words: str, lines: Sequence[str] = ()) -> str:

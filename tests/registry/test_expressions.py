@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Chain, CorelmError, ParameterError, Sampler, hookimpl, param
 from corelm.errors import ExpressionError, UnknownNameError
-from corelm.registry.expressions import MOST_CHARACTERS, built_in, is_name
+from corelm.registry.expressions import Expression, is_name
 from corelm.registry.registry import registry
 
 
@@ -47,7 +47,7 @@ TEMPERATURE = corelm.sampler("temperature").__class__
     [
         ("temperature", TEMPERATURE()),
         (" temperature ", TEMPERATURE()),
-        pytest.param("temperature".ljust(MOST_CHARACTERS), TEMPERATURE(), id="the longest"),
+        pytest.param("temperature".ljust(Expression.LONGEST), TEMPERATURE(), id="the longest"),
         ("temperature()", TEMPERATURE()),
         ("temperature( )", TEMPERATURE()),
         ("temperature(t=0.2)", TEMPERATURE(t=0.2)),
@@ -82,9 +82,9 @@ def test_nan_is_read_as_a_number():
 
 
 def test_built_in_takes_bare_and_full_names():
-    assert built_in("temperature(t=0.5)") == TEMPERATURE(t=0.5)
-    assert built_in("corelm:temperature(t=0.5)") == TEMPERATURE(t=0.5)
-    assert str(built_in("temperature(t=0.5)")) == "temperature(t=0.5)"
+    assert Expression.built_in("temperature(t=0.5)") == TEMPERATURE(t=0.5)
+    assert Expression.built_in("corelm:temperature(t=0.5)") == TEMPERATURE(t=0.5)
+    assert str(Expression.built_in("temperature(t=0.5)")) == "temperature(t=0.5)"
 
 
 def test_a_chain():
@@ -168,9 +168,9 @@ def test_misplaced_parameters_are_refused(expression, parameters, message):
         "temperature(t=" + "{1:" * 3000 + "1" + "}" * 3000 + ")",
         "temperature(t=" + "9" * 9000 + ")",
         "é(t=",
-        "x" * (MOST_CHARACTERS + 1),
-        "temperature(t=1)" + " " * MOST_CHARACTERS,
-        "greedy|" * (MOST_CHARACTERS // 7) + "|" * 100,
+        "x" * (Expression.LONGEST + 1),
+        "temperature(t=1)" + " " * Expression.LONGEST,
+        "greedy|" * (Expression.LONGEST // 7) + "|" * 100,
     ],
     ids=lambda expression: ascii(expression[:30]).replace("\\", "/"),
 )

@@ -13,7 +13,7 @@ import corelm
 from corelm import Context, ParameterError, Sampler, Switch, hookimpl, lint, param, sampler
 from corelm.errors import ExpressionError, UnknownNameError
 from corelm.numerics.portability import is_portable
-from corelm.registry.expressions import DEEPEST
+from corelm.registry.expressions import Expression
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel
 from corelm.validation import READABLE
@@ -105,7 +105,7 @@ def test_a_nested_sampler_that_cannot_be_read(expression, error, message):
 
 def test_the_deepest_nesting_is_read_back():
     deep = GREEDY
-    for _ in range(DEEPEST):
+    for _ in range(Expression.DEEPEST):
         deep = Early(then=deep)
     assert sampler(str(deep)) == deep
 

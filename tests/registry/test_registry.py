@@ -18,7 +18,7 @@ import corelm
 from corelm import hookimpl, renamed
 from corelm.cli.plugin_checks import shadowing_parameters
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.registry.expressions import built_in
+from corelm.registry.expressions import Expression
 from corelm.registry.offers import (
     EntryPoint,
     Offer,
@@ -76,15 +76,17 @@ def only(monkeypatch):
 def test_the_built_in_samplers_and_decoder_are_found(only):
     registry = Registry()
     four = {"corelm:greedy", "corelm:stochastic", "corelm:temperature", "corelm:uniform"}
-    assert four <= set(names(registry.samplers()))
-    assert "corelm:ancestral" in names(registry.decoders())
+    assert four <= set(names(registry.offers("corelm_samplers")))
+    assert "corelm:ancestral" in names(registry.offers("corelm_decoders"))
 
 
 def test_every_file_of_the_built_in_samplers_is_an_entry_point_of_its_name():
     files = {path.stem for path in Path(corelm_samplers.__file__).parent.glob("*.py")} - {
         "__init__"
     }
-    offered = {o.name for o in Registry().samplers() if o.source.distribution == "corelm"}
+    offered = {
+        o.name for o in Registry().offers("corelm_samplers") if o.source.distribution == "corelm"
+    }
     assert offered == files
 
 
@@ -93,7 +95,7 @@ def test_an_installed_sampler_is_found_by_name_and_full_name(installed_plugin, o
     installed_plugin("corelm-nucleus", {"top_q": "corelm_nucleus"}, module(top_q="TopQ"))
     assert str(corelm.sampler("top_q")) == "top_q"
     assert str(corelm.sampler("corelm-nucleus:top_q")) == "corelm-nucleus:top_q"
-    [offer] = [o for o in Registry().samplers() if o.name == "top_q"]
+    [offer] = [o for o in Registry().offers("corelm_samplers") if o.name == "top_q"]
     assert offer.full_name == "corelm-nucleus:top_q"
     assert (offer.source.version, offer.source.value) == ("1.0", "corelm_nucleus")
 
@@ -135,7 +137,9 @@ def test_two_entry_points_may_name_one_module(installed_plugin, only):
     assert registry.sampler("first").__name__ == "A"
     assert registry.sampler("second").__name__ == "B"
     assert registry.sampler("third").__name__ == "C"
-    mine = [name for name in names(registry.samplers()) if name.startswith("corelm-pair")]
+    mine = [
+        name for name in names(registry.offers("corelm_samplers")) if name.startswith("corelm-pair")
+    ]
     assert mine == ["corelm-pair:first", "corelm-pair:second", "corelm-pair:third"]
     assert "corelm-pair" not in {source.distribution for source in registry.failures}
 
@@ -217,7 +221,7 @@ def test_models_and_decoders_are_found(installed_plugin, only):
     registry = Registry()
     assert len(registry.find("corelm_models", "toy").value().vocabulary) == 13
     assert registry.decoder("mine").__name__ == "Mine"
-    assert "corelm-more:toy" in names(registry.models())
+    assert "corelm-more:toy" in names(registry.offers("corelm_models"))
 
 
 def test_a_plugin_can_be_registered_by_hand():
@@ -229,7 +233,7 @@ def test_a_plugin_can_be_registered_by_hand():
 
     registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"mine": Mine})))
     assert registry.sampler("mine") is Mine
-    assert names(registry.samplers()) == ["this process:mine"]
+    assert names(registry.offers("corelm_samplers")) == ["this process:mine"]
 
 
 def test_a_plugin_registered_by_hand_says_where_it_comes_from():
@@ -238,7 +242,7 @@ def test_a_plugin_registered_by_hand_says_where_it_comes_from():
     module.corelm_models = hookimpl(lambda: {"toy": ToyModel})
     registry.register(module, "notebook")
     registry.register(SimpleNamespace(corelm_models=hookimpl(lambda: {"second": ToyModel})))
-    assert [offer.source for offer in registry.models()] == [
+    assert [offer.source for offer in registry.offers("corelm_models")] == [
         Source("this process", "", "SimpleNamespace"),
         Source("notebook", "", "mine"),
     ]
@@ -248,7 +252,7 @@ def test_a_bad_plugin_cannot_be_registered_by_hand():
     registry = Registry(points=[])
     with pytest.raises(PluginError, match=r"not a sampler: x is 5, not a class"):
         registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"x": 5})))
-    assert registry.samplers() == []
+    assert registry.offers("corelm_samplers") == []
 
 
 # 1. A plugin that cannot be imported
@@ -289,7 +293,7 @@ def test_one_that_cannot_be_imported_is_set_aside(installed_plugin, only, caplog
     installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
     registry = Registry()
     with caplog.at_level(logging.WARNING, "corelm"):
-        assert "corelm-good:good" in names(registry.samplers())
+        assert "corelm-good:good" in names(registry.offers("corelm_samplers"))
     assert failure(registry, "corelm-bad").startswith(reason)
     warnings = [r.message for r in caplog.records if "corelm-bad" in r.message]
     assert warnings == [f"plugin corelm-bad:bad was left out: {failure(registry, 'corelm-bad')}"]
@@ -302,8 +306,8 @@ def test_it_is_tried_once(installed_plugin, only, caplog):
     registry = Registry()
     with caplog.at_level(logging.WARNING, "corelm"):
         for _ in range(3):
-            registry.samplers()
-            registry.models()
+            registry.offers("corelm_samplers")
+            registry.offers("corelm_models")
     assert len([r for r in caplog.records if "corelm-bad" in r.message]) == 1
 
 
@@ -324,7 +328,7 @@ def test_an_interruption_is_not_a_failure_of_the_plugin(installed_plugin, only):
     only("corelm-bad")
     installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
-        Registry().samplers()
+        Registry().offers("corelm_samplers")
 
 
 def test_an_entry_point_to_nowhere(installed_plugin, only):
@@ -417,8 +421,10 @@ def test_one_that_offers_the_wrong_thing_is_set_aside(installed_plugin, only, co
     installed_plugin("corelm-bad", {"bad": "corelm_bad"}, HEAD + code)
     installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
     registry = Registry()
-    assert "corelm-good:good" in names(registry.samplers())
-    assert not any(name.startswith("corelm-bad") for name in names(registry.samplers()))
+    assert "corelm-good:good" in names(registry.offers("corelm_samplers"))
+    assert not any(
+        name.startswith("corelm-bad") for name in names(registry.offers("corelm_samplers"))
+    )
     assert failure(registry, "corelm-bad").startswith(reason)
 
 
@@ -462,7 +468,7 @@ def test_full_names_distinguish_two_plugins_with_one_name(installed_plugin, only
     )
     assert type(corelm.sampler("corelm-one:same")).__name__ == "One"
     assert type(corelm.sampler("corelm-two:same")).__name__ == "Two"
-    mine = [o.full_name for o in Registry().samplers() if o.name == "same"]
+    mine = [o.full_name for o in Registry().offers("corelm_samplers") if o.name == "same"]
     assert mine == ["corelm-one:same", "corelm-two:same"]
 
 
@@ -582,9 +588,12 @@ def test_presets_use_corelms_own_samplers_despite_a_rival(rival):
 
 
 def test_built_in_samplers_are_called_by_short_names_where_these_are_clear(only):
-    assert str(built_in("temperature(t=0.5) | top_k(k=3)")) == "temperature(t=0.5) | top_k(k=3)"
+    assert (
+        str(Expression.built_in("temperature(t=0.5) | top_k(k=3)"))
+        == "temperature(t=0.5) | top_k(k=3)"
+    )
     with pytest.raises(UnknownNameError, match="there is no sampler 'corelm:mine'"):
-        built_in("mine")
+        Expression.built_in("mine")
 
 
 @pytest.mark.packages
@@ -718,7 +727,7 @@ def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plug
     installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise SystemExit('no')")
     done = run(
         "import json\nfrom corelm.registry.registry import Registry\n"
-        "print(json.dumps([o.full_name for o in Registry().samplers()]))"
+        "print(json.dumps([o.full_name for o in Registry().offers('corelm_samplers')]))"
     )
     assert done.returncode == 0
     assert "corelm-chatty:chatty" in json.loads(done.stdout)
@@ -858,17 +867,17 @@ def test_strict_makes_a_failure_fatal(installed_plugin, only, monkeypatch, setti
     if strict:
         message = "plugin corelm-bad:bad was left out: ZeroDivisionError: division by zero"
         with pytest.raises(PluginError, match=message):
-            registry.samplers()
+            registry.offers("corelm_samplers")
     else:
-        registry.samplers()
+        registry.offers("corelm_samplers")
     assert failure(registry, "corelm-bad") == "ZeroDivisionError: division by zero"
 
 
 def test_strict_mode_is_also_an_argument():
     point = EntryPoint("bad", "a_module_that_is_not_there", "corelm")
-    assert Registry([point], strict=False).samplers() == []
+    assert Registry([point], strict=False).offers("corelm_samplers") == []
     with pytest.raises(PluginError, match="unknown:bad was left out: ModuleNotFoundError"):
-        Registry([point], strict=True).samplers()
+        Registry([point], strict=True).offers("corelm_samplers")
 
 
 # Observers

@@ -12,8 +12,7 @@ from corelm_samplers.temperature import Temperature
 from corelm import Context, explain, generate, hookimpl, sampler, sampling_distribution
 from corelm.errors import UsageError
 from corelm.numerics.portability import is_portable
-from corelm.registry.expressions import built_in
-from corelm.runs import plugins
+from corelm.runs import Expression, plugins
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -115,6 +114,6 @@ def test_names_inside_a_preset_are_corelms_own_too():
     plugins.registry().register(other, "elsewhere")
     try:
         assert type(sampler("phase(inside=greedy)").inside).__name__ == "Greedy"
-        assert type(built_in("phase(inside=greedy)").inside).__name__ == "Greedy"
+        assert type(Expression.built_in("phase(inside=greedy)").inside).__name__ == "Greedy"
     finally:
         plugins.registry.cache_clear()

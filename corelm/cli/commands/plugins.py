@@ -72,7 +72,10 @@ def list_plugins(check: Check = False, json: Json = False) -> int | None:
 
 def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
     """Warn of mistakes in plugins that load; return True if there are any."""
-    for kind, offers in (("sampler", registry.samplers()), ("decoder", registry.decoders())):
+    for kind, offers in (
+        ("sampler", registry.offers("corelm_samplers")),
+        ("decoder", registry.offers("corelm_decoders")),
+    ):
         for offer, name in shadowing_parameters(offers, RESERVED):
             messages.tell(
                 f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so the "

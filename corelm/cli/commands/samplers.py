@@ -1,4 +1,4 @@
-"""`corelm samplers`: list the samplers, or show one of them."""
+"""`corelm samplers` and `corelm decoders`: list them, or show one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corelm.cli.applications import TextCommand
-from corelm.cli.options.parameters import sampler_names
+from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names, sampler_names
 from corelm.cli.output import describe
 from corelm.cli.output.messages import Output
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.registry.offers import citation_of
 from corelm.registry.registry import registry
 from corelm.sampling import Sampler
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from corelm.cli.output.effect import Effect
-SHORT_HELP = "List the samplers, or show one."
 PORTABLE = {
     True: "yes: it takes arrays of NumPy, torch, JAX and other libraries",
     False: "no: it takes arrays of NumPy",
@@ -31,9 +29,14 @@ PORTABLE = {
 }
 
 
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("samplers", cls=TextCommand, short_help=SHORT_HELP)(samplers)
+    """Add the commands to the application."""
+    for command in (samplers, decoders):
+        name = command.__name__
+        app.command(name, cls=TextCommand, short_help=f"List the {name}, or show one.")(command)
 
 
 def samplers(
@@ -45,7 +48,7 @@ def samplers(
             help="A sampler to show, such as temperature or temperature(t=0.2).",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """List the samplers, or show one of them.
 
@@ -55,9 +58,42 @@ def samplers(
     """
     with Output.open() as out:
         if name is None:
-            describe.write_list(out, "sampler", registry().samplers(), json)
+            describe.write_list(out, "sampler", registry().offers("corelm_samplers"), json)
         else:
             _show(out, name, json)
+
+
+def decoders(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=decoder_names,
+            help="A decoder to show, such as ancestral.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the decoders, or show one of them.
+
+    A sampler decides the distribution of one token, a decoder the order in which tokens are
+    drawn and kept: one after the other (ancestral), or several texts at a time (beam search).
+
+    \b
+    corelm decoders
+    corelm sample --decoder ancestral
+    """
+    with Output.open() as out:
+        if name is None:
+            describe.write_list(out, "decoder", registry().offers("corelm_decoders"), json)
+            return
+        name = name.strip()
+        offer = registry().find("corelm_decoders", name)
+        if json:
+            out.json(describe.as_json(name, offer, whole=True))
+            return
+        options = Chosen.of("decoder", offer.value, RESERVED).names
+        out.show(*describe.page(name, offer, options, f"corelm sample --decoder {name}"))
 
 
 def _show(out: Output, text: str, json: bool) -> None:
@@ -68,13 +104,11 @@ def _show(out: Output, text: str, json: bool) -> None:
     offer = registry().find("corelm_samplers", name)
     if json:
         more = {
-            "definition": describe.definition(offer.value),
-            "source": citation_of(offer.value),
             "related": describe.related(offer.value),
             "portable": _is_portable(sampler),
             "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),
         }
-        out.json(describe.as_json(name, offer) | more)
+        out.json(describe.as_json(name, offer, whole=True) | more)
     else:
         example = _example_section(sampler, effect, out)
         options = _options(type(sampler))

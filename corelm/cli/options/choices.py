@@ -187,7 +187,7 @@ def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
 
 def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chosen]:
     """Return the sampler and the decoder that the command line names, with their options."""
-    from corelm.registry.expressions import built_in, is_name
+    from corelm.registry.expressions import Expression, is_name
 
     chosen = []
     sampler, preset = given.get("--sampler"), given.get("--preset")
@@ -201,7 +201,7 @@ def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chose
             replace(options_of(registry().sampler(sampler.strip())), name=sampler.strip())
         )
     elif sampler is None and preset is None:
-        default = built_in(SAMPLER)
+        default = Expression.built_in(SAMPLER)
         chosen.append(replace(options_of(type(default), t=TEMPERATURE), name=default.name))
     if "--decoder" in own:
         taken = RESERVED.union(*(choice.options for choice in chosen))

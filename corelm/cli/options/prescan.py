@@ -87,7 +87,7 @@ def refuse_unknown(
     name = unknown[0]
     # `--top-p` in place of `--sampler top_p` is the most likely mistake.
     word = name[2:].replace("-", "_")
-    if word in (offer.name for offer in registry().samplers()):
+    if word in (offer.name for offer in registry().offers("corelm_samplers")):
         raise UsageError(
             f"there is no option {name}; {word} is a sampler; write "
             f'--sampler "{_expression(arguments, known, chosen)}"'
@@ -106,7 +106,7 @@ def _expression(
 
     `--top-k 40 --top-p 0.9` is how other programs chain `top_k(k=40) | top_p(p=0.9)`.
     """
-    classes = {flag(offer.name): offer.value for offer in registry().samplers()}
+    classes = {flag(offer.name): offer.value for offer in registry().offers("corelm_samplers")}
     foreign = {option: bool(cls.parameters()) for option, cls in classes.items()}
     given, _ = scan(arguments, {**foreign, **known})
     foreign_stages = [

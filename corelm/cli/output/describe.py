@@ -94,13 +94,15 @@ def distinct(offers: list[Offer]) -> Iterator[tuple[str, Offer]]:
             yield name if len(several) == 1 else offer.full_name, offer
 
 
-def as_json(name: str, offer: Offer) -> dict[str, Any]:
-    """Return a sampler or decoder for JSON."""
+def as_json(name: str, offer: Offer, whole: bool = False) -> dict[str, Any]:
+    """Return a sampler or decoder for JSON; if `whole`, with its definition and its source."""
+    cls = offer.value
     return {
         "name": name,
-        "description": offer.value.description(),
-        "parameters": [parameter_as_json(p) for p in offer.value.parameters()],
+        "description": cls.description(),
+        "parameters": [parameter_as_json(p) for p in cls.parameters()],
         "plugin": plugin_as_json(offer.source),
+        **({"definition": definition(cls), "source": citation_of(cls)} if whole else {}),
     }
 
 

@@ -13,9 +13,9 @@ keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 import tiny_keras_hub  # noqa: E402
 from corelm_keras_hub import KerasHubModel, as_sampler  # noqa: E402
 from keras import ops  # noqa: E402
+from pairwise import PairwisePlan  # noqa: E402
 
 import corelm  # noqa: E402
-from corelm.interop.testing import PairwisePlan  # noqa: E402
 
 LENGTH, SEED = 6, 7
 MANY = tuple(range(40, 90))

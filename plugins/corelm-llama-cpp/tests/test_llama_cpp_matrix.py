@@ -20,9 +20,9 @@ from corelm_llama_cpp import (
     as_sampler,
 )
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
+from pairwise import PairwisePlan
 
 import corelm
-from corelm.interop.testing import PairwisePlan
 
 LENGTH, SEED = 10, 7
 FACTORS = {

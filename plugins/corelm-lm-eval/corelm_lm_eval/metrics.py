@@ -33,7 +33,7 @@ class Evaluated:
 
 def register_metrics() -> None:
     """Register the metrics of plugins that aren't registered yet, with their default parameters."""
-    for offer in plugins.registry().metrics():
+    for offer in plugins.registry().offers("corelm_metrics"):
         name = f"corelm_{offer.name.replace('-', '_')}"
         if name not in harness.metric_registry:
             harness.register_aggregation(name)(partial(_of_answers, offer.value))

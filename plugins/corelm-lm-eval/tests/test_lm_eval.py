@@ -287,7 +287,7 @@ def test_metrics_are_figures_of_the_texts_of_all_documents(monkeypatch):
 
 
 def test_the_metrics_of_installed_plugins_are_registered():
-    names = {offer.name for offer in corelm.runs.plugins.registry().metrics()}
+    names = {offer.name for offer in corelm.runs.plugins.registry().offers("corelm_metrics")}
     assert {f"corelm_{name}" for name in names} <= {*metric_registry}
 
 

@@ -124,7 +124,7 @@ def test_sources_become_entries(source, entries):
 
 
 def test_every_strategy_that_names_a_source_gets_a_valid_entry():
-    offers = [*registry().samplers(), *registry().decoders()]
+    offers = [*registry().offers("corelm_samplers"), *registry().offers("corelm_decoders")]
     named = {o.name: source for o in offers if (source := citation_of(o.value))}
     assert len(named) > 20
     for name, source in named.items():

@@ -12,10 +12,11 @@ import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 import transformers
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
+from pairwise import PairwisePlan
 from tiny_transformers import TOKENIZER, tiny_model
 
 import corelm
-from corelm.interop.testing import PairwisePlan, tiny_tokenizer
+from corelm.interop.testing import tiny_tokenizer
 
 LENGTH, SEED = 10, 7
 MANY = [263, *range(30, 110)]

@@ -93,7 +93,7 @@ def as_json(value: Any) -> Any:
 
 def installed() -> list[dict[str, Any]]:
     """Return the samplers that can be used here, each with its help line and its parameters."""
-    offers = plugins.registry().samplers()
+    offers = plugins.registry().offers("corelm_samplers")
     return [
         {
             "name": _shortest_name(offer, offers),
@@ -120,7 +120,7 @@ def _needs_local(cls: type[Sampler]) -> bool:
 
 def decoders() -> list[dict[str, str]]:
     """Return the installed decoders, each with its help line."""
-    offers = plugins.registry().decoders()
+    offers = plugins.registry().offers("corelm_decoders")
     return [
         {"name": _shortest_name(offer, offers), "help": _first_line(offer.value)}
         for offer in offers
