@@ -41,7 +41,7 @@ REASONS = {"length": "max_tokens", "end": "stop", "stop": "stop", "loop": "stop"
 """Inspect's stop reason for each finish reason of corelm."""
 
 
-class Request(NamedTuple):
+class SampledTexts(NamedTuple):
     """Texts to write, and the index of the next sample."""
 
     texts: Texts
@@ -113,7 +113,7 @@ class CorelmAPI(ModelAPI):
         """Return the number of concurrent requests: 1, as the model answers one after the other."""
         return 1
 
-    def _request(self, prompt: str, config: GenerateConfig) -> Request:
+    def _request(self, prompt: str, config: GenerateConfig) -> SampledTexts:
         way = _strategy(config, self._strategy)
         seed = self._seed if config.seed is None else config.seed
         texts = Texts(
@@ -122,9 +122,9 @@ class CorelmAPI(ModelAPI):
         )  # fmt: skip
         first = self._asked[prompt, seed]
         self._asked[prompt, seed] += texts.n
-        return Request(texts, first)
+        return SampledTexts(texts, first)
 
-    def _write(self, request: Request) -> list[Generation]:
+    def _write(self, request: SampledTexts) -> list[Generation]:
         samples = range(request.first, request.first + request.texts.n)
         with self._lock:
             [ended] = ContinuousBatch.in_order(
@@ -180,13 +180,15 @@ def _strategy(config: GenerateConfig, own: Strategy | None) -> Strategy:
     strangers = [name for name in REFUSED if getattr(config, name) is not None] + [*extra]
     if strangers:
         raise UsageError(f"corelm has no {', '.join(strangers)}; leave it out of the settings")
-    found = {name: value for name in SETTINGS if (value := getattr(config, name)) is not None}
-    if own is not None and found:
+    settings = {name: value for name in SETTINGS if (value := getattr(config, name)) is not None}
+    if own is not None and settings:
         raise UsageError(
-            f"the task samples with {', '.join(found)} and the model with {own}: leave out one"
+            f"the task samples with {', '.join(settings)} and the model with {own}: leave out one"
         )
     if own is not None:
         return own
-    if "logit_bias" in found:
-        found["logit_bias"] = {str(token): bias for token, bias in found["logit_bias"].items()}
-    return Strategy(from_settings(found, "vllm").sampler)
+    if "logit_bias" in settings:
+        settings["logit_bias"] = {
+            str(token): bias for token, bias in settings["logit_bias"].items()
+        }
+    return Strategy(from_settings(settings, "vllm").sampler)

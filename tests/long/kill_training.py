@@ -89,16 +89,16 @@ def mark_moments(pipe: int, digest: Path) -> None:
     events = callbacks.ProgressAndCheckpoints
     events.on_train_batch_begin = lambda self, batch, logs=None: mark(b"t")
     around(checkpoint.Checkpoint, "save", b"c", b"t")
-    around(run.Run, "perplexity", b"v")
-    around(run.Run, "finish", b"v")
+    around(run.TrainingRun, "perplexity", b"v")
+    around(run.TrainingRun, "finish", b"v")
     around(Bundle, "write", b"m")
-    finish = run.Run.finish
+    finish = run.TrainingRun.finish
 
     def finish_with_digest(self: Any) -> Any:
         digest.write_text(checkpoint._digest(v.numpy() for v in self._variables()))
         return finish(self)
 
-    run.Run.finish = finish_with_digest
+    run.TrainingRun.finish = finish_with_digest
 
 
 def child(pipe: int, digest: Path, words: Sequence[str]) -> int:

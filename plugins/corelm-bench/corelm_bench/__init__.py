@@ -133,7 +133,7 @@ def measure(
         passed = (perf_counter() - began) / seconds if seconds else 1
         progress(min(round(100 * passed), 100), 100)
     # The first round pays for page faults and for threads that wake up.
-    return _speed(batch, rounds[1:], known=bool(products))
+    return _speed(batch, rounds[1:], has_limit=bool(products))
 
 
 def _round(task: DecodingTask, products: Products) -> Round:
@@ -177,9 +177,9 @@ def _shares(task: DecodingTask) -> tuple[float, float]:
     return (sampled - begun) / (marks[-1] - began), (drawn - sampled) / (marks[-1] - began)
 
 
-def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
+def _speed(batch: int, rounds: Sequence[Round], has_limit: bool) -> Speed:
     figures = Round(*map(statistics.median, zip(*rounds, strict=True)))._asdict()
-    return Speed(batch, len(rounds), **figures | ({} if known else {"products": None}))
+    return Speed(batch, len(rounds), **figures | ({} if has_limit else {"products": None}))
 
 
 def _timed(sampler: Sampler, marks: list[float]) -> Sampler:

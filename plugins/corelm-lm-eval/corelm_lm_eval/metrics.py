@@ -75,12 +75,12 @@ def _numbers(
 ) -> list[list[float]]:
     """Return a metric's number for each token of texts, which the model reads without prompts."""
     before = prefix(model.vocabulary)
-    found: list[list[float]] = [[] for _ in texts]
+    numbers: list[list[float]] = [[] for _ in texts]
     ids = [before + FullVocabulary(model.vocabulary).prompt_ids(text) for text in texts]
     for some in ForcedTokens.of(model, ids, [len(before)] * len(ids)):
         for text, number in zip(some.texts.tolist(), of_token(some.logits), strict=True):
-            found[text].append(float(number))
-    return found
+            numbers[text].append(float(number))
+    return numbers
 
 
 def _figure(

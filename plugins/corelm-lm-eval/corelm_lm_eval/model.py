@@ -131,13 +131,13 @@ class CorelmLM(LM):
         vocabulary = self.model.vocabulary
         pairs = [context_and_continuation(vocabulary, *request.args) for request in requests]
         self._warn_of_unknown_words(pairs)
-        found = []
+        results = []
         scored = likelihoods(self.model, pairs, self.rows, self.unknown)
         each = zip(requests, scored, strict=True)
         for request, one in tqdm(each, total=len(pairs), disable=disable_tqdm, desc="Likelihoods"):
-            found.append(one)
+            results.append(one)
             self.cache_hook.add_partial("loglikelihood", request.args, one)
-        return found
+        return results
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -154,13 +154,13 @@ class CorelmLM(LM):
         ]
         pairs = [pair for text in texts for pair in text]
         self._warn_of_unknown_words(pairs)
-        scored, found = likelihoods(self.model, pairs, self.rows, self.unknown), []
+        scored, results = likelihoods(self.model, pairs, self.rows, self.unknown), []
         for request, text in tqdm(
             [*zip(requests, texts, strict=True)], disable=disable_tqdm, desc="Likelihoods"
         ):
-            found.append(math.fsum(likelihood for likelihood, _ in islice(scored, len(text))))
-            self.cache_hook.add_partial("loglikelihood_rolling", request.args, found[-1])
-        return found
+            results.append(math.fsum(likelihood for likelihood, _ in islice(scored, len(text))))
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, results[-1])
+        return results
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return the text that continues each prompt; record how it was drawn in its request."""
@@ -186,8 +186,8 @@ class CorelmLM(LM):
         """Yield each document's texts; a request repeated in a row asks for several texts."""
         for place, (_, same) in enumerate(groupby(requests, key=id)):
             request, *repeats = same
-            prompt, given = request.args
-            settings = read_settings(given, self.strategy)
+            prompt, arguments = request.args
+            settings = read_settings(arguments, self.strategy)
             index = place if request.doc_id is None else request.doc_id
             texts = Texts(
                 prompt, settings.strategy, settings.length, 1 + len(repeats), self.seed,

@@ -17,7 +17,7 @@ RECORD = "corelm"
 """The key of the record that this package adds."""
 
 
-class Settings(NamedTuple):
+class GenerationSettings(NamedTuple):
     """The settings of a generation request.
 
     Attributes:
@@ -31,18 +31,18 @@ class Settings(NamedTuple):
     length: int
 
 
-def read_settings(given: Mapping[str, Any], strategy: Strategy | None) -> Settings:
+def read_settings(arguments: Mapping[str, Any], strategy: Strategy | None) -> GenerationSettings:
     """Return the settings of a request.
 
     Args:
-        given: the `gen_kwargs` of the request.
+        arguments: the `gen_kwargs` of the request.
         strategy: the sampler of the model's arguments, which replaces a greedy task's; None to
             sample as the task says.
 
     Raises:
         UsageError: settings that corelm doesn't have, or that contradict the model's sampler.
     """
-    rest = {key: value for key, value in given.items() if value is not None and key != RECORD}
+    rest = {key: value for key, value in arguments.items() if value is not None and key != RECORD}
     until = rest.pop("until", ())
     lengths = [rest.pop(name) for name in LENGTHS if name in rest]
     asked = _strategy(rest)
@@ -52,18 +52,20 @@ def read_settings(given: Mapping[str, Any], strategy: Strategy | None) -> Settin
             "out sampler= or the task's settings"
         )
     stop = [until] if isinstance(until, str) else [text for text in until if text]
-    return Settings(strategy or asked, Endings.of(stop), int(lengths[0] if lengths else LENGTH))
+    return GenerationSettings(
+        strategy or asked, Endings.of(stop), int(lengths[0] if lengths else LENGTH)
+    )
 
 
 def _strategy(settings: dict[str, Any]) -> Strategy:
     """Return the sampler of a task: greedy unless it has `do_sample` or a temperature."""
     samples = settings.pop("do_sample", settings.get("temperature", 0) > 0)
     # As vLLM's keys, which have these names and no default that removes tokens.
-    found = from_settings(settings, engine="vllm")
-    strangers = [*found.unsupported, *found.unknown, *found.other]
+    read = from_settings(settings, engine="vllm")
+    strangers = [*read.unsupported, *read.unknown, *read.other]
     if strangers:
         raise UsageError(
             f"corelm does not sample with {', '.join(strangers)}; give the model's arguments a "
             "sampler= or seed=, or leave it out"
         )
-    return Strategy(found.sampler if samples else Expression.built_in("greedy"))
+    return Strategy(read.sampler if samples else Expression.built_in("greedy"))

@@ -29,13 +29,13 @@ class Scores:
         targets: the tokens; 0 is padding and never counts.
         surprisal: of each token under the model's whole distribution.
         entropy: of the model's distribution over the tokens that can be drawn.
-        kept: log of the total probability of the tokens that can be drawn.
+        log_mass: log of the total probability of the tokens that can be drawn.
     """
 
     targets: NDArray[Any]
     surprisal: NDArray[np.float32]
     entropy: NDArray[np.float32]
-    kept: NDArray[np.float32]
+    log_mass: NDArray[np.float32]
 
     @property
     def perplexity(self) -> float:
@@ -112,8 +112,8 @@ def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _sums(scores: Scores, unknown: int | None, band: Sequence[float]) -> dict[str, Sums]:
     """Return the figures that are quotients of two sums over texts."""
-    known = scores.real & ~_is(unknown, scores.targets)
-    surprisals = scores.rows(scores.surprisal + scores.kept, known)
+    words = scores.real & ~_is(unknown, scores.targets)
+    surprisals = scores.rows(scores.surprisal + scores.log_mass, words)
     return along_texts(surprisals, scores.rows(scores.entropy, scores.real), (band[0], band[1]))
 
 
@@ -196,12 +196,12 @@ def figures_of_sets(
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def _interval(values: Sequence[float | None]) -> Interval | None:
     """Return the interval of the mean, with the sets as units."""
-    known = [value for value in values if value is not None]
-    found = Inference.of_names(range(len(known))).estimate((known, [1.0] * len(known)))
-    return None if found is None else found.interval()
+    defined = [value for value in values if value is not None]
+    estimate = Inference.of_names(range(len(defined))).estimate((defined, [1.0] * len(defined)))
+    return None if estimate is None else estimate.interval()

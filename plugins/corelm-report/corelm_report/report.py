@@ -281,16 +281,16 @@ def compare(
     from corelm_report.plan.plan import plan
 
     check_extra("a report")
-    own, given = NamedModel.of(model), dict[str, Any](settings)
-    scorer = given.pop("scorer", None)
+    own, options = NamedModel.of(model), dict[str, Any](settings)
+    scorer = options.pop("scorer", None)
     second = None if scorer is None else NamedModel.of(scorer)
     condition = None if until is None else Until.read(until)
-    asked = plan(own.model, own.name, samplers, second, **given)
+    asked = plan(own.model, own.name, samplers, second, **options)
     with asked.opened(scaling.Executor.of(workers, scheduler)) as run:
-        told = progress or _silent
+        report_progress = progress or _silent
         if condition is not None:
-            return Report.of_document(measured_until(asked, condition, run, told))
-        return Report.of_document(ReportRun(asked, run, Journal(), told).document())
+            return Report.of_document(measured_until(asked, condition, run, report_progress))
+        return Report.of_document(ReportRun(asked, run, Journal(), report_progress).document())
 
 
 def document_of(report: Report) -> Document:
@@ -312,7 +312,7 @@ def _as_json(document: Mapping[str, Any]) -> str:
     samplers = document["samplers"]
     entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
     whole = json.dumps({**document, "samplers": entries}, indent=2, allow_nan=False) + "\n"
-    return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
+    return re.sub(rf'"{mark}(\d+)"', lambda match: texts[int(match[1])], whole)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

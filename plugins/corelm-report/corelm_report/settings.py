@@ -39,7 +39,7 @@ Kind = Literal["count", "seed", "seeds", "kept", "text", "texts", "path", "promp
 
 
 @dataclass(frozen=True)
-class Setting:
+class ReportSetting:
     """One setting of a report.
 
     Attributes:
@@ -69,7 +69,7 @@ class Settings(TypedDict, total=False):
 
     reference: Annotated[
         str | Path | Sequence[str] | None,
-        Setting(
+        ReportSetting(
             "path",
             "Human texts to compare with: a folder of .txt files, or one file. Default: the "
             "reviews of `corelm data imdb`, if they were downloaded.",
@@ -78,7 +78,7 @@ class Settings(TypedDict, total=False):
     ]
     contexts: Annotated[
         int | str,
-        Setting(
+        ReportSetting(
             "count",
             "The largest number of texts on whose positions the samplers are compared.",
             CONTEXTS,
@@ -86,7 +86,7 @@ class Settings(TypedDict, total=False):
     ]
     prompts: Annotated[
         str | Prompts | None,
-        Setting(
+        ReportSetting(
             "prompts",
             "A file of prompts, one a line, or JSON lines with the cluster of each, such as its "
             'document: a .jsonl file of {"prompt": ..., "cluster": ...}. Default: the model\'s own '
@@ -96,7 +96,7 @@ class Settings(TypedDict, total=False):
     ]
     prompts_from_reference: Annotated[
         int | str | None,
-        Setting(
+        ReportSetting(
             "count",
             "The first tokens of each human text are a prompt, and human text is their "
             "continuations, so differences from it are paired. At most --contexts prompts, at "
@@ -105,7 +105,7 @@ class Settings(TypedDict, total=False):
     ]
     n: Annotated[
         int | str,
-        Setting(
+        ReportSetting(
             "count",
             "The number of texts of each sampler for each prompt.",
             N,
@@ -113,12 +113,12 @@ class Settings(TypedDict, total=False):
         ),
     ]
     length: Annotated[
-        int | str, Setting("count", "The largest number of tokens in a text.", LENGTH)
+        int | str, ReportSetting("count", "The largest number of tokens in a text.", LENGTH)
     ]
-    seed: Annotated[int | str | None, Setting("seed", f"The random seed. Default: {SEED}.")]
+    seed: Annotated[int | str | None, ReportSetting("seed", f"The random seed. Default: {SEED}.")]
     seeds: Annotated[
         str | Sequence[int | str] | None,
-        Setting(
+        ReportSetting(
             "seeds",
             "Several random seeds instead, such as 1..5 or 1,2,7: every sampler writes texts for "
             "each, and the report has the spread of its figures over them.",
@@ -127,7 +127,7 @@ class Settings(TypedDict, total=False):
     ]
     match: Annotated[
         str | Iterable[str],
-        Setting(
+        ReportSetting(
             "texts",
             "Choose the open parameter of each sampler, such as top_p, so that a figure on the "
             "same contexts has this value: entropy=3, mass_kept=0.9, human_recall=0.95, or "
@@ -138,7 +138,7 @@ class Settings(TypedDict, total=False):
     ]
     against: Annotated[
         "str | Sampler | Decoder | None",
-        Setting(
+        ReportSetting(
             "text",
             "The entry that the others are compared with. Default: human text if there is any, "
             "else the first sampler.",
@@ -147,7 +147,7 @@ class Settings(TypedDict, total=False):
     ]
     metrics: Annotated[
         str | Iterable[str],
-        Setting(
+        ReportSetting(
             "texts",
             "Measure this figure of the texts too, which a plugin offers (`corelm plugins` lists "
             'them), by its name or with parameters, such as "mattr(window=30)"; may be given more '
@@ -159,7 +159,7 @@ class Settings(TypedDict, total=False):
     ]
     scorer: Annotated[
         "StatelessModel | str | os.PathLike[str] | None",
-        Setting(
+        ReportSetting(
             "model",
             "Measure the surprisal of the texts under this model too, in nats per token and in "
             "bits per byte.",
@@ -168,7 +168,7 @@ class Settings(TypedDict, total=False):
     ]
     texts: Annotated[
         int | str,
-        Setting(
+        ReportSetting(
             "kept",
             "The number of texts of each prompt that the report keeps, with the figures of each "
             "text and token.",
@@ -181,7 +181,7 @@ class Settings(TypedDict, total=False):
 TYPES: Mapping[str, Any] = {
     name: get_args(hint)[0] for name, hint in Settings.__annotations__.items()
 }
-SETTINGS: Mapping[str, Setting] = {
+SETTINGS: Mapping[str, ReportSetting] = {
     name: get_args(hint)[1] for name, hint in Settings.__annotations__.items()
 }
 DEFAULTS: Mapping[str, Any] = {name: each.default for name, each in SETTINGS.items()}

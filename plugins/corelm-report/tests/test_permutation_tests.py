@@ -10,7 +10,7 @@ from corelm_report.metrics.intervals import tails
 from corelm_report.render import tables
 from corelm_report.render.page import page
 from corelm_report.render.permutation_tests import p_value, permutation_tests
-from corelm_report.render.tables import Place, clear_differences, p_values
+from corelm_report.render.tables import DifferenceKey, clear_differences, p_values
 from documents import TEXTS, compare, typed
 from long_programs import long_program
 from scipy import stats
@@ -130,7 +130,7 @@ def z(value, freedom=10**9):
 
 def test_a_difference_just_beyond_its_interval_is_bold_alone_only(document):
     [place] = clear_differences(with_differences(document, {"surprisal": z(2.7)}))
-    assert place == Place("temperature(t=0.5)", "generated_texts", "surprisal")
+    assert place == DifferenceKey("temperature(t=0.5)", "generated_texts", "surprisal")
     chance = {name: z(0.5) for name in ("loops", "rep_2", "rep_3", "rep_4", "diversity")}
     assert clear_differences(with_differences(document, {"surprisal": z(2.7), **chance})) == set()
     strong = clear_differences(with_differences(document, {"surprisal": z(4.0), **chance}))

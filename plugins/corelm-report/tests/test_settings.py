@@ -10,7 +10,7 @@ import pytest
 from corelm_report import settings
 from corelm_report.cli import commands
 from corelm_report.plan import plan as plans
-from corelm_report.settings import SETTINGS, Setting
+from corelm_report.settings import SETTINGS, ReportSetting
 from corelm_report.studies.study_file import KEYS, TABLES
 
 import corelm
@@ -29,7 +29,7 @@ def test_python_the_command_line_and_studies_have_every_setting():
     assert SETTINGS.keys() - KEYS.keys() == {"seed", "scorer"}
 
 
-PATIENCE = Setting("count", "The tokens to wait.", 3, is_plain=True)
+PATIENCE = ReportSetting("count", "The tokens to wait.", 3, is_plain=True)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from corelm import LanguageModel, generate
 from corelm_train.devices import undistributed
 
 if TYPE_CHECKING:
-    from corelm_train.run import Run
+    from corelm_train.run import TrainingRun
 
 
 class TextGeneration(keras.callbacks.Callback):
@@ -64,7 +64,7 @@ class TextGeneration(keras.callbacks.Callback):
 class ProgressAndCheckpoints(keras.callbacks.Callback):
     """Report each step and epoch, and write checkpoints at the set interval."""
 
-    def __init__(self, run: Run, texts: TextGeneration) -> None:
+    def __init__(self, run: TrainingRun, texts: TextGeneration) -> None:
         super().__init__()
         self._run, self._texts = run, texts
 

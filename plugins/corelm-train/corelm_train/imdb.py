@@ -136,7 +136,9 @@ def _download(original: Original, folder: Path, progress: Progress) -> Path:
         urls={"reviews": original.url},
         retry_if_failed=RETRIES,
     )
-    http = pooch.HTTPDownloader(progressbar=_Bar(progress), chunk_size=CHUNK, timeout=PATIENCE)
+    http = pooch.HTTPDownloader(
+        progressbar=_DownloadProgress(progress), chunk_size=CHUNK, timeout=PATIENCE
+    )
     try:
         return Path(reviews.fetch("reviews", downloader=http))
     except HTTPError as error:
@@ -157,7 +159,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-class _Bar:
+class _DownloadProgress:
     """A progress bar for pooch, which sets `total` and calls the methods; forwards progress."""
 
     def __init__(self, progress: Progress) -> None:

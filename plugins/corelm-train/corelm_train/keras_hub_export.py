@@ -35,8 +35,8 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:  # KerasHub writes to a folder only
         folder = Path(name) / "preset"
         network.save_to_preset(str(folder))
-        found = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-        return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
+        paths = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        return {file.relative_to(folder).as_posix(): file.read_bytes() for file in paths}
 
 
 def causal_lm(model: Bundle, vocabulary: BytePairVocabulary) -> Any:

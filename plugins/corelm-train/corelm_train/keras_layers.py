@@ -174,7 +174,7 @@ class TransformerDecoder(keras.layers.Layer):
         }
 
 
-class Block(keras.layers.Layer):
+class TransformerBlock(keras.layers.Layer):
     """A transformer block: normalise, attend, add; normalise, dense, add.
 
     Shapes: (batch, time, width) to the same.
@@ -238,7 +238,7 @@ class Block(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("corelm")
-class PreNormBlock(Block):
+class PreNormBlock(TransformerBlock):
     """A block without biases, with RMS normalisation.
 
     The hidden activation is the squared relu (So et al. 2021, arXiv 2109.08668), which is as good
@@ -252,7 +252,7 @@ class PreNormBlock(Block):
 
 
 @keras.saving.register_keras_serializable("corelm")
-class Gpt2Block(Block):
+class Gpt2Block(TransformerBlock):
     """A block of GPT-2 (Radford et al. 2019): biases, layer normalisation and gelu."""
 
     def __init__(self, width: int, dense: int, heads: int, **kwargs: Any) -> None:
@@ -330,7 +330,9 @@ def _gpt2(inputs: Any, a: Architecture) -> Any:
     return _tied_decoder(inputs, a, Gpt2Block, _gpt2_norm("norm"))
 
 
-def _tied_decoder(inputs: Any, a: Architecture, block: Callable[..., Block], norm: Any) -> Any:
+def _tied_decoder(
+    inputs: Any, a: Architecture, block: Callable[..., TransformerBlock], norm: Any
+) -> Any:
     embedding = _embedding(a, mask_zero=False)
     x = embedding(inputs)
     for i in range(a.blocks):

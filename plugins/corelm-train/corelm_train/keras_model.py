@@ -211,12 +211,12 @@ class KerasSession:
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        kept: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
-        forks = len(kept) > len(self._window.texts)
+        indices: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
+        forks = len(indices) > len(self._window.texts)
         # Forks share the logits of their row: compute them once, before the fork.
         logits = self._kept_logits() if forks else self._logits
-        self._window.select(kept)
-        self._logits = None if logits is None else logits[kept]
+        self._window.select(indices)
+        self._logits = None if logits is None else logits[indices]
 
     def _kept_logits(self) -> Array:
         """Return the logits of the next token, computed once and stored."""

@@ -126,8 +126,8 @@ class Scorer:
             self._scored.predict_on_batch(rows[start : start + ROWS_AT_ONCE].astype(np.int32))
             for start in range(0, len(rows), ROWS_AT_ONCE)
         ]
-        surprisal, entropy, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Scores(rows[:, 1:], surprisal, entropy, kept)
+        surprisal, entropy, mass = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Scores(rows[:, 1:], surprisal, entropy, mass)
 
 
 class _TokenScores(keras.layers.Layer):

@@ -94,12 +94,12 @@ def prepare(
 
 
 def _checked_prompt(
-    given: str | None,
+    wanted: str | None,
     texts: Sequence[str],
     vocabulary: StoredVocabulary,
     report: Reporter,
 ) -> str:
-    prompt = frequent_opening(texts, vocabulary) if given is None else given
+    prompt = frequent_opening(texts, vocabulary) if wanted is None else wanted
     if not prompt.strip() and vocabulary.start is None:
         raise UsageError(
             "the prompt is empty, and this network needs at least one token to continue: "

@@ -164,11 +164,11 @@ def after_training(losses: LossHistory, patience: int) -> list[str]:
     best = min(losses.held_out)
     is_flat = max(losses.held_out[losses.best_epoch :]) - best < FLAT
     after = "held-out loss hardly changed" if is_flat else "network learned its texts by heart"
-    kept = (
+    choice = (
         f"kept the weights of epoch {losses.best_epoch}, with a held-out perplexity of "
         f"{math.exp(best):.1f}: after it the {after}"
     )
     if losses.epochs_since_best < patience:
-        return [kept]
+        return [choice]
     epochs = printable.counted(patience, "epoch")
-    return [f"stopped, because the held-out loss has not improved for {epochs}", kept]
+    return [f"stopped, because the held-out loss has not improved for {epochs}", choice]

@@ -55,17 +55,17 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
     """
     architecture, recipe = settings.resolve()
     devices = connect(settings.distribute)
-    kept = Checkpoint(checkpoint_path(settings.out), {}).saved_precision() if resume else None
+    saved = Checkpoint(checkpoint_path(settings.out), {}).saved_precision() if resume else None
     with (
         only_run(settings.out),
-        _dtype_policy(choose_precision(settings.precision, kept)),
+        _dtype_policy(choose_precision(settings.precision, saved)),
         memory_errors(),
         devices.scope(),
     ):
         _clear_target(settings.out)
         with quiet_tensorflow():  # this imports JAX if it is the backend
             keras.utils.set_random_seed(settings.seed)
-        run = Run(settings, architecture, recipe, report, devices)
+        run = TrainingRun(settings, architecture, recipe, report, devices)
         run.begin(resume)
         try:
             run.fit()
@@ -93,7 +93,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-class Run:
+class TrainingRun:
     """One training run: its data, its network, its checkpoint."""
 
     def __init__(

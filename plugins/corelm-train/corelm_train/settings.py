@@ -252,7 +252,7 @@ class TrainingSettings:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-def choose_precision(wanted: str, kept: str | None = None) -> str:
+def choose_precision(wanted: str, saved: str | None = None) -> str:
     """Return the Keras dtype policy of a run.
 
     If `auto` measured speed, one command could give different models on a busy machine, and a run
@@ -261,21 +261,21 @@ def choose_precision(wanted: str, kept: str | None = None) -> str:
 
     Args:
         wanted: `float32`, `mixed_bfloat16` or `auto`.
-        kept: the precision of the checkpoint that is resumed.
+        saved: the precision of the checkpoint that is resumed.
 
     Raises:
         UsageError: any other name.
 
     Example:
-        >>> choose_precision("auto", kept="float32")
+        >>> choose_precision("auto", saved="float32")
         'float32'
     """
     if wanted in PRECISIONS:
         return wanted
     if wanted != "auto":
         raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
-    if kept in PRECISIONS:
-        return str(kept)
+    if saved in PRECISIONS:
+        return str(saved)
     return "mixed_bfloat16" if processor_flags() & BFLOAT16_FLAGS else "float32"
 
 

@@ -27,9 +27,9 @@ def test_auto_is_what_the_processor_has_instructions_for(monkeypatch, flags, cho
 
 def test_a_resumed_run_keeps_its_first_choice(monkeypatch):
     monkeypatch.setattr(settings, "processor_flags", frozenset)
-    assert choose_precision("auto", kept="mixed_bfloat16") == "mixed_bfloat16"
-    assert choose_precision("float32", kept="mixed_bfloat16") == "float32"
-    assert choose_precision("auto", kept="nonsense") == "float32"
+    assert choose_precision("auto", saved="mixed_bfloat16") == "mixed_bfloat16"
+    assert choose_precision("float32", saved="mixed_bfloat16") == "float32"
+    assert choose_precision("auto", saved="nonsense") == "float32"
 
 
 def test_another_name_is_refused():

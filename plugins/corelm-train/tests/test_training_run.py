@@ -24,7 +24,7 @@ from corelm_train.keras_model import KerasLanguageModel  # noqa: E402
 from corelm_train.learning import Scorer, ShuffledBatches  # noqa: E402
 from corelm_train.network_weights import weights_of  # noqa: E402
 from corelm_train.progress import Reporter  # noqa: E402
-from corelm_train.run import Run, train  # noqa: E402
+from corelm_train.run import TrainingRun, train  # noqa: E402
 from corelm_train.settings import TrainingSettings  # noqa: E402
 
 import corelm  # noqa: E402
@@ -206,7 +206,7 @@ def scripted(monkeypatch):
         def perplexity(run):
             return perplexities[run.losses.epochs]
 
-        monkeypatch.setattr(Run, "perplexity", perplexity)
+        monkeypatch.setattr(TrainingRun, "perplexity", perplexity)
 
     return script
 
@@ -217,7 +217,7 @@ class Weights(Notes):
     def __init__(self, monkeypatch, interrupt_at=None):
         super().__init__(interrupt_at)
         self.of_epochs, self.finished_with = [], None
-        end_epoch = Run.end_epoch
+        end_epoch = TrainingRun.end_epoch
 
         def recorded(run, loss):
             end_epoch(run, loss)
@@ -225,7 +225,7 @@ class Weights(Notes):
                 {n: w.astype(np.float16) for n, w in weights_of(run.network).items()}
             )
 
-        monkeypatch.setattr(Run, "end_epoch", recorded)
+        monkeypatch.setattr(TrainingRun, "end_epoch", recorded)
 
     def finished(self, losses, patience):
         self.finished_with = (losses, patience)
@@ -258,7 +258,7 @@ def test_a_resumed_run_has_the_best_weights_of_the_interrupted_one(texts, script
     """Interrupted before its best epoch has ended, in the middle of the next, and at its end."""
     scripted(9.0, 4.0, 5.0, 4.5, 4.2)
     chosen = settings(texts, epochs=5, patience=3)
-    steps = Run(chosen, *chosen.resolve(), Notes()).steps_per_epoch
+    steps = TrainingRun(chosen, *chosen.resolve(), Notes()).steps_per_epoch
     notes = Weights(monkeypatch)
     for epochs_done, ended in ((2, 1), (2.5, 2), (3, 2)):
         notes.interrupt_at = int(epochs_done * steps)
@@ -286,7 +286,7 @@ def test_a_network_that_diverges_later_leaves_the_best_epoch(texts, scripted):
 def test_little_text_has_a_small_batch_and_warnings(texts):
     chosen = settings(texts, batch=None)
     notes = Notes()
-    run = Run(chosen, *chosen.resolve(), notes)
+    run = TrainingRun(chosen, *chosen.resolve(), notes)
     run.begin(resume=False)
     assert run.recipe.batch == len(run.rows) // 16
     little, few, rough = notes.warnings
@@ -567,11 +567,13 @@ def test_scores_are_surprisals_and_entropies_of_the_network(preset, vocabulary, 
     drawn = p[1, 2, first_drawn:]
     q = drawn / drawn.sum()
     np.testing.assert_allclose(scores.entropy[1, 2], -(q * np.log(q)).sum(), atol=1e-4)
-    np.testing.assert_allclose(scores.kept[1, 2], np.log(drawn.sum()), atol=1e-4)
+    np.testing.assert_allclose(scores.log_mass[1, 2], np.log(drawn.sum()), atol=1e-4)
 
 
 def test_padding_does_not_count_in_the_loss(texts):
-    run = Run(settings(texts, preset="book"), *settings(texts, preset="book").resolve(), Notes())
+    run = TrainingRun(
+        settings(texts, preset="book"), *settings(texts, preset="book").resolve(), Notes()
+    )
     rows = run.rows[:8].astype("int32")
     assert (rows == 0).any()
     surprisal = run.scorer(run.rows[:8]).surprisal

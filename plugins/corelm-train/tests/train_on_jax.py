@@ -18,7 +18,7 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 from corelm_train.network_weights import weights_of  # noqa: E402
 from corelm_train.progress import Reporter  # noqa: E402
-from corelm_train.run import Run, train  # noqa: E402
+from corelm_train.run import TrainingRun, train  # noqa: E402
 from corelm_train.settings import PRESETS, TrainingSettings  # noqa: E402
 
 
@@ -45,14 +45,14 @@ def main(texts: str, folder: Path) -> None:
     network = replace(preset.architecture, context_length=6, width=8, dense=16)
     recipe = replace(preset.recipe, batch=4, tokens="byte-pairs", packed=True)
     PRESETS["rnn"] = replace(preset, architecture=network, recipe=recipe)
-    finish = Run.finish
+    finish = TrainingRun.finish
 
-    def keep_weights(run: Run) -> None:
+    def keep_weights(run: TrainingRun) -> None:
         assert len(run.rows) % 4 == 3, "the last batch should not be divisible"
         np.savez(run.settings.out.with_suffix(".npz"), **weights_of(run.network))
         finish(run)
 
-    Run.finish = keep_weights
+    TrainingRun.finish = keep_weights
     shared = settings(texts, folder / "shared", "data")
     try:
         train(shared, Stop(at=3))

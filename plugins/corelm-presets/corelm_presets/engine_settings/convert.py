@@ -150,8 +150,8 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
 def rewritten(sampler: Sampler | str, engine: str) -> Sampler | None:
     """Return the equivalent chain that `to_settings` writes instead; None if it writes this one."""
     stages = until_greedy(read_sampler(sampler).active_stages)
-    found = _settings_and_chain(sampler, engine)[1]
-    return None if found == stages else chain_of(found)
+    written = _settings_and_chain(sampler, engine)[1]
+    return None if written == stages else chain_of(written)
 
 
 def _settings_and_chain(
@@ -170,7 +170,7 @@ def _settings_and_chain(
     raise failure
 
 
-def _settings_of(target: Engine, stages: Sequence[Sampler], given: str) -> dict[str, Any]:
+def _settings_of(target: Engine, stages: Sequence[Sampler], text: str) -> dict[str, Any]:
     """Write stages as the settings of an engine.
 
     Raises:
@@ -189,7 +189,7 @@ def _settings_of(target: Engine, stages: Sequence[Sampler], given: str) -> dict[
     words = target.to_words({**values, **target.arranged(used)})
     # Read the settings back, so that an error in a table never writes a different chain.
     if _stages(target, target.from_words(words), {}) != stages:
-        raise SettingsError(f"{target.name} cannot do the same as {given}")
+        raise SettingsError(f"{target.name} cannot do the same as {text}")
     return dict(words)
 
 
@@ -213,15 +213,15 @@ def to_settings_in_part(
         >>> settings["top_p"], lost
         (0.9, {'min_p(p=0.1)': 'min_p(p=0.1) has no counterpart in openai'})
     """
-    kept: list[Sampler] = []
+    expressible: list[Sampler] = []
     lost: dict[str, str] = {}
     for stage in until_greedy(read_sampler(sampler).active_stages):
         try:
-            to_settings(chain_of([*kept, stage]), engine)
-            kept.append(stage)
+            to_settings(chain_of([*expressible, stage]), engine)
+            expressible.append(stage)
         except SettingsError as error:
             lost[str(stage)] = str(error)
-    return to_settings(chain_of(kept), engine), lost
+    return to_settings(chain_of(expressible), engine), lost
 
 
 def engine_named(name: str) -> Engine:
@@ -267,20 +267,20 @@ def _detected(values: Values) -> EngineSettings:
     # Only one engine has flags; as keys they would match no other engine.
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
     engines = [e for e in engines if e not in SIGNS]
-    known = {engine: _known(engine, values) for engine in engines}
-    most = max(known.values())
+    counts = {engine: _matching_keys(engine, values) for engine in engines}
+    most = max(counts.values())
     if not most[0]:
         raise UsageError(
             f"no key is a sampler's in {_any_of(e.name for e in engines)}; say which engine they "
             "are for: --format, or engine= in Python"
         )
-    found = _readable([engine for engine, count in known.items() if count == most], values)
-    if any(settings.sampler != found[0].sampler for settings in found):
+    readings = _readable([engine for engine, count in counts.items() if count == most], values)
+    if any(settings.sampler != readings[0].sampler for settings in readings):
         raise UsageError(
-            f"the keys may be those of {_any_of(settings.engine for settings in found)}, where "
+            f"the keys may be those of {_any_of(settings.engine for settings in readings)}, where "
             "they mean different samplers; say which one: --format, or engine= in Python"
         )
-    return found[0]
+    return readings[0]
 
 
 def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:
@@ -289,15 +289,17 @@ def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]
     A value that makes one engine greedy and is an error in others, such as a temperature of -1,
     is an error unless that engine is named.
     """
-    found, failures = [], []
+    readings, failures = [], []
     for engine in engines:
         try:
-            found.append(_read(engine, values))
+            readings.append(_read(engine, values))
         except SettingsError as error:
             failures.append(error)
-    if not found or (failures and all(is_own(settings.sampler, "greedy") for settings in found)):
+    if not readings or (
+        failures and all(is_own(settings.sampler, "greedy") for settings in readings)
+    ):
         raise failures[0]
-    return found
+    return readings
 
 
 def _any_of(names: Iterable[str]) -> str:
@@ -305,7 +307,7 @@ def _any_of(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _known(engine: Engine, values: Values) -> tuple[int, int]:
+def _matching_keys(engine: Engine, values: Values) -> tuple[int, int]:
     """Count an engine's keys among the values: its samplers' keys, and all keys."""
     keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
     samplers = keys & engine.sampler_keys
@@ -313,8 +315,8 @@ def _known(engine: Engine, values: Values) -> tuple[int, int]:
     return len(samplers), len(samplers | keys & others)
 
 
-def _read(engine: Engine, given: Values) -> EngineSettings:
-    words = engine.from_words(given)
+def _read(engine: Engine, named: Values) -> EngineSettings:
+    words = engine.from_words(named)
     values = {engine.spellings.get(k, k): v for k, v in words.items()}
     unsupported = {f"{name} in the list of samplers": "" for name in engine.unknown_names(values)}
     # A key at its off value changes nothing, so nothing is lost.
@@ -322,7 +324,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         if values.get(key) not in (None, off):
             unsupported[key] = ""
     stages = _stages(engine, values, unsupported)
-    known = {*engine.sampler_keys, *engine.unsupported, *engine.ignored_keys}
+    own_keys = {*engine.sampler_keys, *engine.unsupported, *engine.ignored_keys}
     gone = [key for key in engine.ignored_keys if key in values]
     return EngineSettings(
         engine.name,
@@ -331,7 +333,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
         {**engine.inexact(stages), **_moved(engine, stages)},
         {key: value for key, value in values.items() if key in engine.other_keys},
         tuple(dict.fromkeys([*_idle(engine, values, stages), *gone])),
-        tuple(key for key in values if key not in known | engine.other_keys),
+        tuple(key for key in values if key not in own_keys | engine.other_keys),
     )
 
 
@@ -342,8 +344,8 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
         try:
             stage = setting.stage(values)
         except NoCounterpartError as error:
-            given = [key for key in setting.keys if values.get(key) is not None]
-            unsupported[given[0] if given else setting.sampler] = str(error)
+            present = [key for key in setting.keys if values.get(key) is not None]
+            unsupported[present[0] if present else setting.sampler] = str(error)
             continue
         stages += [] if stage is None else [stage]
     if engine.is_greedy(values):
@@ -379,5 +381,5 @@ def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator
             stage = setting.stage(values)
             # A temperature of 0 is among the stages as greedy.
             if stage is not None and stage != cold() and stage not in stages:
-                given = [key for key in setting.keys if values.get(key) is not None]
-                yield from ([key for key in given if key not in used] or given)[:1]
+                present = [key for key in setting.keys if values.get(key) is not None]
+                yield from ([key for key in present if key not in used] or present)[:1]

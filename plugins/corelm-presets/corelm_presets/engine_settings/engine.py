@@ -167,8 +167,8 @@ class ListingEngine(Engine):
 
     def unknown_names(self, values: Values) -> list[str]:
         """Return the names in the list of samplers that are neither settings nor foreign."""
-        known = {*self.places, *self.foreign}
-        return [name for name in self.listed(values) or () if name not in known]
+        listable = {*self.places, *self.foreign}
+        return [name for name in self.listed(values) or () if name not in listable]
 
     def at(self, places: Sequence[str]) -> list[Setting]:
         """Return the settings at these places, in the order of the places."""
@@ -218,17 +218,17 @@ class ListingEngine(Engine):
 
 def until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
     """Return the stages that matter: greedy makes all stages after it idle, and some before it."""
-    kept: list[Sampler] = []
+    acting: list[Sampler] = []
     for stage in stages:
         if is_own(stage, "greedy") or (is_own(stage, "temperature") and stage == cold()):
             # A stage that keeps the likeliest token has no effect just before it, but may have one
             # before a stage that doesn't: typical | greedy depends on a top_k before.
-            while kept and kept[-1].is_argmax_invariant:
-                kept.pop()
-            return [*kept, own("greedy")]
+            while acting and acting[-1].is_argmax_invariant:
+                acting.pop()
+            return [*acting, own("greedy")]
         if not is_own(stage, "stochastic"):
-            kept.append(stage)
-    return kept
+            acting.append(stage)
+    return acting
 
 
 def write_stages(

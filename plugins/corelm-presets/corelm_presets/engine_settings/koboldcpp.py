@@ -42,11 +42,13 @@ FORCED_MIN_P = 0.002
 """The p of the min_p that KoboldCpp puts before adaptive_p if no filter is before it."""
 
 
-def _finite(given: Mapping[str, Any]) -> Values | None:
-    found = finite_biases(given)
-    if found is None:
+def _finite(biases: Mapping[str, Any]) -> Values | None:
+    parameters = finite_biases(biases)
+    if parameters is None:
         return None
-    return {"bias": {i: min(max(b, -LARGEST_BIAS), LARGEST_BIAS) for i, b in found["bias"].items()}}
+    return {
+        "bias": {i: min(max(b, -LARGEST_BIAS), LARGEST_BIAS) for i, b in parameters["bias"].items()}
+    }
 
 
 def _penalty(name: str, key: str, off: float) -> Setting:
@@ -66,8 +68,8 @@ def _penalty(name: str, key: str, off: float) -> Setting:
     return Setting(name, keys, {key: off}, read, write, "6")
 
 
-def _read_breakers(given: Any) -> list[str]:
-    return texts(json.loads(given) if isinstance(given, str) else given)
+def _read_breakers(breakers: Any) -> list[str]:
+    return texts(json.loads(breakers) if isinstance(breakers, str) else breakers)
 
 
 def _read_dry(factor: float, base: float, allowed: int, last: int, ends: Any) -> Values | None:

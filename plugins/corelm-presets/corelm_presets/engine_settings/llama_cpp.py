@@ -217,7 +217,7 @@ class LlamaCpp(ListingEngine):
         return heeded_with_mirostat(values)
 
     def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
-        found, earlier = {}, None
+        reasons, earlier = {}, None
         for name in (stage.name.rpartition(":")[2] for stage in stages):
             if name in LEAVES_THE_IMPOSSIBLE:
                 earlier = name
@@ -225,8 +225,8 @@ class LlamaCpp(ListingEngine):
                 earlier = None
             elif earlier and name in COUNTS_THE_IMPOSSIBLE:
                 key = COUNTS_THE_IMPOSSIBLE[name]
-                found[key] = f"there it also counts the tokens that {earlier} has removed"
-        return found
+                reasons[key] = f"there it also counts the tokens that {earlier} has removed"
+        return reasons
 
     def acting(self, values: Values) -> Sequence[Setting]:
         # Biases and bans have no name in the list: llama.cpp applies them before all samplers.

@@ -84,7 +84,7 @@ class LlamaCppFlags(llama_cpp.LlamaCpp):
     """llama.cpp on a command line, whose keys are flags."""
 
     def from_words(self, values: Values) -> Values:
-        return {key: value for flag, given in values.items() for key, value in _key(flag, given)}
+        return {key: value for flag, word in values.items() for key, value in _key(flag, word)}
 
     def to_words(self, values: Values) -> Values:
         names = {key: flag for flag, key in FLAGS.items()}
@@ -109,21 +109,21 @@ def parsed(text: str) -> dict[str, Any]:
         words = shlex.split(text.replace("\\\n", " "), comments=True)
     except ValueError as error:
         raise SettingsError(f"the flags cannot be read: {error}") from None
-    found: dict[str, Any] = {}
+    flags: dict[str, Any] = {}
     flag = ""
     for word in words:
         if _is_flag(word):
             flag = SPELLINGS.get(word, word)
-            found.setdefault(flag, [] if flag in REPEATED else True)
+            flags.setdefault(flag, [] if flag in REPEATED else True)
         elif flag in REPEATED:
-            found[flag].append(word)
-        elif flag and found[flag] is True:  # a flag that still waits for its value
-            found[flag] = number(word)
+            flags[flag].append(word)
+        elif flag and flags[flag] is True:  # a flag that still waits for its value
+            flags[flag] = number(word)
         elif flag in FLAGS:
             raise SettingsError(
                 f"the flag {flag} has several values: {printable.shown(word)} after another"
             )
-    return found
+    return flags
 
 
 def _is_flag(word: str) -> bool:

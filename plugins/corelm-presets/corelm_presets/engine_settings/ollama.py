@@ -76,13 +76,13 @@ def parsed(text: str) -> dict[str, Any]:
         >>> parsed('FROM llama3\\nPARAMETER temperature 0.7\\nPARAMETER stop "User:"\\n')
         {'from': 'llama3', 'temperature': 0.7, 'stop': ['User:']}
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in _commands(text):
         if name in _ITEMS:
-            found.setdefault(name, []).append(value)
+            values.setdefault(name, []).append(value)
         else:  # the last one of a name counts
-            found[name] = _value(value)
-    return found
+            values[name] = _value(value)
+    return values
 
 
 def _commands(text: str) -> Iterator[tuple[str, str]]:

@@ -31,14 +31,14 @@ def equal_chains(stages: Sequence[Sampler]) -> Iterator[list[Sampler]]:
         ['temperature(t=0.5) | min_p(p=0.0016)']
     """
     first = tuple(range(len(stages)))
-    waiting, known = deque([(first, list(stages))]), {first}
-    while waiting and len(known) < MOST:
+    waiting, orders = deque([(first, list(stages))]), {first}
+    while waiting and len(orders) < MOST:
         order, chain = waiting.popleft()
         for i, (before, after) in enumerate(pairwise(chain)):
             swapped = (*order[:i], order[i + 1], order[i], *order[i + 2 :])
             pair = _swapped(before, after)
-            if pair is not None and swapped not in known:
-                known.add(swapped)
+            if pair is not None and swapped not in orders:
+                orders.add(swapped)
                 waiting.append((swapped, [*chain[:i], *pair, *chain[i + 2 :]]))
                 yield waiting[-1][1]
 

@@ -54,10 +54,10 @@ class Setting:
             NoCounterpartError: corelm has no sampler for these values.
             SettingsError: a value of a wrong type, or outside its rule.
         """
-        given = {key: values.get(key) for key in self.keys}
-        if self.is_off_by_default and not any(value is not None for value in given.values()):
+        present = {key: values.get(key) for key in self.keys}
+        if self.is_off_by_default and not any(value is not None for value in present.values()):
             return None  # without loading the sampler: a server's request leaves out most keys
-        filled = [self.keys[key] if value is None else value for key, value in given.items()]
+        filled = [self.keys[key] if value is None else value for key, value in present.items()]
         try:
             parameters = self.read(*filled)
             stage = None if parameters is None else own(self.sampler, **parameters)
@@ -65,7 +65,7 @@ class Setting:
             raise
         # A file may have any JSON value for a key, and `read` computes with it unchecked.
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            pairs = [f"{key}={printable.shown(v)}" for key, v in given.items() if v is not None]
+            pairs = [f"{key}={printable.shown(v)}" for key, v in present.items() if v is not None]
             reason = str(error) if isinstance(error, ParameterError) else "a value of a wrong type"
             raise SettingsError(f"{', '.join(pairs)}: {reason}") from error
         # Drop a neutral stage: it changes nothing, and chains compare equal without it.
@@ -248,8 +248,8 @@ def finite_biases(biases: Any) -> dict[str, dict[int, float]] | None:
         >>> finite_biases({"7": -2})
         {'bias': {7: -2}}
     """
-    found = {token: bias for token, bias in _pairs(biases) if bias > -math.inf}
-    return {"bias": found} if found else None
+    numbers = {token: bias for token, bias in _pairs(biases) if bias > -math.inf}
+    return {"bias": numbers} if numbers else None
 
 
 def banned_tokens(biases: Any) -> dict[str, tuple[int, ...]] | None:
@@ -259,8 +259,8 @@ def banned_tokens(biases: Any) -> dict[str, tuple[int, ...]] | None:
         >>> banned_tokens([[7, 1.5], [8, False]])
         {'words': (8,)}
     """
-    found = tuple(token for token, bias in _pairs(biases) if bias == -math.inf)
-    return {"words": found} if found else None
+    banned = tuple(token for token, bias in _pairs(biases) if bias == -math.inf)
+    return {"words": banned} if banned else None
 
 
 def listed_tokens(tokens: str) -> dict[str, tuple[int, ...]] | None:
@@ -270,8 +270,8 @@ def listed_tokens(tokens: str) -> dict[str, tuple[int, ...]] | None:
         >>> listed_tokens("7, 8")
         {'words': (7, 8)}
     """
-    found = tuple(int(token) for token in tokens.split(",") if token.strip())
-    return {"words": found} if found else None
+    ids = tuple(int(token) for token in tokens.split(",") if token.strip())
+    return {"words": ids} if ids else None
 
 
 def token_ids(tokens: Iterable[Any]) -> list[int]:
@@ -280,10 +280,10 @@ def token_ids(tokens: Iterable[Any]) -> list[int]:
     Raises:
         NoCounterpartError: a token is a word, which vocabularies may split differently.
     """
-    found = list(tokens)
-    if any(isinstance(token, str) for token in found):
+    ids = list(tokens)
+    if any(isinstance(token, str) for token in ids):
         raise NoCounterpartError("it takes token ids, not words")
-    return found
+    return ids
 
 
 def _pairs(biases: Any) -> Iterable[tuple[int, float]]:

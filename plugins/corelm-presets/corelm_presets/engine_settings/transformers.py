@@ -38,8 +38,8 @@ def _no_words(stage: Any) -> Values:
     raise NoCounterpartError  # `suppress_tokens` is written instead
 
 
-def _read_top_h(given: Any) -> Values | None:
-    return None if given is None else _no_top_h(given)
+def _read_top_h(h: Any) -> Values | None:
+    return None if h is None else _no_top_h(h)
 
 
 def _no_top_h(stage: Any) -> Values:

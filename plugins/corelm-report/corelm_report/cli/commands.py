@@ -14,7 +14,7 @@ from corelm import hookimpl
 from corelm.commands import Output, application, offered_names, read_text
 from corelm.errors import UsageError
 from corelm.runs import NamedModel
-from corelm_report.settings import SETTINGS, Prompts, Setting
+from corelm_report.settings import SETTINGS, Prompts, ReportSetting
 
 OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
 """The settings of a report by the name of their option."""
@@ -50,7 +50,7 @@ def _with_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def _option(name: str, setting: Setting) -> inspect.Parameter:
+def _option(name: str, setting: ReportSetting) -> inspect.Parameter:
     words = (setting.short,) if setting.short else ()
     names = {
         "metric": offered_names("corelm_metrics"),
@@ -68,20 +68,20 @@ def _option(name: str, setting: Setting) -> inspect.Parameter:
     )
 
 
-def _read(given: Mapping[str, Any]) -> dict[str, Any]:
+def _read(options: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the values of options for `corelm.compare`, except the scorer's."""
     readers: dict[str, Callable[[Any], Any]] = {
         "path": Path,
         "prompts": _prompts_in,
         "texts": list,
     }
-    found = {}
-    for name, value in given.items():
+    values = {}
+    for name, value in options.items():
         setting = OPTIONS[name]
         if setting.kind == "model" or value is None:
             continue
-        found[NAMES[name]] = readers.get(setting.kind, lambda text: text)(value)
-    return found
+        values[NAMES[name]] = readers.get(setting.kind, lambda text: text)(value)
+    return values
 
 
 @_with_options
@@ -216,26 +216,26 @@ def _prompts_in(file: str) -> Prompts:
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:
     """Raise if the command line has options that an earlier report has already decided."""
-    for name in _given(context, MEASURING):
+    for name in _on_command_line(context, MEASURING):
         what = "a sampler" if name == "samplers" else _flag_of(context, name)
         raise UsageError(f"{option} measures nothing: leave out {what}")
 
 
 def _flag_of(context: typer.Context, name: str) -> str:
     """Return the option of an argument of the command, as it is typed."""
-    found: str = next(each.opts[0] for each in context.command.params if each.name == name)
-    return found
+    flag: str = next(each.opts[0] for each in context.command.params if each.name == name)
+    return flag
 
 
 def _refuse_forms(context: typer.Context) -> None:
     """Raise if the command line has options for one report only."""
-    for name in _given(context, ONE_REPORT):
+    for name in _on_command_line(context, ONE_REPORT):
         raise UsageError(
             f"--diff writes a table, --markdown and --json: leave out {_flag_of(context, name)}"
         )
 
 
-def _given(context: typer.Context, names: Iterable[str]) -> Iterator[str]:
+def _on_command_line(context: typer.Context, names: Iterable[str]) -> Iterator[str]:
     """Yield the parameters among `names` that are on the command line."""
     for name in names:
         source = context.get_parameter_source(name)

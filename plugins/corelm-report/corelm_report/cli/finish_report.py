@@ -261,7 +261,7 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
 
 
 @dataclass(frozen=True)
-class _Column:
+class _TableColumn:
     """A column of the terminal's table: its priority, its cells with the title first.
 
     `of` is the overview's column that it shows; None for the bars.
@@ -276,7 +276,7 @@ class _Column:
         return max(map(cell_len, self.cells))
 
 
-def _table(entries: Sequence[Entry], chosen: Sequence[_Column], width: int) -> RenderableType:
+def _table(entries: Sequence[Entry], chosen: Sequence[_TableColumn], width: int) -> RenderableType:
     names = [printable.one_line(entry.label) for entry in entries]
     titles, *lines = zip(["", *names], *(column.cells for column in chosen), strict=True)
     return blocks.figures(titles, lines, widest=_longest(names, width))
@@ -288,7 +288,7 @@ def _longest(names: Sequence[str], width: int) -> int:
 
 def _chosen(
     document: Document, entries: Sequence[Entry], width: int, unicode: bool
-) -> list[_Column]:
+) -> list[_TableColumn]:
     """Choose the columns that fit: all with intervals if possible, or the most important ones."""
     room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
     with_intervals = _columns(document, entries, unicode, intervals=True)
@@ -299,21 +299,21 @@ def _chosen(
 
 def _columns(
     document: Document, entries: Sequence[Entry], unicode: bool, intervals: bool
-) -> list[_Column]:
+) -> list[_TableColumn]:
     """Return all columns, with the bars after the entropies."""
     most = document.bounds.max
     bars = [f"0 to {most:.2f}", *(_bar(entry, most, unicode) for entry in entries)]
     cells = zip(*(cells for _, cells in overview(document, intervals)), strict=True)
     columns = [
-        _Column(column.priority, [column.title, *texts], column)
+        _TableColumn(column.priority, [column.title, *texts], column)
         for column, texts in zip(overview_columns(document), cells, strict=True)
     ]
     first = (at for at, column in enumerate(columns) if column.priority < BARS)
     before = 1 + max(first, default=-1)
-    return [*columns[:before], _Column(BARS, bars), *columns[before:]]
+    return [*columns[:before], _TableColumn(BARS, bars), *columns[before:]]
 
 
-def _that_fit(columns: Sequence[_Column], room: int) -> list[_Column]:
+def _that_fit(columns: Sequence[_TableColumn], room: int) -> list[_TableColumn]:
     """Return the most important columns that fit, in the order of the table."""
     chosen = []
     for column in sorted(columns, key=lambda column: column.priority):
@@ -326,10 +326,10 @@ def _that_fit(columns: Sequence[_Column], room: int) -> list[_Column]:
 
 def _bar(entry: Entry, most: float, unicode: bool) -> str:
     """Draw the entropy as a bar that is full at the upper bound; a decoder has none."""
-    found = estimate(entry, "entropy", TEACHER_FORCED)
-    if found is None:
+    entropy = estimate(entry, "entropy", TEACHER_FORCED)
+    if entropy is None:
         return ""
-    share = found.value / most if most > 0 else 0.0
+    share = entropy.value / most if most > 0 else 0.0
     full = round(min(max(share, 0.0), 1.0) * BAR)
     return ("█" if unicode else "#") * full + ("░" if unicode else ".") * (BAR - full)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.header import Header
-from corelm_report.document.lookup import OF_SETS, OF_TEXTS, Estimate, estimates
+from corelm_report.document.lookup import OF_SETS, OF_TEXTS, Measurement, estimates
 from corelm_report.document.parts import Json
 from corelm_report.metrics.intervals import KnownByInterval
 
@@ -72,11 +72,11 @@ def _entries(document: Document) -> dict[Any, tuple[str, Entry]]:
 
     A matched sampler is identified by its target: the value found may differ between the reports.
     """
-    found: dict[Any, tuple[str, Entry]] = {}
+    entries: dict[Any, tuple[str, Entry]] = {}
     for entry in document.entries:
         matched = entry.matched
-        found[(matched.open, matched.asked) if matched else entry.label] = entry.label, entry
-    return found
+        entries[(matched.open, matched.asked) if matched else entry.label] = entry.label, entry
+    return entries
 
 
 def _not_comparable(before: Header, after: Header) -> set[str]:
@@ -117,7 +117,7 @@ def _changes(before: Entry, after: Entry, left_out: set[str]) -> Iterator[Json]:
             }
 
 
-def _is_beyond(before: Estimate, after: Estimate, ends: list[float] | None) -> bool | None:
+def _is_beyond(before: Measurement, after: Measurement, ends: list[float] | None) -> bool | None:
     # Builds round differently, and an interval may have no width, as with greedy texts.
     if math.isclose(before.value, after.value, rel_tol=1e-6, abs_tol=1e-9):
         return False

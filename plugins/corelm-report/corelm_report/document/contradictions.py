@@ -39,9 +39,9 @@ def _contradictions(document: Mapping[str, Any]) -> Iterator[str]:
                     ends = {"mean": summary.get("ci95")}
                     yield from _of_intervals(f"{path}.{view}.{name}", summary, ends)
         for view in VIEWS:
-            for name, found in ((entry.get("differences") or {}).get(view) or {}).items():
-                ends = {"value": found["ci95"]}
-                yield from _of_intervals(f"{path}.differences.{view}.{name}", found, ends)
+            for name, difference in ((entry.get("differences") or {}).get(view) or {}).items():
+                ends = {"value": difference["ci95"]}
+                yield from _of_intervals(f"{path}.differences.{view}.{name}", difference, ends)
 
 
 def _of_intervals(
@@ -95,8 +95,8 @@ def _fault_of_lengths(path: str, lists: Mapping[str, Sequence[Any]]) -> str:
     lengths = {key: len(values) for key, values in lists.items()}
     if len(set(lengths.values())) <= 1:
         return ""
-    found = ", ".join(f"{length} in {short_key(key)}" for key, length in lengths.items())
-    return f"{path}: expected lists of the same length, got {found}"
+    sizes = ", ".join(f"{length} in {short_key(key)}" for key, length in lengths.items())
+    return f"{path}: expected lists of the same length, got {sizes}"
 
 
 def short_key(key: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.runs import printable
-from corelm_report.metrics.intervals import LOGIT, Scale
+from corelm_report.metrics.intervals import LOGIT, FigureScale
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]
@@ -310,7 +310,7 @@ class Figure:
     meaning: str = ""
     priority: int = 0
     difference: int = 0
-    scale: Scale | None = None
+    scale: FigureScale | None = None
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ from corelm.runs import Strategy, printable
 from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
 from corelm_report.document.figure import HUMAN, VIEWS
 from corelm_report.document.lookup import (
-    Estimate,
+    Measurement,
     difference,
     estimate,
     names,
@@ -60,26 +60,26 @@ class Condition:
         A figure that was not measured fails too, as the condition can't be checked.
         """
         entry = _entry(document, self.sampler)
-        found = None if entry is None or entry.error else self._found(entry)
-        value = None if found is None else self._value(found)
-        if found is None or value is None:
-            return f"{self.text}: {_reason(entry, self.metric, found)}"
+        figure = None if entry is None or entry.error else self._figure(entry)
+        value = None if figure is None else self._value(figure)
+        if figure is None or value is None:
+            return f"{self.text}: {_reason(entry, self.metric, figure)}"
         if not OPERATORS[self.operator](value, self.bound):
             return ""
         interval = (
-            "" if found.low is None else f", 95 % interval {found.low:.4g} to {found.high:.4g}"
+            "" if figure.low is None else f", 95 % interval {figure.low:.4g} to {figure.high:.4g}"
         )
-        return f"{self.text}: it is {found.value:.4g}{interval}"
+        return f"{self.text}: it is {figure.value:.4g}{interval}"
 
-    def _found(self, entry: Entry) -> Estimate | None:
+    def _figure(self, entry: Entry) -> Measurement | None:
         if not self.part.startswith("difference"):
             return estimate(entry, self.metric)
-        found = (difference(entry, self.metric, view) for view in VIEWS)
-        return next((each for each in found if each), None)
+        differences = (difference(entry, self.metric, view) for view in VIEWS)
+        return next((each for each in differences if each), None)
 
-    def _value(self, found: Estimate) -> float | None:
+    def _value(self, figure: Measurement) -> float | None:
         end = self.part.rpartition(".")[2]
-        return {"low": found.low, "high": found.high}.get(end, found.value)
+        return {"low": figure.low, "high": figure.high}.get(end, figure.value)
 
 
 def condition(
@@ -104,7 +104,7 @@ def condition(
     match = _CONDITION.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"cannot read the condition {printable.shown(text)}; {FORM}")
-    sampler, metric, part = _parts(match[1], text, _known(offered))
+    sampler, metric, part = _parts(match[1], text, _full_names(offered))
     try:
         bound = float(match[3])
     except ValueError:
@@ -123,35 +123,35 @@ def conditions_of(texts: Iterable[str], document: Document) -> list[Condition]:
     return [condition(text, samplers, plugin_metrics(document)) for text in texts]
 
 
-def _known(offered: Iterable[str]) -> dict[str, str]:
+def _full_names(offered: Iterable[str]) -> dict[str, str]:
     """Map the names that a condition may use to the names in the report."""
     short = short_names(offered)
     return {name: name for name in (*names(), *short)} | {own: name for name, own in short.items()}
 
 
-def _reason(entry: Entry | None, metric: str, found: Estimate | None) -> str:
+def _reason(entry: Entry | None, metric: str, figure: Measurement | None) -> str:
     """Explain why a figure, or its interval, is missing."""
     if entry and entry.error:
         return entry.error.message
-    if found is not None:
+    if figure is not None:
         return "it has no interval"
     failed = ((entry and entry.failed_metrics) or {}).get(metric)
     return f"the metric failed: {failed}" if failed else "it was not measured"
 
 
-def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str, str]:
+def _parts(named: str, text: str, full_names: Mapping[str, str]) -> tuple[str, str, str]:
     """Split `sampler.metric.part` at the first point that a metric follows.
 
     Any part may itself contain points: `temperature(t=0.2).entropy.mean.difference.low`.
     """
-    full = {f"{each}.{part}".rstrip("."): (each, part) for each in known for part in PARTS}
+    full = {f"{each}.{part}".rstrip("."): (each, part) for each in full_names for part in PARTS}
     for point in re.finditer(r"\.", named):
         if named[point.end() :] in full:
             metric, part = full[named[point.end() :]]
-            return named[: point.start()].strip(), known[metric], part
+            return named[: point.start()].strip(), full_names[metric], part
     ends = "|".join(re.escape(part) for part in PARTS if part)
     word = re.sub(rf"(\.({ends}))+$", "", named).rpartition(".")[2]
-    hint = printable.did_you_mean(word, known) or f"; the metrics are: {', '.join(known)}"
+    hint = printable.did_you_mean(word, full_names) or f"; the metrics are: {', '.join(full_names)}"
     raise UsageError(f"{printable.shown(text)} names no metric{hint}")
 
 
@@ -164,11 +164,11 @@ def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
         expression = sampler
     every = [each for each, _ in samplers]
     exact = list(dict.fromkeys(each for each in every if each in (expression, sampler)))
-    found = exact or [each for each, name in samplers if name == sampler]
-    if len(found) == 1:
-        return found[0]
-    fault = f"{len(found)} rows; name one of them" if found else "no row; name one of"
-    raise UsageError(f"{printable.shown(sampler)} matches {fault}: {', '.join(found or every)}")
+    matches = exact or [each for each, name in samplers if name == sampler]
+    if len(matches) == 1:
+        return matches[0]
+    fault = f"{len(matches)} rows; name one of them" if matches else "no row; name one of"
+    raise UsageError(f"{printable.shown(sampler)} matches {fault}: {', '.join(matches or every)}")
 
 
 def _entry(document: Document, sampler: str) -> Entry | None:

@@ -30,7 +30,7 @@ from corelm_report.document.figure import (
 )
 from corelm_report.document.figures import FIGURES, of_view
 from corelm_report.document.parts import Interval
-from corelm_report.metrics.intervals import IDENTITY, LOGIT, Scale
+from corelm_report.metrics.intervals import IDENTITY, LOGIT, FigureScale
 
 MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}
 """The figures that open parameters can be matched to."""
@@ -43,7 +43,7 @@ LIMITS = {figure.name: figure.limits for figure in FIGURES if figure.limits}
 SCALES = {figure.name: figure.scale for figure in FIGURES if figure.scale}
 
 
-def scale_of(name: str, limits: tuple[float, float] | None = None) -> Scale:
+def scale_of(name: str, limits: tuple[float, float] | None = None) -> FigureScale:
     """Return the scale of a figure's interval: by default the log odds for a share.
 
     Args:
@@ -71,7 +71,7 @@ def declared(name: str, view: str) -> Figure:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Measurement:
     """One measured number.
 
     Attributes:
@@ -95,7 +95,7 @@ class Estimate:
         return None if self.low is None or self.high is None else [self.low, self.high]
 
 
-def estimates(entry: Entry) -> Iterator[Estimate]:
+def estimates(entry: Entry) -> Iterator[Measurement]:
     """Yield every measured figure of an entry, in the order of the document."""
     for view in VIEWS:
         part = entry.part(view)
@@ -113,10 +113,10 @@ def estimates(entry: Entry) -> Iterator[Estimate]:
             # A later version may add keys with other content, which isn't a figure here.
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 low, high = intervals.get(figure) or (None, None)
-                yield Estimate(view, figure, value, low, high, used.get(figure, part.n))
+                yield Measurement(view, figure, value, low, high, used.get(figure, part.n))
 
 
-def estimate(entry: Entry, figure: str, view: str | None = None) -> Estimate | None:
+def estimate(entry: Entry, figure: str, view: str | None = None) -> Measurement | None:
     """Return a figure of an entry, or None if it was not measured.
 
     Args:
@@ -125,14 +125,14 @@ def estimate(entry: Entry, figure: str, view: str | None = None) -> Estimate | N
         view: the view to look in; by default both, one after the other.
     """
     wanted = _full(figure)
-    found = (e for e in estimates(entry) if e.figure == wanted and view in (None, e.view))
-    return next(found, None)
+    matches = (e for e in estimates(entry) if e.figure == wanted and view in (None, e.view))
+    return next(matches, None)
 
 
 def value(entry: Entry | None, figure: str, view: str) -> float | None:
     """Return the value of a figure, or None if it was not measured."""
-    found = estimate(entry, figure, view) if entry else None
-    return found.value if found else None
+    measured = estimate(entry, figure, view) if entry else None
+    return measured.value if measured else None
 
 
 def spread(entry: Entry, figure: str) -> float | None:
@@ -146,23 +146,23 @@ def spread(entry: Entry, figure: str) -> float | None:
         0.25
     """
     texts = entry.generated_texts
-    found = ((texts and texts.by_seed) or {}).get(figure)
-    return found.sd if found else None
+    over_seeds = ((texts and texts.by_seed) or {}).get(figure)
+    return over_seeds.sd if over_seeds else None
 
 
 def against(document: Document) -> str:
     """Return the name of the entry that a report's differences are relative to."""
-    found = (entry.differences for entry in document.samplers if entry.differences)
-    return next((each.against for each in found), HUMAN)
+    differences = (entry.differences for entry in document.samplers if entry.differences)
+    return next((each.against for each in differences), HUMAN)
 
 
-def difference(entry: Entry, figure: str, view: str) -> Estimate | None:
+def difference(entry: Entry, figure: str, view: str) -> Measurement | None:
     """Return a figure's difference from the entry compared with, or None."""
-    found = declared_difference(entry, figure, view)
-    if not found or found.value is None:
+    measured = declared_difference(entry, figure, view)
+    if not measured or measured.value is None:
         return None
-    low, high = found.ci95 or (None, None)
-    return Estimate(view, _full(figure), found.value, low, high, None)
+    low, high = measured.ci95 or (None, None)
+    return Measurement(view, _full(figure), measured.value, low, high, None)
 
 
 def declared_difference(entry: Entry, figure: str, view: str) -> Difference | None:
@@ -200,14 +200,14 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
 
 
 @dataclass(frozen=True)
-class Run:
+class SettingRange:
     """Entries named together in a sentence: neighbouring settings, or a single entry."""
 
     name: str
     entries: Sequence[SamplerEntry]
 
 
-def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[Run]:
+def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[SettingRange]:
     """Group chosen entries into runs, each at the place of its first entry.
 
     Entries are neighbours if they differ in one number, and no setting of `among` that was not
@@ -221,14 +221,14 @@ def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[
         ['temperature(t=1.5)', 'temperature(t=2.0)']
     """
     names = {entry.sampler for entry in chosen}
-    found: list[Run] = []
-    taken: set[str] = set()
+    groups: list[SettingRange] = []
+    grouped: set[str] = set()
     for entry in chosen:
-        if entry.sampler not in taken:
+        if entry.sampler not in grouped:
             together = _neighbours(_settings(among, entry), names, entry)
-            found.append(Run(_name_of_run(together), together))
-            taken |= {each.sampler for each in together}
-    return found
+            groups.append(SettingRange(_name_of_run(together), together))
+            grouped |= {each.sampler for each in together}
+    return groups
 
 
 def span(form: Format, values: Sequence[float]) -> str:

@@ -56,8 +56,8 @@ def _differs(entry: SamplerEntry) -> bool:
 
 
 def _value(entry: SamplerEntry) -> float:
-    found = entry.differences and entry.differences.teacher_forced[MEAN].value
-    return found or 0.0
+    entropy = entry.differences and entry.differences.teacher_forced[MEAN].value
+    return entropy or 0.0
 
 
 LARGEST = 1e100
@@ -100,7 +100,7 @@ def error_parts(document: Document) -> ErrorParts | None:
     header = document.header
     places = len(set(header.clusters or header.prompts))
     texts = header.n * len(header.seeds or [1]) * len(header.prompts) // max(places, 1)
-    found = [
+    every = [
         _of_difference(entry.sampler, each, Design(places, texts))
         for entry in document.samplers
         if entry.differences and (each := entry.differences.generated_texts.get(SURPRISAL))
@@ -108,15 +108,15 @@ def error_parts(document: Document) -> ErrorParts | None:
         if each.within is not None and places * texts > 0
         if all(0 <= part < LARGEST for part in (each.between or 0.0, each.within, each.other or 0))
     ]
-    return max(found, key=lambda parts: parts.whole, default=None)
+    return max(every, key=lambda parts: parts.whole, default=None)
 
 
-def _of_difference(sampler: str, found: Difference, design: Design) -> ErrorParts:
-    variances = VarianceParts(found.between, found.within or 0.0)
-    pilot = Pilot(sampler, variances, design.prompts, found.other or 0.0)
-    between = (found.between or 0.0) / design.prompts if pilot.about_prompts else None
+def _of_difference(sampler: str, difference: Difference, design: Design) -> ErrorParts:
+    variances = VarianceParts(difference.between, difference.within or 0.0)
+    pilot = Pilot(sampler, variances, design.prompts, difference.other or 0.0)
+    between = (difference.between or 0.0) / design.prompts if pilot.about_prompts else None
     parts = ErrorParts(
-        sampler, between, variances.within / design.cost, found.other or 0.0, design, None
+        sampler, between, variances.within / design.cost, difference.other or 0.0, design, None
     )
     units = design.prompts if pilot.about_prompts else design.texts
     half = student(1 - LEVEL / 2, max(units - 1, 1)) * math.sqrt(parts.whole)
@@ -144,20 +144,20 @@ def error_sentences(document: Document) -> list[str]:
     shares = [
         f"{each / parts.whole:.0%} is from {what}" for each, what in named if each is not None
     ]
-    found = [
+    sentences = [
         f"Of the variance of the difference in surprisal of {parts.sampler}, {listed(shares)}."
     ]
     if parts.better is not None:
         new, old = parts.better, parts.design
         texts = printable.counted(new.texts, "text")
-        found.append(
+        sentences.append(
             f"{new.prompts:,} {places} x {texts} would have as narrow an interval as "
             f"{old.prompts:,} x {old.texts:,}, with {new.cost:,} texts of each sampler in place of "
             f"{old.cost:,}."
         )
     elif parts.of_human > parts.whole / 2:
-        found.append("More human texts would help most.")
-    return found
+        sentences.append("More human texts would help most.")
+    return sentences
 
 
 OWN, SECOND = "bits_per_byte", "scorer_bits_per_byte"
@@ -184,33 +184,33 @@ class Conclusion:
         return {-1, 1} <= {_sign(each) for each in self.differences.values()}
 
 
-def _sign(found: Difference) -> int:
+def _sign(difference: Difference) -> int:
     """Return 1 or -1, the sign of a difference, if its interval excludes 0, and 0 otherwise.
 
     Example:
         >>> _sign(Difference(value=1.0, ci95=[0.5, 1.5])), _sign(Difference(value=1.0, ci95=None))
         (1, 0)
     """
-    if found.ci95 is None:
+    if difference.ci95 is None:
         return 0
-    low, high = found.ci95
+    low, high = difference.ci95
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
 def conclusions(documents: Iterable[Document]) -> list[Conclusion]:
     """Collect the conclusions of reports on the same texts, each under its own second scorer."""
-    found: dict[str, Conclusion] = {}
+    rows: dict[str, Conclusion] = {}
     for document in documents:
         name = against(document)
         for entry in document.samplers:
             if entry.differences is None:
                 continue
-            row = found.setdefault(entry.sampler, Conclusion(entry.sampler, name))
+            row = rows.setdefault(entry.sampler, Conclusion(entry.sampler, name))
             for scorer, figure in _scorers(document).items():
                 each = entry.differences.generated_texts.get(figure)
                 if each is not None and each.value is not None:
                     row.differences.setdefault(scorer, each)
-    return [row for row in found.values() if len(row.differences) > 1]
+    return [row for row in rows.values() if len(row.differences) > 1]
 
 
 def _scorers(document: Document) -> Mapping[str, str]:
@@ -254,8 +254,12 @@ def table_of(rows: Sequence[Conclusion]) -> tuple[list[str], list[tuple[str, ...
     return ["sampler", *names, ""], cells
 
 
-def _cell(found: Difference | None) -> str:
-    if found is None or found.value is None:
+def _cell(difference: Difference | None) -> str:
+    if difference is None or difference.value is None:
         return "none"
-    text = f"{found.value:+.3f}"
-    return text if found.ci95 is None else f"{text} ({found.ci95[0]:+.3f} to {found.ci95[1]:+.3f})"
+    text = f"{difference.value:+.3f}"
+    return (
+        text
+        if difference.ci95 is None
+        else f"{text} ({difference.ci95[0]:+.3f} to {difference.ci95[1]:+.3f})"
+    )

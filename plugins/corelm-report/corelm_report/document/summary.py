@@ -18,7 +18,7 @@ from corelm_report.document.figure import (
     number,
     share,
 )
-from corelm_report.document.lookup import Estimate, estimate, runs, span
+from corelm_report.document.lookup import Measurement, estimate, runs, span
 from corelm_report.document.parts import Interval
 from corelm_report.document.statements import Simultaneous
 from corelm_report.metrics.conclusions import CONFIDENCE
@@ -69,8 +69,8 @@ def _closest(document: Document, samplers: Samplers) -> str:
     if not document.closest:
         return _not_told(document, samplers, human)
     chosen = [entry for entry in samplers if entry.sampler in document.closest]
-    found = {entry.sampler: estimate(entry, SURPRISAL, GENERATED) for entry in chosen}
-    values = {name: each.value for name, each in found.items() if each}
+    surprisals = {entry.sampler: estimate(entry, SURPRISAL, GENERATED) for entry in chosen}
+    values = {name: each.value for name, each in surprisals.items() if each}
     some = runs(samplers, [entry for entry in chosen if entry.sampler in values])
     names, own = _named([run.name for run in some]), number(human.value)
     nats = _named([span(number, [values[e.sampler] for e in run.entries]) for run in some])
@@ -91,7 +91,7 @@ def _closest(document: Document, samplers: Samplers) -> str:
     return " ".join(filter(None, parts))
 
 
-def _not_told(document: Document, samplers: Samplers, human: Estimate) -> str:
+def _not_told(document: Document, samplers: Samplers, human: Measurement) -> str:
     """Explain what is missing to call a sampler the closest to human text."""
     if len(samplers) < 2 or not any(estimate(e, SURPRISAL, GENERATED) for e in samplers):
         return ""
@@ -198,10 +198,10 @@ def _best(document: Document) -> str:
 def _front(document: Document) -> str:
     """Name the swept samplers that none beats in both surprisal and diversity, if they are few."""
     swept = any(entry.sweep for entry in document.samplers)
-    found = [front.entries for front in document.fronts if front.view == GENERATED]
-    if not swept or not found or len(found[0]) > FRONT:
+    fronts = [front.entries for front in document.fronts if front.view == GENERATED]
+    if not swept or not fronts or len(fronts[0]) > FRONT:
         return ""
-    names = listed(found[0])
+    names = listed(fronts[0])
     return f"In this sample no other setting is both likelier and more diverse than {names}."
 
 
@@ -211,8 +211,8 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
     An interval with an end on each side of the margin proves neither. The intervals are
     simultaneous for all samplers of the report, as the named ones were chosen among them.
     """
-    known = {each.sampler: each.interval for each in document.simultaneous if each.interval}
-    ends = {each.sampler: known[each.sampler] for each in closest if each.sampler in known}
+    intervals = {each.sampler: each.interval for each in document.simultaneous if each.interval}
+    ends = {each.sampler: intervals[each.sampler] for each in closest if each.sampler in intervals}
     inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
     beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
     unclear = {name: each for name, each in ends.items() if name not in inside | beyond}
@@ -231,7 +231,7 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
                 is_=_singular([*group], "is", "are"),
                 differs=_singular([*group], "differs", "differ"),
             )
-            sentences.append(f"{text} ({_of_differences(group.values(), len(known))}).")
+            sentences.append(f"{text} ({_of_differences(group.values(), len(intervals))}).")
     return " ".join(sentences)
 
 
@@ -248,24 +248,24 @@ def _at_once(rows: int) -> str:
 
 def _repeating(document: Document, samplers: Samplers) -> str:
     """Name the samplers that often repeat a phrase of four tokens."""
-    found = _beyond_chance(document, "rep_4", REPEATING)
-    verb = _singular(found or (), "repeats itself", "repeat themselves")
-    return f"{_listed_shares(samplers, found, 'of 4-grams')} {verb}." if found else ""
+    shares = _beyond_chance(document, "rep_4", REPEATING)
+    verb = _singular(shares or (), "repeats itself", "repeat themselves")
+    return f"{_listed_shares(samplers, shares, 'of 4-grams')} {verb}." if shares else ""
 
 
 def _looping(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
-    found = _beyond_chance(document, "loops", LOOPING)
-    if found is None:
+    shares = _beyond_chance(document, "loops", LOOPING)
+    if shares is None:
         return ""
-    if not found:
+    if not shares:
         return _rarely_looping(samplers)
-    verb = _singular([*found], "ends", "end")
-    low = min(each.interval[0] for each in found.values() if each.interval)
-    word = _singular([*found], "the interval begins", "the intervals begin")
+    verb = _singular([*shares], "ends", "end")
+    low = min(each.interval[0] for each in shares.values() if each.interval)
+    word = _singular([*shares], "the interval begins", "the intervals begin")
     rows = sum(each.figure == "loops" for each in document.shares)
     return (
-        f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops ({word} at {share(low)}, "
+        f"{_listed_shares(samplers, shares, 'of texts')} {verb} in loops ({word} at {share(low)}, "
         f"{_at_once(rows)})."
     )
 
@@ -289,12 +289,12 @@ def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, S
     The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts,
     and a share of too few texts for an interval says nothing about them.
     """
-    found = {each.sampler: each for each in document.shares if each.figure == figure}
-    if not found:
+    shares = {each.sampler: each for each in document.shares if each.figure == figure}
+    if not shares:
         return None
     return {
         name: each
-        for name, each in found.items()
+        for name, each in shares.items()
         if each.interval is not None and each.interval[0] >= least
     }
 
@@ -320,12 +320,12 @@ def _straying(document: Document, samplers: Samplers) -> str:
     far = [entry for entry in samplers if entry.sampler in lows]
     if not far:
         return ""
-    found = runs(samplers, far)
-    nats = [span(number, [_on_contexts(e, EXPECTED) for e in run.entries]) for run in found]
+    groups = runs(samplers, far)
+    nats = [span(number, [_on_contexts(e, EXPECTED) for e in run.entries]) for run in groups]
     verb = "samples" if len(far) == 1 else "sample"
     word = _singular(lows, "the interval begins", "the intervals begin")
     return (
-        f"{listed([run.name for run in found])} {verb} from the tail "
+        f"{listed([run.name for run in groups])} {verb} from the tail "
         f"(expected surprisal {listed(nats)} nats, {_usual(document, far[0])}; {word} "
         f"{number(min(lows.values()))} nats above it, {_at_once(len(document.excess))})."
     )
@@ -340,8 +340,8 @@ def _usual(document: Document, entry: SamplerEntry) -> str:
 
 
 def _on_contexts(entry: SamplerEntry, figure: str) -> float:
-    found = estimate(entry, figure, TEACHER_FORCED)
-    return found.value if found else math.nan
+    measured = estimate(entry, figure, TEACHER_FORCED)
+    return measured.value if measured else math.nan
 
 
 def _failed(document: Document) -> str:

@@ -181,10 +181,10 @@ def _ends(ends: Sequence[float] | None) -> str:
     return "none" if ends is None else f"{share(ends[0])} to {share(ends[1])}"
 
 
-def _named(found: KnownByInterval) -> str:
-    if found.value is None:
+def _named(rate: KnownByInterval) -> str:
+    if rate.value is None:
         return "none of them"
-    return f"{share(found.value)} ({_ends(found.ends)})" if found.ends else share(found.value)
+    return f"{share(rate.value)} ({_ends(rate.ends)})" if rate.ends else share(rate.value)
 
 
 EVEN = KnownByInterval(0.5, [0.5, 0.5])
@@ -296,13 +296,13 @@ def of_first_shown(judged: Judged, design: Design) -> KnownByInterval:
 
 def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], design: Design) -> WinRate:
     units = design.units(pairs)
-    found = units.share((wins, [1.0] * len(wins)))
+    wilson = units.share((wins, [1.0] * len(wins)))
     # The score interval has a width even if every pair was won; with too few units there is none.
-    ends = found.ends if len(units) >= FEWEST else None
-    known = KnownByInterval(found.value, ends, len(units))
+    ends = wilson.ends if len(units) >= FEWEST else None
+    rate = KnownByInterval(wilson.value, ends, len(units))
     return WinRate(
-        pairs[0].sampler, pairs[0].against, pairs[0].model, found.value or 0.0, ends,
-        (known - EVEN).p_value(), len(pairs), len(units),
+        pairs[0].sampler, pairs[0].against, pairs[0].model, wilson.value or 0.0, ends,
+        (rate - EVEN).p_value(), len(pairs), len(units),
     )  # fmt: skip
 
 
@@ -317,11 +317,11 @@ def _prediction_powered(
     mean, error = units.estimate((wins, [1.0] * len(wins))), units.estimate((apart, both))
     if mean is None or error is None:
         return None
-    found = mean - error
-    even = found.moved(1.0, found.value - 0.5)
+    corrected = mean - error
+    even = corrected.moved(1.0, corrected.value - 0.5)
     return WinRate(
-        pairs[0].sampler, pairs[0].against, pairs[0].model, found.value,
-        within(found.interval(), SHARES), even.p_value(), len(pairs), len(units),
+        pairs[0].sampler, pairs[0].against, pairs[0].model, corrected.value,
+        within(corrected.interval(), SHARES), even.p_value(), len(pairs), len(units),
     )  # fmt: skip
 
 
@@ -334,9 +334,9 @@ def _by_pair(judged: Judged) -> dict[Pair, float]:
 
 
 def _by_sampler(judged: Judged) -> list[tuple[list[Pair], list[float]]]:
-    found: dict[tuple[str, str], tuple[list[Pair], list[float]]] = {}
+    groups: dict[tuple[str, str], tuple[list[Pair], list[float]]] = {}
     for pair, win in _by_pair(judged).items():
-        pairs, wins = found.setdefault((pair.model, pair.sampler), ([], []))
+        pairs, wins = groups.setdefault((pair.model, pair.sampler), ([], []))
         pairs.append(pair)
         wins.append(win)
-    return list(found.values())
+    return list(groups.values())

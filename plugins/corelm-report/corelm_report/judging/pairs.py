@@ -110,12 +110,12 @@ def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
         of_prompts = turns.setdefault((pair.model, pair.sampler), {})
         turn = of_prompts[pair.sample[0]] = of_prompts.get(pair.sample[0], -1) + 1
         ranked.append((turn, pair))
-    found = []
+    drawn = []
     for model, sampler in turns:
         own = [each for each in ranked if (each[1].model, each[1].sampler) == (model, sampler)]
         # The first pair of every prompt, then the second: with many prompts, these are the units.
-        found += [pair for _, pair in sorted(own, key=lambda each: each[0])[:count]]
-    return sorted(found, key=lambda each: each.id)
+        drawn += [pair for _, pair in sorted(own, key=lambda each: each[0])[:count]]
+    return sorted(drawn, key=lambda each: each.id)
 
 
 COLUMNS = ("pair", "prompt", "first", "second", "verdict", "judge")
@@ -200,7 +200,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
     except ModelFileError as error:
         raise UsageError(f"cannot read the verdicts {str(path)!r}: {error}") from None
     lines = _of_json(text, path) if path.suffix in SUFFIXES else _of_csv(text, path)
-    return [found for place, line in lines if (found := _verdict(line, place)) is not None]
+    return [verdict for place, line in lines if (verdict := _verdict(line, place)) is not None]
 
 
 def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -240,13 +240,13 @@ def matched(
     Raises:
         UsageError: a verdict on a pair that the report does not have.
     """
-    known = {pair.id: pair for pair in pairs}
-    found = []
+    by_id = {pair.id: pair for pair in pairs}
+    judged = []
     for verdict in verdicts:
-        if verdict.pair not in known:
+        if verdict.pair not in by_id:
             raise UsageError(
                 f"{where} has a verdict on the pair {printable.shown(verdict.pair)}, which the "
                 "results lack: they are of a different study, or were made again since"
             )
-        found.append((known[verdict.pair], verdict))
-    return found
+        judged.append((by_id[verdict.pair], verdict))
+    return judged

@@ -57,9 +57,11 @@ def closest(
     target = _surprisal_of(human, people)
     if target is None:
         return Closest([], [], [])
-    found = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
+    surprisals = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
     # One unit has no variance, and a few units may by chance have almost none.
-    settings = {name: each for name, each in found.items() if each and (each.units or 0) >= FEWEST}
+    settings = {
+        name: each for name, each in surprisals.items() if each and (each.units or 0) >= FEWEST
+    }
     apart = {name: each - target for name, each in settings.items()}
     # One further statement is about the model itself: `TemperatureFit.verdict`.
     ends = simultaneous(list(apart.values()), further=1)
@@ -73,10 +75,10 @@ def closest(
 
 def _surprisal_of(human: HumanEntry | None, people: TextSet | None) -> Estimate | None:
     """Return the surprisal of human text; None if its error is unknown."""
-    known = human and estimate(human, SURPRISAL, GENERATED)
-    if not known or known.interval is None:
+    measured = human and estimate(human, SURPRISAL, GENERATED)
+    if not measured or measured.interval is None:
         return None
-    return people.estimate(SURPRISAL) if people else of_interval(known.value, known.interval)
+    return people.estimate(SURPRISAL) if people else of_interval(measured.value, measured.interval)
 
 
 def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:
@@ -86,7 +88,7 @@ def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:
         measured: the measurements of the samplers, by entry.
     """
     level = confidence(len(LIMITED) * len(measured))
-    found = []
+    rows = []
     for name, each in measured.items():
         for figure in SHARES:
             value_ = each.texts.of_set[figure]
@@ -94,8 +96,8 @@ def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:
                 ends = each.texts.interval(figure, level)
                 if ends is None and each.texts.are_copies:
                     ends = [value_, value_]  # the sampler always writes these texts
-                found.append(Simultaneous(sampler=name, figure=figure, value=value_, interval=ends))
-    return found
+                rows.append(Simultaneous(sampler=name, figure=figure, value=value_, interval=ends))
+    return rows
 
 
 def excess(measured: Mapping[str, Measured], words: Record | None) -> list[Simultaneous]:
@@ -108,15 +110,15 @@ def excess(measured: Mapping[str, Measured], words: Record | None) -> list[Simul
         words: the record of the model, if the contexts are human text.
     """
     level = confidence(len(LIMITED) * len(measured))
-    found = []
+    rows = []
     for name, each in measured.items():
         apart = surprisal_excess(each, words) if each.record else None
         if apart is not None:
             ends = apart.interval(level)
-            found.append(
+            rows.append(
                 Simultaneous(sampler=name, figure=EXPECTED, value=apart.value, interval=ends)
             )
-    return found
+    return rows
 
 
 def best_settings(
@@ -133,15 +135,15 @@ def best_settings(
     settings: dict[str, list[str]] = {}
     for entry in measured:
         settings.setdefault(names[entry], []).append(entry)
-    found = []
+    rows = []
     for name, tried in settings.items():
         if target is None or len(tried) < 2:
             continue
         surprisals = [measured[entry].texts.estimate(SURPRISAL) for entry in tried]
-        known = [each for each in surprisals if each is not None]
-        best = best_of(known, target) if len(known) == len(tried) else None
+        estimates = [each for each in surprisals if each is not None]
+        best = best_of(estimates, target) if len(estimates) == len(tried) else None
         if best is not None:
-            found.append(
+            rows.append(
                 Best(
                     name=name,
                     tried=len(tried),
@@ -152,7 +154,7 @@ def best_settings(
                     ci95=best.ends,
                 )
             )
-    return found
+    return rows
 
 
 Floats = NDArray[np.float64]
@@ -196,8 +198,8 @@ def fit_on_human_text(
     columns = [own.estimate((column.tolist(), counts)) for column in expected.T]
     apart = [column - human for column in columns if column is not None]
     ends = [each.interval() for each in apart]
-    found = _Crossing(np.array(t), np.array([each.value for each in apart]), slopes)
-    fit = found.fit(human.value, human.interval(), ends)
+    crossing = _Crossing(np.array(t), np.array([each.value for each in apart]), slopes)
+    fit = crossing.fit(human.value, human.interval(), ends)
     return replace(fit, verdict=_verdict(apart[list(t).index(1.0)], further) if 1.0 in t else None)
 
 
@@ -313,11 +315,11 @@ class _Crossing:
         Args:
             ends: the interval of each value of the curve.
         """
-        known = [each for each in ends if each is not None]
-        if len(known) < len(ends):
+        intervals = [each for each in ends if each is not None]
+        if len(intervals) < len(ends):
             return None
         # The interval begins at the temperature at which the upper end is 0.
-        lows, highs = np.array(known).T
+        lows, highs = np.array(intervals).T
         first, last = self.at(highs - self.values), self.at(lows - self.values)
         return None if first is None or last is None else [first, last]
 

@@ -105,10 +105,10 @@ def human_contexts(
     prompt_length = max(prompt_length, first)
     # Within the model's context no window slides, so one pass over a text measures all positions.
     encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
-    kept = tuple(ids for ids in encoded if len(ids) > prompt_length)
-    if not kept:
+    long_enough = tuple(ids for ids in encoded if len(ids) > prompt_length)
+    if not long_enough:
         raise UsageError(f"{description}: none of its texts has words to measure")
-    return Contexts("human", description, kept, (prompt_length,) * len(kept))
+    return Contexts("human", description, long_enough, (prompt_length,) * len(long_enough))
 
 
 def model_contexts(
@@ -189,7 +189,7 @@ class DrawContexts:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class ContextGroup:
     """A batch of texts that are read together.
 
     Attributes:
@@ -236,7 +236,7 @@ class Position:
     model_surprisal: NDArray[np.float64]
 
 
-def groups(model: LanguageModel, contexts: Contexts) -> Iterator[Group]:
+def groups(model: LanguageModel, contexts: Contexts) -> Iterator[ContextGroup]:
     """Divide the contexts into groups with prompts of the same length.
 
     Args:
@@ -255,16 +255,16 @@ def groups(model: LanguageModel, contexts: Contexts) -> Iterator[Group]:
 
 def _group(
     model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], prompt_length: int
-) -> Group:
+) -> ContextGroup:
     lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
     # The padding is never read: `read` drops a text at its end.
     tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
     for row, i in enumerate(texts):
         tokens[row, : lengths[row]] = contexts.texts[i]
-    return Group(texts, tokens, lengths, prompt_length, model.vocabulary)
+    return ContextGroup(texts, tokens, lengths, prompt_length, model.vocabulary)
 
 
-def read(model: LanguageModel, group: Group) -> Iterator[Position]:
+def read(model: LanguageModel, group: ContextGroup) -> Iterator[Position]:
     """Yield the model's distributions at every position of a group, for all texts at once.
 
     Raises:
@@ -293,7 +293,7 @@ def nan_if_impossible(nats: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(nats < np.inf, nats, np.nan)
 
 
-class Reader:
+class SamplerReader:
     """A reader that applies a sampler to a group of texts as if it had drawn them.
 
     Its context has the tokens and their surprisal under the model and under its own
@@ -305,7 +305,7 @@ class Reader:
         group: the texts.
     """
 
-    def __init__(self, sampler: Sampler, group: Group) -> None:
+    def __init__(self, sampler: Sampler, group: ContextGroup) -> None:
         self._sampler = sampler
         self._group = group
         self._surprisal = np.full(group.tokens.shape, np.nan)

@@ -116,12 +116,12 @@ def model_on_contexts(record: Record, inference: Inference) -> HumanContexts:
         record: the model's record from `on_contexts.measure`, merged.
         inference: the units of the contexts.
     """
-    known = [[value for value in text if value is not None] for text in record["surprisal"]]
+    surprisals = [[value for value in text if value is not None] for text in record["surprisal"]]
     return HumanContexts(
         n=sum(map(len, record["entropy"])),
         model_entropy=entropy_summary(record, inference),
-        figures={"surprisal": _mean(known)},
-        ci95={"surprisal": _interval("surprisal", known, inference)},
+        figures={"surprisal": _mean(surprisals)},
+        ci95={"surprisal": _interval("surprisal", surprisals, inference)},
         by_position=by_position({"entropy": record["entropy"]}),
     )
 
@@ -151,10 +151,10 @@ def _mean(texts: Sequence[Sequence[float]]) -> float | None:
 def _interval(
     name: str, texts: Sequence[Sequence[float]], inference: Inference
 ) -> list[float] | None:
-    found = inference.estimate(total(texts))
-    if found is None:
+    mean = inference.estimate(total(texts))
+    if mean is None:
         return None
-    return found.interval(scale=scale_of(name), limits=LIMITS.get(name))
+    return mean.interval(scale=scale_of(name), limits=LIMITS.get(name))
 
 
 def _in_bits(nats: float | None) -> float | None:
@@ -203,22 +203,22 @@ def from_human(
         contexts: the record of the model, if the contexts are human text.
         people: the human texts, if they were measured.
     """
-    found = Differences(against=HUMAN)
+    differences = Differences(against=HUMAN)
     # Figures of a whole set compare only at an equal number of texts.
     unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
     for mine in estimates(entry):
         other = estimate(human, mine.figure, GENERATED)
         comparable = mine.figure not in unequal and mine.figure != "model_entropy"
         if mine.view == GENERATED and comparable and other is not None:
-            found.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
+            differences.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
     if contexts is not None and own.record:
         # Both have the same human contexts here, so this difference is paired.
-        found.teacher_forced[EXPECTED] = _of_estimate(surprisal_excess(own, contexts))
-    return found
+        differences.teacher_forced[EXPECTED] = _of_estimate(surprisal_excess(own, contexts))
+    return differences
 
 
 def _from_people(
-    own: TextSet, mine: lookup.Estimate, other: lookup.Estimate, people: TextSet | None
+    own: TextSet, mine: lookup.Measurement, other: lookup.Measurement, people: TextSet | None
 ) -> Difference:
     """Return how far a figure of the sampler's texts is from human texts', with its interval."""
     value, name = mine.value - other.value, mine.figure
@@ -256,8 +256,8 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
     """Return the values of each figure on the contexts, text by text."""
     if not record:
         return {}
-    found = _columns(record)
-    return found if contexts is None else found | human_recall(record, contexts)
+    columns = _columns(record)
+    return columns if contexts is None else columns | human_recall(record, contexts)
 
 
 def _columns(record: Record) -> Record:
@@ -294,11 +294,11 @@ def _apart(own: Sums, other: Sums, inference: Inference) -> Estimate | None:
     return None if first is None or second is None else first - second
 
 
-def _of_estimate(found: Estimate | None) -> Difference:
-    if found is None:
+def _of_estimate(apart: Estimate | None) -> Difference:
+    if apart is None:
         return Difference(value=None, ci95=None)
     return Difference(
-        value=found.value, ci95=found.interval(), p=found.p_value(), units=found.units
+        value=apart.value, ci95=apart.interval(), p=apart.p_value(), units=apart.units
     )
 
 
@@ -307,7 +307,7 @@ def _key(name: str) -> str:
     return MEAN if name == "entropy" else name
 
 
-class Pair(NamedTuple):
+class FigurePair(NamedTuple):
     """Two figures of a view: the larger the first and the smaller the second, the better."""
 
     view: str
@@ -316,8 +316,8 @@ class Pair(NamedTuple):
 
 
 PAIRS = (
-    Pair(GENERATED, "diversity", "surprisal"),
-    Pair(TEACHER_FORCED, "human_recall", "mass_kept"),
+    FigurePair(GENERATED, "diversity", "surprisal"),
+    FigurePair(TEACHER_FORCED, "human_recall", "mass_kept"),
 )
 
 
@@ -339,16 +339,16 @@ def fronts(samplers: Iterable[SamplerEntry]) -> list[Front]:
         ['a', 'c']
     """
     measured = list(samplers)
-    found = []
+    rows = []
     for pair in PAIRS:
         points = {entry.sampler: at for entry in measured if (at := _point(entry, pair))}
         best = front(points.values())
         names = [name for name, point in points.items() if point in best]
         if names:
-            found.append(Front(**pair._asdict(), entries=names))
-    return found
+            rows.append(Front(**pair._asdict(), entries=names))
+    return rows
 
 
-def _point(entry: SamplerEntry, pair: Pair) -> Point | None:
+def _point(entry: SamplerEntry, pair: FigurePair) -> Point | None:
     x, y = (value(entry, figure, pair.view) for figure in (pair.larger, pair.smaller))
     return None if x is None or y is None else (x, y)

@@ -117,16 +117,16 @@ def shares_of(
         counted: True to decode each prompt by itself, and its first text alone, so that the model's
             calls for that text can be counted.
     """
-    found: list[Share] = []
+    shares: list[Share] = []
     for texts in runs:
         parts = tuple((each, range(texts.n)) for each in texts.of_prompts(prompts))
         if not counted:
-            found += _pieces(Share(entry, parts))
+            shares += _pieces(Share(entry, parts))
             continue
         for of_prompt, samples in parts:
-            found.append(Share(entry, ((of_prompt, samples[:1]),), counted=True))
-            found += _pieces(Share(entry, ((of_prompt, samples[1:]),)))
-    return (replace(share, number=number) for number, share in enumerate(found))
+            shares.append(Share(entry, ((of_prompt, samples[:1]),), counted=True))
+            shares += _pieces(Share(entry, ((of_prompt, samples[1:]),)))
+    return (replace(share, number=number) for number, share in enumerate(shares))
 
 
 def _pieces(share: Share) -> Iterator[Share]:
@@ -237,7 +237,7 @@ def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
     records: list[list[TextRecord]] = [[] for _ in shares]
     for request, share in share_of.items():
         records[share] += drawn[request].records() if share not in failed else []
-    return [failed.get(share, {"value": found}) for share, found in enumerate(records)]
+    return [failed.get(share, {"value": drawn_texts}) for share, drawn_texts in enumerate(records)]
 
 
 def _add(texts: _DrawnTexts, step: Step | None, error: Exception | None) -> None:

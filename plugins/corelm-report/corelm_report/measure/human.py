@@ -134,12 +134,12 @@ def _as_scored(plan: Plan, contexts: Contexts, texts: Sequence[TextRecord]) -> l
     """Return human texts for the second scorer: as the model read them, if it can read that."""
     if not _scorer_reads_unknown(plan):
         return list(texts)
-    found = []
+    scored = []
     for record, whole in zip(texts, contexts.texts, strict=True):
         read = record.copy()
         read["text"] = _behind_prompt(plan, whole, known_only=False)
-        found.append(read)
-    return found
+        scored.append(read)
+    return scored
 
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:
@@ -150,14 +150,14 @@ def written(plan: Plan, contexts: Contexts) -> list[str]:
 def _behind_prompt(plan: Plan, text: Sequence[int], known_only: bool = True) -> str:
     """Return a human text without its prompt."""
     decode, length = plan.model.vocabulary.decode, plan.human_prompt_length
-    own = _known(plan.model, text[length:]) if known_only else text[length:]
+    own = _known_words(plan.model, text[length:]) if known_only else text[length:]
     if not length:
         return decode(own)
     # Decode it with its prompt, which decides the space before the first word.
     return decode([*text[:length], *own])[len(decode(text[:length])) :]
 
 
-def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:
+def _known_words(model: LanguageModel, text: Sequence[int]) -> list[int]:
     return [token for token in text if token != model.vocabulary.unknown]
 
 
@@ -173,7 +173,7 @@ def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> TextRecord:
         seed=0,
         sample=i,
         text=_behind_prompt(plan, whole),
-        tokens=_known(plan.model, whole[length:]),
+        tokens=_known_words(plan.model, whole[length:]),
         end=None,
         finish_reason="end",
         unknown=len(record["surprisal"][i]) - len(scored),
@@ -260,15 +260,15 @@ def _at(value: Any, *keys: str) -> Any:
 
 
 def _number(value: Any, *keys: str) -> float | None:
-    found = _at(value, *keys)
+    number = _at(value, *keys)
     # exp of more than 709 overflows, and no valid figure of a manifest is as large.
-    known = isinstance(found, (int, float)) and not isinstance(found, bool)
-    return found if known and abs(found) < 700 else None
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    return number if is_number and abs(number) < 700 else None
 
 
 def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
-    found = _at(value, *keys)
-    return tuple(found) if isinstance(found, list) and len(found) == 2 else (None, None)
+    pair = _at(value, *keys)
+    return tuple(pair) if isinstance(pair, list) and len(pair) == 2 else (None, None)
 
 
 SEED = 0
@@ -310,17 +310,17 @@ def human_against_human(
     Returns:
         None if there are too few texts.
     """
-    found = halves([record["tokens"] for record in records])
-    if found is None:
+    indices = halves([record["tokens"] for record in records])
+    if indices is None:
         return None
-    size = min(plan.set_size, *map(len, found))
+    size = min(plan.set_size, *map(len, indices))
     scorer = plan.scorer.model if plan.scorer else plan.model
     first, second = (
         TextSet(
             [records[i] for i in mine], band, plan.metrics, [scores[i] for i in mine if scores],
             HumanTexts([records[i]["text"] for i in others], scorer), size, plan.model, HUMAN,
         )
-        for mine, others in (found, found[::-1])
+        for mine, others in (indices, indices[::-1])
     )  # fmt: skip
     summary = first.summary()
     summary.by_position = []

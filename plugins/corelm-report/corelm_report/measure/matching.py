@@ -30,10 +30,10 @@ from corelm_report.document.content import Curve, Difference, SamplerEntry
 from corelm_report.document.figure import NATS, SURPRISAL
 from corelm_report.document.lookup import MATCHED
 from corelm_report.measure.contexts import (
+    ContextGroup,
     Contexts,
-    Group,
     Position,
-    Reader,
+    SamplerReader,
     groups,
     nan_if_impossible,
     read,
@@ -107,19 +107,19 @@ class Matcher:
         part = cache(lambda value: some.mean(free.at(value), figure, of_words))
         whole = cache(lambda value: self._whole.mean(free.at(value), figure, of_words))
         tolerance, close = precision(figure, target, self._whole.contexts.positions)
-        aim, found = target, dict[float, float]()
+        aim, means = target, dict[float, float]()
         for _ in range(CORRECTIONS):
             value = _solve(part, free, aim, close)
             # The search has returned to an earlier value and would repeat itself.
-            if value in found:
+            if value in means:
                 break
-            found[value] = whole(value)
-            if abs(found[value] - target) <= close:
+            means[value] = whole(value)
+            if abs(means[value] - target) <= close:
                 break
             # At the next value, the part differs from the whole by about the same amount.
-            aim = part(value) + target - found[value]
-        nearest = min(found, key=lambda value: abs(found[value] - target))
-        if not abs(found[nearest] - target) <= tolerance:  # true for nan too
+            aim = part(value) + target - means[value]
+        nearest = min(means, key=lambda value: abs(means[value] - target))
+        if not abs(means[nearest] - target) <= tolerance:  # true for nan too
             raise UnreachableError(_unreachable(free, figure, target, part, whole, nearest))
         return free.at(nearest)
 
@@ -166,7 +166,7 @@ def _solve(mean: Mean, free: FreeParameter, aim: float, close: float) -> float:
         tried.append(value)
         if abs(mean(value) - aim) <= close / 4:
             break
-        a, b = (value, b) if _opposite(mean, value, b, aim) else (a, value)
+        a, b = (value, b) if _brackets(mean, value, b, aim) else (a, value)
     # Prefer a value that is easy to type, such as 0.7 to 0.7003814, if it costs nothing.
     best = min(tried, key=lambda value: abs(mean(value) - aim))
     # A figure that moves in steps, such as recall, may never come closer than the best so far.
@@ -180,23 +180,23 @@ def _around(
 ) -> tuple[float, float] | None:
     """Return two neighbouring values with the aim between their means, or None."""
     low, high = 0, len(values) - 1
-    if _opposite(mean, values[low], values[high], aim):
+    if _brackets(mean, values[low], values[high], aim):
         while high - low > 1:
             middle = (low + high) // 2
-            if _opposite(mean, values[low], values[middle], aim):
+            if _brackets(mean, values[low], values[middle], aim):
                 high = middle
             else:
                 low = middle
         return values[low], values[high]
     # Both ends are on one side: the mean falls and rises, or jumps where a filter switches off.
     for a, b in pairwise(values):
-        if _opposite(mean, a, b, aim) and free.between(a, b, 0.5) is not None:
+        if _brackets(mean, a, b, aim) and free.between(a, b, 0.5) is not None:
             return a, b
     return None
 
 
-def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
-    """Return True if the means of the two values enclose the aim."""
+def _brackets(mean: Mean, a: float, b: float, aim: float) -> bool:
+    """Return True if the target lies between the means of the two values."""
     return (mean(a) - aim) * (mean(b) - aim) <= 0
 
 
@@ -231,8 +231,8 @@ class _Positions:
         nan if no position has the figure.
         """
         total, count = 0.0, 0
-        for group, positions in self._kept or self._read():
-            reader = Reader(sampler, group)
+        for group, positions in self._in_memory or self._read():
+            reader = SamplerReader(sampler, group)
             for position, rows in positions:
                 values = _values(reader, figure, group, position, rows)
                 if of_words:
@@ -242,13 +242,13 @@ class _Positions:
         return total / count if count else math.nan
 
     @cached_property
-    def _kept(self) -> list[tuple[Group, list[_PositionAndModel]]]:
+    def _in_memory(self) -> list[tuple[ContextGroup, list[_PositionAndModel]]]:
         """All distributions of the model; empty if there are too many to keep."""
         if self.contexts.positions * len(self.model.vocabulary) > KEPT:
             return []
         return [(group, list(positions)) for group, positions in self._read()]
 
-    def _read(self) -> Iterator[tuple[Group, Iterable[_PositionAndModel]]]:
+    def _read(self) -> Iterator[tuple[ContextGroup, Iterable[_PositionAndModel]]]:
         ends = self.model.vocabulary.ends
         for group in groups(self.model, self.contexts):
             read_positions = read(self.model, group)
@@ -259,25 +259,25 @@ class _Positions:
 
 
 def _values(
-    reader: Reader, figure: str, group: Group, position: Position, rows: ModelRows
+    reader: SamplerReader, figure: str, group: ContextGroup, position: Position, rows: ModelRows
 ) -> NDArray[np.float64]:
     """Return the figure of a sampler at a position for each text; nan where it is undefined."""
     if figure == "entropy":  # cheaper alone than with all figures
         logits = reader.logits(position)
         reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))
         return min_and_shannon_entropy(logits)[1]
-    found = reader.compare(position, rows)
-    reader.store(position, found.surprisal)
+    compared = reader.compare(position, rows)
+    reader.store(position, compared.surprisal)
     if figure in ModelRows.names:
-        column: NDArray[np.float64] = found.figures[:, ModelRows.names.index(figure)]
+        column: NDArray[np.float64] = compared.figures[:, ModelRows.names.index(figure)]
         return column
     # As in the report, words that the model itself cannot draw do not count.
-    drawn: NDArray[np.float64] = found.surprisal[_can_be_drawn(group, position)]
+    drawn: NDArray[np.float64] = compared.surprisal[_can_be_drawn(group, position)]
     possible = ~np.isnan(drawn)
     return possible.astype(np.float64) if figure == "human_recall" else drawn[possible]
 
 
-def _can_be_drawn(group: Group, position: Position) -> NDArray[np.bool_]:
+def _can_be_drawn(group: ContextGroup, position: Position) -> NDArray[np.bool_]:
     """Return True for texts whose next word the model can draw: (rows,)."""
     return ~np.isnan(group.model_surprisal[position.rows, position.time])
 
@@ -368,24 +368,26 @@ def with_match_error(
         first, second = entry.matched, against.matched if against else None
         if not entry.differences or not against or first is None or second is None:
             continue
-        found = entry.differences.generated_texts.get(SURPRISAL)
+        difference = entry.differences.generated_texts.get(SURPRISAL)
         alike = first.figure == second.figure == ENTROPY and first.target == second.target
-        if alike and found is not None and found.ci95 is not None:
+        if alike and difference is not None and difference.ci95 is not None:
             own, other = measured[entry.sampler], measured[against.sampler]
             entry.differences.generated_texts[SURPRISAL] = _widened(
-                found, own, other, surprisal_per_nat(curve, first.target)
+                difference, own, other, surprisal_per_nat(curve, first.target)
             )
 
 
-def _widened(found: Difference, own: Measured, other: Measured, slope: float | None) -> Difference:
+def _widened(
+    difference: Difference, own: Measured, other: Measured, slope: float | None
+) -> Difference:
     mine, theirs = (each.inference.estimate(total(each.record[ENTROPY])) for each in (own, other))
     texts, others = own.texts.estimate(SURPRISAL), other.texts.estimate(SURPRISAL)
     if slope is None or not (mine and theirs and texts and others):
-        return found
+        return difference
     # The contexts and the texts have random numbers of their own, so their errors are independent.
     noise = slope**2 * (mine - theirs).variance
     apart = (texts - others).with_noise(0.0 if np.isnan(noise) else noise)
     return Difference(
-        value=found.value, ci95=apart.interval(), p=apart.p_value(), units=found.units,
-        between=found.between, within=found.within, other=found.other,
+        value=difference.value, ci95=apart.interval(), p=apart.p_value(), units=difference.units,
+        between=difference.between, within=difference.within, other=difference.other,
     )  # fmt: skip

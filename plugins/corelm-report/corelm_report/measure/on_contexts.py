@@ -18,7 +18,15 @@ from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
 from corelm.runs import ModelRows, Strategy
 from corelm_report.document.content import Curve
-from corelm_report.measure.contexts import LEAST, Contexts, Group, Position, Reader, groups, read
+from corelm_report.measure.contexts import (
+    LEAST,
+    ContextGroup,
+    Contexts,
+    Position,
+    SamplerReader,
+    groups,
+    read,
+)
 from corelm_report.measure.journal import failure
 
 Record = dict[str, Any]
@@ -117,8 +125,8 @@ class MeasureOnContexts:
 
     def __call__(self, model: LanguageModel) -> Record:
         samplers = [each.sampler for each in self.samplers]
-        found = measure(model, self.contexts, samplers, self.temperatures)
-        return numbered_from(self.first, found)
+        unit = measure(model, self.contexts, samplers, self.temperatures)
+        return numbered_from(self.first, unit)
 
 
 def _merged(records: Sequence[Record]) -> Record:
@@ -136,9 +144,12 @@ def _merged(records: Sequence[Record]) -> Record:
 
 
 def _measure(
-    model: LanguageModel, group: Group, samplers: Sequence[Sampler], temperatures: Sequence[float]
+    model: LanguageModel,
+    group: ContextGroup,
+    samplers: Sequence[Sampler],
+    temperatures: Sequence[float],
 ) -> Record:
-    own = _Columns(group, ("entropy", "surprisal"))
+    own = _RecordColumns(group, ("entropy", "surprisal"))
     curve = CurveSums(group, temperatures)
     runs = [_SamplerRun(sampler, group) for sampler in samplers]
     for position in read(model, group):
@@ -156,10 +167,10 @@ def _measure(
     }
 
 
-class _Columns:
+class _RecordColumns:
     """A growing record: the values at the positions of each text of a group."""
 
-    def __init__(self, group: Group, names: Sequence[str]) -> None:
+    def __init__(self, group: ContextGroup, names: Sequence[str]) -> None:
         self._group = group
         self._names = names
         self._values = np.full((*group.tokens.shape, len(names)), np.nan)
@@ -191,9 +202,9 @@ def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
 class _SamplerRun:
     """The measurement of one sampler on a group; it stops at the first failure."""
 
-    def __init__(self, sampler: Sampler, group: Group) -> None:
-        self._reader = Reader(sampler, group)
-        self._columns = _Columns(group, (*ModelRows.names, TOKEN_SURPRISAL))
+    def __init__(self, sampler: Sampler, group: ContextGroup) -> None:
+        self._reader = SamplerReader(sampler, group)
+        self._columns = _RecordColumns(group, (*ModelRows.names, TOKEN_SURPRISAL))
         self._error: Record | None = None
 
     @property
@@ -206,12 +217,12 @@ class _SamplerRun:
         if self._error is not None:
             return
         try:
-            found = self._reader.compare(position, model)
+            compared = self._reader.compare(position, model)
         except (SamplerError, UsageError) as error:
             self._error = failure(error)
             return
-        self._columns.add(position, np.column_stack([found.figures, found.surprisal]))
-        self._reader.store(position, found.surprisal)
+        self._columns.add(position, np.column_stack([compared.figures, compared.surprisal]))
+        self._reader.store(position, compared.surprisal)
 
 
 Floats = NDArray[np.float64]
@@ -245,7 +256,7 @@ class CurveSums:
         temperatures: the temperatures of the curve; none for no curve.
     """
 
-    def __init__(self, group: Group, temperatures: Sequence[float]) -> None:
+    def __init__(self, group: ContextGroup, temperatures: Sequence[float]) -> None:
         self._temperatures, self._ends = temperatures, group.vocabulary.ends
         self._texts = group.texts
         self._positions, self._without_end = np.zeros((2, len(group.texts)), dtype=np.int64)
@@ -256,12 +267,12 @@ class CurveSums:
         """Add a position and the surprisal of its token, nan if that cannot be drawn."""
         self._positions[position.rows] += 1
         if self._temperatures:
-            found = at_temperatures(position.logits, self._temperatures, self._ends)
-            self._without_end[position.rows] += ~np.isnan(found[:, 2, 0])
-            found = np.nan_to_num(found)
-            self._sums[position.rows] += found
-            found[np.isnan(surprisal)] = 0
-            self._of_words[position.rows] += found
+            values = at_temperatures(position.logits, self._temperatures, self._ends)
+            self._without_end[position.rows] += ~np.isnan(values[:, 2, 0])
+            values = np.nan_to_num(values)
+            self._sums[position.rows] += values
+            values[np.isnan(surprisal)] = 0
+            self._of_words[position.rows] += values
 
     @property
     def record(self) -> Record:

@@ -97,22 +97,22 @@ def measure(
     """
     # Tuples, so that a plugin can't change the texts for the next one.
     texts = list(zip(map(tuple, tokens), written, strict=True))
-    every, found = range(len(texts)), PluginFigures()
+    every, figures = range(len(texts)), PluginFigures()
     for offer in metrics:
         if not isinstance(offer.value, SetMetric | HumanMetric):
             continue
         name = offer.full_name
-        found.values[name], found.left_out[name] = None, []
+        figures.values[name], figures.left_out[name] = None, []
         try:
             with plugins.registry().guarded():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
                 parts = [_mean(each) for each in left_out(figure, every, groups)]
                 whole = figure(every)
-            found.values[name], found.left_out[name] = _mean(whole), parts
-            found.noise[name] = _noise(whole)
+            figures.values[name], figures.left_out[name] = _mean(whole), parts
+            figures.noise[name] = _noise(whole)
         except PluginError as error:
-            found.failures[name] = str(error)
-    return found
+            figures.failures[name] = str(error)
+    return figures
 
 
 def of_texts(
@@ -140,14 +140,14 @@ def of_texts(
         >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
         {'this process:length': array([ 2., nan])}
     """
-    found = FiguresOfTexts()
-    numbers = _of_tokens(metrics, len(tokens), logits, found.failures)
+    figures = FiguresOfTexts()
+    numbers = _of_tokens(metrics, len(tokens), logits, figures.failures)
     for offer in metrics:
         name, metric = offer.full_name, offer.value
         if not isinstance(metric, TextMetric | TokenMetric):
             continue
-        found.values[name] = np.full(len(tokens), np.nan)
-        if name in found.failures or (logits is None and isinstance(metric, TokenMetric)):
+        figures.values[name] = np.full(len(tokens), np.nan)
+        if name in figures.failures or (logits is None and isinstance(metric, TokenMetric)):
             continue
         try:
             with plugins.registry().guarded():
@@ -156,10 +156,10 @@ def of_texts(
                     _mean(_checked(of_text(tuple(each), text)))
                     for each, text in zip(numbers.get(name, tokens), written, strict=True)
                 ]
-            found.values[name] = np.array(values, dtype=np.float64)  # None becomes nan
+            figures.values[name] = np.array(values, dtype=np.float64)  # None becomes nan
         except PluginError as error:
-            found.failures[name] = str(error)
-    return found
+            figures.failures[name] = str(error)
+    return figures
 
 
 def _of_tokens(
@@ -170,7 +170,9 @@ def _of_tokens(
 ) -> dict[str, list[list[float]]]:
     """Return the numbers that metrics give the tokens of each text; the model reads them once."""
     functions = {o.full_name: o.value.of_token for o in metrics if isinstance(o.value, TokenMetric)}
-    found: dict[str, list[list[float]]] = {name: [[] for _ in range(texts)] for name in functions}
+    by_metric: dict[str, list[list[float]]] = {
+        name: [[] for _ in range(texts)] for name in functions
+    }
     for some in logits if logits is not None and functions else ():
         some.logits.setflags(write=False)  # so that a plugin can't change them for the next one
         for name in functions.keys() - failures.keys():
@@ -181,8 +183,8 @@ def _of_tokens(
                 failures[name] = str(error)
                 continue
             for text, number in zip(some.texts.tolist(), numbers, strict=True):
-                found[name][text].append(number)
-    return found
+                by_metric[name][text].append(number)
+    return by_metric
 
 
 def _one_a_row(value: Any, rows: int) -> list[float]:
@@ -253,11 +255,11 @@ def with_plugins(
         whole: corelm's own figures.
         metrics, tokens, written, human: as for `measure`.
     """
-    found = measure(metrics, tokens, written, human, whole.groups)
+    figures = measure(metrics, tokens, written, human, whole.groups)
     return replace(
         whole,
-        values=whole.values | found.values,
-        left_out=whole.left_out | found.left_out,
-        noise=found.noise,
-        failures=found.failures,
+        values=whole.values | figures.values,
+        left_out=whole.left_out | figures.left_out,
+        noise=figures.noise,
+        failures=figures.failures,
     )

@@ -251,18 +251,18 @@ def citations(entries: Iterable[Entry]) -> list[Citation]:
         if figure.source:
             name = MEAN if figure.name == "entropy" else figure.name
             by_function.setdefault(figure.source, []).append(name)
-    found = [
+    papers = [
         Citation(
             of=[name for name in names if name in measured],
             source=plugins.citation_of(resolve_name(function)),
         )
         for function, names in by_function.items()
     ]
-    found += [
+    papers += [
         Citation(of=[name], source=plugins.citation_of(function))
         for function, name in PAPERS_OF_INTERVALS.items()
     ]
-    return [each for each in found if each.of and each.source and measured]
+    return [each for each in papers if each.of and each.source and measured]
 
 
 @dataclass
@@ -292,11 +292,11 @@ class OpenEntry:
 
     def described(self) -> SamplerEntry:
         """Return its entry without figures; an open parameter is shown as the user wrote it."""
-        candidate, found = self.candidate, described(self.strategy)
-        found = replace(found, sweep=candidate.sweep, matched=self._match(), error=self.error)
+        candidate, entry = self.candidate, described(self.strategy)
+        entry = replace(entry, sweep=candidate.sweep, matched=self._match(), error=self.error)
         if candidate.open is not None and self.sampler is candidate.sampler:
-            return replace(found, sampler=candidate.name, params={}, temperature=None)
-        return found
+            return replace(entry, sampler=candidate.name, params={}, temperature=None)
+        return entry
 
     def _match(self) -> MatchedTo | None:
         """Return the target that its open parameter was matched to, or None."""

@@ -102,24 +102,24 @@ class ReportRun:
         if plan.match:
             self._match(contexts, human)
         at = temperatures(e.sampler for e in self._entries if e.candidate.decoder is None)
-        found = self._on_contexts(contexts, at)
+        record = self._on_contexts(contexts, at)
         if human is not None:
             human.temperature = (
                 fit_on_human_text(
-                    found["model"],
-                    found["curve"],
+                    record["model"],
+                    record["curve"],
                     at,
                     self._inference(contexts),
                     further=len(self._entries),
                 )
                 if contexts.source == HUMAN
-                else fit_on_other_text(human, found["curve"], at)
+                else fit_on_other_text(human, record["curve"], at)
             )
         drawn, of_contexts = self._generated_texts(), self._inference(contexts)
-        measured = self._measurements(found["samplers"], drawn, human, of_contexts)
-        words = found["model"] if contexts.source == HUMAN else None
+        measured = self._measurements(record["samplers"], drawn, human, of_contexts)
+        words = record["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
-        of_temperature = curve(found["curve"], at)
+        of_temperature = curve(record["curve"], at)
         if plan.match:
             with_match_error(entries, measured, of_temperature)
         return self._assembled(contexts, human, measured, entries, of_temperature, words)
@@ -168,9 +168,9 @@ class ReportRun:
             # Rounded up, so that all prompts have the same number of contexts.
             each = min(s.n, -(-s.contexts // len(s.prompts)))
             unit = DrawContexts(s.prompts, each, s.length, s.seeds[0])
-            found = self._stages.result(unit)
-            texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
-            return Contexts(found["source"], found["description"], texts, lengths)
+            contexts = self._stages.result(unit)
+            texts, lengths = tuple(map(tuple, contexts["texts"])), tuple(contexts["prompt_lengths"])
+            return Contexts(contexts["source"], contexts["description"], texts, lengths)
         whole = human_contexts(s.model, s.human.texts, s.human.description, s.human.prompt_length)
         # As long as the generated texts: entropy depends on the position.
         return whole.cut(s.length)
@@ -190,9 +190,9 @@ class ReportRun:
         if texts.source != HUMAN:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
-        found = from_texts(self._plan, texts, record, some, self._human_scores)
-        self._people, self._halves = found.texts, found.halves
-        return found.entry
+        people = from_texts(self._plan, texts, record, some, self._human_scores)
+        self._people, self._halves = people.texts, people.halves
+        return people.entry
 
     def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])
@@ -230,8 +230,8 @@ class ReportRun:
                 units.append(Match(open_, target.figure, entry.target, matchers, of_words))
         results = self._stages.results("matching", units, len(units)) if units else ()
         for entry, (_, result) in zip(entries, results, strict=True):
-            found = entry.take(result)
-            entry.sampler = read_sampler(found["value"]) if found else entry.sampler
+            match = entry.take(result)
+            entry.sampler = read_sampler(match["value"]) if match else entry.sampler
 
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Result:
         """Return the result of `on_contexts.measure`, with an item of `samplers` for every entry.
@@ -239,13 +239,13 @@ class ReportRun:
         A decoder's item is empty: its next token depends on the search so far.
         """
         entries = [e for e in self._entries if e.error is None and e.candidate.decoder is None]
-        found = self._measured("teacher forcing", contexts, [e.sampler for e in entries], at)
-        records = {id(entry): each for entry, each in zip(entries, found["samplers"], strict=True)}
-        found["samplers"] = [
+        merged = self._measured("teacher forcing", contexts, [e.sampler for e in entries], at)
+        records = {id(entry): each for entry, each in zip(entries, merged["samplers"], strict=True)}
+        merged["samplers"] = [
             (entry.take(records[id(entry)]) or {}) if id(entry) in records else {}
             for entry in self._entries
         ]
-        return found
+        return merged
 
     def _measured(
         self, stage: str, contexts: Contexts, samplers: list[Sampler], at: Sequence[float]
@@ -271,15 +271,15 @@ class ReportRun:
         )
         # Lazy, so that a sampler that fails in one unit gets no further one.
         wanted = filter(None, (self._without_failed(unit) for unit in units))
-        found: list[dict[int, list[TextRecord]]] = [{} for _ in self._entries]
+        by_share: list[dict[int, list[TextRecord]]] = [{} for _ in self._entries]
         for unit, results in self._stages.results("generated texts", wanted, len(units)):
             for share, result in zip(unit.shares, results, strict=True):
                 record = self._entries[share.entry].take(result)
-                found[share.entry][share.number] = [
+                by_share[share.entry][share.number] = [
                     text if is_kept(text, s.seeds[0], s.texts) else without_details(text)
                     for text in (record["value"] if record else [])
                 ]
-        return [[text for _, some in sorted(each.items()) for text in some] for each in found]
+        return [[text for _, some in sorted(each.items()) for text in some] for each in by_share]
 
     def _without_failed(self, unit: DrawTexts) -> DrawTexts | None:
         """Return the unit without the texts of samplers that have failed; None if none is left."""
@@ -307,7 +307,7 @@ class ReportRun:
         of_contexts: Inference,
     ) -> dict[str, Measured]:
         """Return the measurements by entry, without samplers that have failed."""
-        found: dict[str, Measured] = {}
+        measured: dict[str, Measured] = {}
         human_band = band(human.teacher_forced) if human else None
         scored = self._scores("second scorer", texts)
         columns = zip(self._entries, records, texts, scored, strict=True)
@@ -319,15 +319,15 @@ class ReportRun:
                     drawn, human_band, plan.metrics, scores, self._human_texts, model=plan.model,
                     clusters=plan.cluster_of, anytime=plan.anytime,
                 )  # fmt: skip
-                found[entry.name] = Measured(record, own, of_contexts)
+                measured[entry.name] = Measured(record, own, of_contexts)
         self._stages.progress("figures", len(self._entries), len(self._entries))
-        return found
+        return measured
 
     def _scores(self, stage: str, texts: Sequence[Sequence[TextRecord]]) -> list[list[Score]]:
         """Return the scores of the texts of each entry under the second scorer, if there is one."""
-        found: list[list[Score]] = [[] for _ in texts]
+        by_entry: list[list[Score]] = [[] for _ in texts]
         if self._plan.scorer is None:
-            return found
+            return by_entry
         units = [
             ScoreTexts(stage, entry, some.start, tuple((t["prompt"], t["text"]) for t in part))
             for entry, drawn in enumerate(texts)
@@ -335,8 +335,8 @@ class ReportRun:
             if (part := drawn[some.start : some.stop])
         ]
         for unit, scores in self._stages.results(stage, units, len(units), SCORER):
-            found[unit.entry] += scores
-        return found
+            by_entry[unit.entry] += scores
+        return by_entry
 
     def _finished(
         self,

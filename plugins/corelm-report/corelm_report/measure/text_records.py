@@ -84,11 +84,11 @@ def without_details(record: TextRecord) -> TextRecord:
         >>> without_details(record)["words"], without_details(record)["entropy"]
         ([], array('d', [0.0, 0.0, 0.0]))
     """
-    found = record.copy()
-    found["words"], found["sampler_surprisal"], found["details"] = [], [], []
+    small = record.copy()
+    small["words"], small["sampler_surprisal"], small["details"] = [], [], []
     for name in ("surprisal", "entropy", "model_entropy"):
-        found[name] = array("d", record[name])
-    return found
+        small[name] = array("d", record[name])
+    return small
 
 
 def without_end(
@@ -224,12 +224,12 @@ def ratios(
     """
     surprisals = [without_end(record, "surprisal") for record in records]
     entropies = [without_end(record, "model_entropy") for record in records]
-    found = along_texts(surprisals, entropies, human_band)
+    sums = along_texts(surprisals, entropies, human_band)
     drawn = [float(len(record["surprisal"])) for record in records]
     nats = [math.fsum(each) for each in surprisals]
-    return found | {
+    return sums | {
         "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
-        "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
+        "unknown": ([record["unknown"] for record in records], sums["surprisal"][1]),
         "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
         "model_calls": _where_known(records, "model_calls", drawn),
         "tokens_read": _where_known(records, "tokens_read", drawn),
@@ -240,10 +240,10 @@ def ratios(
 def _where_known(records: Sequence[TextRecord], name: str, per: Sequence[float]) -> Sums:
     """Return each text's value and weight, both 0 where it has none, for a weighted mean."""
     values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
-    known = [value is not None for value in values]
+    present = [value is not None for value in values]
     return (
         [value or 0.0 for value in values],
-        [each if there else 0.0 for each, there in zip(per, known, strict=True)],
+        [each if there else 0.0 for each, there in zip(per, present, strict=True)],
     )
 
 
@@ -293,10 +293,10 @@ def _score(
     vocabulary: Vocabulary, before: list[int], own: list[int], nats: NDArray[np.float64]
 ) -> Score:
     """Return a text's score from its tokens' surprisals, nan for tokens that can't be drawn."""
-    known = ~np.isnan(nats)
-    kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
-    size = count_bytes(vocabulary, before, kept) if own else 0
-    return Score(nats=math.fsum(nats[known]), tokens=len(kept), bytes=size)
+    possible = ~np.isnan(nats)
+    drawable = [token for token, there in zip(own, possible.tolist(), strict=True) if there]
+    size = count_bytes(vocabulary, before, drawable) if own else 0
+    return Score(nats=math.fsum(nats[possible]), tokens=len(drawable), bytes=size)
 
 
 def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int]) -> int:

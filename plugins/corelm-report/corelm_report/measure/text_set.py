@@ -150,10 +150,10 @@ class TextSet:
         """Measure the texts with these indices as a set."""
         texts = [self._tokens[i] for i in some], [self.records[i]["text"] for i in some]
         of_each = {name: each[some] for name, each in values.items()}
-        found = WholeSet.of(*texts, of_each, self._inference(some.tolist()))
+        whole = WholeSet.of(*texts, of_each, self._inference(some.tolist()))
         if not self._offered:
-            return found
-        return plugin_metrics.with_plugins(found, self._offered, *texts, self._human)
+            return whole
+        return plugin_metrics.with_plugins(whole, self._offered, *texts, self._human)
 
     @property
     def figures_of_sets(self) -> Collection[str]:
@@ -192,21 +192,21 @@ class TextSet:
         left_out = [each.left_out[name] for each in self._sets]
         if self._are_subsets:
             texts = len(self.records) / self.set_size
-            found = of_subsets(self._of_sets(name), left_out, texts)
+            estimate = of_subsets(self._of_sets(name), left_out, texts)
         else:
             parts = [each.inference for each in self._sets]
-            found = of_sets(self.inference, parts, self._of_sets(name), left_out)
-        if found is None:
+            estimate = of_sets(self.inference, parts, self._of_sets(name), left_out)
+        if estimate is None:
             return None
-        return replace(found.with_noise(self._noise(name)), anytime=self._anytime)
+        return replace(estimate.with_noise(self._noise(name)), anytime=self._anytime)
 
     def _set_interval(self, name: str) -> Interval | None:
         """Return the interval of a figure of a whole set."""
-        found = None if self.are_copies else self.estimate(name)
-        if found is None or not self._is_decided(name):
+        estimate = None if self.are_copies else self.estimate(name)
+        if estimate is None or not self._is_decided(name):
             return None
         limits = self._limits.get(name)
-        return self._known(found.interval(scale=scale_of(name, limits), limits=limits))
+        return self._with_width(estimate.interval(scale=scale_of(name, limits), limits=limits))
 
     def _is_decided(self, name: str) -> bool:
         """Return False for self-BLEU if it depends more on its smoothing than on the texts."""
@@ -284,13 +284,13 @@ class TextSet:
         if name == LOOPS:
             # The score interval has a width even for a share near 0 or 1.
             return own.share(sums, level).ends
-        found = self.estimate(name) if own is self.inference else own.estimate(sums)
-        if found is None:
+        estimate = self.estimate(name) if own is self.inference else own.estimate(sums)
+        if estimate is None:
             return None
-        ends = found.interval(level, scale_of(name, limits), limits)
-        return self._known(ends) if name in self._per_text else ends
+        ends = estimate.interval(level, scale_of(name, limits), limits)
+        return self._with_width(ends) if name in self._per_text else ends
 
-    def _known(self, ends: Interval | None) -> Interval | None:
+    def _with_width(self, ends: Interval | None) -> Interval | None:
         """Return an interval; None if it has no width although the texts differ."""
         # Even if no text has repetitions, the next one may have some.
         alike = ends is not None and ends[0] == ends[1]
@@ -298,14 +298,15 @@ class TextSet:
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of each seed's texts, and their standard deviation."""
-        found = {
+        figures = {
             name: [ratio((tops[part], bottoms[part])) for part in self._parts]
             for name, (tops, bottoms) in self.ratios.items()
         }
-        found[PERPLEXITY] = [n if n is None else perplexity(n) for n in found[SURPRISAL]]
-        found |= {name: self._of_sets(name) for name in self.of_set}
+        figures[PERPLEXITY] = [n if n is None else perplexity(n) for n in figures[SURPRISAL]]
+        figures |= {name: self._of_sets(name) for name in self.of_set}
         return {
-            name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()
+            name: SeedSpread(sd=_deviation(values), values=values)
+            for name, values in figures.items()
         }
 
     def differences(self, other: TextSet) -> dict[str, Difference]:
@@ -333,21 +334,21 @@ class TextSet:
         if name == LOOPS:
             # If no text loops, no pair differs, so combine the score intervals.
             return self.difference_of_loops(other.loops)
-        found = own - their
+        apart = own - their
         decided = self._is_decided(name) and other._is_decided(name)
         # Pairs that all differ by the same amount say nothing about the next pair, unless the
         # samplers always write the same texts.
         fixed = self.are_copies and other.are_copies
-        decided = decided and (found.variance > 0 or fixed)
+        decided = decided and (apart.variance > 0 or fixed)
         # Human texts are an independent sample unless they continue the same prompts.
         alone = own.influence.keys().isdisjoint(their.influence)
         parts = self.parts(name, None if alone else other)
         scale = of_difference(scale_of(name, self._limits.get(name)))
         return Difference(
-            value=found.value,
-            ci95=found.interval(scale=scale) if decided else None,
-            p=found.p_value(scale) if decided else None,
-            units=found.units,
+            value=apart.value,
+            ci95=apart.interval(scale=scale) if decided else None,
+            p=apart.p_value(scale) if decided else None,
+            units=apart.units,
             between=None if parts is None else parts.between,
             within=None if parts is None else parts.within,
             other=their.variance if alone and parts is not None else None,
@@ -378,8 +379,8 @@ class TextSet:
 
     def difference_of_loops(self, other: KnownByInterval) -> Difference:
         """Return the share of looping texts minus another share, from their score intervals."""
-        found = self.loops - other
-        return Difference(value=found.value, ci95=found.ends, p=found.p_value(), units=found.units)
+        apart = self.loops - other
+        return Difference(value=apart.value, ci95=apart.ends, p=apart.p_value(), units=apart.units)
 
     @cached_property
     def loops(self) -> KnownByInterval:
@@ -391,10 +392,10 @@ class TextSet:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if len(known) == len(values) else None
+    defined = [value for value in values if value is not None]
+    return math.fsum(defined) / len(defined) if len(defined) == len(values) else None
 
 
 def _deviation(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.std(known, ddof=1)) if len(known) == len(values) > 1 else None
+    defined = [value for value in values if value is not None]
+    return float(np.std(defined, ddof=1)) if len(defined) == len(values) > 1 else None

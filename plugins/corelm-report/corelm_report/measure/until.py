@@ -16,7 +16,7 @@ from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.document.content import Document
 from corelm_report.document.figure import GENERATED
-from corelm_report.document.lookup import Estimate, difference, estimate, names
+from corelm_report.document.lookup import Measurement, difference, estimate, names
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.metrics.estimates import MANY
@@ -56,21 +56,21 @@ class Until:
             >>> found.figure, found.of_difference, found.width
             ('surprisal', True, 0.1)
         """
-        found = _FORM.fullmatch(text.strip())
-        if found is None or not float(found[2]) > 0:
+        match = _FORM.fullmatch(text.strip())
+        if match is None or not float(match[2]) > 0:
             raise UsageError(
                 f"cannot read the condition {printable.shown(text)}; write "
                 "width(FIGURE) < NUMBER, such as 'width(surprisal) < 0.1' or "
                 "'width(surprisal.difference) < 0.1'"
             )
-        figure = found[1].removesuffix(DIFFERENCE)
+        figure = match[1].removesuffix(DIFFERENCE)
         if figure not in names():
             hint = (
                 printable.did_you_mean(figure, names())
                 or f"; the figures are: {', '.join(names())}"
             )
             raise UsageError(f"{printable.shown(text)} names no figure{hint}")
-        return cls(text.strip(), figure, found[1].endswith(DIFFERENCE), float(found[2]))
+        return cls(text.strip(), figure, match[1].endswith(DIFFERENCE), float(match[2]))
 
     def holds(self, document: Document) -> bool:
         """Return True if every interval is narrow enough; False if there is none."""
@@ -78,11 +78,11 @@ class Until:
         return bool(widths) and max(widths) < self.width
 
     def _widths(self, document: Document) -> Iterator[float | None]:
-        look_up: Callable[..., Estimate | None] = difference if self.of_difference else estimate
+        look_up: Callable[..., Measurement | None] = difference if self.of_difference else estimate
         for entry in document.samplers:
-            found = None if entry.error else look_up(entry, self.figure, GENERATED)
-            if found is not None:
-                ends = found.interval
+            figure = None if entry.error else look_up(entry, self.figure, GENERATED)
+            if figure is not None:
+                ends = figure.interval
                 yield float("inf") if ends is None else ends[1] - ends[0]
 
 
@@ -118,9 +118,9 @@ def _doubled(most: int) -> Iterator[int]:
 
 def _of_places(plan: Plan, chosen: set[str]) -> Plan:
     """Return the plan with only the chosen prompts, or the prompts of the chosen clusters."""
-    kept = [i for i, place in enumerate(plan.clusters or plan.prompts) if place in chosen]
-    clusters = tuple(plan.clusters[i] for i in kept) if plan.clusters else ()
-    return replace(plan, prompts=tuple(plan.prompts[i] for i in kept), clusters=clusters)
+    places = [i for i, place in enumerate(plan.clusters or plan.prompts) if place in chosen]
+    clusters = tuple(plan.clusters[i] for i in places) if plan.clusters else ()
+    return replace(plan, prompts=tuple(plan.prompts[i] for i in places), clusters=clusters)
 
 
 def measured_until(plan: Plan, until: Until, run: RunUnits, progress: Progress) -> Document:

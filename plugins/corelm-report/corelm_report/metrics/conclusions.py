@@ -156,7 +156,7 @@ SEED, ROUNDS = 0, 1000
 """The random seed of the resampling, and the number of resampled sets."""
 
 
-class Best(NamedTuple):
+class BestSetting(NamedTuple):
     """The best of several settings.
 
     Attributes:
@@ -170,7 +170,7 @@ class Best(NamedTuple):
     ends: Interval
 
 
-def best_of(settings: Sequence[Estimate], target: float) -> Best | None:
+def best_of(settings: Sequence[Estimate], target: float) -> BestSetting | None:
     """Return the setting whose figure is closest to a target, corrected for its selection.
 
     The best of many settings owes part of its figure to chance, and more of it the more settings
@@ -207,8 +207,8 @@ def best_of(settings: Sequence[Estimate], target: float) -> Best | None:
     noise = float(np.var(errors - errors.mean(axis=1, keepdims=True), axis=0).mean())
     spread = float(np.var(values))
     # Shrink the figures to the variance of the true ones, without the noise.
-    kept = math.sqrt(max(1 - noise / spread, 0)) if spread else 0.0
-    centres = values.mean() + kept * (values - values.mean())
+    shrunk = math.sqrt(max(1 - noise / spread, 0)) if spread else 0.0
+    centres = values.mean() + shrunk * (values - values.mean())
     chosen = np.abs(centres + errors - target).argmin(axis=1)
     gained = float(errors[np.arange(len(errors)), chosen].mean())
     index = int(np.abs(values - target).argmin())
@@ -217,7 +217,7 @@ def best_of(settings: Sequence[Estimate], target: float) -> Best | None:
         return None
     # A selected figure varies less than a fixed one, especially if many settings are about equally
     # good; but their number is unknown, so the interval keeps its width.
-    return Best(index, settings[index].value - gained, [end - gained for end in ends])
+    return BestSetting(index, settings[index].value - gained, [end - gained for end in ends])
 
 
 @lru_cache(maxsize=2)

@@ -17,8 +17,8 @@ from corelm_report.metrics.intervals import (
     IDENTITY,
     LEVEL,
     LOGIT,
+    FigureScale,
     Interval,
-    Scale,
     anytime_p_value,
     anytime_reach,
     perplexity,
@@ -89,8 +89,8 @@ class Estimate:
             return None
         rest = bottom - second
         left_out = np.divide(top - first, rest, out=np.full(len(rest), np.nan), where=rest > 0)
-        found = cls.of_left_out(sample, top / bottom, left_out)
-        return replace(found, effective={sample: bottom**2 / math.fsum(second**2)})
+        estimate = cls.of_left_out(sample, top / bottom, left_out)
+        return replace(estimate, effective={sample: bottom**2 / math.fsum(second**2)})
 
     @classmethod
     def of_left_out(cls, sample: Hashable, value: float, left_out: ArrayLike) -> Estimate:
@@ -140,20 +140,20 @@ class Estimate:
         return {name: n for name, n in self.effective.items() if self.influence[name].any()}
 
     def _combined(self, other: Estimate, mine: float, theirs: float) -> dict[Hashable, Floats]:
-        found: dict[Hashable, Floats] = {}
+        combined: dict[Hashable, Floats] = {}
         for sample in dict.fromkeys((*self.influence, *other.influence)):
             own, their = self.influence.get(sample), other.influence.get(sample)
             if own is None or their is None or len(own) != len(their):
                 parts = ((mine, own), (theirs, their))
-                known = [weight * each for weight, each in parts if each is not None]
+                weighted = [weight * each for weight, each in parts if each is not None]
                 # The lengths differ only if one of them is undefined.
-                found[sample] = known[0] if len(known) == 1 else np.full(1, np.nan)
+                combined[sample] = weighted[0] if len(weighted) == 1 else np.full(1, np.nan)
             else:
                 sizes = np.maximum(np.abs(own), np.abs(their))
                 sum_ = mine * own + theirs * their
                 level = ROUNDING * (sizes + (abs(self.value) + abs(other.value)) / len(own))
-                found[sample] = np.where(np.abs(sum_) <= level, 0.0, sum_)
-        return found
+                combined[sample] = np.where(np.abs(sum_) <= level, 0.0, sum_)
+        return combined
 
     def moved(self, slope: float, value: float) -> Estimate:
         """Return a function of the figure, from its derivative and its value."""
@@ -221,7 +221,7 @@ class Estimate:
     def interval(
         self,
         level: float = 1 - LEVEL,
-        scale: Scale = IDENTITY,
+        scale: FigureScale = IDENTITY,
         limits: tuple[float, float] | None = None,
     ) -> Interval | None:
         """Return its interval; None with too few units.
@@ -256,14 +256,14 @@ class Estimate:
         low, high = min(ends[0], skewed[0]), max(ends[1], skewed[1])
         return _finite(within([low, high], limits))
 
-    def _on_scale(self, half: float, scale: Scale) -> Interval:
+    def _on_scale(self, half: float, scale: FigureScale) -> Interval:
         inside = scale is not LOGIT or 0 < self.value < 1
         if not inside or self.value == 0:
             return [self.value - half, self.value + half]
         middle, size = scale.to(self.value), abs(scale.slope(self.value)) * half
         return sorted(scale.back(middle + sign * size) for sign in (-1, 1))
 
-    def p_value(self, scale: Scale = IDENTITY) -> float | None:
+    def p_value(self, scale: FigureScale = IDENTITY) -> float | None:
         """Return the two-sided p-value for a true value of 0, consistent with `interval`, or None.
 
         It is below 5 % exactly if the 95 % interval excludes 0.
@@ -355,8 +355,8 @@ def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
         >>> 1 < low < 2.5 < high < 4
         True
     """
-    found = Estimate.of_ratio("texts", sums, counts)
-    return None if found is None else found.interval()
+    mean = Estimate.of_ratio("texts", sums, counts)
+    return None if mean is None else mean.interval()
 
 
 def of_exponential(surprisal: Estimate) -> Estimate:
@@ -385,14 +385,14 @@ def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
         (37.6, 4.0)
     """
     texts, n = float(np.sum(counts)), len(np.ravel(counts))
-    found = Estimate.of_ratio("units", hits, counts)
-    if texts == n or found is None:
+    rate = Estimate.of_ratio("units", hits, counts)
+    if texts == n or rate is None:
         return texts
-    share, variance = found.value, found.variance
+    share, variance = rate.value, rate.variance
     if not variance > 0:
         return texts if 0 < share < 1 else float(n)
-    known = (NORMAL / student(0.975, found.freedom)) ** 2
-    return min(max(share * (1 - share) / variance, float(n)), texts) * known
+    shrinkage = (NORMAL / student(0.975, rate.freedom)) ** 2
+    return min(max(share * (1 - share) / variance, float(n)), texts) * shrinkage
 
 
 def of_interval(value: float, ends: Interval) -> Estimate:

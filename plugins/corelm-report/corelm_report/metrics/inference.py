@@ -92,8 +92,8 @@ class Inference:
             >>> len(Inference.of_design(pages, clusters={p: p // 2 for p in range(16)}))
             8
         """
-        found = clusters or {}
-        prompts = [found.get(prompt, prompt) for prompt, _, _ in samples]
+        cluster_of = clusters or {}
+        prompts = [cluster_of.get(prompt, prompt) for prompt, _, _ in samples]
         many = len(set(prompts)) >= MANY
         names = prompts if many else [(source, seed, sample) for _, seed, sample in samples]
         units = cls.of_names(names, prompts)
@@ -141,8 +141,8 @@ class Inference:
         Args:
             sums: (texts,) the two numbers of each text.
         """
-        found = Estimate.of_ratio(self._sample, *self.by_unit(sums))
-        return found and replace(found, anytime=self.anytime)
+        figure = Estimate.of_ratio(self._sample, *self.by_unit(sums))
+        return figure and replace(figure, anytime=self.anytime)
 
     def share(self, sums: Sums, level: float = 1 - LEVEL) -> KnownByInterval:
         """Return a share of texts with its score interval, which has a width even at 0 and at 1.
@@ -158,8 +158,8 @@ class Inference:
         """
         if self.anytime:
             pairs = zip(*self.by_unit(sums), strict=True)
-            known = [top / bottom for top, bottom in pairs if bottom]
-            ends = anytime_share_interval(known, level)
+            shares = [top / bottom for top, bottom in pairs if bottom]
+            ends = anytime_share_interval(shares, level)
             return KnownByInterval(ratio(sums), ends, len(self))
         # With few prompts the texts are independent, as the interval is about these prompts.
         n = effective_number(*(self.by_unit(sums) if self.about_prompts else sums))
@@ -168,9 +168,9 @@ class Inference:
 
     def of_left_out(self, value: float, left_out: Sequence[float | None]) -> Estimate:
         """Return a figure of a whole set, from the set without each of `groups`."""
-        known = [math.nan if each is None else each for each in left_out]
-        sample = self._sample if len(known) == len(self) else (self._sample, len(known))
-        return replace(Estimate.of_left_out(sample, value, known), anytime=self.anytime)
+        values = [math.nan if each is None else each for each in left_out]
+        sample = self._sample if len(values) == len(self) else (self._sample, len(values))
+        return replace(Estimate.of_left_out(sample, value, values), anytime=self.anytime)
 
     def by_unit(self, sums: Sums) -> Sums:
         """Add up the texts' sums by unit.
@@ -236,11 +236,11 @@ def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
         >>> len(subsets(96, 8)), len(subsets(96, 8)[0])
         (24, 8)
     """
-    rng, found = np.random.default_rng(0), list[NDArray[np.intp]]()
-    while len(found) < max(min(SETS, MOST // size), FEWEST):
+    rng, cuts = np.random.default_rng(0), list[NDArray[np.intp]]()
+    while len(cuts) < max(min(SETS, MOST // size), FEWEST):
         order = rng.permutation(texts)
-        found += [order[first : first + size] for first in range(0, texts - size + 1, size)]
-    return found
+        cuts += [order[first : first + size] for first in range(0, texts - size + 1, size)]
+    return cuts
 
 
 def of_subsets(
@@ -258,13 +258,13 @@ def of_subsets(
         left_out: for each subset, the figure without each of its parts.
         texts: the number of all texts divided by the size of a subset.
     """
-    known = [value for value in values if value is not None]
+    defined = [value for value in values if value is not None]
     parts = [Inference.of_names(range(len(each))).of_left_out(0.0, each) for each in left_out]
     variances = [each.variance for each in parts]
-    if not len(known) == len(values) > 1 or any(map(math.isnan, variances)):
+    if not len(defined) == len(values) > 1 or any(map(math.isnan, variances)):
         return None
-    variance = float(np.mean(variances)) / texts + float(np.var(known, ddof=1)) / len(known)
-    return Estimate(float(np.mean(known)), noise=variance)
+    variance = float(np.mean(variances)) / texts + float(np.var(defined, ddof=1)) / len(defined)
+    return Estimate(float(np.mean(defined)), noise=variance)
 
 
 MANY_SETS = 20
@@ -285,16 +285,16 @@ def of_sets(
         values: the figure of each set.
         left_out: for each set, the figure without each group of its texts.
     """
-    known = [value for value in values if value is not None]
-    if len(known) < len(values) or not known:
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values) or not defined:
         return None
-    mean = math.fsum(known) / len(known)
-    triples = zip(parts, known, left_out, strict=True)
-    found = [own.of_left_out(value, without) for own, value, without in triples]
-    moved = [next(iter(each.influence.values())) for each in found]
+    mean = math.fsum(defined) / len(defined)
+    triples = zip(parts, defined, left_out, strict=True)
+    estimates = [own.of_left_out(value, without) for own, value, without in triples]
+    moved = [next(iter(each.influence.values())) for each in estimates]
     if whole.about_prompts:
         # The prompts are the same in every set.
-        [(sample, _)] = found[0].influence.items()
+        [(sample, _)] = estimates[0].influence.items()
         return Estimate(mean, {sample: np.mean(moved, axis=0)})
     # Sets of different seeds are independent, so many sets need no approximation. With few sets,
     # the texts determine the error better, unless a set is one text.
@@ -302,13 +302,13 @@ def of_sets(
         len(values) >= MANY_SETS or any(np.isnan(each).any() for each in moved)
     ):
         return Inference.of_names(("seed", i) for i in range(len(values))).estimate(
-            (known, [1.0] * len(known))
+            (defined, [1.0] * len(defined))
         )
     n = sum(map(len, moved))
     # Each set has its own variance, with the degrees of freedom of its units.
     sizes = [math.sqrt(len(m) / max(len(m) - 1, 1) * max(n - 1, 1) / n) for m in moved]
     joined = np.concatenate([size * each for size, each in zip(sizes, moved, strict=True)])
-    return Estimate(mean, {(whole.units, n): joined / len(known)})
+    return Estimate(mean, {(whole.units, n): joined / len(defined)})
 
 
 def anytime_share_interval(values: Sequence[float], level: float = 1 - LEVEL) -> list[float]:
@@ -334,15 +334,15 @@ def anytime_share_interval(values: Sequence[float], level: float = 1 - LEVEL) ->
     mixture = math.lgamma(hits + 1) + math.lgamma(n - hits + 1) - math.lgamma(n + 2)
 
     def excluded(p: float) -> bool:
-        likelihood = _times(hits, p) + _times(n - hits, 1 - p)
+        likelihood = _log_power(hits, p) + _log_power(n - hits, 1 - p)
         return mixture - likelihood >= -math.log(1 - level)
 
     mean = hits / n
     return [_end(mean, 0.0, excluded), _end(mean, 1.0, excluded)]
 
 
-def _times(count: float, p: float) -> float:
-    """Return count x ln p."""
+def _log_power(count: float, p: float) -> float:
+    """Return ln(p ** count), which is 0 for a count of 0."""
     if count == 0:
         return 0.0
     return count * math.log(p) if p > 0 else -math.inf

@@ -119,12 +119,14 @@ def _scores(texts: Texts) -> Iterator[tuple[float, Ids, Floats]]:
         closest, second = near[0], near[-1]
         others = np.unique(np.concatenate([[closest], *(order.holders(i) for order in orders)]))
         # The last column is for no text left out.
-        found = np.array([order.found(i, others) for order in orders])  # (orders, others + 1)
+        clipped = np.array(
+            [order.clipped_counts(i, others) for order in orders]
+        )  # (orders, others + 1)
         possible = np.maximum(length - np.arange(ORDER), 1)[:, None]
-        logs = np.log(np.where(found == 0, SMOOTHING, found) / possible)
+        logs = np.log(np.where(clipped == 0, SMOOTHING, clipped) / possible)
         reference = lengths[np.where(np.append(others, -1) == closest, second, closest)]
         brevity = np.exp(np.minimum(1 - reference / max(length, 1), 0))
-        scores = np.where(found[0] == 0, 0.0, np.exp(logs.mean(axis=0)) * brevity)
+        scores = np.where(clipped[0] == 0, 0.0, np.exp(logs.mean(axis=0)) * brevity)
         yield float(scores[-1]), others, scores[:-1]
 
 
@@ -159,19 +161,19 @@ class _Overlap:
             return np.minimum(counts, np.where(same, at_most, 0))
 
         # Leaving a text out matters only where it has the largest count of an n-gram: then the
-        # second largest clips. Store that loss by text, to subtract it in `found`.
-        kept, without = clipped(best), clipped(next_best)
-        self._found = np.bincount(owners, kept, minlength=len(texts))
-        lost = np.flatnonzero(kept > without)
+        # second largest clips. Store that loss by text, to subtract it in `clipped_counts`.
+        largest, without = clipped(best), clipped(next_best)
+        self._clipped = np.bincount(owners, largest, minlength=len(texts))
+        lost = np.flatnonzero(largest > without)
         lost = lost[np.argsort(owners[lost], kind="stable")]
-        self._holders, self._lost = owners[best[lost]], (kept - without)[lost]
+        self._holders, self._lost = owners[best[lost]], (largest - without)[lost]
         self._starts = np.searchsorted(owners[lost], np.arange(len(texts) + 1))
 
     def holders(self, i: int) -> Ids:
         """Return the texts whose counts limit text i's n-grams; a text may occur several times."""
         return np.asarray(self._holders[self._starts[i] : self._starts[i + 1]])
 
-    def found(self, i: int, others: Ids) -> Floats:
+    def clipped_counts(self, i: int, others: Ids) -> Floats:
         """Return text i's clipped counts without each of some texts, and with all texts.
 
         Args:
@@ -180,4 +182,4 @@ class _Overlap:
         """
         lost = self._lost[self._starts[i] : self._starts[i + 1]]
         places = np.searchsorted(others, self.holders(i))
-        return np.asarray(self._found[i] - np.bincount(places, lost, minlength=len(others) + 1))
+        return np.asarray(self._clipped[i] - np.bincount(places, lost, minlength=len(others) + 1))

@@ -254,9 +254,9 @@ class WholeSet:
         inference: Inference,
     ) -> WholeSet:
         """Measure a set, from the figures of `by_text`, without the metrics of plugins."""
-        found, groups = of_set(tokens, written, values), _groups(inference)
+        figures, groups = of_set(tokens, written, values), _groups(inference)
         left_out = left_out_of_set(tokens, written, groups)
-        return cls(inference, found, left_out, sharing(tokens))
+        return cls(inference, figures, left_out, sharing(tokens))
 
     @property
     def groups(self) -> Groups | None:
@@ -304,13 +304,13 @@ def left_out(
         [1.0, 0.5]
     """
     some = (single_texts(len(texts)) if groups is None else groups).tolist()
-    kept = (
+    remaining = (
         [text for text, own in zip(texts, some, strict=True) if own != group]
         for group in range(max(some, default=-1) + 1)
     )
     # A plugin may release the interpreter's lock, so threads can halve the time on two cores.
     with ThreadPoolExecutor(machine.facts()["cores"]) as pool:
-        return list(pool.map(statistic, kept))
+        return list(pool.map(statistic, remaining))
 
 
 def distinct_left_out(texts: Texts, n: int, groups: Groups | None = None) -> list[float | None]:
@@ -325,9 +325,9 @@ def distinct_left_out(texts: Texts, n: int, groups: Groups | None = None) -> lis
     grams, owners = ngrams(texts, n)
     # One count of the whole set serves all groups: without a group, only the n-grams that occur
     # nowhere else are lost.
-    found, group = np.divmod(np.unique(grams * count + some[owners]), max(count, 1))
-    alone = np.bincount(found)[found] == 1
-    different = len(np.unique(found)) - np.bincount(group[alone], minlength=count)
+    gram, group = np.divmod(np.unique(grams * count + some[owners]), max(count, 1))
+    alone = np.bincount(gram)[gram] == 1
+    different = len(np.unique(gram)) - np.bincount(group[alone], minlength=count)
     total = len(grams) - np.bincount(some[owners], minlength=count)
     pairs = zip(different.tolist(), total.tolist(), strict=True)
     return [some / every if every else None for some, every in pairs]
@@ -343,11 +343,11 @@ def zipf_left_out(texts: Texts, groups: Groups | None = None) -> list[float | No
     some = single_texts(len(texts)) if groups is None else groups
     tokens, owners = ngrams(texts, 1)
     whole = np.bincount(tokens)
-    kept = (
+    remaining = (
         whole - np.bincount(tokens[some[owners] == group], minlength=len(whole))
         for group in range(int(some.max(initial=-1)) + 1)
     )
-    return [_exponent(counts[counts > 0]) for counts in kept]
+    return [_exponent(counts[counts > 0]) for counts in remaining]
 
 
 def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> list[float | None]:

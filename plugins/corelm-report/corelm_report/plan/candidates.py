@@ -60,18 +60,18 @@ def _candidates(
 ) -> list[Candidate]:
     if samplers is None:
         samplers = _names(MATCHED) if targets else [*map(Expression.built_in, DEFAULT)]
-    given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
-    if not given:
+    listed = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
+    if not listed:
         raise UsageError("a report needs at least one sampler")
-    return [candidate for each in given for candidate in _points(each, targets)]
+    return [candidate for each in listed for candidate in _points(each, targets)]
 
 
-def _points(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
+def _points(written: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
     """Return a candidate for each point of a sweep, or a single candidate."""
-    if not isinstance(given, str):
-        sampler, decoder = Strategy.of(given)
+    if not isinstance(written, str):
+        sampler, decoder = Strategy.of(written)
         return [Candidate(sampler, decoder=decoder)]
-    return [found for point in points_of(given) for found in _matches(point, targets)]
+    return [candidate for point in points_of(written) for candidate in _matches(point, targets)]
 
 
 def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
@@ -104,11 +104,11 @@ def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str
                 "apart; rename one, or make both samplers of the class as it is now"
             )
     # Reversed, so that the first of equal candidates is kept.
-    kept = {candidate.name: candidate for candidate in reversed(candidates)}
+    by_name = {candidate.name: candidate for candidate in reversed(candidates)}
     names = list(dict.fromkeys(candidate.name for candidate in candidates))
     several = [name for name in names if sum(c.name == name for c in candidates) > 1]
     warnings = tuple(f"{name} was named more than once; it is measured once" for name in several)
-    return tuple(kept[name] for name in names), warnings
+    return tuple(by_name[name] for name in names), warnings
 
 
 MOST = 1000
@@ -135,7 +135,7 @@ class SweepPoint(NamedTuple):
     sweep: str | None
 
 
-class _Part(NamedTuple):
+class _ExpressionPart(NamedTuple):
     """A part of an expression and its values: several if it is swept."""
 
     text: str
@@ -192,7 +192,7 @@ def _settings(text: str, depth: int) -> list[SweepPoint]:
     ]
 
 
-def _parts(text: str, depth: int) -> Iterator[_Part]:
+def _parts(text: str, depth: int) -> Iterator[_ExpressionPart]:
     """Yield the parts of an expression: the values of its parameters, and the text around them."""
     for at, stage in enumerate(Expression.split(text, "|")):
         yield _fixed(" | " if at else "")
@@ -206,29 +206,29 @@ def _parts(text: str, depth: int) -> Iterator[_Part]:
         yield _fixed(")")
 
 
-def _fixed(text: str) -> _Part:
-    return _Part(text, [text])
+def _fixed(text: str) -> _ExpressionPart:
+    return _ExpressionPart(text, [text])
 
 
 def _by_name(parameters: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     """Return the name of each parameter with its values, which end at the next name."""
-    found: list[tuple[str, list[str]]] = []
+    named: list[tuple[str, list[str]]] = []
     for key, text in parameters:
-        if not key and found and found[-1][0]:
-            found[-1][1].append(text)
+        if not key and named and named[-1][0]:
+            named[-1][1].append(text)
         else:
-            found.append((key, [text]))
-    return found
+            named.append((key, [text]))
+    return named
 
 
-def _parameter(key: str, texts: list[str], depth: int) -> _Part:
+def _parameter(key: str, texts: list[str], depth: int) -> _ExpressionPart:
     values = [value for text in texts for value in _values(text, depth)]
     if len(values) > 1 and not key:
         raise ExpressionError(
             f"{printable.shown(texts[0])} has no name before it; write a sweep behind the name of "
             "its parameter, such as t=0.1..2.0/20"
         )
-    return _Part(",".join(texts), values)
+    return _ExpressionPart(",".join(texts), values)
 
 
 def _values(text: str, depth: int) -> list[str]:
@@ -268,8 +268,8 @@ def _short(numbers: Sequence[float]) -> list[str]:
     """
     short = [float(f"{number:.{DIGITS}g}") for number in numbers]
     ends = short[0] == numbers[0] and short[-1] == numbers[-1]
-    kept = short if ends and len(set(short)) == len(set(numbers)) else numbers
-    return [str(number) for number in kept]
+    shown = short if ends and len(set(short)) == len(set(numbers)) else numbers
+    return [str(number) for number in shown]
 
 
 def _is_whole(number: str) -> bool:

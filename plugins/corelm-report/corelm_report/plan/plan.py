@@ -210,14 +210,14 @@ def plan(
         UnknownNameError, AmbiguousNameError: no such metric, or several.
         DataError: the reference cannot be read.
     """
-    given = {**DEFAULTS, **settings}
-    for name in given.keys() - DEFAULTS.keys():
+    options = {**DEFAULTS, **settings}
+    for name in options.keys() - DEFAULTS.keys():
         raise TypeError(f"a report has no setting {name!r}{printable.did_you_mean(name, DEFAULTS)}")
-    prompts, reference = given["prompts"], given["reference"]
-    targets = _targets(given["match"])
+    prompts, reference = options["prompts"], options["reference"]
+    targets = _targets(options["match"])
     candidates, warnings = _once(_candidates(samplers, targets))
-    numbers = {name: NUMBERS[name].convert(given[name]) for name in ("n", "length", "contexts")}
-    if given["prompts_from_reference"] is None:
+    numbers = {name: NUMBERS[name].convert(options[name]) for name in ("n", "length", "contexts")}
+    if options["prompts_from_reference"] is None:
         starts, notes_on_texts = _prompts(prompts, model), tuple[str, ...]()
         # Enough human texts for the contexts, and as many as each sampler writes.
         wanted = max(numbers["contexts"], numbers["n"] * len(starts))
@@ -226,10 +226,10 @@ def plan(
         raise UsageError("give prompts, or prompts from the reference, but not both")
     else:
         name = "prompts_from_reference"
-        prompt_length = NUMBERS[name].convert(given[name])
+        prompt_length = NUMBERS[name].convert(options[name])
         human = read_corpus(reference, model, numbers["contexts"])
-        found = beginnings(model, human, prompt_length)
-        starts, human, notes_on_texts = found.prompts, found.human, found.notes
+        beginning = beginnings(model, human, prompt_length)
+        starts, human, notes_on_texts = beginning.prompts, beginning.human, beginning.notes
     _require_human(targets, human)
     _require_known_words(human, model)
     return Plan(
@@ -237,13 +237,13 @@ def plan(
         model_name,
         candidates,
         starts,
-        seeds=_seeds(given["seed"], given["seeds"]),
+        seeds=_seeds(options["seed"], options["seeds"]),
         human=human,
         match=targets,
-        against=_against(given["against"], candidates),
-        metrics=_metrics(given["metrics"], human),
-        texts=None if given["texts"] == "all" else NUMBERS["texts"].convert(given["texts"]),
-        plain={name: _plain(name, given[name]) for name in SETTINGS if SETTINGS[name].is_plain},
+        against=_against(options["against"], candidates),
+        metrics=_metrics(options["metrics"], human),
+        texts=None if options["texts"] == "all" else NUMBERS["texts"].convert(options["texts"]),
+        plain={name: _plain(name, options[name]) for name in SETTINGS if SETTINGS[name].is_plain},
         scorer=scorer,
         clusters=clusters_of(prompts),
         warnings=(
@@ -261,13 +261,15 @@ def _plain(name: str, value: Any) -> Any:
     return NUMBERS[name].convert(value) if name in NUMBERS and value is not None else value
 
 
-def _prompts(given: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
+def _prompts(source: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
     """Return the distinct prompts; by default the model's own."""
-    if given is None:
+    if source is None:
         return (NamedModel(model).default_prompt,)
-    items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    items = (
+        [source] if isinstance(source, str) or not isinstance(source, Iterable) else list(source)
+    )
     if not all(isinstance(item, str) for item in items):
-        raise UsageError(f"prompts are texts, not {printable.shown(given)}")
+        raise UsageError(f"prompts are texts, not {printable.shown(source)}")
     prompts = tuple(dict.fromkeys(items))
     if not prompts:
         raise UsageError("a report needs at least one prompt")
@@ -283,39 +285,43 @@ def _notes(
     yield from NamedModel(model).notes(prompts)
 
 
-def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
+def _against(wanted: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
     """Return the entry to compare with, given in any form that means the same sampler."""
-    if given is None or given == HUMAN:
-        return given
+    if wanted is None or wanted == HUMAN:
+        return wanted
     names = [candidate.name for candidate in candidates]
-    if isinstance(given, str) and given.strip() in names:
-        return given.strip()
-    strategy = Strategy.of(given)
-    found = [c.name for c in candidates if c.open is None and c.strategy == strategy]
-    if not found:
+    if isinstance(wanted, str) and wanted.strip() in names:
+        return wanted.strip()
+    strategy = Strategy.of(wanted)
+    matches = [c.name for c in candidates if c.open is None and c.strategy == strategy]
+    if not matches:
         raise UsageError(
             f"{strategy} is not in the report; compare with human, or with one of: "
             f"{', '.join(names)}"
         )
-    return found[0]
+    return matches[0]
 
 
 def _seeds(seed: int | str | None, seeds: str | Iterable[int | str] | None) -> tuple[int, ...]:
     """Return the distinct random seeds: one, unless several were requested."""
     if seed is not None and seeds is not None:
         raise UsageError("seed and seeds contradict each other; give one of them")
-    given: Iterable[int | str] = [SEED if seed is None else seed]
+    listed: Iterable[int | str] = [SEED if seed is None else seed]
     if seeds is not None:
-        given = numbers_of(seeds) if isinstance(seeds, str) else seeds
-    found = tuple(dict.fromkeys(NUMBERS["seed"].convert(each) for each in given))
-    if not found:
+        listed = numbers_of(seeds) if isinstance(seeds, str) else seeds
+    distinct = tuple(dict.fromkeys(NUMBERS["seed"].convert(each) for each in listed))
+    if not distinct:
         raise UsageError("a report needs at least one seed")
-    return found
+    return distinct
 
 
-def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[plugins.Offer, ...]:
+def _metrics(
+    expressions: str | Iterable[str], human: HumanCorpus | None
+) -> tuple[plugins.Offer, ...]:
     """Return the metrics of these expressions, each once."""
-    offers = [_metric(text) for text in ([given] if isinstance(given, str) else given)]
+    offers = [
+        _metric(text) for text in ([expressions] if isinstance(expressions, str) else expressions)
+    ]
     for offer in offers:
         if human is None and isinstance(offer.value, HumanMetric):
             how = f"{HOW_TO_GIVE}, or leave the metric out"

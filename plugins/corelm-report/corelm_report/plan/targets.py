@@ -62,8 +62,10 @@ class Target:
         name, value = (part.strip() for part in text.split("=", 1))
         figure = SHORT.get(name, name)
         if figure not in MATCHED:
-            known = [*SHORT, *MATCHED]
-            hint = printable.did_you_mean(name, known) or f"; the figures are: {', '.join(known)}"
+            figures = [*SHORT, *MATCHED]
+            hint = (
+                printable.did_you_mean(name, figures) or f"; the figures are: {', '.join(figures)}"
+            )
             raise UsageError(f"{printable.shown(name)} cannot be matched{hint}")
         if value == HUMAN:
             return cls._of_human(figure)
@@ -170,13 +172,13 @@ class FreeParameter:
             >>> FreeParameter.of("top_k(k=50) | temperature").parameter.name
             't'
         """
-        found = cls.find(expression)
-        if found is None:
+        free = cls.find(expression)
+        if free is None:
             raise UsageError(
                 f"{expression} leaves no number open to match; write the bare name of a sampler "
                 "that has one, such as top_p"
             )
-        return found
+        return free
 
     @classmethod
     def find(cls, expression: str) -> FreeParameter | None:
@@ -245,17 +247,19 @@ def _open(
                     yield ((at, key), *path), inner, parameter
 
 
-def _put(stages: Sequence[Stage], path: Path, stage: int, given: dict[str, float]) -> list[Stage]:
+def _put(
+    stages: Sequence[Stage], path: Path, stage: int, values_by_name: dict[str, float]
+) -> list[Stage]:
     """Return the stages with additional parameters for the stage at the end of a path."""
     whole = list(stages)
     if not path:
         name, values, named = whole[stage]
-        whole[stage] = (name, values, named | given)
+        whole[stage] = (name, values, named | values_by_name)
         return whole
     (at, key), *rest = path
     name, values, named = whole[at]
     nested = _arguments(whole[at])[key]
-    new = {key: replace(nested, stages=_put(nested.stages, tuple(rest), stage, given))}
+    new = {key: replace(nested, stages=_put(nested.stages, tuple(rest), stage, values_by_name))}
     whole[at] = (
         name,
         [new.get(place, value) for place, value in enumerate(values)],

@@ -40,11 +40,11 @@ class HumanCorpus:
     prompt_length: int = 0
 
 
-def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
+def read_corpus(source: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
     """Return the given texts; by default, downloaded reviews that the model has not seen.
 
     Args:
-        given: texts, the path of texts, or None.
+        source: texts, the path of texts, or None.
         model: the model.
         count: the largest number of texts.
 
@@ -52,7 +52,7 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
         UsageError: neither texts nor a path.
         DataError: the path cannot be read.
     """
-    if given is None:
+    if source is None:
         path = machine.home() / "data" / "aclImdb" / "test"
         corpus = NamedModel(model).manifest.get("training")
         if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
@@ -60,37 +60,37 @@ def read_corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | N
         return HumanCorpus(
             tuple(Corpus.texts_in(path, count)), "IMDB reviews that the model has not seen"
         )
-    if isinstance(given, (str, Path)):
-        path = Path(given)
+    if isinstance(source, (str, Path)):
+        path = Path(source)
         return HumanCorpus(tuple(Corpus.texts_in(path, count)), f"texts of {path.name}")
-    texts = tuple(given)
+    texts = tuple(source)
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
     return HumanCorpus(texts[:count], f"{printable.counted(len(texts[:count]), 'text')} given")
 
 
-def known_texts(given: Any, model: LanguageModel) -> tuple[str, ...]:
+def known_texts(source: Any, model: LanguageModel) -> tuple[str, ...]:
     """Return a note if the model was trained on these texts; else nothing.
 
     Args:
-        given: texts, the path of texts, or None.
+        source: texts, the path of texts, or None.
         model: the model, whose manifest has the digest of its texts.
     """
     training = NamedModel(model).manifest.get("training")
-    if given is None or not isinstance(training, Mapping):
+    if source is None or not isinstance(training, Mapping):
         return ()
     note = "the model was trained on texts of the reference, so it knows them better than others; "
     note += "give held-out texts, such as those that `corelm data held-out` writes"
     digest = training.get("texts_digest")  # older models' manifests have none
-    return (note,) if digest and digest in _digests(given, training) else ()
+    return (note,) if digest and digest in _digests(source, training) else ()
 
 
-def _digests(given: Any, training: Mapping[str, Any]) -> Iterator[str]:
+def _digests(source: Any, training: Mapping[str, Any]) -> Iterator[str]:
     """Yield the digest of the texts, and the digest of the part that a training learns from."""
-    if not isinstance(given, (str, Path)):
-        yield Corpus.digest(tuple(given))
+    if not isinstance(source, (str, Path)):
+        yield Corpus.digest(tuple(source))
         return
-    path = Path(given)
+    path = Path(source)
     # Reading a folder takes a while, so only a folder with the name of the training corpus is read.
     if path.is_dir() and training.get("corpus") not in (path.name, path.absolute().parent.name):
         return
@@ -138,7 +138,7 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
     """
     if human is None:
         raise UsageError(f"prompts from the reference need human texts: {HOW_TO_GIVE}")
-    kept, reasons = dict[str, str](), Counter[str]()
+    by_prompt, reasons = dict[str, str](), Counter[str]()
     for text in human.texts:
         ids = list(model.vocabulary.encode(text))[: model.context_length]
         prompt = model.vocabulary.decode(ids[:length])
@@ -146,32 +146,32 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
             reasons["too short"] += 1
         elif list(model.vocabulary.encode(prompt)) != ids[:length]:
             reasons["with unknown or divided words in it"] += 1
-        elif prompt in kept:
+        elif prompt in by_prompt:
             reasons["with the beginning of an earlier one"] += 1
         else:
-            kept[prompt] = text
+            by_prompt[prompt] = text
     if reasons["too short"] == len(human.texts):
         raise UsageError(
             f"no human text has more than {printable.counted(length, 'token')} within the model's "
             f"context of {model.context_length}: take shorter prompts from the reference, or "
             "longer texts"
         )
-    _require_enough(len(kept), len(human.texts), reasons, length)
+    _require_enough(len(by_prompt), len(human.texts), reasons, length)
     first = "token" if length == 1 else printable.counted(length, "token")
     description = f"{human.description}, after their first {first}"
     return Beginnings(
-        prompts=tuple(kept),
-        human=HumanCorpus(tuple(kept.values()), description, length),
+        prompts=tuple(by_prompt),
+        human=HumanCorpus(tuple(by_prompt.values()), description, length),
         notes=(_left_out(len(human.texts), reasons, length),) if reasons else (),
     )
 
 
-def _require_enough(kept: int, texts: int, reasons: Mapping[str, int], length: int) -> None:
-    if kept < MANY:
+def _require_enough(count: int, texts: int, reasons: Mapping[str, int], length: int) -> None:
+    if count < MANY:
         why = f"; {_left_out(texts, reasons, length)}" if reasons else ""
         raise UsageError(
-            f"paired intervals need at least {MANY} prompts, and the human texts give {kept}{why}; "
-            f"give at least {MANY} such texts as the reference, and as many contexts"
+            f"paired intervals need at least {MANY} prompts, and the human texts give {count}"
+            f"{why}; give at least {MANY} such texts as the reference, and as many contexts"
         )
 
 
@@ -216,18 +216,18 @@ def _clustered(pairs: Iterable[tuple[str, str | int | None]], name: str) -> Prom
     Raises:
         UsageError: only some have a cluster, or a prompt has two.
     """
-    found: dict[str, str | None] = {}
-    for prompt, given in pairs:
-        cluster = None if given is None else str(given)
-        if found.setdefault(prompt, cluster) != cluster:
+    cluster_of: dict[str, str | None] = {}
+    for prompt, value in pairs:
+        cluster = None if value is None else str(value)
+        if cluster_of.setdefault(prompt, cluster) != cluster:
             raise UsageError(f"{name}: the prompt {printable.shown(prompt)} has two clusters")
-    clusters = {prompt: each for prompt, each in found.items() if each is not None}
-    if clusters and len(clusters) < len(found):
-        missing = next(prompt for prompt in found if prompt not in clusters)
+    clusters = {prompt: each for prompt, each in cluster_of.items() if each is not None}
+    if clusters and len(clusters) < len(cluster_of):
+        missing = next(prompt for prompt in cluster_of if prompt not in clusters)
         raise UsageError(
             f"{name}: the prompt {printable.shown(missing)} has no cluster, and others have one"
         )
-    return clusters or list(found)
+    return clusters or list(cluster_of)
 
 
 def clusters_of(prompts: Any) -> tuple[str, ...]:

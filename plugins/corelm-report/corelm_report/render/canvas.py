@@ -1,4 +1,4 @@
-"""The libraries of pictures, and what these share: colours, letters, empty axes, ends, ticks."""
+"""Load matplotlib; colours, fonts, blank axes, ticks and files shared by all plots."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def element(name: str, svg: str) -> str:
     """
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     # Hundredths of a point are fine enough to see, at half the bytes.
-    svg = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    svg = re.sub(r' (d|x|y)="[^"]*"', lambda number: re.sub(r"(\.\d\d)\d+", r"\1", number[0]), svg)
     opening, inside = svg[svg.index("<svg") :].split(">", 1)
     size = re.search(r'viewBox="[^"]*"', opening)
     used = set(REFERENCE.findall(inside))

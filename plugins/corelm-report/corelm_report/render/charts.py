@@ -233,9 +233,11 @@ def csv_of_figures(document: Document, *figures: View) -> str:
 
 def _figures(document: Document, figures: Sequence[View]) -> Iterator[list[Any]]:
     for entry in document.entries:
-        found = [estimate(entry, *figure) for figure in figures]
-        if any(found):
-            cells = [(each.value, each.low, each.high) if each else (None,) * 3 for each in found]
+        measured = [estimate(entry, *figure) for figure in figures]
+        if any(measured):
+            cells = [
+                (each.value, each.low, each.high) if each else (None,) * 3 for each in measured
+            ]
             yield [entry.label, *(_short(each) for cell in cells for each in cell)]
 
 

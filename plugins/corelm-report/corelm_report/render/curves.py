@@ -91,7 +91,7 @@ def _name_human(axes: Axes, fit: TemperatureFit, crossing: float | None) -> None
     t = f"t = {crossing:.2f}"
     long = labels.along_level(axes, fit.surprisal, f"{name} ({t})")
     if labels.write_clear(axes, [*long, *short], HUMAN).name == name:
-        labels.write_clear(axes, [labels.Place(t, (crossing, bottom), (5, 9))], HUMAN)
+        labels.write_clear(axes, [labels.NamePlace(t, (crossing, bottom), (5, 9))], HUMAN)
 
 
 def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:

@@ -9,7 +9,7 @@ from typing import Any
 from corelm.errors import ReportError
 from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figure import GENERATED, VIEWS, as_csv
-from corelm_report.document.lookup import OF_SETS, Estimate, difference, estimates
+from corelm_report.document.lookup import OF_SETS, Measurement, difference, estimates
 from corelm_report.document.parts import Json
 from corelm_report.document.texts import KeptText
 from corelm_report.render.permutation_tests import permutation_tests
@@ -56,21 +56,23 @@ def _lines(document: Document) -> Iterator[Json]:
                 yield {**empty, **line, "value": value, "seed": seed}
 
 
-def _set_size(entry: Entry, of: Estimate) -> int | None:
+def _set_size(entry: Entry, of: Measurement) -> int | None:
     """Return the size of a set, if the figure depends on it; `n` may be larger."""
     texts = entry.generated_texts
     return texts.set_size if texts and of.view == GENERATED and of.figure in OF_SETS else None
 
 
-def _difference(entry: Entry, of: Estimate) -> Json:
-    found = difference(entry, of.figure, of.view)
-    if found is None or entry.differences is None:
+def _difference(entry: Entry, of: Measurement) -> Json:
+    apart = difference(entry, of.figure, of.view)
+    if apart is None or entry.differences is None:
         return {}
-    ends = {"difference_low": found.low, "difference_high": found.high}
-    return {"against": entry.differences.against, "difference": found.value, **ends}
+    ends = {"difference_low": apart.low, "difference_high": apart.high}
+    return {"against": entry.differences.against, "difference": apart.value, **ends}
 
 
-def _by_seed(document: Document, entry: Entry, of: Estimate) -> Iterator[tuple[int, float | None]]:
+def _by_seed(
+    document: Document, entry: Entry, of: Measurement
+) -> Iterator[tuple[int, float | None]]:
     """Yield each seed and its texts' figure, if there are several seeds."""
     texts = entry.generated_texts
     if of.view == GENERATED and texts and texts.by_seed and of.figure in texts.by_seed:
@@ -81,12 +83,12 @@ def _by_seed(document: Document, entry: Entry, of: Estimate) -> Iterator[tuple[i
 def _of_differences(document: Document) -> Iterator[Block]:
     for entry in document.samplers:
         if entry.error is None and entry.differences is not None:
-            known = {**_identity(document, entry), "against": entry.differences.against}
+            identity = {**_identity(document, entry), "against": entry.differences.against}
             for view in VIEWS:
                 for figure, each in entry.differences.of(view).items():
                     low, high = each.ci95 or (None, None)
                     own = {"value": each.value, "low": low, "high": high}
-                    yield {**known, "view": view, "metric": figure, **own}, {}
+                    yield {**identity, "view": view, "metric": figure, **own}, {}
 
 
 def _of_tests(document: Document) -> Iterator[Block]:
@@ -119,14 +121,14 @@ def _of_samplers(document: Document) -> Iterator[Block]:
 
 
 def _of_texts(document: Document) -> Iterator[Block]:
-    for known, text, _ in _texts(document):
+    for identity, text, _ in _texts(document):
         own = {"text": text.text, "finish_reason": text.finish_reason}
-        yield known | own | (text.figures or {}), {}
+        yield identity | own | (text.figures or {}), {}
 
 
 def _of_tokens(document: Document) -> Iterator[Block]:
-    for known, _, by_token in _texts(document):
-        yield known, {"position": list(range(len(by_token["token"]))), **by_token}
+    for identity, _, by_token in _texts(document):
+        yield identity, {"position": list(range(len(by_token["token"]))), **by_token}
 
 
 LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
@@ -143,13 +145,13 @@ LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
 def _texts(document: Document) -> Iterator[tuple[Json, KeptText, dict[str, list[Any]]]]:
     """Yield the report's texts, each with its identity and its lists by token."""
     for entry in document.samplers:
-        known = _identity(document, entry)
+        identity = _identity(document, entry)
         for text in entry.texts:
             if text.by_token is None:
                 raise ReportError("an earlier version of corelm made it, without figures of texts")
             own = {"prompt": text.prompt, "seed": text.seed, "sample": text.sample}
             own = {key: each for key, each in own.items() if each is not None}
-            yield known | own, text, text.by_token
+            yield identity | own, text, text.by_token
 
 
 def _identity(document: Document, entry: SamplerEntry) -> Json:
@@ -170,13 +172,13 @@ def _identity(document: Document, entry: SamplerEntry) -> Json:
 
 def _parameters(entry: SamplerEntry) -> Json:
     """Return the parameters by stage and name, such as `top_p.p`, or `top_p_2.p` for a second."""
-    found: Json = {}
+    parameters: Json = {}
     seen = Counter[str]()
     for stage in entry.stages:
         seen[stage.name] += 1
         prefix = stage.name if seen[stage.name] == 1 else f"{stage.name}_{seen[stage.name]}"
-        found |= {f"{prefix}.{key}": value for key, value in stage.params.items()}
-    return found
+        parameters |= {f"{prefix}.{key}": value for key, value in stage.params.items()}
+    return parameters
 
 
 def _joined(blocks: Iterable[Block]) -> Columns:

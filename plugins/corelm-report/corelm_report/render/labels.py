@@ -75,7 +75,7 @@ def sweeps(document: Document) -> list[Sweep]:
     for label, entry in named(document):
         if entry.sweep:
             members.setdefault(entry.sweep, []).append((label, entry))
-    return [found for text, some in members.items() if (found := _sweep(text, some))]
+    return [sweep for text, some in members.items() if (sweep := _sweep(text, some))]
 
 
 def _sweep(expression: str, entries: Sequence[Labelled]) -> Sweep | None:
@@ -118,10 +118,10 @@ def point_of(entry: Entry | None, across: str, up: str, view: str) -> Point | No
 
 def ends_of(entry: Entry, figure: str, view: str) -> Point | None:
     """Return the 95 % interval of a figure, or None if it has none."""
-    found = estimate(entry, figure, view)
-    if found is None or found.low is None or found.high is None:
+    measured = estimate(entry, figure, view)
+    if measured is None or measured.low is None or measured.high is None:
         return None
-    return found.low, found.high
+    return measured.low, measured.high
 
 
 def name_of_rest(rest: Sequence[str], others: bool) -> str:
@@ -253,7 +253,7 @@ def height_for(names: int) -> float:
     return max(HEIGHT, LINE * (names + 6))
 
 
-class Place(NamedTuple):
+class NamePlace(NamedTuple):
     """A name, its left end in data coordinates, and its offset in points."""
 
     name: str
@@ -261,15 +261,15 @@ class Place(NamedTuple):
     offset: tuple[float, float]
 
 
-def along_level(axes: Axes, level: float, name: str) -> list[Place]:
+def along_level(axes: Axes, level: float, name: str) -> list[NamePlace]:
     """Return places for a horizontal line's name: above and below the line, left to right."""
     room = max(axes.get_window_extent().width - size_of(figure_of(axes), name)[0] - 10, 0)
     at = axes.get_xlim()[0], level
     across = [6 + room * step / STEPS for step in range(STEPS + 1)]
-    return [Place(name, at, (x, up)) for x in across for up in (ABOVE, BELOW)]
+    return [NamePlace(name, at, (x, up)) for x in across for up in (ABOVE, BELOW)]
 
 
-def write_clear(axes: Axes, places: Sequence[Place], color: str) -> Place:
+def write_clear(axes: Axes, places: Sequence[NamePlace], color: str) -> NamePlace:
     """Write a name at the first place where it covers nothing, or where it covers the least.
 
     Call it after everything else is drawn and written.

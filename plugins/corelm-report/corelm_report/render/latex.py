@@ -88,14 +88,14 @@ def _columns(document: Document) -> list[OverviewColumn]:
     every = [
         replace(each, with_spread=False) for each in overview_columns(document, intervals=True)
     ]
-    kept: list[OverviewColumn] = []
+    fitting: list[OverviewColumn] = []
     for column in sorted(every, key=lambda column: column.priority):
         cells = (column.cell(entry) for entry in document.entries)
         room -= GAP + max(map(len, (column.title, *cells)))
-        if room < 0 and kept:
+        if room < 0 and fitting:
             break
-        kept.append(column)
-    return [column for column in every if column in kept]
+        fitting.append(column)
+    return [column for column in every if column in fitting]
 
 
 def _caption(document: Document) -> str:
@@ -113,8 +113,8 @@ def _caption(document: Document) -> str:
     )
     if not document.closest:
         return f"{escaped(text)}."
-    told = escaped(f"cannot be told from the closest to human text at {CONFIDENCE}.")
-    return f"{escaped(text)}; {CLOSEST} {told}"
+    meaning = escaped(f"cannot be told from the closest to human text at {CONFIDENCE}.")
+    return f"{escaped(text)}; {CLOSEST} {meaning}"
 
 
 def _comments(document: Document, columns: list[OverviewColumn]) -> list[str]:

@@ -29,7 +29,7 @@ from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import (
     MATCHED,
-    Estimate,
+    Measurement,
     against,
     difference,
     estimate,
@@ -155,26 +155,28 @@ class OverviewColumn:
         if text is not None:
             return text or NOTHING
         lookup = difference if self.against else estimate
-        found = lookup(entry, figure.looked_up, figure.view)
-        if found is None:
+        measured = lookup(entry, figure.looked_up, figure.view)
+        if measured is None:
             return NOTHING
         if not self.against:
-            return self._with_interval(figure.form(found.value), found, spread_text(figure, entry))
-        return self._with_interval(signed(figure.form, found.value, minus="-"), found)
+            return self._with_interval(
+                figure.form(measured.value), measured, spread_text(figure, entry)
+            )
+        return self._with_interval(signed(figure.form, measured.value, minus="-"), measured)
 
-    def _with_interval(self, text: str, found: Estimate, spread_of: str = "") -> str:
-        if not self.with_interval or found.low is None or found.high is None:
+    def _with_interval(self, text: str, measured: Measurement, spread_of: str = "") -> str:
+        if not self.with_interval or measured.low is None or measured.high is None:
             return text
         written = interval_of_difference if self.against else interval
-        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-") or EXACT
+        ends = written(self.figure.form, measured.low, measured.high).replace(MINUS, "-") or EXACT
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
 
 
 def spread_text(column: Figure, entry: Entry) -> str:
     """Describe a figure's standard deviation over the seeds; empty without one."""
-    found = spread(entry, column.name) if column.view == GENERATED else None
-    return "" if found is None else f"sd {column.form(found)} over seeds"
+    deviation = spread(entry, column.name) if column.view == GENERATED else None
+    return "" if deviation is None else f"sd {column.form(deviation)} over seeds"
 
 
 def overview_columns(document: Document, intervals: bool = False) -> list[OverviewColumn]:
@@ -187,8 +189,8 @@ def overview_columns(document: Document, intervals: bool = False) -> list[Overvi
     chosen: list[OverviewColumn] = []
     measured = document.entries
     for figure in all_columns(document):
-        found = any(estimate(entry, figure.looked_up, figure.view) for entry in measured)
-        if measured and not found and figure.name != TARGET.name:
+        any_value = any(estimate(entry, figure.looked_up, figure.view) for entry in measured)
+        if measured and not any_value and figure.name != TARGET.name:
             continue
         if figure.priority:
             chosen.append(OverviewColumn(figure, with_interval=intervals))
@@ -300,8 +302,8 @@ def in_words(figure: str, value: float) -> str:
         >>> in_words("entropy", 3.0), in_words("mass_kept", 0.9)
         ('a mean entropy of 3.00 nats', 'a mean mass kept of 90.0%')
     """
-    known = MATCHED.get(figure)
-    words, unit = (known.matched, known.unit) if known else (figure, "")
+    declared = MATCHED.get(figure)
+    words, unit = (declared.matched, declared.unit) if declared else (figure, "")
     return f"a {words} of {amount(figure, value)}{f' {unit}' if unit.startswith(NATS) else ''}"
 
 

@@ -93,7 +93,7 @@ def page(document: Document) -> str:
     )
 
 
-def _definitions(shown: Iterable[tables.Table]) -> dict[str, Figure]:
+def _definitions(shown: Iterable[tables.PageTable]) -> dict[str, Figure]:
     """Return the figures of all columns by the terms that define them, such as rep-n for rep-2."""
     columns = [column for table in shown for column in table.columns]
     return {column.term or column.title: column for column in columns}
@@ -156,7 +156,7 @@ BARS = 20
 
 
 @dataclass(frozen=True)
-class Bar:
+class TokenBar:
     """One token: its text, its probability, its bar's length in percent of the longest."""
 
     word: str
@@ -179,7 +179,7 @@ class Playground:
     prompt: str
     logits: str
     size: int
-    bars: Sequence[Bar]
+    bars: Sequence[TokenBar]
     entropy: float
 
     @property
@@ -209,7 +209,7 @@ def playground(document: Document) -> Playground | None:
     words = content.words[: min(BARS, len(logits))]
     # Relative to the likeliest token, as the bars compare tokens; the text has the shares.
     bars = [
-        Bar(shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
+        TokenBar(shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
         for i, word in enumerate(words)
     ]
     entropy = float(np.log(total) - p @ below)
@@ -241,7 +241,7 @@ SPACES = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "⇥", " ": "␣"})
 
 
 @dataclass(frozen=True)
-class Word:
+class ShownWord:
     """One token of a text.
 
     Attributes:
@@ -264,12 +264,12 @@ class ShownText:
     """One text of one sampler; it has no words if the sampler failed."""
 
     sampler: str
-    words: Sequence[Word]
+    words: Sequence[ShownWord]
     error: bool = False
 
 
 @dataclass(frozen=True)
-class Group:
+class SampleGroup:
     """The texts that all samplers wrote after one prompt with the same random numbers.
 
     Attributes:
@@ -285,49 +285,49 @@ class Group:
     explained: bool
 
 
-def text_groups(document: Document) -> list[Group]:
+def text_groups(document: Document) -> list[SampleGroup]:
     """Return the texts by prompt and sample, the samplers in the order of the report.
 
     The first samples of each prompt have word figures: as many as fit, at least one.
     """
-    found: dict[tuple[str, int], dict[int, ShownText]] = {}
+    by_prompt: dict[tuple[str, int], dict[int, ShownText]] = {}
     for place, entry in enumerate(document.samplers):
         for text in entry.texts:
             if not text.tokens:
                 continue  # one of the texts that the report keeps without details
             written = ShownText(entry.sampler, _words(text.tokens))
-            found.setdefault((text.prompt, text.sample), {})[place] = written
+            by_prompt.setdefault((text.prompt, text.sample), {})[place] = written
     failed = {
         place: ShownText(entry.sampler, (), error=True)
         for place, entry in enumerate(document.samplers)
         if entry.error
     }
-    prompts = {prompt for prompt, _ in found}
+    prompts = {prompt for prompt, _ in by_prompt}
     most = max(1, EXPLAINED // max(1, len(prompts) * len(document.samplers)))
     earlier: Counter[str] = Counter()
     made = []
-    for (prompt, sample), texts in found.items():
+    for (prompt, sample), texts in by_prompt.items():
         # Failed samplers too, so that a sampler has the same place in every group.
         every = [text for _, text in sorted((failed | texts).items())]
-        made.append(Group(prompt, sample, every, explained=earlier[prompt] < most))
+        made.append(SampleGroup(prompt, sample, every, explained=earlier[prompt] < most))
         earlier[prompt] += 1
     return made
 
 
-def _words(tokens: Sequence[TokenDetails]) -> list[Word]:
+def _words(tokens: Sequence[TokenDetails]) -> list[ShownWord]:
     """Return the words of a text, without the white space before the first one."""
     first, rest = [word(token) for token in tokens[:1]], [word(token) for token in tokens[1:]]
     return [*(replace(each, space="") for each in first), *rest]
 
 
-def word(token: TokenDetails) -> Word:
+def word(token: TokenDetails) -> ShownWord:
     """Turn a token of the document into a word of the page.
 
     Example:
         >>> film = {"token": " film", "rank": 2, "p": 0.25, "q": 0.5, "entropy": 1.0}
         >>> word(film | {"alternatives": [[" movie", 0.5], [" film", 0.25]]})
-        Word(space=' ', text='film', level=0, about='surprisal 1.39, rank 2\\np 25.0%, q 50.0%, \
-entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
+        ShownWord(space=' ', text='film', level=0, about='surprisal 1.39, rank 2\\np 25.0%, q \
+50.0%, entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
     """
     whole = visible(token["token"])
     text = whole.lstrip()
@@ -339,7 +339,9 @@ entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
     )
     likely = "\n".join(f"{shown_token(word)}\t{share(p)}" for word, p in token["alternatives"])
     level = printable.SURPRISAL_SCALE.level(surprisal)
-    return Word(whole[: len(whole) - len(text)], text or shown_token(whole), level, about, likely)
+    return ShownWord(
+        whole[: len(whole) - len(text)], text or shown_token(whole), level, about, likely
+    )
 
 
 def shown_token(token: str) -> str:

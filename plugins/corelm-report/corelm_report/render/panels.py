@@ -100,19 +100,19 @@ def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:
     axes.grid(axis="y")
     low, high = [], []
     for at, entry in enumerate(entries):
-        found = value(entry, figure, view)
-        if found is None:
+        middle = value(entry, figure, view)
+        if middle is None:
             continue
-        ends = ends_of(entry, figure, view) or (found, found)
-        low.append(min(ends[0], found))
-        high.append(max(ends[1], found))
+        ends = ends_of(entry, figure, view) or (middle, middle)
+        low.append(min(ends[0], middle))
+        high.append(max(ends[1], middle))
         is_human = isinstance(entry, HumanEntry)
         colour, form = (HUMAN, "D") if is_human else (TEAL, "o")
         if is_human:
             axes.axvspan(*ends, color=BAND, lw=0, zorder=0)
-            axes.axvline(found, color=colour, lw=1, ls=DASHED, zorder=1)
+            axes.axvline(middle, color=colour, lw=1, ls=DASHED, zorder=1)
         axes.plot(ends, [at, at], color=colour, lw=1.6, alpha=0.6, zorder=4)
-        axes.plot(found, at, form, color=colour, **DOT)
+        axes.plot(middle, at, form, color=colour, **DOT)
     if low:
         axes.set_xlim(*_ends(figure, view, canvas.padded(min(low), max(high), 0.12)))
     _few_ticks(axes)
@@ -159,10 +159,10 @@ def _have_room(axes: Axes, ticks: Sequence[float]) -> bool:
 
 def figures_of_sweeps(document: Document) -> Figure:
     """Draw a row of panels for each figure: a column for each parameter, a line for each sweep."""
-    found = sweeps(document)
-    parameters = list(dict.fromkeys(sweep.parameter for sweep in found))
+    every = sweeps(document)
+    parameters = list(dict.fromkeys(sweep.parameter for sweep in every))
     human = document.human
-    top = canvas.TOP + canvas.LINE * (len(found) + bool(human))
+    top = canvas.TOP + canvas.LINE * (len(every) + bool(human))
     height = top + canvas.BOTTOM + PANEL * len(SWEPT)
     drawing = canvas.empty(height)
     rows = canvas.panels(drawing, canvas.LEFT, top, len(parameters) or 1, len(SWEPT))
@@ -175,14 +175,14 @@ def figures_of_sweeps(document: Document) -> Figure:
             axes.locator_params(axis="y", nbins=4)
             if human_value is not None:
                 axes.axhline(human_value, color=HUMAN, lw=1, ls=DASHED, zorder=2)
-            for at, sweep in enumerate(found):
+            for at, sweep in enumerate(every):
                 if sweep.parameter == parameter:
                     _line(axes, sweep, figure, view, at)
             axes.set_ylim(*_ends(figure, view, axes.get_ylim()))
             axes.tick_params(labelbottom=row is rows[-1])
     for axes, parameter in zip(rows[-1], parameters, strict=False):
         axes.set_xlabel(parameter)
-    _key(drawing, height, [sweep.label for sweep in found], human is not None)
+    _key(drawing, height, [sweep.label for sweep in every], human is not None)
     return drawing
 
 

@@ -4,9 +4,9 @@ Each label chooses among places around its mark, at several distances and in all
 cost more the farther they are and the more they cover. Labels with few good places choose first;
 then all choose again, since the choices of the others have changed.
 
-A library would replace `place_labels` and `Choice`. Of 30 random plots each of 5, 8 and 12 names,
-textalloc 1.2 left no name covered in 28, 23 and 13, these functions in 30, 23 and 9 with larger
-letters, and adjustText 1.4 in 1, 0 and 0. But textalloc draws a line to every name, also to one
+A library would replace `place_labels` and `LabelPlaces`. Of 30 random plots each of 5, 8 and 12
+names, textalloc 1.2 left no name covered in 28, 23 and 13, these functions in 30, 23 and 9 with
+larger letters, and adjustText 1.4 in 1, 0 and 0. But textalloc draws a line to every name, also to one
 next to its mark, and lines run over other marks.
 """
 
@@ -107,7 +107,7 @@ def place_labels(
         >>> shared([one], [two]).tolist()
         [0.0]
     """
-    choices = [Choice.of(point, size) for point, size in zip(points, sizes, strict=True)]
+    choices = [LabelPlaces.of(point, size) for point, size in zip(points, sizes, strict=True)]
     costs = [
         choice.outside(inside)
         + choice.doubt(points)
@@ -144,7 +144,7 @@ def _freedom(costs: Floats) -> int:
 
 
 @dataclass(frozen=True)
-class Choice:
+class LabelPlaces:
     """The places around a mark among which its label chooses.
 
     Attributes:
@@ -164,7 +164,7 @@ class Choice:
     owners: NDArray[np.intp]
 
     @classmethod
-    def of(cls, point: Point, size: tuple[float, float]) -> Choice:
+    def of(cls, point: Point, size: tuple[float, float]) -> LabelPlaces:
         """Return the places at each distance in each direction."""
         boxes, leaders = [], []
         for distance in DISTANCES:
@@ -224,8 +224,8 @@ def _gaps(boxes: Floats, point: Point) -> Floats:
 
 def _beyond(boxes: Sequence[Box], point: Point) -> Floats:
     """Return the rectangles outside the mark at a point, where a line to the point ends."""
-    found = edges(boxes)
-    return found[_gaps(found, point) > MARK]
+    corners = edges(boxes)
+    return corners[_gaps(corners, point) > MARK]
 
 
 def pieces(points: Sequence[Point], length: float, thick: float) -> list[Box]:

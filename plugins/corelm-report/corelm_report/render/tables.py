@@ -39,7 +39,7 @@ from corelm_report.document.figure import (
     signed,
 )
 from corelm_report.document.lookup import (
-    Estimate,
+    Measurement,
     declared_difference,
     difference,
     estimate,
@@ -70,7 +70,7 @@ class Amount:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A figure of an entry, and its difference.
 
     Attributes:
@@ -115,11 +115,11 @@ class Line:
     human: bool = False
     n: str = ""
     strip: RangeStrip | None = None
-    cells: Sequence[Cell] = ()
+    cells: Sequence[TableCell] = ()
 
 
 @dataclass(frozen=True)
-class Block:
+class LineGroup:
     """A group of lines: the settings of a sweep, or other lines without a title."""
 
     lines: Sequence[Line]
@@ -127,7 +127,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """One table of the page.
 
     Attributes:
@@ -139,13 +139,13 @@ class Table:
     """
 
     columns: Sequence[Figure]
-    blocks: Sequence[Block]
+    blocks: Sequence[LineGroup]
     n: str
     mixed: bool
     absent: Sequence[str]
 
 
-def table(document: Document, name: str) -> Table | None:
+def table(document: Document, name: str) -> PageTable | None:
     """Return a table of the page, or None if no sampler has any of its figures."""
     if not shown_columns(document, name):
         return None
@@ -154,7 +154,7 @@ def table(document: Document, name: str) -> Table | None:
     counts = Counter(line.n for line in filled if line.n and not line.human)
     # Said once above the table; only lines with another number get a note.
     usual = max(counts, key=lambda n: counts[n], default="")
-    return Table(
+    return PageTable(
         shown_columns(document, name),
         _blocks(document, [_with_n(line, usual) for line in _aligned(filled)]),
         usual,
@@ -170,7 +170,7 @@ def _with_n(line: Line, usual: str) -> Line:
     return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
 
 
-def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
+def _blocks(document: Document, shown: Sequence[Line]) -> list[LineGroup]:
     """Divide lines into blocks: human text, the settings of each sweep, and other samplers.
 
     The sweep of a few settings needs no title.
@@ -182,7 +182,7 @@ def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
         sweep = "" if line.human else sweeps[line.name] or ""
         return sweep if count[sweep] >= FOLDED else ""
 
-    return [Block(list(some), sweep) for sweep, some in groupby(shown, title)]
+    return [LineGroup(list(some), sweep) for sweep, some in groupby(shown, title)]
 
 
 def _aligned(shown: Sequence[Line]) -> list[Line]:
@@ -198,7 +198,7 @@ def _aligned(shown: Sequence[Line]) -> list[Line]:
     ]
 
 
-def _margins(cell: Cell) -> tuple[str, ...]:
+def _margins(cell: TableCell) -> tuple[str, ...]:
     return cell.figure.margins if cell.figure else ()
 
 
@@ -241,7 +241,7 @@ def _line(
     document: Document,
     table: str,
     columns: Sequence[Figure],
-    clear: Collection[Place],
+    clear: Collection[DifferenceKey],
 ) -> Line:
     human = document.human
     part = entry.part(TEACHER_FORCED if table in (ENTROPY, DIVERGENCE) else GENERATED)
@@ -256,7 +256,9 @@ def _line(
     )
 
 
-def _cells(columns: Sequence[Figure], entry: Entry, clear: Collection[Place]) -> list[Cell]:
+def _cells(
+    columns: Sequence[Figure], entry: Entry, clear: Collection[DifferenceKey]
+) -> list[TableCell]:
     first = next((column for column in columns if column.compared), None) or columns[0]
     return [replace(_cell(each, entry, clear), first=each is first) for each in columns]
 
@@ -276,51 +278,51 @@ def _in_sets(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str
     return f" in sets of {size:,}" if several else ""
 
 
-def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
+def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -> TableCell:
     written = text_of(column, entry)
     if written is not None:
-        return Cell(column.title, Amount(written) if written else None)
+        return TableCell(column.title, Amount(written) if written else None)
     is_human = isinstance(entry, HumanEntry)
     # The human counterpart of a figure may have another name.
     name = (is_human and column.human) or column.looked_up
-    found = estimate(entry, name, column.view)
-    if found is None:
-        return Cell(column.title)
+    measured = estimate(entry, name, column.view)
+    if measured is None:
+        return TableCell(column.title)
     note = "of the words written" if is_human and column.human else spread_text(column, entry)
     part = entry.part(column.view)
-    if part is not None and found.n is not None and part.n is not None and found.n < part.n:
-        note = ", ".join(filter(None, (f"of {printable.counted(found.n, 'text')}", note)))
+    if part is not None and measured.n is not None and part.n is not None and measured.n < part.n:
+        note = ", ".join(filter(None, (f"of {printable.counted(measured.n, 'text')}", note)))
     other = difference(entry, column.looked_up, column.view) if column.compared else None
-    return Cell(
+    return TableCell(
         column.title,
-        _figure(column, found, entry),
+        _figure(column, measured, entry),
         note,
         None if other is None else _difference(column, other),
-        Place(entry.label, column.view, column.looked_up) in clear,
+        DifferenceKey(entry.label, column.view, column.looked_up) in clear,
     )
 
 
-def _figure(column: Figure, found: Estimate, entry: Entry) -> Amount:
+def _figure(column: Figure, measured: Measurement, entry: Entry) -> Amount:
     """Return a figure with its 95 % interval, or with the range that its column shows instead."""
-    text = column.form(found.value).replace("-", MINUS)
+    text = column.form(measured.value).replace("-", MINUS)
     if column.between is not None:
         low, high = (value(entry, end, column.view) for end in column.between)
         ends = "" if low is None or high is None else interval(column.form, low, high)
         return Amount(text, (ends,) if ends else ())
-    sides = _sides(column, found)
+    sides = _sides(column, measured)
     # `share` writes an exact 0 as "0"; next to margins in percent it needs the unit.
     return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
 
 
-def _difference(column: Figure, found: Estimate) -> Amount:
-    text, _, unit = signed(column.form, found.value).partition(" ")
-    return Amount(text, _sides(column, found), unit)
+def _difference(column: Figure, measured: Measurement) -> Amount:
+    text, _, unit = signed(column.form, measured.value).partition(" ")
+    return Amount(text, _sides(column, measured), unit)
 
 
-def _sides(column: Figure, found: Estimate) -> tuple[str, ...]:
-    if found.low is None or found.high is None:
+def _sides(column: Figure, measured: Measurement) -> tuple[str, ...]:
+    if measured.low is None or measured.high is None:
         return ()
-    return margins(column.form, found.value, found.low, found.high)
+    return margins(column.form, measured.value, measured.low, measured.high)
 
 
 def _strip(entry: Entry, greatest: float) -> RangeStrip | None:
@@ -339,7 +341,7 @@ def _place(entropy: float, greatest: float) -> float:
     return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)
 
 
-class Place(NamedTuple):
+class DifferenceKey(NamedTuple):
     """The place of a difference: the name of its entry, its view, its figure."""
 
     entry: str
@@ -347,21 +349,21 @@ class Place(NamedTuple):
     figure: str
 
 
-def clear_differences(document: Document) -> set[Place]:
+def clear_differences(document: Document) -> set[DifferenceKey]:
     """Return the significant differences among all in the page's tables."""
-    found = dict(p_values(document))
-    largest = discoveries(found.values())
-    return {place for place, p in found.items() if p <= largest}
+    by_place = dict(p_values(document))
+    largest = discoveries(by_place.values())
+    return {place for place, p in by_place.items() if p <= largest}
 
 
-def p_values(document: Document) -> Iterator[tuple[Place, float]]:
+def p_values(document: Document) -> Iterator[tuple[DifferenceKey, float]]:
     """Yield every difference on the page that has an interval, with its p-value."""
     columns = [column for table in TABLES for column in columns_of(table, document)]
     for entry in document.samplers:
         for column in columns:
-            found = _compared(entry, column)
-            if found is not None and found.p is not None:
-                yield Place(entry.label, column.view, column.looked_up), found.p
+            apart = _compared(entry, column)
+            if apart is not None and apart.p is not None:
+                yield DifferenceKey(entry.label, column.view, column.looked_up), apart.p
 
 
 def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:

@@ -13,7 +13,7 @@ from typing import Any
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import NamedModel, SafeFile, printable
 from corelm_report.plan.texts import parse_prompts
-from corelm_report.settings import DEFAULTS, SEED, SETTINGS, Prompts, Setting
+from corelm_report.settings import DEFAULTS, SEED, SETTINGS, Prompts, ReportSetting
 
 LARGEST = 2**20
 """The largest study file, in bytes."""
@@ -89,7 +89,7 @@ def read_study(path: Path) -> Study:
         content = tomllib.loads(text)
     except (ModelFileError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the study {str(path)!r}: {error}") from error
-    checked = _checked(content, _Place(path, text))
+    checked = _checked(content, _StudyText(path, text))
     written = checked.pop("write", {})
     decoders = checked.pop("decoders", ())
     samplers = (*checked.pop("samplers", ()), *decoders)
@@ -102,11 +102,11 @@ def read_study(path: Path) -> Study:
         if "until" in checked:
             raise UsageError(f"{path}: {UNTIL_AND_TESTS}")
         report["texts"] = "all"  # the tests need every text
-    given = {"title": path.stem, "samplers": samplers, "folder": folder, **checked, **written}
-    return Study(file=path, report=report, **given)
+    values = {"title": path.stem, "samplers": samplers, "folder": folder, **checked, **written}
+    return Study(file=path, report=report, **values)
 
 
-class _Place:
+class _StudyText:
     """The text of a study, to find the line of a key."""
 
     def __init__(self, path: Path, text: str) -> None:
@@ -116,51 +116,51 @@ class _Place:
     def of(self, key: str) -> str:
         """Return the file and, if it is found, the line of a key."""
         written = re.compile(rf"\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*(=|\]|\.)")
-        found = [number for number, line in enumerate(self._lines, 1) if written.match(line)]
-        return f"{self.path}, line {found[0]}" if found else str(self.path)
+        numbers = [number for number, line in enumerate(self._lines, 1) if written.match(line)]
+        return f"{self.path}, line {numbers[0]}" if numbers else str(self.path)
 
 
-Reader = Callable[[Any, _Place], Any]
+Reader = Callable[[Any, _StudyText], Any]
 """A function that returns the value of a key, or raises a `ValueError` with the rule."""
 
 
-def _checked(content: Mapping[str, Any], place: _Place, table: str = "") -> dict[str, Any]:
+def _checked(content: Mapping[str, Any], place: _StudyText, table: str = "") -> dict[str, Any]:
     readers = TABLES[table]
-    found = {}
+    values = {}
     for key, value in content.items():
         name = f"{table}.{key}" if table else key
         if key not in readers:
             hint = printable.did_you_mean(key, readers) or f"; the keys are: {', '.join(readers)}"
             raise UsageError(f"{place.of(key)}: a study has no key {name!r}{hint}")
         try:
-            found[key] = readers[key](value, place)
+            values[key] = readers[key](value, place)
         except ValueError as error:
             raise UsageError(
                 f"{place.of(key)}: {name} must be {error}, not {printable.shown(value)}"
             ) from None
-    return found
+    return values
 
 
-def _text(value: Any, place: _Place) -> str:
+def _text(value: Any, place: _StudyText) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text in quotation marks")
     return value
 
 
-def _texts(value: Any, place: _Place) -> tuple[str, ...]:
+def _texts(value: Any, place: _StudyText) -> tuple[str, ...]:
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, list) or not several:
         raise ValueError("a list of texts")
     return tuple(_text(each, place) for each in several)
 
 
-def _count(value: Any, place: _Place) -> int:
+def _count(value: Any, place: _StudyText) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError("a whole number, at least 1")
     return value
 
 
-def _seeds(value: Any, place: _Place) -> tuple[int, ...] | str:
+def _seeds(value: Any, place: _StudyText) -> tuple[int, ...] | str:
     if isinstance(value, str):
         return value
     several = value if isinstance(value, list) else [value]
@@ -169,26 +169,26 @@ def _seeds(value: Any, place: _Place) -> tuple[int, ...] | str:
     return tuple(several)
 
 
-def _kept(value: Any, place: _Place) -> int | str:
+def _text_count(value: Any, place: _StudyText) -> int | str:
     if value != "all" and (type(value) is not int or value < 0):
         raise ValueError('a whole number or "all"')
     return int(value) if value != "all" else "all"
 
 
-def _prompts(value: Any, place: _Place) -> Prompts:
+def _prompts(value: Any, place: _StudyText) -> Prompts:
     """Return the prompts of a list, or of a file next to the study."""
     if isinstance(value, list):
         return _texts(value, place)
     file = place.path.parent / _text(value, place)
     try:
         text = SafeFile(file).text(LARGEST)
-        found = parse_prompts(text, file.name)
+        prompts = parse_prompts(text, file.name)
     except (ModelFileError, UsageError) as error:
         raise ValueError(f"a list of texts or a file ({error})") from None
-    return found if isinstance(found, Mapping) else tuple(found)
+    return prompts if isinstance(prompts, Mapping) else tuple(prompts)
 
 
-def _path(value: Any, place: _Place) -> Path:
+def _path(value: Any, place: _StudyText) -> Path:
     path = place.path.parent / _text(value, place)
     with suppress(OSError):  # the system refuses a name that is too long
         if path.exists():
@@ -196,7 +196,7 @@ def _path(value: Any, place: _Place) -> Path:
     raise ValueError("a file or folder that is there")
 
 
-def _until(value: Any, place: _Place) -> str:
+def _until(value: Any, place: _StudyText) -> str:
     # Late, as it brings all that measures.
     from corelm_report.measure.until import Until
 
@@ -207,7 +207,7 @@ def _until(value: Any, place: _Place) -> str:
 
 
 def _among(choices: tuple[str, ...]) -> Reader:
-    def read(value: Any, place: _Place) -> tuple[str, ...]:
+    def read(value: Any, place: _StudyText) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(each in choices for each in value):
             raise ValueError(f"a list of some of: {', '.join(choices)}")
         return tuple(value)
@@ -215,18 +215,20 @@ def _among(choices: tuple[str, ...]) -> Reader:
     return read
 
 
-def _write(value: Any, place: _Place) -> dict[str, Any]:
+def _write(value: Any, place: _StudyText) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("a table: [write]")
     return _checked(value, place, "write")
 
 
 READERS: Mapping[str, Reader] = {
-    "count": _count, "seeds": _seeds, "kept": _kept, "text": _text, "texts": _texts,
+    "count": _count, "seeds": _seeds, "kept": _text_count, "text": _text, "texts": _texts,
     "path": _path, "prompts": _prompts,
 }  # fmt: skip
 """The reader of each kind of setting; a study has no single seed, and loads its models itself."""
-KEYS: Mapping[str, Setting] = {n: each for n, each in SETTINGS.items() if each.kind in READERS}
+KEYS: Mapping[str, ReportSetting] = {
+    n: each for n, each in SETTINGS.items() if each.kind in READERS
+}
 """The settings of a report that a study may set."""
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "": {

@@ -145,29 +145,29 @@ def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
             f"{figure} is a figure of a whole set of texts, and sizes are planned for means over "
             "texts: choose one of these, such as surprisal"
         )
-    found = list(_pilots(document, figure))
-    if not found:
+    pilots = list(_pilots(document, figure))
+    if not pilots:
         named = set(_named(document))
         hint = (
             printable.did_you_mean(figure, named)
             or f"; there are: {', '.join(sorted(named)) or 'none'}"
         )
         raise UsageError(f"the pilot has no paired differences of {printable.shown(figure)}{hint}")
-    yield from found
+    yield from pilots
 
 
 def _pilots(document: Document, figure: str) -> Iterator[Pilot]:
     # Where prompts have clusters, these are what the variances are between.
     places = len(set(document.header.clusters or document.header.prompts))
     for entry in document.samplers:
-        found = entry.differences and entry.differences.generated_texts.get(figure)
-        if found and found.within is not None:
-            yield Pilot(entry.sampler, VarianceParts(found.between, found.within), places)
+        difference = entry.differences and entry.differences.generated_texts.get(figure)
+        if difference and difference.within is not None:
+            yield Pilot(entry.sampler, VarianceParts(difference.between, difference.within), places)
 
 
 def _named(document: Document) -> Iterable[str]:
     for entry in document.samplers:
-        found: dict[str, Difference] = (
+        differences: dict[str, Difference] = (
             entry.differences.generated_texts if entry.differences else {}
         )
-        yield from (name for name, each in found.items() if each.within is not None)
+        yield from (name for name, each in differences.items() if each.within is not None)

@@ -180,7 +180,7 @@ class _Work:
 
     pieces: Pieces
     keys: Sequence[str]
-    known: dict[int, str] = field(default_factory=dict)
+    stored: dict[int, str] = field(default_factory=dict)
 
     @property
     def unit(self) -> scaling.Unit:
@@ -188,10 +188,10 @@ class _Work:
 
     @property
     def missing(self) -> list[int]:
-        return [at for at in range(len(self.keys)) if at not in self.known]
+        return [at for at in range(len(self.keys)) if at not in self.stored]
 
     def result(self) -> tuple[scaling.Unit, str]:
-        return self.unit, self.pieces.joined([self.known[at] for at in range(len(self.keys))])
+        return self.unit, self.pieces.joined([self.stored[at] for at in range(len(self.keys))])
 
 
 class CachedRun:
@@ -246,14 +246,14 @@ class CachedRun:
         keys = [digest([self._scopes[model], each]) for each in pieces.contents()]
         work = _Work(pieces, keys)
         for at, key in enumerate(keys):
-            found = self._cache.get(key)
-            if found is not None:
-                work.known[at] = found
+            stored = self._cache.get(key)
+            if stored is not None:
+                work.stored[at] = stored
         return work
 
     def _finished(self, work: _Work, result: str) -> tuple[scaling.Unit, str]:
         for at, piece in work.pieces.split(result, work.missing).items():
-            work.known[at] = piece
+            work.stored[at] = piece
             if not piece.startswith(FAILED):
                 self._cache.put(work.keys[at], piece)
         return work.result()
@@ -282,8 +282,8 @@ def content(value: Any) -> Any:
         return [content(each) for each in value]
     named: list[Any] = [type(value).__qualname__]
     if is_dataclass(value):
-        kept = [each.name for each in fields(value) if each.name not in PLACES]
-        named += [[name, content(getattr(value, name))] for name in kept]
+        names = [each.name for each in fields(value) if each.name not in PLACES]
+        named += [[name, content(getattr(value, name))] for name in names]
         return named + (
             [content(Strategy.of(value.expression))] if isinstance(value, Match) else []
         )
@@ -293,10 +293,10 @@ def content(value: Any) -> Any:
 @lru_cache(maxsize=4096)
 def _of_strategy(expression: str) -> list[Any]:
     """Return a sampler's expression, its code's versions and digests, its secrets' hashes."""
-    found = Strategy.of(expression)
-    things = [thing for thing in found if thing is not None]
+    strategy = Strategy.of(expression)
+    things = [thing for thing in strategy if thing is not None]
     of_sampler = scaling.Dependencies(things, OWN)
-    return [expression, releases_of(found), of_sampler.code, of_sampler.secrets]
+    return [expression, releases_of(strategy), of_sampler.code, of_sampler.secrets]
 
 
 @dataclass(frozen=True)
@@ -346,9 +346,9 @@ class OnContexts:
 
     def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
         """Return the missing pieces by index, from the result of `rest`."""
-        found = json.loads(result)
-        samplers = dict(zip((at for at in missing if at >= 2), found["samplers"], strict=True))
-        pieces = {0: found["model"], 1: found["curve"]} | samplers
+        unit = json.loads(result)
+        samplers = dict(zip((at for at in missing if at >= 2), unit["samplers"], strict=True))
+        pieces = {0: unit["model"], 1: unit["curve"]} | samplers
         return {at: json.dumps(pieces[at]) for at in missing}
 
     def joined(self, pieces: Sequence[str]) -> str:

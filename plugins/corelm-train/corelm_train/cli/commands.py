@@ -193,9 +193,9 @@ def _model_folder(name: str) -> Path:
     """Return the folder of the model to train further."""
     from corelm.runs import NamedModel
 
-    found = [model.path for model in NamedModel.listed() if name in (model.name, model.source)]
-    if len(found) == 1 and found[0] is not None:
-        return found[0]
+    folders = [model.path for model in NamedModel.listed() if name in (model.name, model.source)]
+    if len(folders) == 1 and folders[0] is not None:
+        return folders[0]
     if Path(name).is_dir():
         return Path(name)
     raise UsageError(f"there is no model folder {name!r}; `corelm models` lists the models")

@@ -55,13 +55,14 @@ def held_out(
         part, place = SHARE.convert(share), Path(folder)
         if place.exists():
             raise UsageError(f"{folder} already exists")
-        found = Corpus.of(texts, part).held_out
+        texts_held_out = Corpus.of(texts, part).held_out
         place.mkdir(parents=True)
-        width = len(str(len(found)))
-        for i, text in enumerate(found):
+        width = len(str(len(texts_held_out)))
+        for i, text in enumerate(texts_held_out):
             (place / f"{i:0{width}}.txt").write_text(text, "utf-8", newline="")
         messages.tell(
-            f"{printable.counted(len(found), 'text')} that training doesn't learn from", "note"
+            f"{printable.counted(len(texts_held_out), 'text')} that training doesn't learn from",
+            "note",
         )
         out.text(f"{folder}\n")
 

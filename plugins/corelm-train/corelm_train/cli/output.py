@@ -129,8 +129,8 @@ def loss_curve(losses: LossHistory) -> list[str]:
     """
     epochs = losses.epochs
     step = min(WIDEST_STEP, (WIDTH - 1) / max(epochs - 1, 1))
-    known = [loss for loss in [*losses.training, *losses.held_out] if loss is not None]
-    low, high = min(known), max(known)
+    values = [loss for loss in [*losses.training, *losses.held_out] if loss is not None]
+    low, high = min(values), max(values)
     lines = [[" "] * (round((epochs - 1) * step) + 1) for _ in range(HEIGHT)]
 
     def draw(points: Iterable[tuple[int, float | None]], mark: str) -> None:
