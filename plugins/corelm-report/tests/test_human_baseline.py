@@ -23,7 +23,7 @@ def scores(**changes):
         "targets": np.array([[3, 4, 1, 0]]),
         "surprisal": np.array([[1.0, 2.0, 3.0, 99.0]], np.float32),
         "entropy": np.array([[0.5, 1.0, 1.5, 99.0]], np.float32),
-        "kept": np.array([[-0.5, -0.5, -0.5, 99.0]], np.float32),
+        "log_mass": np.array([[-0.5, -0.5, -0.5, 99.0]], np.float32),
     }
     return Scores(**{**fields, **changes})
 
@@ -46,7 +46,7 @@ TWO = {
     "targets": np.array([[3, 4, 1, 0], [3, 3, 0, 0]]),
     "surprisal": np.array([[1.0, 2.0, 3.0, 99.0], [3.0, 4.0, 99.0, 99.0]], np.float32),
     "entropy": np.array([[0.5, 1.0, 1.5, 99.0], [1.5, 2.0, 99.0, 99.0]], np.float32),
-    "kept": np.array([[-0.5, -0.5, -0.5, 99.0], [0.0, 0.0, 99.0, 99.0]], np.float32),
+    "log_mass": np.array([[-0.5, -0.5, -0.5, 99.0], [0.0, 0.0, 99.0, 99.0]], np.float32),
 }
 
 

@@ -29,6 +29,7 @@ from corelm_report.document.content import (
 from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
 from corelm_report.document.lookup import LIMITS, estimate, estimates, scale_of, value
 from corelm_report.document.statements import Front
+from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
@@ -213,7 +214,7 @@ def from_human(
             differences.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
     if contexts is not None and own.record:
         # Both have the same human contexts here, so this difference is paired.
-        differences.teacher_forced[EXPECTED] = _of_estimate(surprisal_excess(own, contexts))
+        differences.teacher_forced[EXPECTED] = as_difference(surprisal_excess(own, contexts))
     return differences
 
 
@@ -236,16 +237,8 @@ def _from_people(
             math.log(other.value), [math.log(max(end, 1e-300)) for end in other.interval]
         )
         second = of_exponential(surprisal)
-    both, parts = first - second, own.parts(name, None)
-    return Difference(
-        value=value,
-        ci95=both.interval(),
-        p=both.p_value(),
-        units=first.units,
-        between=parts.between if parts else None,
-        within=parts.within if parts else None,
-        other=second.variance if parts else None,
-    )
+    apart = as_difference(first - second, own.parts(name, None), second.variance)
+    return replace(apart, value=value)
 
 
 def _set_size(human: HumanEntry) -> int | None:
@@ -286,20 +279,12 @@ def surprisal_excess(own: Measured, words: Record | None) -> Estimate | None:
 
 
 def _difference(own: Sums, other: Sums, inference: Inference) -> Difference:
-    return _of_estimate(_apart(own, other, inference))
+    return as_difference(_apart(own, other, inference))
 
 
 def _apart(own: Sums, other: Sums, inference: Inference) -> Estimate | None:
     first, second = inference.estimate(own), inference.estimate(other)
     return None if first is None or second is None else first - second
-
-
-def _of_estimate(apart: Estimate | None) -> Difference:
-    if apart is None:
-        return Difference(value=None, ci95=None)
-    return Difference(
-        value=apart.value, ci95=apart.interval(), p=apart.p_value(), units=apart.units
-    )
 
 
 def _key(name: str) -> str:

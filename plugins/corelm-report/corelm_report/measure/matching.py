@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
@@ -387,7 +387,4 @@ def _widened(
     # The contexts and the texts have random numbers of their own, so their errors are independent.
     noise = slope**2 * (mine - theirs).variance
     apart = (texts - others).with_noise(0.0 if np.isnan(noise) else noise)
-    return Difference(
-        value=difference.value, ci95=apart.interval(), p=apart.p_value(), units=difference.units,
-        between=difference.between, within=difference.within, other=difference.other,
-    )  # fmt: skip
+    return replace(difference, ci95=apart.interval(), p=apart.p_value(), units=apart.units)

@@ -16,6 +16,7 @@ from corelm_report.document.content import Difference, GeneratedTexts, SeedSprea
 from corelm_report.document.figure import SURPRISAL
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
+from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import (
     Score,
@@ -330,7 +331,7 @@ class TextSet:
         """Return a figure minus the same figure of a second set, which both have."""
         own, their = self.estimate(name), other.estimate(name)
         if own is None or their is None:
-            return Difference(value=None, ci95=None)
+            return as_difference(None)
         if name == LOOPS:
             # If no text loops, no pair differs, so combine the score intervals.
             return self.difference_of_loops(other.loops)
@@ -344,15 +345,8 @@ class TextSet:
         alone = own.influence.keys().isdisjoint(their.influence)
         parts = self.parts(name, None if alone else other)
         scale = of_difference(scale_of(name, self._limits.get(name)))
-        return Difference(
-            value=apart.value,
-            ci95=apart.interval(scale=scale) if decided else None,
-            p=apart.p_value(scale) if decided else None,
-            units=apart.units,
-            between=None if parts is None else parts.between,
-            within=None if parts is None else parts.within,
-            other=their.variance if alone and parts is not None else None,
-        )
+        difference = as_difference(apart, parts, their.variance if alone else None, scale)
+        return difference if decided else replace(difference, ci95=None, p=None)
 
     def parts(self, name: str, other: TextSet | None) -> VarianceParts | None:
         """Return a mean's variance, or its paired difference's, between and within prompts.

@@ -6,8 +6,8 @@ then all choose again, since the choices of the others have changed.
 
 A library would replace `place_labels` and `LabelPlaces`. Of 30 random plots each of 5, 8 and 12
 names, textalloc 1.2 left no name covered in 28, 23 and 13, these functions in 30, 23 and 9 with
-larger letters, and adjustText 1.4 in 1, 0 and 0. But textalloc draws a line to every name, also to one
-next to its mark, and lines run over other marks.
+larger letters, and adjustText 1.4 in 1, 0 and 0. But textalloc draws a line to every name, also to
+one next to its mark, and lines run over other marks.
 """
 
 from __future__ import annotations
