@@ -25,7 +25,11 @@ def as_difference(
     if apart is None:
         return Difference(value=None, ci95=None)
     return Difference(
-        value=apart.value, ci95=apart.interval(scale=scale), p=apart.p_value(scale),
-        units=apart.units, between=parts.between if parts else None, within=parts.within if parts else None,
+        value=apart.value,
+        ci95=apart.interval(scale=scale),
+        p=apart.p_value(scale),
+        units=apart.units,
+        between=parts.between if parts else None,
+        within=parts.within if parts else None,
         other=other if parts else None,
-    )  # fmt: skip
+    )
