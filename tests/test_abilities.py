@@ -11,7 +11,7 @@ import pytest
 import corelm
 from corelm import abilities
 from corelm.abilities import FullVocabulary, SessionWrapper, can
-from corelm.abilities.optional import SessionAbilities, text_of
+from corelm.abilities.optional import text_of
 from corelm.registry.models import lifted
 from corelm.testing import ToyModel, obeys_the_laws
 
@@ -106,11 +106,6 @@ def test_wrapped_sessions_join_wrapped_ones_and_others():
     session.join(Local(Noting(TOY.start([[4, 5]]))))
     session.join(TOY.start([[6]]))
     assert np.array_equal(session.next_logits(), TOY.start([[3], [4, 5], [6]]).next_logits())
-
-
-def test_an_ability_is_no_class():
-    with pytest.raises(TypeError):
-        isinstance(TOY.start([[3]]), SessionAbilities)
 
 
 class Letters:

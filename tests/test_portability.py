@@ -11,8 +11,8 @@ import corelm
 from corelm import Sampler
 from corelm.errors import MissingDependencyError
 from corelm.filters import array_namespace, change_logits, remove_tokens
-from corelm.numerics.portability import is_portable
 from corelm.runs import plugins
+from corelm.testing import LAWS
 
 IN_NUMPY = {
     "adaptive_p",
@@ -27,6 +27,15 @@ IN_NUMPY = {
     "schedule",
 }
 """Built-in samplers that are not portable at their defaults, which do nothing or need words."""
+
+
+def is_portable(sampler):
+    try:
+        for law in LAWS["portable"]:
+            law(sampler)
+    except AssertionError:
+        return False
+    return True
 
 
 def test_the_built_in_samplers_are_portable_as_they_come_but_for_some():
@@ -54,6 +63,8 @@ def test_penalties_biases_and_the_adaptive_target_are_portable_where_they_act():
         "logit_bias(bias={0: 1.5, 1: -1e999})",
         "adaptive_p(target=0.4)",
         "mirostat(tau=0.5)",
+        "phase(start=0, end=1, inside=top_k(k=1))",
+        "schedule(first=temperature(t=2), last=temperature(t=1), over=4)",
     )
     assert [each for each in acting if not is_portable(corelm.sampler(each))] == []
 

@@ -11,7 +11,6 @@ from corelm_samplers.temperature import Temperature
 
 from corelm import Context, explain, generate, hookimpl, sampler, sampling_distribution
 from corelm.errors import UsageError
-from corelm.numerics.portability import is_portable
 from corelm.runs import Expression, plugins
 from corelm.testing import ToyModel
 
@@ -99,7 +98,6 @@ def test_what_it_says_of_itself_follows_from_the_samplers():
     assert Phase(inside="min_p").is_argmax_invariant
     assert not Phase(outside="uniform").is_argmax_invariant
     assert not Phase(outside="repetition_penalty").is_shift_invariant
-    assert is_portable(Phase(0, 1, inside="top_k(k=1)"))
 
 
 @pytest.mark.parametrize(("text", "branch"), [("a (", "phase inside"), ("a", "phase outside")])

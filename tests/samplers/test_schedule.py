@@ -15,7 +15,6 @@ from corelm import (
     sampling_distribution,
     softmax,
 )
-from corelm.numerics.portability import is_portable
 from corelm.testing import ToyModel
 
 COOLING = Schedule("temperature(t=2)", "temperature(t=1)", over=4)
@@ -121,7 +120,6 @@ def test_what_it_says_of_itself_follows_from_the_samplers():
     assert COOLING.is_argmax_invariant
     assert not Schedule("min_p", "uniform").is_argmax_invariant
     assert Schedule().is_neutral
-    assert is_portable(COOLING)
 
 
 def test_a_shape_that_there_is_not():
