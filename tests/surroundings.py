@@ -93,6 +93,14 @@ def _logger() -> None:
 
 
 @pytest.fixture
+def register() -> Iterator[Callable[..., str | None]]:
+    """A function that registers plugins for one test, as `register(plugin, name)`."""
+    plugins.registry.cache_clear()
+    yield plugins.registry().register
+    plugins.registry.cache_clear()
+
+
+@pytest.fixture
 def installed_plugin(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Install]:

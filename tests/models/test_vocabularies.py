@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corelm.abilities import FullVocabulary
 from corelm.bundles import Bundle, BytePairVocabulary
 from corelm.errors import ModelFileError
-from corelm.generation.open_texts import Text
 from corelm.models import byte_pairs
 from corelm.models.byte_pairs import ALPHABET, FIRST_BYTE, FIRST_MERGE
 from corelm.models.contents import TOKENS
@@ -123,15 +123,14 @@ def test_every_text_comes_back(text):
 @given(st.lists(st.integers(0, len(VOCABULARY) - 1)))
 def test_the_text_of_a_prefix_is_a_prefix_of_the_text(ids):
     text = VOCABULARY.decode(ids)
-    stream = Text(VOCABULARY, [])
-    assert "".join(map(stream.add, ids)) == text
+    assert "".join(map(FullVocabulary(VOCABULARY).writer(), ids)) == text
     assert all(text.startswith(VOCABULARY.decode(ids[:i])) for i in range(len(ids)))
 
 
 def test_half_a_character_gives_no_text_and_a_wrong_byte_a_replacement():
     first, second = VOCABULARY.encode("ü")
-    stream = Text(VOCABULARY, [])
-    assert [stream.add(first), stream.add(second), stream.add(second)] == ["", "ü", "\ufffd"]
+    write = FullVocabulary(VOCABULARY).writer()
+    assert [write(first), write(second), write(second)] == ["", "ü", "\ufffd"]
     assert VOCABULARY.decode([first]) == ""
 
 

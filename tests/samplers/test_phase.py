@@ -11,7 +11,7 @@ from corelm_samplers.temperature import Temperature
 
 from corelm import Context, explain, generate, hookimpl, sampler, sampling_distribution
 from corelm.errors import UsageError
-from corelm.runs import Expression, plugins
+from corelm.runs import Expression
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -106,12 +106,8 @@ def test_an_explanation_names_the_branch(text, branch):
     assert [stage.branch for stage in explanation.stages] == ["", branch]
 
 
-def test_names_inside_a_preset_are_corelms_own_too():
-    plugins.registry.cache_clear()
+def test_names_inside_a_preset_are_corelms_own_too(register):
     other = SimpleNamespace(corelm_samplers=hookimpl(lambda: {"greedy": Temperature}))
-    plugins.registry().register(other, "elsewhere")
-    try:
-        assert type(sampler("phase(inside=greedy)").inside).__name__ == "Greedy"
-        assert type(Expression.built_in("phase(inside=greedy)").inside).__name__ == "Greedy"
-    finally:
-        plugins.registry.cache_clear()
+    register(other, "elsewhere")
+    assert type(sampler("phase(inside=greedy)").inside).__name__ == "Greedy"
+    assert type(Expression.built_in("phase(inside=greedy)").inside).__name__ == "Greedy"
