@@ -11,11 +11,7 @@ import pytest
 pytest.importorskip("corelm_serve", reason="pip install ./plugins/corelm-serve")
 pytest.importorskip("httpx2", reason="pip install httpx2")
 
-from corelm_serve.models import Limits
-from corelm_serve.security import Access
-from corelm_serve.server import create_app
-from corelm_serve.service import Service
-from serve_client import URL, Client, ToyModel, register, served
+from serve_client import ToyModel, opened_client, served
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TOKEN = "a-token"
@@ -23,15 +19,9 @@ TOKEN = "a-token"
 
 @pytest.fixture
 def open_client():
-    """Return a function that opens a client of a server with these models and limits."""
+    """Return a function that opens a client of a server; arguments as for `opened_client`."""
     with contextlib.ExitStack() as stack:
-
-        def opened(models=None, limits=None, token=None, **options):
-            service = Service(models or {"toy": ToyModel()}, limits, **options)
-            access = Access.to("127.0.0.1", 8000, token)
-            return stack.enter_context(Client(create_app(service, access), URL, service))
-
-        yield opened
+        yield lambda *models, **options: stack.enter_context(opened_client(*models, **options))
 
 
 @pytest.fixture
@@ -48,21 +38,22 @@ def browser():
     if path is None:
         pytest.skip("no Chromium was found; Debian has it as the package chromium")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
+        chromium = driver.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="module")
 def address():
     """Yield the address of a server with two models, which runs in a thread."""
-    register()
     measured = ToyModel(end=False)
     measured.manifest = {
         "figures": {"human": {"surprisal": 1.2, "ci95": {"surprisal": [1.1, 1.3]}}}
     }
-    with served({"toy": ToyModel(), "cats": measured}, Limits(stall=5), TOKEN) as found:
-        yield found
+    with served({"toy": ToyModel(), "cats": measured}, TOKEN, stall=5) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,39 +1,59 @@
-"""A client of the server, and samplers that misbehave."""
+"""Servers in this process and their clients: the one door of the tests to the server's parts."""
 
+import asyncio
 import contextlib
 import json
+import re
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import uvicorn
+from corelm_serve.models import Limits
 from corelm_serve.security import Access
-from corelm_serve.server import create_app, listen
+from corelm_serve.server import connection_type, create_app, listen, slow_connection_type
 from corelm_serve.service import Service
 from starlette.testclient import TestClient
 
 import corelm
 from corelm import param
+from corelm.abilities import SessionWrapper
 from corelm.runs import plugins
 from corelm.testing import ToyModel
 
-__all__ = ["MODULE", "URL", "Client", "ToyModel", "complete", "events_of", "sample", "served"]
-
 URL = "http://127.0.0.1:8000"
+SOON = 30
 
 
 class Client(TestClient):
     """A client in this process."""
 
-    def __init__(self, app, url, service):
+    def __init__(self, app, service, url=URL):
         super().__init__(app, base_url=url)
         self.service = service
+        self._pool, self._begun = ThreadPoolExecutor(64), []
 
     def complete(self, **body):
         """Return the answer to a completion."""
         response = self.post("/v1/completions", json={"model": "toy", "prompt": "the", **body})
         assert response.status_code == 200, response.text
         return response.json()
+
+    def begin(self, **body):
+        """Ask for a completion in a thread; return the future response."""
+        body = {"model": "toy", "prompt": "the", **body}
+        self._begun.append(self._pool.submit(self.post, "/v1/completions", json=body))
+        return self._begun[-1]
+
+    def end(self):
+        """End the requests that were begun."""
+        self.service.close()
+        # Starlette's client takes what was sent in its own thread, which doesn't wake the loop.
+        while not all(each.done() for each in self._begun):
+            self.portal.call(asyncio.sleep, 0.005)
 
     def refused(self, path="/v1/completions", **body):
         """Return the status and the error of a request that fails."""
@@ -50,29 +70,165 @@ class Client(TestClient):
         assert response.headers["content-type"].startswith("text/event-stream")
         return events_of(response.text)
 
+    def figure(self, name):
+        """Return a figure of the model `toy` in `GET /metrics`."""
+        return float(
+            re.search(rf'corelm_{name}{{model="toy"}} (\S+)', self.get("/metrics").text)[1]
+        )
+
+    def wait_for(self, **figures):
+        """Wait until figures have these values."""
+        wait_until(lambda: all(self.figure(name) == x for name, x in figures.items()))
+
+    def ask(self, **body):
+        """Ask for a completion as a client that may go away before its answer."""
+        return Asked(self, {"model": "toy", "prompt": "the", **body})
+
+
+class Asked:
+    """A request on its way.
+
+    Attributes:
+        sent: the bodies that the server has sent.
+    """
+
+    def __init__(self, client, body):
+        self.sent, self._gone = [], threading.Event()
+        self._parts = iter([{"type": "http.request", "body": json.dumps(body).encode()}])
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json")],
+        }  # fmt: skip
+        self._ended = client.portal.start_task_soon(client.app, scope, self._receive, self._send)
+
+    def end(self):
+        """Wait for the whole answer."""
+        self._ended.result(SOON)
+        return self
+
+    def leave(self):
+        """Go away, and wait until the server has noticed."""
+        self._gone.set()
+        return self.end()
+
+    async def _receive(self):
+        if (part := next(self._parts, None)) is not None:
+            return part
+        while not self._gone.is_set():
+            await asyncio.sleep(0.002)
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message):
+        if message["type"] == "http.response.body":
+            self.sent.append(message["body"])
+
+
+def wait_until(condition):
+    """Wait until a condition holds."""
+    end = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
 
 @contextlib.contextmanager
-def served(models, limits=None, token=None, classroom=None, **access):
-    """Yield the address of a server in a thread of this process.
+def opened_client(
+    models=None, token=None, classroom=None, origins=(), host="127.0.0.1", names=(), **options
+):
+    """Yield a client of a server.
 
     Args:
+        host: where it would listen.
+        names: more names of its machine.
         models: its models by name.
-        limits: its limits.
         token: its token.
         classroom: the class of its live page.
-        access: more arguments of `Access.to`.
+        origins: other origins whose pages may ask.
+        options: `log_texts`, `sources` and limits.
     """
-    service = Service(models, limits, classroom=classroom)
-    with listen("127.0.0.1", 0) as socket:
-        port = socket.getsockname()[1]
-        rules = Access.to("127.0.0.1", port, token, **access)
+    register()
+    access = Access.to(host, 8000, token, names, origins)
+    service = _service(models or {"toy": ToyModel()}, classroom, **options)
+    with Client(create_app(service, replace(access, classroom=classroom)), service) as client:
+        yield client
+        client.end()
+
+
+def _service(models, classroom, log_texts=False, sources=None, **limits):
+    return Service(models, Limits(**limits), log_texts, sources, classroom)
+
+
+@contextlib.contextmanager
+def served(
+    models=None, token=None, classroom=None, origins=(), parser="httptools", buffer=None, **options
+):
+    """Yield the address of a server in a thread of this process; arguments as above.
+
+    Args:
+        parser: of HTTP.
+        buffer: bytes that wait for a client in the kernel.
+    """
+    register()
+    service = _service(models or {"toy": ToyModel()}, classroom, **options)
+    with listen("127.0.0.1", 0) as listening:
+        if buffer is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        port = listening.getsockname()[1]
+        rules = Access.to("127.0.0.1", port, token, origins=origins)
         app = create_app(service, replace(rules, classroom=classroom))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+        http = slow_connection_type() if parser == "h11" else connection_type()
+        config = uvicorn.Config(
+            app, http=http, log_config=None, ws="none", timeout_graceful_shutdown=2
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{port}"
         server.should_exit = True
-        thread.join(30)
+        thread.join(SOON)
+
+
+class Counted(ToyModel):
+    """A model that never ends a text and counts its work; each step takes some seconds.
+
+    Attributes:
+        starts: the number of sessions that were started.
+        reads: the tokens of a prompt that each call has read.
+        steps: the number of steps.
+        fails: raise at the next step.
+    """
+
+    context_length = 10_000
+
+    def __init__(self, seconds=0.0):
+        super().__init__(end=False)
+        self.seconds, self.starts, self.reads, self.steps = seconds, 0, [], 0
+        self.fails = False
+
+    def start(self, tokens):
+        self.starts += 1
+        self.reads.append(np.shape(tokens)[1])
+        return CountedSession(super().start(tokens), self)
+
+
+class CountedSession(SessionWrapper):
+    """A session of `Counted`."""
+
+    def __init__(self, wrapped, model):
+        super().__init__(wrapped)
+        self.model = model
+
+    def next_logits(self):
+        self.model.steps += 1
+        time.sleep(self.model.seconds)
+        return super().next_logits()
+
+    def extend(self, tokens):
+        if self.model.fails:
+            raise RuntimeError("out of memory")
+        if np.ndim(tokens) == 2:
+            self.model.reads.append(np.shape(tokens)[1])
+        super().extend(tokens)
 
 
 def events_of(text):

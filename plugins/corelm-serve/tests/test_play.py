@@ -5,10 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from corelm_serve.models import Limits
-from corelm_serve.play.files import contents
-from corelm_serve.play.rows import RowCache
-from serve_client import Likeliest, next_word, play, register
+from serve_client import Counted, Likeliest, next_word, play
 
 import corelm
 from corelm.runs import plugins
@@ -98,7 +95,6 @@ def test_a_tree_follows_the_likeliest_words_or_the_ones_that_are_asked_for(clien
 
 
 def test_a_tree_ends_where_the_text_does_and_names_a_failing_stage(client):
-    register()
     end = ToyModel().vocabulary.ends[0]
     assert tree(client, sampler="uniform", paths=[[end]])[1]["words"] == []
     [node] = tree(client, sampler="raises", paths=[])
@@ -173,7 +169,6 @@ def test_the_end_of_a_text_has_no_part_in_what_is_compared_with_human_text(clien
 
 
 def test_a_decoder_of_another_person_writes_to_the_end(client):
-    register()
     offered = client.get("/api/samplers").json()["decoders"]
     help = "Take the likeliest token that is left at each step."
     assert {"name": "likeliest", "help": help} in offered
@@ -198,7 +193,6 @@ def test_a_decoder_of_another_person_writes_to_the_end(client):
     ],
 )
 def test_a_decoder_that_cannot_be_used_is_refused(client, decoder, status, part):
-    register()
     body = {"prompt": "the", "sampler": "stochastic", "decoder": decoder}
     found = client.post("/api/write", json=body)
     assert found.status_code == status
@@ -258,7 +252,6 @@ def test_no_source_of_a_model_is_sent_unless_the_server_is_given_it(open_client)
 
 
 def test_a_stage_that_returns_nan_is_named_with_what_came_before(client):
-    register()
     found = next_word(client, sampler="top_k(k=4) | spoils | greedy")
     assert found["error"].startswith("spoils returned")
     assert [column["stage"] for column in found["columns"]] == [None, "top_k(k=4)"]
@@ -350,7 +343,6 @@ def test_bad_requests_are_refused_in_openais_shape(client, body):
 
 
 def test_a_stage_that_raises_is_named_with_what_came_before(client):
-    register()
     found = next_word(client, sampler="top_k(k=4) | raises(at=1)", tokens=[4])
     assert found["error"].startswith("raises(at=1) failed at step 1: RuntimeError")
     assert [column["stage"] for column in found["columns"]] == [None, "top_k(k=4)"]
@@ -359,10 +351,9 @@ def test_a_stage_that_raises_is_named_with_what_came_before(client):
 
 
 def test_a_stage_that_hangs_ends_its_request_alone(open_client):
-    register()
     # Starts the process that tries texts to look for, which would take longer than the stall.
     next_word(open_client(), sampler="phase(start='b')")
-    client = open_client(limits=Limits(stall=0.2))
+    client = open_client(stall=0.2)
     stuck = "hangs(seconds=1.0)"
     for chain in (stuck, f"top_k(k=4) | {stuck} | greedy", f"phase(start='a', outside={stuck})"):
         late = next_word(client, sampler=chain)
@@ -375,7 +366,7 @@ def test_a_stage_that_hangs_ends_its_request_alone(open_client):
 
 
 def test_a_long_prompt_is_told_and_refused(open_client):
-    client = open_client(limits=Limits(prompt=3))
+    client = open_client(prompt=3)
     body = {"prompt": "the cat", "sampler": "greedy", "tokens": [4, 4]}
     part = "at most 3 tokens, drawn ones included, here"
     found = next_word(client, **body)
@@ -386,55 +377,43 @@ def test_a_long_prompt_is_told_and_refused(open_client):
     assert part in refused.json()["error"]["message"]
 
 
-def test_the_files_of_the_page(client):
+def test_the_files_of_the_page_load_nothing_from_elsewhere(client):
     page = client.get("/play")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "script-src 'self'" in page.headers["content-security-policy"]
-    for name in contents():
-        assert client.get(f"/play/{name}").content == contents()[name]
+    left, texts = ["index.html", "shared.css", "play.css", "shared.js", "main.js"], {}
+    while left:
+        name = left.pop()
+        file = client.get(f"/play/{name}")
+        assert file.status_code == 200, name
+        texts[name] = file.text.replace("http://www.w3.org/2000/svg", "")
+        left += {*re.findall(r'from "\./(.*?)"', file.text)} - texts.keys()
+    assert len(texts) > 15
+    assert not [name for name, text in texts.items() if re.search("https?:", text)]
+    assert texts["index.html"] == page.text
     for name in ("nothing.js", "..%2f__init__.py", "__init__.py", "%2e%2e/service.py"):
         assert client.get(f"/play/{name}").status_code == 404
 
 
-def test_the_page_loads_nothing_from_elsewhere():
-    for name, content in contents().items():
-        text = content.decode().replace("http://www.w3.org/2000/svg", "")
-        assert "http:" not in text, name
-        assert "https:" not in text, name
+def test_only_a_page_that_asks_has_a_cache_of_rows(open_client):
+    model = Counted()
+    client = open_client({"toy": model})
+    text = write(client, sampler="uniform", length=150)
+    asked = {"sampler": "greedy", "tokens": [word["id"] for word in text]}
+    first, starts = next_word(client, **asked), model.starts
+    assert next_word(client, **asked) == first
+    assert model.starts == starts  # the rows are there
 
 
-def test_rows_are_those_of_a_new_session_however_they_are_asked_for():
-    model = ToyModel()
-    rows, rng = RowCache(model), np.random.default_rng(0)
-    texts = [tuple(rng.integers(3, 13, n).tolist()) for n in (1, 3, 9, 9, 200)]
-    texts += [(*texts[-1][:150], 5), (*texts[2], 4), texts[2]]
-    for text in texts:
-        expected = [model.start(np.array([text[:end]])).next_logits() for end in (1, len(text))]
-        found = [rows.after(text[:1]), rows.after(text)]
-        for one, other in zip(found, expected, strict=True):
-            possible = one > -np.inf
-            np.testing.assert_array_equal(one[possible], np.asarray(other)[possible])
-        nats = rows.surprisals(text, 1)
-        alone = RowCache(model).surprisals(text, 1)
-        assert nats == alone
-        assert len(nats) == len(text) - 1
-
-
-def test_only_the_page_makes_a_cache_of_rows(client):
-    client.complete(max_tokens=2)
-    assert "rows" not in vars(client.service)
-    assert client.post("/api/next", json={"prompt": "the"}).status_code == 200
-    assert set(client.service.rows) == {("toy", False), ("toy", True)}
-
-
-def test_rows_are_bounded(monkeypatch):
+def test_rows_are_bounded(open_client, monkeypatch):
     monkeypatch.setattr("corelm_serve.play.rows.MEMORY", 0)
-    rows = RowCache(ToyModel())
-    for token in range(3, 13):
-        for other in range(3, 13):
-            for last in range(3, 13):
-                rows.after((token, other, last))
-    assert len(rows._rows) <= 128
+    model = Counted()
+    client = open_client({"toy": model})
+    for tokens in ([4, 5], [*[5, 6] * 100]):
+        next_word(client, sampler="dry", tokens=tokens)
+    starts = model.starts
+    next_word(client, sampler="greedy", tokens=[4, 5])
+    assert model.starts > starts  # they are no longer there
 
 
 def test_the_arithmetic_of_a_stage_is_that_of_its_logits(client):

@@ -4,10 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from corelm_serve.models import Limits
-from corelm_serve.requests.play import PICTURES
 from matplotlib.figure import Figure
-from serve_client import next_word, register
+from serve_client import next_word
 
 import corelm
 from corelm.runs import NamedModel
@@ -45,16 +43,21 @@ PICTURE = {"prompt": "the", "sampler": "top_k(k=4) | temperature(t=0.5)", "count
 
 
 @pytest.mark.parametrize(
-    ("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")]
+    ("form", "kind", "begins"),
+    [
+        ("svg", "image/svg+xml", b"<?xml"),
+        ("pdf", "application/pdf", b"%PDF"),
+        ("png", "image/png", b"\x89PNG"),
+    ],
 )
-def test_a_picture_is_the_one_of_corelm_plot(client, monkeypatch, form, begins):
+def test_a_picture_is_the_one_of_corelm_plot(client, monkeypatch, form, kind, begins):
     drawn = []
     monkeypatch.setattr(
         corelm.plot, "explanation", lambda e, top: drawn.append((e, top)) or plain()
     )
     found = client.post("/api/picture", json=PICTURE | {"form": form, "tokens": [4, 5]})
     assert found.status_code == 200
-    assert found.headers["content-type"] == PICTURES[form]
+    assert found.headers["content-type"] == kind
     assert found.content.startswith(begins)
     [(explained, top)] = drawn
     expected = corelm.explain(ToyModel(), "the", PICTURE["sampler"], after=[4, 5])
@@ -68,8 +71,7 @@ def plain():
 
 
 def test_a_picture_of_a_chain_that_fails_is_refused_and_one_that_hangs_given_up(open_client):
-    register()
-    client = open_client(limits=Limits(stall=0.2))
+    client = open_client(stall=0.2)
     failed = client.post("/api/picture", json={"prompt": "the", "sampler": "raises(at=0)"})
     assert failed.status_code == 500
     assert "raises(at=0) failed" in failed.json()["error"]["message"]

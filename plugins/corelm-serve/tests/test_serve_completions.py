@@ -4,9 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from corelm_serve.requests.sampling import ENGINES
-from corelm_serve.responses import Turns
-from serve_client import ToyModel, complete, sample
+from serve_client import Counted, ToyModel, complete, sample
 
 import corelm
 
@@ -79,12 +77,13 @@ def test_the_chain_comes_back_as_an_expression(client, fields, chain):
     assert client.complete(**fields)["corelm"]["sampler"] == chain
 
 
-def test_a_request_may_have_the_settings_of_every_engine():
+def test_a_request_may_have_the_settings_of_every_engine(client):
     with pytest.raises(corelm.CorelmError) as caught:
         corelm.from_settings({}, "an unknown engine")
     known = str(caught.value).rpartition("(there are: ")[2].rstrip(")").split(", ")
     # Flags of a command line aren't fields of a request.
-    assert sorted(ENGINES) == sorted({*known} - {"llama.cpp-cli"})
+    allowed = ", ".join(sorted({*known} - {"llama.cpp-cli"}))
+    assert f"engine must be one of {allowed}, not" in client.refused(engine="x")[1]["message"]
 
 
 @pytest.mark.parametrize("field", ["n_predict", "ignore_eos", "top_x", "frequency_penalti"])
@@ -308,16 +307,6 @@ def test_a_stream_has_the_same_text(client, extra):
     assert events[-1]["usage"] == whole["usage"]
 
 
-class Counted(ToyModel):
-    """A model that counts its sessions."""
-
-    started = 0
-
-    def start(self, tokens):
-        self.started += 1
-        return super().start(tokens)
-
-
 PROMPTS = ["the cat sat", "a dog", "the", "the dog saw the cat and the cat saw", "the mat"]
 
 
@@ -330,12 +319,12 @@ def test_prompts_of_several_lengths_are_scored_in_one_pass(open_client, name):
     if model.vocabulary.start is not None:
         prompts.append([model.vocabulary.start, *prompts[1]])
     alone = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in prompts]
-    before = getattr(model, "started", 0)
+    before = getattr(model, "starts", 0)
     together = client.complete(prompt=prompts, **asked)["choices"]
     for one, other in zip(alone, together, strict=True):
         assert one["logprobs"] == other["logprobs"]
     if name == "toy":  # a prompt of one token has nothing to share
-        assert model.started - before == 2
+        assert model.starts - before == 2
 
 
 def test_a_model_that_cannot_score_together_scores_one_by_one(open_client):
@@ -369,17 +358,6 @@ def test_imdb_and_its_word_vocabulary(open_client):
     assert [choice["text"] for choice in answer["choices"]] == expected
 
 
-def test_events_that_come_one_by_one_wait_for_no_turn(client, monkeypatch):
-    texts = [event["choices"][0]["text"] for event in client.stream(max_tokens=6, seed=1)]
-    monkeypatch.delattr(Turns, "slices")
-    again = [event["choices"][0]["text"] for event in client.stream(max_tokens=6, seed=1)]
-    assert (
-        "".join(again)
-        == "".join(texts)
-        == client.complete(max_tokens=6, seed=1)["choices"][0]["text"]
-    )
-
-
 def test_a_request_with_a_seed_asks_the_system_for_no_random_numbers(client, monkeypatch):
     client.complete(seed=1, max_tokens=1)
     monkeypatch.delattr("os.urandom")
@@ -387,3 +365,14 @@ def test_a_request_with_a_seed_asks_the_system_for_no_random_numbers(client, mon
     ids = {client.complete(seed=1, max_tokens=1)["id"] for _ in range(3)}
     assert len(ids) == 3
     assert {len(each) for each in ids} == {len("cmpl-") + 32}
+
+
+@pytest.mark.parametrize(("pause", "counts"), [(math.inf, [1, 5]), (0, [1] * 6)])
+def test_a_stream_has_its_first_token_at_once_and_others_together(
+    open_client, monkeypatch, pause, counts
+):
+    monkeypatch.setattr("corelm_serve.scheduling.jobs.PAUSE", pause)
+    client = open_client({"toy": ToyModel(end=False)})
+    choices = [event["choices"][0] for event in client.stream(max_tokens=6, seed=1, logprobs=1)]
+    assert [len(choice["corelm"]["entropy"]) for choice in choices] == counts
+    assert [len(choice["logprobs"]["tokens"]) for choice in choices] == counts

@@ -1,7 +1,7 @@
 """Fields that ask for nothing, fields of other engines, and what an answer says of them."""
 
 import pytest
-from serve_client import ToyModel, register
+from serve_client import ToyModel
 from test_serve_chat import ChatModel
 
 MESSAGES = [{"role": "user", "content": "the"}]
@@ -13,7 +13,6 @@ NOTHING = {
 
 @pytest.fixture
 def client(open_client):
-    register()
     return open_client({"toy": ToyModel(), "chat": ChatModel()})
 
 

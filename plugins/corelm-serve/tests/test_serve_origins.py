@@ -5,10 +5,7 @@ import http.server
 import threading
 
 import pytest
-from corelm_serve.security import Access, origin_of
-from corelm_serve.server import create_app
-from corelm_serve.service import Service
-from serve_client import URL, Client, ToyModel, sample, served
+from serve_client import URL, ToyModel, opened_client, sample, served
 
 from corelm.errors import UsageError
 
@@ -25,9 +22,7 @@ ALLOWED = "access-control-allow-origin"
 @pytest.fixture
 def shared():
     """Yield a client of a server with a token, which pages of one other origin may use."""
-    service = Service({"toy": ToyModel()})
-    access = Access.to("127.0.0.1", 8000, TOKEN, origins=[LITE])
-    with Client(create_app(service, access), URL, service) as client:
+    with opened_client(token=TOKEN, origins=[LITE]) as client:
         yield client
 
 
@@ -95,8 +90,9 @@ def test_the_host_is_checked_for_allowed_origins_too(shared):
         ("http://[::1]:80", "http://[::1]"),
     ],
 )
-def test_origins_are_read_as_browsers_write_them(text, origin):
-    assert origin_of(text) == origin
+def test_origins_are_read_as_browsers_write_them(open_client, text, origin):
+    client = open_client(origins=[text])
+    assert client.get("/health", headers={"Origin": origin}).headers[ALLOWED] == origin
 
 
 @pytest.mark.parametrize(
@@ -104,9 +100,9 @@ def test_origins_are_read_as_browsers_write_them(text, origin):
     ["*", "null", "", "lite.koboldai.net", "https://*.koboldai.net", "https://a.example/page",
      "file:///home", "https://a b", "https://a.example,https://b.example"],
 )  # fmt: skip
-def test_more_than_an_origin_is_refused(text):
+def test_more_than_an_origin_is_refused(open_client, text):
     with pytest.raises(UsageError, match="--allow-origin"):
-        origin_of(text)
+        open_client(origins=[text])
 
 
 # ---- in a browser ----
@@ -149,7 +145,7 @@ def test_a_browser_lets_the_named_page_ask_and_no_other(browser):
     with (
         pages() as named,
         pages() as other,
-        served({"toy": ToyModel()}, token=TOKEN, origins=[named]) as address,
+        served(token=TOKEN, origins=[named]) as address,
     ):
         page = browser.new_page()
         page.goto(named)

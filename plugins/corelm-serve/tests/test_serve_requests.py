@@ -1,8 +1,6 @@
 """Requests are read strictly: a wrong one is 400, with OpenAI's shape and corelm's sentence."""
 
 import pytest
-from corelm_serve.requests.completion import CompletionRequest
-from corelm_serve.requests.fields import Either, Flag, ListOf, MappingOf, Number, Text
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_one(client):
@@ -177,37 +175,3 @@ def test_figures_for_prometheus(client):
 def test_null_is_a_field_left_out(client):
     answer = client.complete(stop=None, temperature=None, best_of=None, suffix=None, seed=1)
     assert answer["corelm"]["sampler"] == "stochastic"
-
-
-@pytest.mark.parametrize(
-    ("kind", "good", "bad"),
-    [
-        (Number(0, 1), [0, 1, 0.5], [2, -1, "1", True, None, [1]]),
-        (Number(1, 3, whole=True), [1, 3.0], [1.5, 0, 4, False]),
-        (Text(3, 1), ["a", "abc"], ["", "abcd", 1, None]),
-        (Flag(), [True, False], [1, 0, "true"]),
-        (ListOf(Text(3), 2, 1), [["a"], ["a", "b"]], [[], ["a"] * 3, "ab", [1]]),
-        (Either((Text(3), Number(0, 1))), ["a", 1], [2, None]),
-        (MappingOf(Number(0, 1), 1), [{}, {"5": 1}], [{"5": 2}, {"5": 1, "6": 1}, {"a": 1}, []]),
-    ],
-)
-def test_what_a_kind_reads_its_schema_allows(kind, good, bad):
-    jsonschema = pytest.importorskip("jsonschema")
-    for value in good:
-        kind.read(value)
-        jsonschema.validate(value, kind.schema)
-    for value in bad:
-        with pytest.raises(ValueError):  # noqa: PT011 - its words are the kind's
-            kind.read(value)
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(value, kind.schema)
-    assert kind.words
-
-
-def test_the_schema_has_every_field_with_its_help():
-    described = CompletionRequest.body_schema()["properties"]
-    helps = {each.name: each.metadata["help"] for each in CompletionRequest.fields()}
-    assert {name: field["description"] for name, field in described.items()} == helps
-    assert "softmax temperature" in helps["temperature"]
-    too_short = [name for name, line in helps.items() if len(line.split()) < 2]
-    assert not too_short

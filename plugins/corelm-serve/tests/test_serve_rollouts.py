@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from corelm_serve.models import Limits
 from serve_client import ToyModel, sample
 
 import corelm
@@ -87,7 +86,7 @@ def test_chats_record_too(open_client):
 
 
 def test_sets_are_bounded(open_client):
-    client = open_client(limits=Limits(entries=150))
+    client = open_client(entries=150)
     body = {"max_tokens": 20, "sampler": "min_length(n=40) | top_k(k=8)"}
     status, error = client.refused(**body, record="sets")  # 160 ids
     assert (status, error["param"]) == (400, "record")

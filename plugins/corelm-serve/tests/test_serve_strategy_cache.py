@@ -1,100 +1,87 @@
-"""Strategies that requests share."""
+"""Strategies that requests share: counted by a sampler that notes each time it is built."""
+
+import itertools
 
 import pytest
-from corelm_serve import endpoints, prepare
-from corelm_serve.prepare import StrategyCache
-from corelm_serve.requests import sampling
-from corelm_serve.requests.completion import CompletionRequest
 from serve_client import ToyModel, sample
 
-from corelm import from_settings
-from corelm.runs import Strategy
+import corelm
+from corelm import from_settings, param
+from corelm.runs import plugins
 
 MODEL = ToyModel(end=False)
-CHAIN = {"prompt": "the", "sampler": "top_k(k=3) | temperature(t=0.5)"}
+FRESH = itertools.count()
+
+
+class Noted(corelm.Sampler):
+    """Change nothing; note each sampler that is built."""
+
+    t: float = param(0.0, "tells one from another", ge=0)
+    built = []
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.built.append(self.t)
+
+    def __call__(self, logits, context):
+        return logits
+
+
+class NotingPlugin:
+    """Offers the sampler."""
+
+    @staticmethod
+    @corelm.hookimpl
+    def corelm_samplers():
+        return {"noted": Noted}
 
 
 @pytest.fixture
-def built(monkeypatch):
-    """Return the settings of the strategies that are built."""
-    found, build = [], prepare.strategy_of
-
-    def noted(request, rest):
-        found.append(request.sampler or request.temperature)
-        return build(request, rest)
-
-    monkeypatch.setattr(prepare, "strategy_of", noted)
-    return found
+def built():
+    """Return the parameters of the samplers that are built."""
+    if "noted" not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
+        plugins.registry().register(NotingPlugin)
+    Noted.built.clear()
+    return Noted.built
 
 
 def test_equal_requests_share_a_strategy_and_differ_in_all_else(open_client, built):
     client = open_client({"toy": MODEL})
+    asked = [(1, 3), (2, 6), (1, 6)]
     texts = [
-        client.complete(**CHAIN, seed=seed, max_tokens=length)["choices"][0]["text"]
-        for seed, length in ((1, 3), (2, 6), (1, 6))
+        client.complete(sampler="noted(t=1)", seed=seed, max_tokens=length)["choices"][0]["text"]
+        for seed, length in asked
     ]
-    assert built == [CHAIN["sampler"]]
+    assert built == [1]
     assert texts == [
-        sample(MODEL, "the", sampler=CHAIN["sampler"], seed=seed, length=length)[0]
-        for seed, length in ((1, 3), (2, 6), (1, 6))
+        sample(MODEL, "the", sampler="stochastic", seed=seed, length=length)[0]
+        for seed, length in asked
     ]
     assert len({*texts}) == 3
 
 
-def test_equal_numbers_of_other_types_have_their_own(client, built):
-    for t in (2, 2.0, 2):
-        client.complete(temperature=t, seed=1)
-    assert [*map(repr, built)] == ["2", "2.0"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"logit_bias": {"5": 1.0}},
-        {"banned_strings": "cat"},
-        {"response_format": {"type": "json_object"}},
-        {"sampler": "json_schema(schema='{}')"},
-        {"mirostat": 2},
-        {"temperature": "1" * 1000},
-    ],
-)
-def test_settings_that_are_not_plain_are_not_kept(body):
-    assert StrategyCache.key_of({"prompt": "the", **body}) is None
-    assert not StrategyCache().knows(None)
-
-
 def test_an_error_is_not_kept(client, built):
     for _ in range(2):
-        assert client.refused(sampler="top_k(k=-2)")[0] == 400
-    assert len(built) == 2
+        assert client.refused(sampler="noted(t=2) | top_k(k=-2)")[0] == 400
+    assert built == [2, 2]
 
 
-def test_the_least_recently_used_strategy_is_dropped(client, built, monkeypatch):
-    monkeypatch.setattr(prepare, "KEPT", 2)
-    for t in (0.1, 0.2, 0.1, 0.3, 0.1, 0.2):
-        client.complete(temperature=t, max_tokens=1)
-    assert built == [0.1, 0.2, 0.3, 0.2]
+@pytest.mark.parametrize("more", [{"logit_bias": {"5": 1.0}}, {"banned_strings": "cat"}])
+def test_settings_that_are_not_plain_are_not_kept(client, built, more):
+    if "banned_strings" in more:
+        pytest.importorskip("corelm_backtrack", reason="pip install ./plugins/corelm-backtrack")
+        more |= {"sampler": "noted(t=3)"}
+    for _ in range(2):
+        client.complete(max_tokens=1, **more)
+    assert built == ([3, 3] if "sampler" in more else [])
 
 
-def test_a_known_request_is_prepared_without_a_thread(client, monkeypatch):
-    calls, in_thread = [], endpoints.in_thread
-
-    async def noted(*arguments):
-        calls.append(arguments[1])
-        return await in_thread(*arguments)
-
-    monkeypatch.setattr(endpoints, "in_thread", noted)
-    for _ in range(3):
-        client.complete(**CHAIN, max_tokens=1)
-    assert calls == [endpoints.completion_call]
-    client.complete(**{**CHAIN, "prompt": "the cat " * 200}, max_tokens=1)  # takes longer to read
-    assert len(calls) == 2
+def test_the_least_recently_used_of_256_strategies_is_dropped(client, built):
+    for t in (0, *range(256), 0, 256, 0, 1):
+        client.complete(sampler=f"noted(t={t})", max_tokens=1)
+    assert built == [*range(257), 1]
 
 
-def test_a_request_without_settings_reads_no_engines_table_and_has_its_defaults(monkeypatch):
-    request, rest = CompletionRequest.read_part({"model": "toy", "prompt": "the"})
-    expected = from_settings({}, sampling.ENGINE).sampler
-    monkeypatch.delattr(sampling, "from_settings")
-    found, notes = sampling.strategy_of(request, rest)
-    assert (found, notes) == (Strategy(expected), {})
-    assert str(found.sampler) == str(expected) == "stochastic"
+def test_a_request_without_settings_has_its_engines_defaults(client):
+    expected = str(from_settings({}, "vllm").sampler)
+    assert client.complete(max_tokens=1)["corelm"]["sampler"] == expected == "stochastic"
