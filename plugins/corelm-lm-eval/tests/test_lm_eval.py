@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 import pytest
+
+pytest.importorskip("lm_eval", reason="pip install lm_eval")
+
 from corelm_lm_eval import CorelmLM
 from corelm_lm_eval.metrics import Evaluated, of_answers
 from corelm_lm_eval.settings import read_settings
@@ -16,6 +19,8 @@ import corelm
 import corelm.runs
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
+
+pytestmark = pytest.mark.engines("lm_eval")
 
 CHAIN = "top_p(p=0.9) | temperature(t=0.8)"
 PROMPTS = [f"{document['before']} the" for document in DOCUMENTS]

@@ -8,6 +8,8 @@ import pytest
 
 import corelm
 
+pytestmark = pytest.mark.engines("lm_eval")
+
 SERVER = Path(__file__).parents[2] / "corelm-serve" / "tests"
 NAMES = "choices", "rolling"
 
