@@ -20,7 +20,7 @@ def test_a_plugin_with_an_engine_is_told_by_its_dependencies() -> None:
     assert {"corelm-transformers", "corelm-llama-cpp", "corelm-keras-hub"} <= names
     assert not {"corelm-beam", "corelm-grammar", "corelm-mauve"} & names
     watermark = ROOT / "plugins" / "corelm-watermark" / "pyproject.toml"
-    assert dependencies(watermark) == {"corelm", "numpy", "typer"}
+    assert dependencies(watermark) == {"corelm", "numpy", "scipy", "typer"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Best of n: write several texts and keep the best."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import EntryPoint
@@ -105,7 +106,57 @@ def scorer_of(name, window):
     return partial(score, window=window) if score in WINDOWED else score
 
 
-class BestOf(Decoder):
+class Rerank(Decoder):
+    """Write several candidates with ancestral sampling, and keep one of them.
+
+    The candidates of sample i are the samples i n, ..., i n + n - 1 of an ordinary run with the
+    same seed, for n candidates. A subclass has the parameter `candidates`.
+    """
+
+    reads_confidence = True
+    """Compute the candidates' confidences, a pass over the logits of every token."""
+
+    @abstractmethod
+    def choose(self, texts):
+        """Return the index of the `Candidate` that is kept; the first one on ties."""
+
+    def __call__(self, task):
+        """Yield the steps of the chosen texts, once all are written."""
+        if not task:
+            return
+        chosen = [self._chosen(task, sample) for sample in task.random_stream.samples]
+        # Decode them again instead of storing: the logits of all candidates would fill the memory.
+        sample_of = dict(zip(chosen, task.random_stream.samples, strict=True))
+        for step in Ancestral()(task.with_samples(chosen)):
+            samples = np.array([sample_of[each] for each in step.samples.tolist()])
+            yield replace(step, samples=samples)
+
+    def _chosen(self, task, sample):
+        """Return the sample index that the chosen candidate has in an ordinary run."""
+        first = sample * self.candidates
+        own = task.with_samples(range(first, first + self.candidates))
+        return first + int(self.choose(candidates(own, self.reads_confidence)))
+
+
+class ByScore(Rerank):
+    """A `Rerank` whose parameters `scorer` and `window` name a score of each candidate."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        scorer_of(self.scorer, self.window)
+
+    @property
+    def reads_confidence(self):
+        """True unless the scorer reads likelihoods alone."""
+        return self.scorer not in LIKELIHOODS
+
+    def scores(self, texts):
+        """Return the score of each candidate: (texts,)."""
+        score, source = scorer_of(self.scorer, self.window), f"the scorer {self.scorer}"
+        return np.array([as_number(score(text), source) for text in texts])
+
+
+class BestOf(ByScore):
     """Write several texts with ancestral sampling, and keep the one with the highest score.
 
     The candidates of sample i are the samples i n, ..., i n + n - 1 of an ordinary run with the
@@ -130,57 +181,9 @@ class BestOf(Decoder):
     )
     window: int = param(WINDOW, "tokens of a group and of the tail, for the confidences", ge=1)
 
-    def __post_init__(self):
-        super().__post_init__()
-        scorer_of(self.scorer, self.window)
-
-    def __call__(self, task):
-        """Yield the steps of the best texts, once all are written."""
-        if not task:
-            return
-        score = scorer_of(self.scorer, self.window)
-        best = [self._best(task, sample, score) for sample in task.random_stream.samples]
-        yield from written_as(task, best)
-
-    def _best(self, task, sample, score):
-        """Return the sample index that the best candidate would have in an ordinary run."""
-        source = f"the scorer {self.scorer}"
-        return best_candidate(
-            task,
-            sample,
-            self.candidates,
-            lambda text, _: as_number(score(text), source),
-            confident=self.scorer not in LIKELIHOODS,
-        )
-
-
-def written_as(task, chosen):
-    """Yield the steps of chosen samples of an ordinary run, renumbered as the task's samples.
-
-    Args:
-        task: the task.
-        chosen: for each sample of the task, one of an ordinary run.
-    """
-    # Decode them again instead of storing: the logits of all candidates would fill the memory.
-    sample_of = dict(zip(chosen, task.random_stream.samples, strict=True))
-    for step in Ancestral()(task.with_samples(chosen)):
-        yield replace(step, samples=np.array([sample_of[each] for each in step.samples.tolist()]))
-
-
-def best_candidate(task, sample, n, score, confident):
-    """Return the index, in an ordinary run, of the best of n candidates of a sample.
-
-    Args:
-        task: the task.
-        sample: the sample; its candidates are the samples from `sample * n` on.
-        n: the number of candidates.
-        score: a function from a candidate and all of them to a number; the first candidate with
-            the highest one is best.
-        confident: compute the confidences of the candidates.
-    """
-    first = sample * n
-    texts = candidates(task.with_samples(range(first, first + n)), confident)
-    return first + int(np.argmax([score(text, texts) for text in texts]))
+    def choose(self, texts):
+        """Return the index of the candidate with the highest score."""
+        return np.argmax(self.scores(texts))
 
 
 def candidates(task, confident):

@@ -110,32 +110,38 @@ class SelfCertainty(corelm.TokenMetric):
         return token_self_certainty(logits)
 
 
-class TailConfidence(corelm.TokenMetric):
+class WindowedConfidence(corelm.TokenMetric):
+    """A mean of the model's confidence in the tokens of a text, over windows."""
+
+    def of_token(self, logits):
+        return token_confidence(logits)
+
+    def of_text(self, numbers, text):
+        return self.mean(np.array(numbers), self.window) if numbers else None
+
+
+class TailConfidence(WindowedConfidence):
     """The mean confidence of the model in a text's last tokens.
 
     Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
     """
 
     window: int = param(METRIC_WINDOW, "tokens of the tail", ge=1)
+    mean = staticmethod(tail_mean)
 
     @property
     def meaning(self):
         return f"the mean confidence of the model in the last {self.window} tokens, in nats"
 
-    def of_token(self, logits):
-        return token_confidence(logits)
 
-    def of_text(self, numbers, text):
-        return tail_mean(np.array(numbers), self.window) if numbers else None
-
-
-class GroupConfidence(corelm.TokenMetric):
+class GroupConfidence(WindowedConfidence):
     """The mean confidence of the model in a text's least confident groups of tokens.
 
     Source: Fu, Wang, Tian, Zhao 2025, Deep think with confidence, arXiv 2508.15260.
     """
 
     window: int = param(METRIC_WINDOW, "tokens of a group", ge=1)
+    mean = staticmethod(lowest_mean)
 
     @property
     def meaning(self):
@@ -143,12 +149,6 @@ class GroupConfidence(corelm.TokenMetric):
             "the mean confidence of the model, in nats, in the lowest tenth of all runs of "
             f"{self.window} tokens"
         )
-
-    def of_token(self, logits):
-        return token_confidence(logits)
-
-    def of_text(self, numbers, text):
-        return lowest_mean(np.array(numbers), self.window) if numbers else None
 
 
 @hookimpl

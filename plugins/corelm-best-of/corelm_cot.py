@@ -78,14 +78,14 @@ class CoT(Decoder):
         scores = log_softmax(logits.astype(np.float64))[tokens]
         return dict(zip(tokens.tolist(), scores.tolist(), strict=True))
 
-    def ranked(self, found):
+    def ranked(self, continuations):
         """Return paths, the best one first."""
         totals = {}
-        for path in found:
+        for path in continuations:
             totals[path.answer] = totals.get(path.answer, 0.0) + path.margin
         # The sort is stable: on ties the likelier first token comes first.
         return sorted(
-            found,
+            continuations,
             key=lambda path: (
                 path.answer is None,
                 -totals[path.answer] if self.aggregate else 0.0,
@@ -141,10 +141,10 @@ def margins_of(logits):
 def _path(task, pattern, tokens, margins):
     write = FullVocabulary(task.model.vocabulary).writer(task.prompt.tolist())
     pieces = [write(token) for token in tokens]
-    found = find_answer(pattern, "".join(pieces))
-    if found is None:
+    match = find_answer(pattern, "".join(pieces))
+    if match is None:
         return Path(tokens, None, 0.0)
-    answer, start, end = found
+    answer, start, end = match
     ends = np.cumsum([len(piece) for piece in pieces])
     starts = np.concatenate([[0], ends[:-1]])
     inside = (starts < end) & (ends > start)  # the tokens that have a part of the answer

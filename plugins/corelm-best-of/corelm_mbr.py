@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from corelm_best_of import as_number, best_candidate, find_function, written_as
+from corelm_best_of import Rerank, as_number, find_function
 
-from corelm import Decoder, hookimpl, param
+from corelm import hookimpl, param
 
 LONGEST = 4
 """The longest n-grams that are compared."""
@@ -41,7 +41,7 @@ def _ngrams(tokens, n):
 METRICS = {"ngram_f": ngram_f}
 
 
-class Mbr(Decoder):
+class Mbr(Rerank):
     """Write several texts with ancestral sampling, and keep the one that is most like the others.
 
     The other texts stand in for the texts that the model could have written, so the text kept has
@@ -74,25 +74,23 @@ class Mbr(Decoder):
         super().__post_init__()
         find_function("metric", self.metric, METRICS)
 
-    def __call__(self, task):
-        """Write all candidates, then yield the steps of the texts kept."""
-        if not task:
-            return
-        kept = [self._kept(task, sample) for sample in task.random_stream.samples]
-        yield from written_as(task, kept)
+    @property
+    def reads_confidence(self):
+        """True for a function of the user's own, which may read the confidences."""
+        return self.metric not in METRICS
 
-    def _kept(self, task, sample):
-        """Return the index, in an ordinary run, of the candidate kept for a sample."""
-        confident = self.metric not in METRICS  # a user's function may read them
-        return best_candidate(task, sample, self.candidates, self._mean, confident)
+    def choose(self, texts):
+        """Return the index of the text with the largest mean likeness to the others."""
+        likeness, source = (
+            find_function("metric", self.metric, METRICS),
+            f"the metric {self.metric}",
+        )
 
-    def _mean(self, text, texts):
-        """Return the mean likeness of a text to the others; 0 if there are none."""
-        likeness = find_function("metric", self.metric, METRICS)
-        source = f"the metric {self.metric}"
-        # By identity, because another text that is equal counts as evidence.
-        scores = [as_number(likeness(text, other), source) for other in texts if other is not text]
-        return sum(scores) / max(len(scores), 1)
+        def total(text):
+            # By identity, because another text that is equal counts as evidence.
+            return sum(as_number(likeness(text, x), source) for x in texts if x is not text)
+
+        return max(range(len(texts)), key=lambda i: total(texts[i]))
 
 
 @hookimpl

@@ -2,13 +2,13 @@
 
 import numpy as np
 from corelm_answers import NUMBER, check_pattern, find_answer
-from corelm_best_of import LIKELIHOODS, SCORERS, as_number, candidates, scorer_of, written_as
+from corelm_best_of import LIKELIHOODS, SCORERS, ByScore
 from corelm_confidence import WINDOW
 
-from corelm import CorelmError, Decoder, ParameterError, hookimpl, param
+from corelm import CorelmError, ParameterError, hookimpl, param
 
 
-class Vote(Decoder):
+class Vote(ByScore):
     """Write several texts with ancestral sampling, and keep one whose answer wins a vote.
 
     The answer of a text is the last match of a pattern; texts without one have no vote. Votes are
@@ -57,27 +57,15 @@ class Vote(Decoder):
     def __post_init__(self):
         super().__post_init__()
         check_pattern(self.pattern)
-        scorer_of(self.scorer, self.window)
         if self.votes == "score" and self.scorer in LIKELIHOODS:
             raise ParameterError(
                 f"votes cannot be {self.scorer}: it is negative; take votes='rank'"
             )
 
-    def __call__(self, task):
-        """Write all candidates, then yield the steps of the texts kept."""
-        if not task:
-            return
-        yield from written_as(task, [self._kept(task, i) for i in task.random_stream.samples])
-
-    def _kept(self, task, sample):
-        """Return the index, in an ordinary run, of the candidate kept for a sample."""
-        first = sample * self.candidates
-        own = task.with_samples(range(first, first + self.candidates))
-        texts = candidates(own, confident=self.scorer not in LIKELIHOODS)
-        score, source = scorer_of(self.scorer, self.window), f"the scorer {self.scorer}"
-        scores = np.array([as_number(score(text), source) for text in texts])
-        found = [find_answer(self.pattern, text.text) for text in texts]
-        return first + self.elect([f and f[0] for f in found], scores)
+    def choose(self, texts):
+        """Return the index of the text that wins the vote."""
+        matches = [find_answer(self.pattern, text.text) for text in texts]
+        return self.elect([match and match[0] for match in matches], self.scores(texts))
 
     def elect(self, answers, scores):
         """Return the index of the text that is kept.

@@ -54,17 +54,17 @@ def detect_text(
     corelm watermark detect - --sampler synthid --key env:WATERMARK_KEY
     """
     watermark = read_watermark(sampler, key)
-    found = detect(watermark, read_text(file), corelm.load(model).vocabulary)
+    detection = detect(watermark, read_text(file), corelm.load(model).vocabulary)
     if json:
-        typer.echo(json_format.dumps({"watermark": watermark.name} | asdict(found), indent=2))
+        typer.echo(json_format.dumps({"watermark": watermark.name} | asdict(detection), indent=2))
         return
-    shown = watermark.score_format
+    digits = watermark.score_format
     rows = {
-        "tokens": found.tokens,
-        "scored": found.scored,
-        "score": f"{found.score:{shown}} (by chance {found.chance:{shown}})",
-        "z-score": f"{found.z:.2f}",
-        "p-value": f"{found.p_value:.2g}",
+        "tokens": detection.tokens,
+        "scored": detection.scored,
+        "score": f"{detection.score:{digits}} (by chance {detection.chance:{digits}})",
+        "z-score": f"{detection.z:.2f}",
+        "p-value": f"{detection.p_value:.2g}",
     }
     for name, value in rows.items():
         typer.echo(f"{name:8} {value}")

@@ -55,8 +55,8 @@ def detect(sampler, text, vocabulary):
         >>> from corelm.testing import ToyModel
         >>> model, key = ToyModel(end=False), "green_list(key='an example', delta=5)"
         >>> [text] = corelm.generate(model, "the", sampler=key, length=40, seed=1)
-        >>> found = detect(key, text.text, model.vocabulary)
-        >>> found.scored, round(found.score, 2), round(found.z, 1)
+        >>> detection = detect(key, text.text, model.vocabulary)
+        >>> detection.scored, round(detection.score, 2), round(detection.z, 1)
         (21, 0.76, 5.4)
     """
     watermark = watermark_of(corelm.sampler(sampler) if isinstance(sampler, str) else sampler)
@@ -75,13 +75,13 @@ def detect(sampler, text, vocabulary):
 
 def watermark_of(sampler):
     """Return the stage of a sampler that is a watermark."""
-    found = [stage for stage in sampler.stages if isinstance(stage, Watermark)]
-    if len(found) != 1:
+    watermarks = [stage for stage in sampler.stages if isinstance(stage, Watermark)]
+    if len(watermarks) != 1:
         raise UsageError(
             "expected one watermark, green_list, gumbel_max or synthid, "
-            f"not {len(found)} in a chain of {len(sampler.stages)}"
+            f"not {len(watermarks)} in a chain of {len(sampler.stages)}"
         )
-    return found[0]
+    return watermarks[0]
 
 
 def _scored(watermark, tokens, vocabulary):

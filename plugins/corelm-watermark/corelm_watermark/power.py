@@ -115,12 +115,12 @@ def p_values(pairs, model):
     ]
 
 
-def _shares(found, levels):
+def _shares(lengths, levels):
     """Format the shares of detected texts, one for each length; `-` without texts."""
     digits = 1 if len(levels) == 1 else 2
     return [
         " ".join(f"{np.mean(p <= level):7.{digits}%}" for level in levels) if len(p) else "-"
-        for p in found
+        for p in lengths
     ]
 
 

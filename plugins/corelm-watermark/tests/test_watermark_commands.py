@@ -49,11 +49,11 @@ def test_a_watermark_is_found(run, marked, name):
 
 def test_one_json_document_without_the_key(run, marked):
     code, out, err = run("detect", str(marked["green_list"]), "--key", "hush", "--json")
-    found = json.loads(out)
+    detection = json.loads(out)
     assert (code, err) == (0, "")
-    assert list(found) == ["watermark", "tokens", "scored", "score", "chance", "z", "p_value"]
-    assert found["watermark"] == "green_list"
-    assert found["p_value"] < 1e-6
+    assert list(detection) == ["watermark", "tokens", "scored", "score", "chance", "z", "p_value"]
+    assert detection["watermark"] == "green_list"
+    assert detection["p_value"] < 1e-6
     assert "hush" not in out
 
 

@@ -240,6 +240,6 @@ def test_no_secret_of_a_variable_is_pickled(monkeypatch, expression):
     pickled = pickle.dumps(value)
     assert b"31415926535" not in pickled
     assert not any(name.encode() in pickled for name in derived)
-    found = pickle.loads(pickled)
-    assert found == value
-    assert derived.keys() <= vars(found.stages[1]).keys()
+    detection = pickle.loads(pickled)
+    assert detection == value
+    assert derived.keys() <= vars(detection.stages[1]).keys()
