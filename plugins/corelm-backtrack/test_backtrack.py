@@ -1,12 +1,10 @@
 """Backtracking: what it takes back, and the distribution that it draws from."""
 
-import doctest
 import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
 
-import corelm_backtrack
 import numpy as np
 import pytest
 from corelm_backtrack import Backtrack
@@ -338,7 +336,3 @@ def test_it_is_installed_and_a_comma_is_part_of_a_text():
     assert "backtrack: redraws: " in done.stderr
     shown = subprocess.run([*words[:3], "decoders", "backtrack"], capture_output=True, check=True)
     assert b"--banned TEXT" in shown.stdout or b"banned" in shown.stdout
-
-
-def test_its_example_runs():
-    assert doctest.testmod(corelm_backtrack).failed == 0

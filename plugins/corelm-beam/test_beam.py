@@ -1,9 +1,7 @@
 """Beam search: what exhaustive search finds, and the numbers worked out by hand."""
 
-import doctest
 import itertools
 
-import corelm_beam
 import numpy as np
 import pytest
 from corelm_beam import Beam
@@ -195,7 +193,3 @@ def test_with_the_shipped_model_a_wider_beam_finds_no_worse():
 @obeys_the_laws(Beam(width=2), Beam(width=5, length_penalty=0))
 def test_law(decoder, law):
     law(decoder)
-
-
-def test_its_example_runs():
-    assert doctest.testmod(corelm_beam).failed == 0

@@ -1,9 +1,7 @@
 """Diverse beam search: the definition written out, and numbers worked out by hand."""
 
-import doctest
 from collections import Counter
 
-import corelm_diverse_beam
 import numpy as np
 import pytest
 from corelm_beam import Beam
@@ -109,7 +107,3 @@ def test_groups_find_more_different_texts():
 def test_at_most_as_many_texts_as_beginnings():
     with pytest.raises(ParameterError, match=r"groups \* width must be at least 7 to find 7 texts"):
         texts(random_model(0), 7, groups=3, width=2)
-
-
-def test_its_example_runs():
-    assert doctest.testmod(corelm_diverse_beam).failed == 0

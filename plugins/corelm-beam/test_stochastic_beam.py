@@ -1,10 +1,8 @@
 """Stochastic beam search: draws without replacement, against the list of all texts."""
 
-import doctest
 from collections import Counter
 from itertools import permutations
 
-import corelm_stochastic_beam
 import numpy as np
 import pytest
 from corelm_stochastic_beam import StochasticBeam, perturbed
@@ -101,7 +99,3 @@ def test_noise_on_condition_of_its_largest():
 def test_at_most_as_many_texts_as_the_beam_is_wide():
     with pytest.raises(ParameterError, match="width must be at least 5 to find 5 texts, not 4"):
         texts(width=4, n=5)
-
-
-def test_its_examples_run():
-    assert doctest.testmod(corelm_stochastic_beam).failed == 0

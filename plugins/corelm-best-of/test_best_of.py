@@ -1,6 +1,5 @@
 """Best of n: which text is kept."""
 
-import doctest
 import sys
 
 import corelm_best_of
@@ -113,7 +112,3 @@ def test_nothing_asked_for(length, n):
 @obeys_the_laws(BestOf(candidates=1), BestOf(scorer="total_likelihood"))
 def test_law(decoder, law):
     law(decoder)
-
-
-def test_its_example_runs():
-    assert doctest.testmod(corelm_best_of).failed == 0

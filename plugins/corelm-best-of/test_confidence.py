@@ -1,9 +1,7 @@
 """Self-certainty and DeepConf's confidences: their definitions, as scores, as metrics."""
 
-import doctest
 import math
 
-import corelm_confidence
 import numpy as np
 import pytest
 from corelm_best_of import SCORERS, BestOf, Candidate, scorer_of
@@ -22,10 +20,6 @@ from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
 CONFIDENCES = ["mean_confidence", "tail_confidence", "group_confidence", "lowest_group_confidence"]
-
-
-def test_its_examples_run():
-    assert doctest.testmod(corelm_confidence).failed == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

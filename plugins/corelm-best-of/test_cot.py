@@ -1,8 +1,5 @@
 """Chain-of-thought decoding: its paths, its margins, and the path that is kept."""
 
-import doctest
-
-import corelm_cot
 import numpy as np
 import pytest
 from corelm_cot import CoT, Path, margins_of, paths
@@ -14,10 +11,6 @@ from corelm.testing import ToyModel, obeys_the_laws
 
 MODEL = ToyModel()
 ANIMAL = "cat|dog|mat"
-
-
-def test_its_examples_run():
-    assert doctest.testmod(corelm_cot).failed == 0
 
 
 @obeys_the_laws(CoT(), CoT(k=8, pattern=ANIMAL, aggregate=True))

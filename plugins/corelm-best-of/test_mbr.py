@@ -1,9 +1,7 @@
 """Minimum Bayes risk: which text is kept, by hand and by the definition."""
 
-import doctest
 import sys
 
-import corelm_mbr
 import numpy as np
 import pytest
 from corelm_best_of import Candidate
@@ -94,7 +92,3 @@ def test_a_custom_metric():
 def test_an_invalid_metric_is_refused(metric, error, reason):
     with pytest.raises(error, match=reason):
         texts(decoder=Mbr(metric=metric))
-
-
-def test_its_examples_run():
-    assert doctest.testmod(corelm_mbr).failed == 0

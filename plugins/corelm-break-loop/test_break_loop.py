@@ -1,9 +1,7 @@
 """Break a loop: when the words come, in which order, and what follows."""
 
-import doctest
 import itertools
 
-import corelm_break_loop
 import numpy as np
 import pytest
 from corelm_break_loop import BreakLoop, turn_of
@@ -144,7 +142,3 @@ def test_values_that_are_refused():
         BreakLoop(words=["a"], times=1)
     with pytest.raises(UsageError, match="'zebra'"):
         possible(BreakLoop(words=["zebra"]), "a b a b a b")
-
-
-def test_its_examples_run():
-    assert doctest.testmod(corelm_break_loop).failed == 0

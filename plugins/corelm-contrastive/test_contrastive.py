@@ -1,8 +1,5 @@
 """Contrastive search: the numbers worked out by hand, and the definition written out."""
 
-import doctest
-
-import corelm_contrastive
 import numpy as np
 import pytest
 from corelm_contrastive import Contrastive
@@ -165,7 +162,3 @@ def test_a_model_that_hides_its_states():
 @obeys_the_laws(Contrastive(), Contrastive(k=1), Contrastive(alpha=1))
 def test_law(decoder, law):
     law(decoder)
-
-
-def test_its_example_runs():
-    assert doctest.testmod(corelm_contrastive).failed == 0

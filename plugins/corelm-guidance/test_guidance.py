@@ -1,7 +1,5 @@
 """Guidance: each method is its formula, under every sampler."""
 
-import doctest
-
 import corelm_guidance
 import numpy as np
 import pytest
@@ -141,7 +139,3 @@ def test_a_model_with_another_vocabulary():
     decoder = Guidance(method="contrastive", amateur="imdb")
     with pytest.raises(ParameterError, match="amateur must be a model with the same vocabulary"):
         corelm.generate(MODELS["main"], "a", sampler="greedy", decoder=decoder)
-
-
-def test_its_examples_run():
-    assert doctest.testmod(corelm_guidance).failed == 0

@@ -1,8 +1,5 @@
 """Min-k: the numbers worked out by hand, and the laws."""
 
-import doctest
-
-import corelm_min_k
 import numpy as np
 import pytest
 from corelm_min_k import MinK
@@ -120,7 +117,3 @@ def test_infinity_switches_it_off():
 
 def test_it_is_installed():
     assert corelm.sampler("min_k(tau=1)") == MinK(tau=1)
-
-
-def test_its_example_runs():
-    assert doctest.testmod(corelm_min_k).failed == 0

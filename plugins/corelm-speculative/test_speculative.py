@@ -1,6 +1,5 @@
 """Speculative decoding: the text of ordinary decoding, under every sampler."""
 
-import doctest
 import logging
 import subprocess
 import sys
@@ -221,7 +220,3 @@ def test_it_is_installed_and_reports():
     done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.startswith("This movie ")
     assert done.stderr.startswith("speculative: 5 tokens from ")
-
-
-def test_its_examples_run():
-    assert doctest.testmod(corelm_speculative).failed == 0

@@ -1,6 +1,5 @@
 """The samplers as users meet them: texts that match, laws, errors, limits."""
 
-import doctest
 import json
 import multiprocessing
 import re
@@ -8,7 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-import corelm_grammar
 import jsonschema
 import numpy as np
 import pytest
@@ -232,8 +230,3 @@ def test_a_row_that_holds_no_allowed_token_keeps_its_likeliest():
     logits[0, 4:6] = 1.0, 2.0
     result = Regex(pattern="the")(logits, context)
     assert np.flatnonzero(result[0] > -np.inf).tolist() == [5]
-
-
-def test_the_examples_run():
-    for name in ("choice", "json_schema", "lark", "regex"):
-        assert doctest.testmod(getattr(corelm_grammar, name)).failed == 0

@@ -134,6 +134,7 @@ def probe(
         SettingsError: settings that cannot be read.
 
     Example:
+        >>> import numpy as np
         >>> from corelm_probe import CallableEngine, MODELS
         >>> def uniform(prompt, settings, n, seed, length):
         ...     return np.random.default_rng(seed).integers(1, 95, size=(n, length))

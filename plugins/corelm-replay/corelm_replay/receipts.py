@@ -122,7 +122,7 @@ class ReceiptLog:
          cat
          sat
         >>> log.receipt().tokens
-        [4, 5]
+        [4, 9]
     """
 
     def __init__(

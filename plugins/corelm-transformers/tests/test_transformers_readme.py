@@ -1,7 +1,5 @@
 """The examples of the README and of the docstrings."""
 
-import doctest
-import importlib
 import re
 from pathlib import Path
 
@@ -20,15 +18,6 @@ def test_the_programs_of_the_readme_write_one_text(tmp_path, monkeypatch):
         exec(program, names)
     prompt = len(names["inputs"]["input_ids"][0])
     assert names["tokens"][0, prompt:].tolist() == names["text"].tokens
-
-
-@pytest.mark.parametrize("name", ["processor", "wrapped", "generation_config"])
-def test_the_examples_run(name):
-    module = importlib.import_module(f"corelm_transformers.{name}")
-    options = doctest.IGNORE_EXCEPTION_DETAIL | doctest.NORMALIZE_WHITESPACE
-    failed, attempted = doctest.testmod(module, optionflags=options)
-    assert attempted > 0
-    assert failed == 0
 
 
 def test_the_names_are_public():
