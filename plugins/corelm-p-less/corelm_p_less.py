@@ -15,7 +15,8 @@ class PLess(Sampler):
 
     Example:
         >>> import corelm, numpy
-        >>> corelm.sampling_distribution(PLess(), numpy.log([0.4, 0.35, 0.15, 0.1])).round(4).tolist()
+        >>> logits = numpy.log([0.4, 0.35, 0.15, 0.1])
+        >>> corelm.sampling_distribution(PLess(), logits).round(4).tolist()
         [0.5333, 0.4667, 0.0, 0.0]
     """
 
