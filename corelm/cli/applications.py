@@ -98,20 +98,22 @@ def application(
         no_args_is_help: write the group's help if no command is given.
         invoke_without_command: call the group's function if no command is given.
     """
-    if commands is not None:
-        return _group(
-            function,
-            short_help,
-            commands,
-            cls or TextGroup,
-            no_args_is_help,
-            invoke_without_command,
-        )
-    app = typer.Typer()
-    own = type("WordCommand", (TextCommand,), {"word": word})
-    settings = {"allow_extra_args": word is not None}
-    command = _with_shared_options(function)
-    app.command(cls=own, short_help=short_help, context_settings=settings)(command)
+    if commands is None:
+        app = typer.Typer()
+        own = type("WordCommand", (TextCommand,), {"word": word})
+        settings = {"allow_extra_args": word is not None}
+        command = _with_shared_options(function)
+        app.command(cls=own, short_help=short_help, context_settings=settings)(command)
+        return app
+    app = typer.Typer(
+        rich_markup_mode=None,
+        cls=cls or TextGroup,
+        short_help=short_help,
+        no_args_is_help=no_args_is_help,
+    )
+    app.callback(invoke_without_command=invoke_without_command)(function)
+    for name, (command, line) in commands.items():
+        app.command(name, cls=TextCommand, short_help=line)(_with_shared_options(command))
     return app
 
 
@@ -144,23 +146,6 @@ def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
     from corelm.cli.options import choices  # late: it loads the registry of models
 
     return parameter.replace(annotation=getattr(choices, parameter.name.capitalize()))
-
-
-def _group(
-    callback: Callable[..., Any],
-    short_help: str,
-    commands: Mapping[str, tuple[Any, str]],
-    cls: type[TextGroup],
-    no_args_is_help: bool,
-    invoke_without_command: bool,
-) -> typer.Typer:
-    app = typer.Typer(
-        rich_markup_mode=None, cls=cls, short_help=short_help, no_args_is_help=no_args_is_help
-    )
-    app.callback(invoke_without_command=invoke_without_command)(callback)
-    for name, (command, line) in commands.items():
-        app.command(name, cls=TextCommand, short_help=line)(_with_shared_options(command))
-    return app
 
 
 class _Unconverted:

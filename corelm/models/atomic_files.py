@@ -26,8 +26,6 @@ JSON_LIMIT = 2**20
 PARTIAL = ".new"
 """The suffix of a file or folder while it is written."""
 
-_PARTIAL_NAME = rf"(?s)\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL)}"
-
 ABANDONED = 3600.0
 """Seconds without a change after which an unfinished file counts as abandoned."""
 
@@ -157,8 +155,9 @@ def remove_leftovers(target: Path, older_than: float = 0.0) -> None:
         target: the file or folder that they were to become.
         older_than: seconds since the last change; another process may still write younger ones.
     """
+    name = rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}{re.escape(PARTIAL)}"
     with suppress(OSError):
-        for path in [p for p in target.parent.iterdir() if name_when_whole(p) == target.name]:
+        for path in [p for p in target.parent.iterdir() if re.fullmatch(name, p.name)]:
             if time.time() - path.stat().st_mtime < older_than:
                 continue
             if path.is_dir():
@@ -177,17 +176,6 @@ def check_writable(folder: Path) -> None:
     probe = _partial_path(folder / "probe")
     probe.mkdir()
     probe.rmdir()
-
-
-def name_when_whole(path: Path) -> str | None:
-    """Return the name that an unfinished file or folder was to get; None for any other one.
-
-    Example:
-        >>> name_when_whole(Path("models/.imdb.0123abcd.new"))
-        'imdb'
-    """
-    match = re.fullmatch(_PARTIAL_NAME, path.name)
-    return match and match[1]
 
 
 def _partial_path(target: Path) -> Path:

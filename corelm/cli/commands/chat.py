@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +31,8 @@ HELP = (
     "/again                answer the last question once more, with the seed and sampler of now",
     "/quit                 end",
 )
+
+COMMANDS = ("/sampler", "/seed", "/undo", "/again", "/help")
 
 
 @hookimpl
@@ -121,41 +123,23 @@ def _did(talk: Conversation, line: str, out: Output) -> bool:
 
 def _command(talk: Conversation, line: str, out: Output) -> None:
     name, _, value = line.partition(" ")
-    commands: dict[str, Callable[[Conversation, str, Output], None]] = {
-        "/sampler": _sampler,
-        "/seed": _seed,
-        "/undo": _undo,
-        "/again": _again,
-        "/help": _help,
-    }
-    if name not in commands:
-        hint = did_you_mean(name, commands)
-        raise UsageError(f"there is no command {name}{hint} (there are: {', '.join(commands)})")
-    commands[name](talk, value.strip(), out)
-
-
-def _sampler(talk: Conversation, value: str, out: Output) -> None:
-    if value:
-        talk.strategy = Strategy.of(value)
-    messages.tell(f"sampler {talk.strategy}", "note")
-
-
-def _seed(talk: Conversation, value: str, out: Output) -> None:
-    if value:
-        talk.seed = SEED.convert(value)
-    messages.tell(f"seed {talk.seed}", "note")
-
-
-def _undo(talk: Conversation, value: str, out: Output) -> None:
-    messages.tell(f"forgotten: {talk.undo()}", "note")
-
-
-def _again(talk: Conversation, value: str, out: Output) -> None:
-    _answer(talk, talk.undo(), out)
-
-
-def _help(talk: Conversation, value: str, out: Output) -> None:
-    messages.tell("\n".join(HELP), "picture")
+    value = value.strip()
+    match name:
+        case "/sampler":
+            talk.strategy = Strategy.of(value) if value else talk.strategy
+            messages.tell(f"sampler {talk.strategy}", "note")
+        case "/seed":
+            talk.seed = SEED.convert(value) if value else talk.seed
+            messages.tell(f"seed {talk.seed}", "note")
+        case "/undo":
+            messages.tell(f"forgotten: {talk.undo()}", "note")
+        case "/again":
+            _answer(talk, talk.undo(), out)
+        case "/help":
+            messages.tell("\n".join(HELP), "picture")
+        case _:
+            hint = did_you_mean(name, COMMANDS)
+            raise UsageError(f"there is no command {name}{hint} (there are: {', '.join(COMMANDS)})")
 
 
 def _answer(talk: Conversation, text: str, out: Output) -> None:

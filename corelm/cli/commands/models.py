@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -121,12 +120,20 @@ def export(
     corelm models export gpt2 --to transformers gpt2-for-transformers
     corelm models export gpt2 --to gguf gpt2.gguf
     """
-    write = _exporter(name, to, path)
+    form, target = _target(name, to, path)
     with Output.open() as out:
         model = _find(name)
         if not model.path:
             raise UsageError(f"{name} is not a model in a folder; only those can be exported")
-        out.text(f"{write(model.path, overwrite)}\n")
+        from corelm.models.bundle import Bundle
+        from corelm.models.export import export as write
+
+        bundle = Bundle.read(model.path)
+        if form == "keras":
+            write_keras = import_module("corelm_train.keras_file").write_keras
+            out.text(f"{write_keras(bundle, target, overwrite=overwrite)}\n")
+        else:
+            out.text(f"{write(bundle, form, target, overwrite=overwrite)}\n")
 
 
 def export_generate(
@@ -159,8 +166,8 @@ def export_generate(
             )
 
 
-def _exporter(name: str, to: str | None, path: str | None) -> Callable[[Path, bool], Path]:
-    """Return a function that exports the model in a folder; it may overwrite the target.
+def _target(name: str, to: str | None, path: str | None) -> tuple[str, Path]:
+    """Return the format to export to, and the path to write.
 
     Raises:
         UsageError: a format without a path, a path without a format, or neither.
@@ -177,30 +184,14 @@ def _exporter(name: str, to: str | None, path: str | None) -> Callable[[Path, bo
             raise UsageError(
                 f"give the path to write: corelm models export {name} --to {to} {example}"
             )
-        return partial(_export_to_engine, to, Path(path))
+        return to, Path(path)
     if Path(to).suffix != ".keras":
         raise UsageError(
             f"--to takes {', '.join(ENGINE_FORMATS)} or a file that ends with .keras, not {to!r}"
         )
     if path is not None:
         raise UsageError(f"give one path: {to!r} is a file already, and so is {path!r}")
-    return partial(_export_to_keras, Path(to))
-
-
-def _export_to_engine(to: str, target: Path, folder: Path, overwrite: bool) -> Path:
-    from corelm.models.bundle import Bundle
-    from corelm.models.export import export
-
-    return export(Bundle.read(folder), to, target, overwrite=overwrite)
-
-
-def _export_to_keras(target: Path, folder: Path, overwrite: bool) -> Path:
-    from corelm.models.bundle import Bundle
-
-    path: Path = import_module("corelm_train.keras_file").write_keras(
-        Bundle.read(folder), target, overwrite=overwrite
-    )
-    return path
+    return "keras", Path(to)
 
 
 def remove(
