@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from corelm import Sampler, param, sampler
-from corelm.linting import compares_probabilities, differ, flattens, has_effect, leaves_one_token
-from corelm.registry.strategies import temperature_of
+from corelm.linting import has_effect
+from corelm.runs import Strategy
 
 INF = float("inf")
 
@@ -48,12 +48,12 @@ class Heat(Sampler):
     ],
 )
 def test_the_temperature_of_a_sampler(expression, t):
-    assert temperature_of(sampler(expression)) == t
+    assert Strategy(sampler(expression)).temperature == t
 
 
 def test_the_temperature_of_a_plugins_sampler_is_found_from_its_results():
-    assert temperature_of(Heat(heat=0.25)) == 0.25
-    assert temperature_of(Heat() | Heat(heat=3)) == 6
+    assert Strategy(Heat(heat=0.25)).temperature == 0.25
+    assert Strategy(Heat() | Heat(heat=3)).temperature == 6
 
 
 class Silent(Sampler):
@@ -67,9 +67,9 @@ class Silent(Sampler):
 
 
 def test_a_sampler_that_does_not_declare_what_it_reads_is_asked_with_two_pasts():
-    assert temperature_of(Silent()) == 2
-    assert temperature_of(Silent() | sampler("temperature(t=0.5)")) == 1
-    assert temperature_of(Silent(past=True)) is None
+    assert Strategy(Silent()).temperature == 2
+    assert Strategy(Silent() | sampler("temperature(t=0.5)")).temperature == 1
+    assert Strategy(Silent(past=True)).temperature is None
     assert has_effect(Silent()) is True
     assert has_effect(Silent(past=True)) is None
 
@@ -81,39 +81,17 @@ def made(kind, call):
 
 
 def test_some_samplers_of_the_kind_temperature_have_none():
-    assert temperature_of(made("temperature", lambda rows: -rows)) is None
-    assert temperature_of(made("temperature", lambda rows: np.where(rows > 3, rows, -INF))) is None
-    assert temperature_of(made("temperature", lambda rows: rows - rows**2)) is None
+    assert Strategy(made("temperature", lambda rows: -rows)).temperature is None
+    assert (
+        Strategy(made("temperature", lambda rows: np.where(rows > 3, rows, -INF))).temperature
+        is None
+    )
+    assert Strategy(made("temperature", lambda rows: rows - rows**2)).temperature is None
 
 
 def test_probes_cause_no_warnings():
     overflowing = made("filter", lambda rows: np.where(np.exp(rows * 1e30) > 0, rows, rows))
     assert has_effect(overflowing) is False
-
-
-def holding(property, *expressions):
-    return [expression for expression in expressions if property(sampler(expression))]
-
-
-def test_samplers_that_leave_one_token():
-    one = ["greedy", "temperature(t=0)", "top_k(k=1)", "top_p(p=0)", "top_h(h=0)"]
-    # on ties, or in a large vocabulary, they leave more
-    more = ["min_p(p=1)", "top_n_sigma(n=0)", "top_k(k=2)", "top_p(p=0.001)", "typical(p=0.01)"]
-    assert holding(leaves_one_token, *one, *more) == one
-
-
-def test_samplers_that_flatten():
-    hot = ["temperature(t=1.1)", "uniform", "dynamic_temperature(t_min=0.5, t_max=1.5)"]
-    cold = ["greedy", "temperature(t=0.9)", "stochastic", "dynamic_temperature(t_min=0.5)"]
-    assert holding(flattens, *hot, *cold) == hot
-
-
-@pytest.mark.packages
-def test_samplers_that_compare_probabilities():
-    yes = ["top_p(p=0.9)", "min_p(p=0.1)", "typical(p=0.9)", "epsilon(epsilon=0.01)"]
-    yes += ["eta(epsilon=0.002)", "top_h(h=0.5)", "p_less"]
-    no = ["top_k(k=40)", "top_n_sigma(n=1)", "xtc(probability=1)", "mirostat"]
-    assert holding(compares_probabilities, *yes, *no) == yes
 
 
 @pytest.mark.parametrize(
@@ -136,9 +114,3 @@ def test_samplers_that_compare_probabilities():
 )
 def test_whether_a_sampler_has_an_effect(early, late, acts):
     assert has_effect(sampler(late), early and sampler(early)) is acts
-
-
-def test_two_samplers_differ_or_not():
-    assert differ(sampler("top_k(k=1)"), sampler("greedy")) is False
-    assert differ(sampler("top_k(k=2)"), sampler("greedy")) is True
-    assert differ(Heat(), sampler("temperature(t=2)")) is False

@@ -16,15 +16,11 @@ import pytest
 
 import corelm
 from corelm import hookimpl, renamed
-from corelm.cli.plugin_checks import shadowing_parameters
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.registry.expressions import Expression
 from corelm.registry.offers import (
     EntryPoint,
-    Offer,
     Source,
-    distinct,
-    offers_by_name,
 )
 from corelm.registry.registry import Registry
 from corelm.testing import ToyModel
@@ -70,6 +66,23 @@ def only(monkeypatch):
     return restrict
 
 
+@pytest.fixture
+def plugin(installed_plugin, only):
+    """Install plugins of one module each; no others load but corelm's own."""
+    distributions = []
+
+    def install(distribution: str, code: str | bytes = "", *points: str, **classes: str) -> None:
+        """Install a module with this code, or one that offers these samplers, by their names."""
+        distributions.append(distribution)
+        only(*distributions)
+        of_points = points or tuple(classes) or (distribution.partition("-")[2],)
+        source = code if isinstance(code, bytes) or not classes else module(code, **classes)
+        name = distribution.replace("-", "_")
+        installed_plugin(distribution, dict.fromkeys(of_points, name), source)
+
+    return install
+
+
 # Finding
 
 
@@ -90,9 +103,8 @@ def test_every_file_of_the_built_in_samplers_is_an_entry_point_of_its_name():
     assert offered == files
 
 
-def test_an_installed_sampler_is_found_by_name_and_full_name(installed_plugin, only):
-    only("corelm-nucleus")
-    installed_plugin("corelm-nucleus", {"top_q": "corelm_nucleus"}, module(top_q="TopQ"))
+def test_an_installed_sampler_is_found_by_name_and_full_name(plugin):
+    plugin("corelm-nucleus", top_q="TopQ")
     assert str(corelm.sampler("top_q")) == "top_q"
     assert str(corelm.sampler("corelm-nucleus:top_q")) == "corelm-nucleus:top_q"
     [offer] = [o for o in Registry().offers("corelm_samplers") if o.name == "top_q"]
@@ -100,39 +112,36 @@ def test_an_installed_sampler_is_found_by_name_and_full_name(installed_plugin, o
     assert (offer.source.version, offer.source.value) == ("1.0", "corelm_nucleus")
 
 
-def test_listing_the_names_imports_nothing(installed_plugin):
-    installed_plugin("corelm-bomb", {"boom": "corelm_bomb"}, "raise RuntimeError('imported')")
+def test_listing_the_names_imports_nothing(plugin):
+    plugin("corelm-bomb", "raise RuntimeError('imported')", "boom")
     registry = Registry()
     assert "corelm-bomb:boom" in [str(source) for source in registry.sources()]
     assert "corelm_bomb" not in sys.modules
     assert registry.failures == {}
 
 
-def test_a_name_imports_the_module_of_that_name_alone(installed_plugin):
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
-    installed_plugin("corelm-two", {"two": "corelm_two"}, module(two="Two"))
+def test_a_name_imports_the_module_of_that_name_alone(plugin):
+    plugin("corelm-one", one="One")
+    plugin("corelm-two", two="Two")
     Registry().sampler("one")
     assert "corelm_one" in sys.modules
     assert "corelm_two" not in sys.modules
 
 
-def test_a_full_name_imports_nothing_of_others(installed_plugin):
-    installed_plugin("corelm-one", {"plugin": "corelm_one"}, module(shared="One"))
-    installed_plugin("corelm-two", {"plugin": "corelm_two"}, module(shared="Two"))
+def test_a_full_name_imports_nothing_of_others(plugin):
+    plugin("corelm-one", "", "plugin", shared="One")
+    plugin("corelm-two", "", "plugin", shared="Two")
     assert Registry().sampler("corelm-one:shared").__name__ == "One"
     assert "corelm_two" not in sys.modules
 
 
-def test_a_name_that_no_entry_point_has_is_found_inside_the_others(installed_plugin, only):
-    only("corelm-many")
-    installed_plugin("corelm-many", {"many": "corelm_many"}, module(first="A", second="B"))
+def test_a_name_that_no_entry_point_has_is_found_inside_the_others(plugin):
+    plugin("corelm-many", "", "many", first="A", second="B")
     assert Registry().sampler("second").__name__ == "B"
 
 
-def test_two_entry_points_may_name_one_module(installed_plugin, only):
-    only("corelm-pair")
-    points = {"first": "corelm_pair", "second": "corelm_pair"}
-    installed_plugin("corelm-pair", points, module(first="A", second="B", third="C"))
+def test_two_entry_points_may_name_one_module(plugin):
+    plugin("corelm-pair", "", "first", "second", first="A", second="B", third="C")
     registry = Registry()
     assert registry.sampler("first").__name__ == "A"
     assert registry.sampler("second").__name__ == "B"
@@ -158,11 +167,10 @@ def test_an_unknown_name_comes_with_a_suggestion_and_the_known_names(only):
         Registry().find("corelm_models", "x")
 
 
-def test_a_message_lists_the_first_of_20_000_names(installed_plugin, only):
-    only("corelm-many")
+def test_a_message_lists_the_first_of_20_000_names(plugin):
     many = OFFER.format(offers="{f'other_{i}': One for i in range(20_000)}")
     code = HEAD + SAMPLER.format(cls="One") + many
-    installed_plugin("corelm-many", {"many": "corelm_many"}, code)
+    plugin("corelm-many", code)
     with pytest.raises(UnknownNameError) as caught:
         Registry().sampler("othr_19999")
     message = str(caught.value)
@@ -183,8 +191,8 @@ def test_an_unknown_name_comes_with_every_known_name():
     assert str(caught.value) == "there is no model 'x' (there are: first, second)"
 
 
-def test_the_offer_of_a_class_is_found_by_loading_its_plugin_alone(installed_plugin):
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+def test_the_offer_of_a_class_is_found_by_loading_its_plugin_alone(plugin):
+    plugin("corelm-one", one="One")
     registry = Registry()
     offer = registry.offer_of(type(corelm.sampler("greedy")))
     assert offer.full_name == "corelm:greedy"
@@ -205,8 +213,7 @@ def test_odd_names_are_unknown(name, only):
         Registry().sampler(name)
 
 
-def test_models_and_decoders_are_found(installed_plugin, only):
-    only("corelm-more")
+def test_models_and_decoders_are_found(plugin):
     code = HEAD + (
         "from corelm.testing import ToyModel\n"
         "class Mine(corelm.Decoder):\n"
@@ -217,7 +224,7 @@ def test_models_and_decoders_are_found(installed_plugin, only):
         "@corelm.hookimpl\n"
         "def corelm_decoders(): return {'mine': Mine}\n"
     )
-    installed_plugin("corelm-more", {"toy": "corelm_more"}, code)
+    plugin("corelm-more", code, "toy")
     registry = Registry()
     assert len(registry.find("corelm_models", "toy").value().vocabulary) == 13
     assert registry.decoder("mine").__name__ == "Mine"
@@ -287,10 +294,9 @@ def test_a_bad_plugin_cannot_be_registered_by_hand():
         ),
     ],
 )
-def test_one_that_cannot_be_imported_is_set_aside(installed_plugin, only, caplog, code, reason):
-    only("corelm-bad", "corelm-good")
-    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, code)
-    installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
+def test_one_that_cannot_be_imported_is_set_aside(plugin, caplog, code, reason):
+    plugin("corelm-bad", code)
+    plugin("corelm-good", good="Good")
     registry = Registry()
     with caplog.at_level(logging.WARNING, "corelm"):
         assert "corelm-good:good" in names(registry.offers("corelm_samplers"))
@@ -300,9 +306,8 @@ def test_one_that_cannot_be_imported_is_set_aside(installed_plugin, only, caplog
     assert "\n" not in warnings[0]
 
 
-def test_it_is_tried_once(installed_plugin, only, caplog):
-    only("corelm-bad")
-    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+def test_it_is_tried_once(plugin, caplog):
+    plugin("corelm-bad", "1 / 0")
     registry = Registry()
     with caplog.at_level(logging.WARNING, "corelm"):
         for _ in range(3):
@@ -311,9 +316,8 @@ def test_it_is_tried_once(installed_plugin, only, caplog):
     assert len([r for r in caplog.records if "corelm-bad" in r.message]) == 1
 
 
-def test_asking_for_a_failed_plugin_gives_the_reason(installed_plugin, only):
-    only("corelm-bad")
-    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+def test_asking_for_a_failed_plugin_gives_the_reason(plugin):
+    plugin("corelm-bad", "1 / 0")
     with pytest.raises(UnknownNameError) as caught:
         Registry().sampler("bad")
     assert str(caught.value) == (
@@ -324,9 +328,8 @@ def test_asking_for_a_failed_plugin_gives_the_reason(installed_plugin, only):
         Registry().sampler("corelm-bad:bad")
 
 
-def test_an_interruption_is_not_a_failure_of_the_plugin(installed_plugin, only):
-    only("corelm-bad")
-    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise KeyboardInterrupt")
+def test_an_interruption_is_not_a_failure_of_the_plugin(plugin):
+    plugin("corelm-bad", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         Registry().offers("corelm_samplers")
 
@@ -416,10 +419,9 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
         ),
     ],
 )
-def test_one_that_offers_the_wrong_thing_is_set_aside(installed_plugin, only, code, reason):
-    only("corelm-bad", "corelm-good")
-    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, HEAD + code)
-    installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
+def test_one_that_offers_the_wrong_thing_is_set_aside(plugin, code, reason):
+    plugin("corelm-bad", HEAD + code)
+    plugin("corelm-good", good="Good")
     registry = Registry()
     assert "corelm-good:good" in names(registry.offers("corelm_samplers"))
     assert not any(
@@ -428,11 +430,8 @@ def test_one_that_offers_the_wrong_thing_is_set_aside(installed_plugin, only, co
     assert failure(registry, "corelm-bad").startswith(reason)
 
 
-def test_a_misspelt_hook_names_those_there_are(installed_plugin, only):
-    only("corelm-bad")
-    installed_plugin(
-        "corelm-bad", {"bad": "corelm_bad"}, HEAD + "@corelm.hookimpl\ndef corelm_sampler(): ...\n"
-    )
+def test_a_misspelt_hook_names_those_there_are(plugin):
+    plugin("corelm-bad", HEAD + "@corelm.hookimpl\ndef corelm_sampler(): ...\n")
     registry = Registry()
     registry.load_all()
     assert failure(registry, "corelm-bad").endswith(
@@ -441,13 +440,12 @@ def test_a_misspelt_hook_names_those_there_are(installed_plugin, only):
     )
 
 
-def test_a_plugin_that_was_set_aside_observes_nothing(installed_plugin, only):
-    only("corelm-bad")
+def test_a_plugin_that_was_set_aside_observes_nothing(plugin):
     code = HEAD + (
         "@corelm.hookimpl\ndef corelm_next_token(step): raise SystemExit('seen')\n"
         "@corelm.hookimpl\ndef corelm_samplers(): return {'x': 5}\n"
     )
-    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    plugin("corelm-bad", code, "corelm_next_token")
     registry = Registry()
     registry.load_observers()
     assert "not a sampler" in failure(registry, "corelm-bad")
@@ -457,10 +455,9 @@ def test_a_plugin_that_was_set_aside_observes_nothing(installed_plugin, only):
 # 3. Two plugins with one name
 
 
-def test_full_names_distinguish_two_plugins_with_one_name(installed_plugin, only):
-    only("corelm-one", "corelm-two")
-    installed_plugin("corelm-one", {"same": "corelm_one"}, module(same="One"))
-    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+def test_full_names_distinguish_two_plugins_with_one_name(plugin):
+    plugin("corelm-one", same="One")
+    plugin("corelm-two", same="Two")
     with pytest.raises(AmbiguousNameError) as caught:
         corelm.sampler("same")
     assert str(caught.value) == (
@@ -472,18 +469,16 @@ def test_full_names_distinguish_two_plugins_with_one_name(installed_plugin, only
     assert mine == ["corelm-one:same", "corelm-two:same"]
 
 
-def test_the_expression_of_a_full_name_is_read_back(installed_plugin, only):
-    only("corelm-one", "corelm-two")
-    installed_plugin("corelm-one", {"same": "corelm_one"}, module(same="One"))
-    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+def test_the_expression_of_a_full_name_is_read_back(plugin):
+    plugin("corelm-one", same="One")
+    plugin("corelm-two", same="Two")
     chain = corelm.sampler("corelm-one:same | corelm-two:same")
     assert str(chain) == "corelm-one:same | corelm-two:same"
     assert corelm.sampler(str(chain)) == chain
 
 
-def test_a_built_in_keeps_its_name_with_one_warning(installed_plugin, only, caplog):
-    only("corelm-rival")
-    installed_plugin("corelm-rival", {"greedy": "corelm_rival"}, module(greedy="Rival"))
+def test_a_built_in_keeps_its_name_with_one_warning(plugin, caplog):
+    plugin("corelm-rival", greedy="Rival")
     plugins = Registry()
     for _ in range(2):
         assert plugins.sampler("greedy").__module__ == "corelm_samplers.greedy"
@@ -491,24 +486,22 @@ def test_a_built_in_keeps_its_name_with_one_warning(installed_plugin, only, capl
     assert caplog.messages == ["greedy is corelm's own; the other is corelm-rival:greedy"]
 
 
-def test_a_failure_to_load_is_reported_once(installed_plugin, only, caplog):
-    only("corelm-one", "corelm-two")
-    installed_plugin("corelm-one", {"same": "corelm_one"}, "1 / 0")
+def test_a_failure_to_load_is_reported_once(plugin, caplog):
+    plugin("corelm-one", "1 / 0", "same")
     plugins = Registry()
     with pytest.raises(UnknownNameError, match="plugin corelm-one:same failed: ZeroDivision"):
         plugins.sampler("same")
     assert caplog.messages == []
-    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+    plugin("corelm-two", same="Two")
     assert Registry().sampler("same").__name__ == "Two"
     assert caplog.messages == [
         "plugin corelm-one:same was left out: ZeroDivisionError: division by zero"
     ]
 
 
-def test_two_names_inside_others_are_ambiguous_too(installed_plugin, only):
-    only("corelm-one", "corelm-two")
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(hidden="One"))
-    installed_plugin("corelm-two", {"two": "corelm_two"}, module(hidden="Two"))
+def test_two_names_inside_others_are_ambiguous_too(plugin):
+    plugin("corelm-one", "", "one", hidden="One")
+    plugin("corelm-two", "", "two", hidden="Two")
     with pytest.raises(AmbiguousNameError, match="corelm-one:hidden or corelm-two:hidden"):
         Registry().sampler("hidden")
 
@@ -623,10 +616,9 @@ def test_the_commands_use_corelms_own_names_despite_a_rival(rival):
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
-def test_one_made_for_another_version_is_refused_with_both(installed_plugin, only, version):
-    only("corelm-old")
+def test_one_made_for_another_version_is_refused_with_both(plugin, version):
     code = module(f"CORELM_API_VERSION = {version}\n", old="Old")
-    installed_plugin("corelm-old", {"old": "corelm_old"}, code)
+    plugin("corelm-old", code)
     registry = Registry()
     registry.load_all()
     assert failure(registry, "corelm-old") == (
@@ -636,10 +628,9 @@ def test_one_made_for_another_version_is_refused_with_both(installed_plugin, onl
 
 
 @pytest.mark.parametrize("version", ["1", None, 1.0])
-def test_a_version_that_is_not_a_number_is_refused(installed_plugin, only, version):
-    only("corelm-old")
+def test_a_version_that_is_not_a_number_is_refused(plugin, version):
     code = module(f"CORELM_API_VERSION = {version!r}\n", old="Old")
-    installed_plugin("corelm-old", {"old": "corelm_old"}, code)
+    plugin("corelm-old", code)
     registry = Registry()
     registry.load_all()
     assert failure(registry, "corelm-old") == (
@@ -647,11 +638,8 @@ def test_a_version_that_is_not_a_number_is_refused(installed_plugin, only, versi
     )
 
 
-def test_one_made_for_this_version_is_welcome(installed_plugin, only):
-    only("corelm-new")
-    installed_plugin(
-        "corelm-new", {"new": "corelm_new"}, module("CORELM_API_VERSION = 1\n", new="New")
-    )
+def test_one_made_for_this_version_is_welcome(plugin):
+    plugin("corelm-new", "CORELM_API_VERSION = 1\n", new="New")
     assert Registry().sampler("new").__name__ == "New"
 
 
@@ -676,8 +664,7 @@ def test_one_made_for_this_version_is_welcome(installed_plugin, only):
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, answer, message):
-    only("corelm-odd")
+def test_nonsense_is_refused_with_sampler_step_and_row(plugin, answer, message):
     code = HEAD + (
         "from sys import exit\n"
         "class Stop(BaseException): pass\n"
@@ -689,9 +676,7 @@ def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, a
         "    def __call__(self, logits, context):\n"
         f"        return logits if context.position < 2 else {answer}\n"
     )
-    installed_plugin(
-        "corelm-odd", {"odd": "corelm_odd"}, code + OFFER.format(offers="{'odd': Odd}")
-    )
+    plugin("corelm-odd", code + OFFER.format(offers="{'odd': Odd}"))
     with pytest.raises(corelm.CorelmError) as caught:
         corelm.generate(ToyModel(), "the", sampler="greedy | odd", n=3, seed=1)
     assert str(caught.value).startswith(f"odd {message}")
@@ -703,10 +688,9 @@ def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, a
 CHATTY = "print('hello from the plugin')\n"
 
 
-def test_the_output_of_a_plugin_goes_to_stderr(installed_plugin, only, capfd):
-    only("corelm-chatty")
+def test_the_output_of_a_plugin_goes_to_stderr(plugin, capfd):
     code = module(CHATTY, chatty="Chatty").replace("    return {", f"    {CHATTY}    return {{")
-    installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, code)
+    plugin("corelm-chatty", code)
     corelm.sampler("chatty")
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -721,10 +705,9 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plugin, only):
-    only("corelm-chatty", "corelm-bad")
-    installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, module(CHATTY, chatty="Chatty"))
-    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise SystemExit('no')")
+def test_in_a_process_of_its_own_stdout_carries_the_product_alone(plugin):
+    plugin("corelm-chatty", CHATTY, chatty="Chatty")
+    plugin("corelm-bad", "raise SystemExit('no')")
     done = run(
         "import json\nfrom corelm.registry.registry import Registry\n"
         "print(json.dumps([o.full_name for o in Registry().offers('corelm_samplers')]))"
@@ -747,9 +730,8 @@ def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plug
         "import os\n@corelm.hookimpl\ndef corelm_models(): return os.write(1, b'loud\\n') and {}\n",
     ],
 )
-def test_no_way_of_printing_while_loading_reaches_stdout(installed_plugin, only, code):
-    only("corelm-loud")
-    installed_plugin("corelm-loud", {"loud": "corelm_loud"}, module(code, loud="Loud"))
+def test_no_way_of_printing_while_loading_reaches_stdout(plugin, code):
+    plugin("corelm-loud", code, loud="Loud")
     done = run(
         "import corelm, sys\nprint('before')\n"
         "print(corelm.sampler('loud'))\nprint('after', flush=True)\n"
@@ -759,38 +741,10 @@ def test_no_way_of_printing_while_loading_reaches_stdout(installed_plugin, only,
     assert done.stderr.count("loud") == 1
 
 
-def test_without_a_standard_output_plugins_load(installed_plugin, only):
-    only("corelm-one")
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+def test_without_a_standard_output_plugins_load(plugin):
+    plugin("corelm-one", one="One")
     done = run("import corelm, os, sys\nos.close(1)\nsys.stderr.write(str(corelm.sampler('one')))")
     assert done.stderr == "one"
-
-
-def test_a_parameter_that_shadows_an_option_is_listed():
-    class Long(corelm.Sampler):
-        length: int = corelm.param(1)
-        top_n: int = corelm.param(1)
-        t: float = corelm.param(1.0)
-
-        def __call__(self, logits, context):
-            return logits
-
-    offer = Offer("long", Long, Source("corelm-long", "1.0", "long"))
-    shadowing = shadowing_parameters([offer], ["--length", "--top-n", "--seed"])
-    assert shadowing == [(offer, "length"), (offer, "top_n")]
-
-
-def test_two_things_under_one_full_name_are_both_kept():
-    source = Source("a", "1", "x")
-    first, second = (Offer("mine", value, source) for value in (corelm.Chain, corelm.Sampler))
-    assert distinct([first, second, first]) == [first, second]
-
-
-def test_an_entry_point_without_a_distribution_has_an_unknown_source():
-    point = EntryPoint(name="greedy", value="corelm_samplers.greedy", group="corelm")
-    assert Registry(points=[point]).sources() == [
-        Source("unknown", "", "greedy", "corelm_samplers.greedy")
-    ]
 
 
 class Broken(io.StringIO):
@@ -799,11 +753,8 @@ class Broken(io.StringIO):
 
 
 @pytest.mark.parametrize("stream", [None, Broken()])
-def test_a_plugin_loads_where_standard_output_cannot_be_flushed(
-    installed_plugin, only, monkeypatch, stream
-):
-    only("corelm-one")
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+def test_a_plugin_loads_where_standard_output_cannot_be_flushed(plugin, monkeypatch, stream):
+    plugin("corelm-one", one="One")
     registry = Registry()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "__stdout__", stream)
@@ -811,9 +762,8 @@ def test_a_plugin_loads_where_standard_output_cannot_be_flushed(
     assert registry.failures == {}
 
 
-def test_a_plugin_loads_where_standard_output_is_closed(installed_plugin, only, monkeypatch):
-    only("corelm-one")
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+def test_a_plugin_loads_where_standard_output_is_closed(plugin, monkeypatch):
+    plugin("corelm-one", one="One")
     closed = io.StringIO()
     closed.close()
     with monkeypatch.context() as patch:
@@ -821,29 +771,12 @@ def test_a_plugin_loads_where_standard_output_is_closed(installed_plugin, only, 
         assert Registry().sampler("one").__name__ == "One"
 
 
-def test_a_module_without_hooks_is_refused_with_the_list_of_hooks():
-    with pytest.raises(PluginError) as caught:
-        Registry(points=[]).register(SimpleNamespace())
-    assert str(caught.value) == (
-        "not a plugin: no function in it is marked with @corelm.hookimpl; the hooks are "
-        "corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, corelm_commands, "
-        "corelm_next_token"
-    )
-
-
-def test_offers_are_grouped_by_name_in_their_order():
-    first, second = (Offer("top_q", corelm.Chain, Source(name, "1", "x")) for name in "ab")
-    other = Offer("mine", corelm.Chain, Source("a", "1", "x"))
-    grouped = offers_by_name([first, other, second])
-    assert list(grouped.items()) == [("top_q", [first, second]), ("mine", [other])]
-
-
 # The two settings
 
 
-def test_the_setting_restricts_what_loads(installed_plugin, monkeypatch):
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
-    installed_plugin("corelm-two", {"two": "corelm_two"}, module(two="Two"))
+def test_the_setting_restricts_what_loads(plugin, monkeypatch):
+    plugin("corelm-one", one="One")
+    plugin("corelm-two", two="Two")
 
     def found(setting: str) -> set[str]:
         monkeypatch.setenv("CORELM_PLUGINS", setting)
@@ -859,9 +792,8 @@ def test_the_setting_restricts_what_loads(installed_plugin, monkeypatch):
 
 
 @pytest.mark.parametrize(("setting", "strict"), [("1", True), ("0", False), ("", False)])
-def test_strict_makes_a_failure_fatal(installed_plugin, only, monkeypatch, setting, strict):
-    only("corelm-bad")
-    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+def test_strict_makes_a_failure_fatal(plugin, monkeypatch, setting, strict):
+    plugin("corelm-bad", "1 / 0")
     monkeypatch.setenv("CORELM_STRICT_PLUGINS", setting)
     registry = Registry()
     if strict:
@@ -890,24 +822,21 @@ OBSERVER = HEAD + (
 )
 
 
-def test_an_observer_sees_every_step(installed_plugin, only):
-    only("corelm-watch")
-    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+def test_an_observer_sees_every_step(plugin):
+    plugin("corelm-watch", OBSERVER, "corelm_next_token")
     corelm.generate(ToyModel(), "the", sampler="greedy", length=3, n=2, seed=1)
     assert sys.modules["corelm_watch"].seen == [(0, [4, 4]), (1, [9, 9]), (2, [7, 7])]
 
 
-def test_several_observers_see_the_same(installed_plugin, only):
-    only("corelm-watch", "corelm-look")
-    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
-    installed_plugin("corelm-look", {"corelm_next_token": "corelm_look"}, OBSERVER)
+def test_several_observers_see_the_same(plugin):
+    plugin("corelm-watch", OBSERVER, "corelm_next_token")
+    plugin("corelm-look", OBSERVER, "corelm_next_token")
     corelm.generate(ToyModel(), "the", sampler="greedy", length=3, seed=1)
     assert sys.modules["corelm_watch"].seen == sys.modules["corelm_look"].seen != []
 
 
-def test_other_plugins_are_not_loaded_to_observe(installed_plugin, only):
-    only("corelm-one")
-    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+def test_other_plugins_are_not_loaded_to_observe(plugin):
+    plugin("corelm-one", one="One")
     corelm.generate(ToyModel(), "the", sampler="greedy", length=1, seed=1)
     assert "corelm_one" not in sys.modules
 
@@ -920,11 +849,10 @@ def test_other_plugins_are_not_loaded_to_observe(installed_plugin, only):
         ("step.tokens[0] = 3", "ValueError: assignment destination is read-only"),
     ],
 )
-def test_an_observer_that_raises_is_set_aside(installed_plugin, only, caplog, fault, reason):
-    only("corelm-watch", "corelm-bad")
-    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+def test_an_observer_that_raises_is_set_aside(plugin, caplog, fault, reason):
+    plugin("corelm-watch", OBSERVER, "corelm_next_token")
     code = OBSERVER + f"    if step.position == 1: {fault}\n"
-    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    plugin("corelm-bad", code, "corelm_next_token")
     with caplog.at_level(logging.WARNING, "corelm"):
         [text] = corelm.generate(ToyModel(), "the", sampler="greedy", length=4, seed=1)
     assert text.text == " cat sat on the"
@@ -935,35 +863,31 @@ def test_an_observer_that_raises_is_set_aside(installed_plugin, only, caplog, fa
     ]
 
 
-def test_it_keeps_the_samplers_that_it_offers(installed_plugin, only):
-    only("corelm-both")
+def test_it_keeps_the_samplers_that_it_offers(plugin):
     code = module(both="Both") + "@corelm.hookimpl\ndef corelm_next_token(step): 1 / 0\n"
-    installed_plugin("corelm-both", {"corelm_next_token": "corelm_both"}, code)
+    plugin("corelm-both", code, "corelm_next_token")
     corelm.generate(ToyModel(), "the", sampler="both", length=2, seed=1)
     assert str(corelm.sampler("both")) == "both"
 
 
-def test_in_strict_mode_it_is_fatal(installed_plugin, only, monkeypatch):
-    only("corelm-bad")
+def test_in_strict_mode_it_is_fatal(plugin, monkeypatch):
     monkeypatch.setenv("CORELM_STRICT_PLUGINS", "1")
     code = HEAD + "@corelm.hookimpl\ndef corelm_next_token(step): 1 / 0\n"
-    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    plugin("corelm-bad", code, "corelm_next_token")
     with pytest.raises(PluginError, match="corelm_next_token was left out: at step 0: ZeroDivis"):
         corelm.generate(ToyModel(), "the", sampler="greedy", seed=1)
 
 
-def test_an_observer_may_take_no_argument(installed_plugin, only):
-    only("corelm-watch")
+def test_an_observer_may_take_no_argument(plugin):
     code = HEAD + "seen = []\n@corelm.hookimpl\ndef corelm_next_token(): seen.append(1)\n"
-    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
+    plugin("corelm-watch", code, "corelm_next_token")
     corelm.generate(ToyModel(), "the", sampler="greedy", length=3, seed=1)
     assert sys.modules["corelm_watch"].seen == [1, 1, 1]
 
 
-def test_the_output_of_an_observer_goes_to_stderr(installed_plugin, only, capfd):
-    only("corelm-watch")
+def test_the_output_of_an_observer_goes_to_stderr(plugin, capfd):
     code = HEAD + "@corelm.hookimpl\ndef corelm_next_token(step): print(step.position)\n"
-    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
+    plugin("corelm-watch", code, "corelm_next_token")
     corelm.generate(ToyModel(), "the", sampler="greedy", length=2, seed=1)
     assert capfd.readouterr() == ("", "0\n1\n")
 
