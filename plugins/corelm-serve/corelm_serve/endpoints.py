@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -13,14 +14,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
+from corelm import Chain
 from corelm_serve import answers, tokens
-from corelm_serve.errors import ApiError, ended_by
+from corelm_serve.errors import ApiError, ended_by, samplers_in
 from corelm_serve.models import find
 from corelm_serve.openapi import document
 from corelm_serve.play import answers as play_answers
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.files import page_file
-from corelm_serve.play.stuck import stuck_stage
 from corelm_serve.prepare import Shared, chat_call, completion_call, is_plain
 from corelm_serve.requests.fields import json_of
 from corelm_serve.requests.play import SendRequest
@@ -305,8 +306,11 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
         with anyio.fail_after(seconds):
             return await run_sync(work, limiter=_limiter(request), abandon_on_cancel=True)
     except TimeoutError:
-        stage = stuck_stage(threads[0]) if threads else None
-        message = f"{stage or 'the chain'} took more than {seconds:g} seconds, and was given up"
+        frame = sys._current_frames().get(threads[0]) if threads else None
+        # A sampler inside of another one is a part of it: the outermost stage is named.
+        stages = [each for each in samplers_in(frame) if not isinstance(each, Chain)]
+        name = stages[-1] if stages else "the chain"
+        message = f"{name} took more than {seconds:g} seconds, and was given up"
         raise LateError(message, 503, code="timeout") from None
 
 

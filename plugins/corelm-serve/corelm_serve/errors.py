@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 from corelm import CorelmError, Sampler
@@ -98,14 +101,24 @@ def as_api_error(error: BaseException, param: str | None = None) -> ApiError:
 
 def ended_by(error: BaseException) -> ApiError:
     """Return the error for an exception, such as KeyboardInterrupt, that would end the server."""
-    name, traceback = "the model or the decoder", error.__traceback__
-    while traceback is not None:
-        found = traceback.tb_frame.f_locals.get("self")
-        if isinstance(found, Sampler):
-            name = f"the sampler {found.name}"
-        traceback = traceback.tb_next
-    message = f"{name} raised {type(error).__name__}"
+    frame = [*traceback.walk_tb(error.__traceback__)][-1][0]
+    message = f"{culprit(frame)} raised {type(error).__name__}"
     return ApiError(message, 500, code="sampler_failed")
+
+
+def culprit(frame: FrameType | None) -> str:
+    """Describe the code that a frame is in: a sampler or the model."""
+    sampler = next(samplers_in(frame), None)
+    return "the model or the decoder" if sampler is None else f"the sampler {sampler.name}"
+
+
+def samplers_in(frame: FrameType | None) -> Iterator[Sampler]:
+    """Yield the samplers whose methods a frame and its callers are in, the innermost first."""
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Sampler):
+            yield owner
+        frame = frame.f_back
 
 
 def line_of(error: BaseException) -> str:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
-from corelm_serve.play.classroom import JOIN, Classroom
+from corelm_serve.play.classroom import JOIN, Classroom, is_secret
 from corelm_serve.responses import error_response
 from corelm_serve.routes import ROUTES
 
@@ -101,10 +99,10 @@ class Access:
         Raises:
             UsageError: something else than an origin.
         """
-        known = {host, *names, *(LOOPBACK if is_loopback(host) or is_any(host) else ())}
-        hosts = {_with_port(name, port) for name in known if not is_any(name)}
+        own = {host, *names, *(LOOPBACK if is_loopback(host) or is_any(host) else ())}
+        hosts = {f"{_bracketed(name)}:{port}" for name in own if not is_any(name)}
         if port == 80:  # clients leave it out
-            hosts |= {_bracketed(name) for name in known}
+            hosts |= {_bracketed(name) for name in own}
         return cls(frozenset(hosts), port, is_any(host), token, frozenset(map(origin_of, origins)))
 
     @property
@@ -132,20 +130,18 @@ class Access:
                 message = "pages of other origins may not use this server; see --allow-origin"
                 raise ApiError(message, 403, code="wrong_origin")
 
-    def is_mine(self, given: str) -> bool:
+    def is_token(self, text: str) -> bool:
         """Return True if a text is the token."""
-        return self.token is not None and secrets.compare_digest(
-            given.encode("utf-8", "surrogateescape"), self.token.encode()
-        )
+        return self.token is not None and is_secret(text, self.token)
 
-    def check_token(self, headers: Headers) -> None:
+    def check_token(self, request: HTTPConnection) -> None:
         """Raise if a request has neither the token nor its cookie."""
         if self.token is None:
             return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_mine(given.strip()):
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.is_token(token.strip()):
             return
-        if self.is_mine(_cookie(headers, self.cookie)):
+        if self.is_token(request.cookies.get(self.cookie, "")):
             return
         message = "the token is missing or wrong; the server printed it when it started"
         headers_ = {"WWW-Authenticate": "Bearer"}
@@ -196,33 +192,35 @@ class Guard:
         try:
             answer = self._check(scope)
         except ApiError as error:
-            answer = _refusal_page() if _asks_page(scope, error) else error_response(error)
+            is_page = _asks_page(scope, error)
+            challenge = {"WWW-Authenticate": "Bearer"}
+            answer = HTMLResponse(REFUSAL, 401, challenge) if is_page else error_response(error)
         await (answer or self._app)(scope, receive, send)
 
     def _check(self, scope: Scope) -> ASGIApp | None:
         """Return a response that ends the request; None if it may go on."""
-        headers = Headers(scope=scope)
+        request = HTTPConnection(scope)
         if scope["path"] in OPEN:
             return None
-        if scope["path"] in PAGES and (given := _query(scope, "token")):
-            return self._exchange(scope["path"], given)
+        if scope["path"] in PAGES and (token := request.query_params.get("token")):
+            return self._exchange(scope["path"], token)
         if self._access.classroom is None:
-            self._access.check_token(headers)
+            self._access.check_token(request)
             return None
-        return self._check_in_class(scope, headers, self._access.classroom)
+        return self._check_in_class(scope, request, self._access.classroom)
 
     def _check_in_class(
-        self, scope: Scope, headers: Headers, classroom: Classroom
+        self, scope: Scope, request: HTTPConnection, classroom: Classroom
     ) -> ASGIApp | None:
         """Admit the teacher to everything, and students to the live page."""
         if scope["path"] == JOINING:
-            return self._join(scope, classroom)
+            return self._join(request, classroom)
         if scope["path"] == STYLE:
             return None
         try:
-            self._access.check_token(headers)
+            self._access.check_token(request)
         except ApiError:
-            if not classroom.is_student(_cookie(headers, f"{self._access.cookie}_class")):
+            if not classroom.is_student(request.cookies.get(self._class_cookie, "")):
                 if scope["path"] == "/play":
                     return RedirectResponse(JOINING, 303)
                 raise
@@ -232,25 +230,28 @@ class Guard:
                 raise ApiError(message, 403, code="not_for_students") from None
         return None
 
-    def _join(self, scope: Scope, classroom: Classroom) -> ASGIApp:
-        """Give a student's cookie for the code of the class."""
-        given = _query(scope, "code")
-        if not given:
+    @property
+    def _class_cookie(self) -> str:
+        return f"{self._access.cookie}_class"
+
+    def _join(self, request: HTTPConnection, classroom: Classroom) -> ASGIApp:
+        """Exchange the class code for a session cookie."""
+        code = request.query_params.get("code")
+        if not code:
             return HTMLResponse(JOIN.format(""))
-        token = classroom.join(given, (scope.get("client") or ("",))[0])
+        token = classroom.join(code, request.client.host if request.client else "")
         if token is None:
             return HTMLResponse(JOIN.format("That is not the code on the wall."), 403)
         response = RedirectResponse("/play", 303)
-        name = f"{self._access.cookie}_class"
         # Lax: a link on another site, such as a course's page, leads here and on to the live page.
-        response.set_cookie(name, token, httponly=True, samesite="lax")
+        response.set_cookie(self._class_cookie, token, httponly=True, samesite="lax")
         return response
 
-    def _exchange(self, page: str, given: str) -> ASGIApp:
-        """Give a cookie for the token in the URL, which the redirect leaves out."""
+    def _exchange(self, page: str, token: str) -> ASGIApp:
+        """Exchange the token in the URL for a cookie; the redirect leaves it out."""
         response = RedirectResponse(page, 303)
-        if self._access.is_mine(given):
-            response.set_cookie(self._access.cookie, given, httponly=True, samesite="strict")
+        if self._access.is_token(token):
+            response.set_cookie(self._access.cookie, token, httponly=True, samesite="strict")
         return response
 
 
@@ -258,11 +259,6 @@ def _asks_page(scope: Scope, error: ApiError) -> bool:
     """Return True if a browser asks for the live page without the token, as after a restart."""
     accepted = Headers(scope=scope).get("accept", "")
     return error.status == 401 and scope["path"] == "/play" and "text/html" in accepted
-
-
-def _refusal_page() -> ASGIApp:
-    """Return the page that says how to open the live page."""
-    return HTMLResponse(REFUSAL, 401, {"WWW-Authenticate": "Bearer"})
 
 
 def origin_of(text: str) -> str:
@@ -274,24 +270,25 @@ def origin_of(text: str) -> str:
     if text in ("*", "null"):
         reason = "any page" if text == "*" else "every file, and frames of any page"
         raise UsageError(f"--allow-origin {text} would be {reason}; name each origin")
-    found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", text.lower())
-    if found is None:
+    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", text.lower())
+    if match is None:
         message = f"--allow-origin must be such as https://example.org, not {printable.shown(text)}"
         raise UsageError(message)
-    scheme, host, port = found.groups()
+    scheme, host, port = match.groups()
     is_default = port in (None, ":80" if scheme == "http" else ":443")
     return f"{scheme}://{host}" + ("" if is_default else port)
 
 
 def is_loopback(host: str) -> bool:
     """Return True if a host is this machine alone."""
-    return host in LOOPBACK or (_parsed(host) is not None and _parsed(host).is_loopback)  # type: ignore[union-attr]
+    address = _parsed(host)
+    return host in LOOPBACK or (address is not None and address.is_loopback)
 
 
 def is_any(host: str) -> bool:
     """Return True for the address that means all of a machine's."""
-    found = _parsed(host)
-    return found is not None and found.is_unspecified
+    address = _parsed(host)
+    return address is not None and address.is_unspecified
 
 
 def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -305,27 +302,10 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
 
 
-def _with_port(host: str, port: int) -> str:
-    return f"{_bracketed(host)}:{port}"
-
-
 def _is_address(host: str, port: int) -> bool:
     """Return True if a Host header is an IP address and a port."""
-    name, _, given = host.rpartition(":") if port != 80 or "]:" in host else (host, "", "80")
-    return given == str(port) and _parsed(name.strip("[]")) is not None
-
-
-def _cookie(headers: Headers, name: str) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return str(found.value) if found is not None else ""
-
-
-def _query(scope: Scope, name: str) -> str:
-    given = parse_qs(scope["query_string"].decode("latin-1")).get(name, [""])
-    return str(given[0])
+    name, _, last = host.rpartition(":") if port != 80 or "]:" in host else (host, "", "80")
+    return last == str(port) and _parsed(name.strip("[]")) is not None
 
 
 def _is_page_file(scope: Scope) -> bool:

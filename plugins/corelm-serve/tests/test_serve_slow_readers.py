@@ -84,7 +84,7 @@ def test_a_backlog_ends_in_an_error():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_every_write_is_small_and_a_client_that_leaves_gets_no_more(open_client, stream):
+def test_every_write_is_small(open_client, stream):
     client = open_client({"toy": ToyModel(end=False)})
     body = LARGE | {"max_tokens": 60, "n": 4, "echo": True, "prompt": "the cat " * 100}
     sent = client.ask(**body, stream=stream).end().sent

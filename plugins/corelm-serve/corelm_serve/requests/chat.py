@@ -9,8 +9,8 @@ from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import StreamOptions
 from corelm_serve.requests.fields import (
+    FLAG,
     Either,
-    Flag,
     ListOf,
     Number,
     Record,
@@ -123,7 +123,7 @@ class ChatRequest(Sampling):
     max_completion_tokens: int | None = field(
         Number(0, 2**31, whole=True), "the newer name of max_tokens"
     )
-    logprobs: bool = field(Flag(), "return the log-probability of each token", False)
+    logprobs: bool = field(FLAG, "return the log-probability of each token", False)
     top_logprobs: int | None = field(
         Number(0, 20, whole=True),
         "also return the log-probabilities of this many likely tokens; needs logprobs",
@@ -141,7 +141,7 @@ class ChatRequest(Sampling):
         ),
         "whether it must call some, or which; default: auto",
     )
-    parallel_tool_calls: bool = field(Flag(), "allow several calls in one answer", True)
+    parallel_tool_calls: bool = field(FLAG, "allow several calls in one answer", True)
 
     @property
     def tables(self) -> int | None:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.fields import (
+    FLAG,
     Either,
-    Flag,
     ListOf,
     Number,
     Record,
@@ -53,9 +53,9 @@ PROMPT = Either(
 class StreamOptions(Request):
     """Options of a streamed answer."""
 
-    include_usage: bool = field(Flag(), "send the usage in a last event", False)
+    include_usage: bool = field(FLAG, "send the usage in a last event", False)
     include_obfuscation: bool = field(
-        Flag(), "taken for compatibility: events have their own lengths", False
+        FLAG, "taken for compatibility: events have their own lengths", False
     )
 
 
@@ -79,7 +79,7 @@ class CompletionRequest(Sampling):
         Either((Number(0, 20, whole=True), Nothing()), "a whole number from 0 to 20, or false"),
         "return log-probabilities of each token, and of this many others",
     )
-    echo: bool = field(Flag(), "begin the answer with the prompt", False)
+    echo: bool = field(FLAG, "begin the answer with the prompt", False)
     stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
 
     @property

@@ -110,35 +110,21 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Flag:
-    """True or false."""
+class AnyOf:
+    """Any value of a JSON type."""
 
-    words: str = "true or false"
+    type: type
+    words: str
+    schema: dict[str, Any]
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "boolean"}
-
-    def read(self, value: Any) -> bool:
-        if not isinstance(value, bool):
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, self.type):
             raise ValueError
         return value
 
 
-@dataclass(frozen=True)
-class Document:
-    """A JSON object of any kind."""
-
-    words: str = "a JSON object"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"type": "object"}
-
-    def read(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise ValueError
-        return value
+FLAG = AnyOf(bool, "true or false", {"type": "boolean"})
+DOCUMENT = AnyOf(dict, "a JSON object", {"type": "object"})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.fields import Document, Flag, Record, Request, Text, field
+from corelm_serve.requests.fields import DOCUMENT, FLAG, Record, Request, Text, field
 
 NAME = Text(64, 1)
 MOST_TOOLS = 128
@@ -21,8 +21,8 @@ class SchemaFormat(Request):
 
     name: str | None = field(NAME, "taken for compatibility: the schema alone counts")
     description: str | None = field(Text(), "taken for compatibility: say it in a message")
-    schema: dict[str, Any] = field(Document(), "the JSON schema", required=True)
-    strict: bool = field(Flag(), "taken for compatibility: every text is valid", True)
+    schema: dict[str, Any] = field(DOCUMENT, "the JSON schema", required=True)
+    strict: bool = field(FLAG, "taken for compatibility: every text is valid", True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,9 @@ class Function(Request):
     )
     description: str | None = field(Text(), "for the model, by its chat template")
     parameters: dict[str, Any] | None = field(
-        Document(), "the JSON schema of the arguments, an object; default: no arguments"
+        DOCUMENT, "the JSON schema of the arguments, an object; default: no arguments"
     )
-    strict: bool = field(Flag(), "taken for compatibility: arguments are always valid", True)
+    strict: bool = field(FLAG, "taken for compatibility: arguments are always valid", True)
 
     @property
     def schema(self) -> dict[str, Any]:

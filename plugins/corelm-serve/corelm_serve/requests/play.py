@@ -8,7 +8,7 @@ from typing import Any
 from corelm.runs import Expression
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
-from corelm_serve.requests.fields import Document, Flag, ListOf, Number, Request, Text, field
+from corelm_serve.requests.fields import DOCUMENT, FLAG, ListOf, Number, Request, Text, field
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
@@ -109,7 +109,7 @@ class PlaceRequest(ChainRequest):
         ListOf(ID, MOST_DRAWN, name="token ids"), "the tokens drawn after it", ()
     )
     seed: int = field(Number(0, LARGEST_SEED, whole=True), "decides the random numbers", 0)
-    unknown: bool = field(Flag(), "allow [UNK] to be drawn", False)
+    unknown: bool = field(FLAG, "allow [UNK] to be drawn", False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ class PictureRequest(NextRequest):
 class SendRequest(Request):
     """A state of the page for all students of a class."""
 
-    state: dict[str, Any] = field(Document(), "the state, as links have it", required=True)
+    state: dict[str, Any] = field(DOCUMENT, "the state, as links have it", required=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from corelm.errors import CorelmError, UsageError
 from corelm.runs import Endings, Expression, Strategy, printable
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import (
-    Flag,
+    FLAG,
     MappingOf,
     Number,
     Record,
@@ -115,9 +115,9 @@ class Sampling(Request):
         Number(-1, LARGEST_SEED, whole=True),
         "decides the random numbers; default, and -1: a fresh one, which the answer has",
     )
-    unknown: bool = field(Flag(), "allow [UNK] to be drawn", False)
+    unknown: bool = field(FLAG, "allow [UNK] to be drawn", False)
     n: int = field(Number(1, 64, whole=True), "texts for each prompt", 1)
-    stream: bool = field(Flag(), "send the text as it is drawn, as server-sent events", False)
+    stream: bool = field(FLAG, "send the text as it is drawn, as server-sent events", False)
     user: str | None = field(Text(4_096), "taken for compatibility, and not kept")
     safety_identifier: str | None = field(Text(4_096), "the newer name of user")
     prompt_cache_key: str | None = field(Text(4_096), "taken for compatibility, and not kept")

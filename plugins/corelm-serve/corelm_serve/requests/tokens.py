@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corelm_serve.requests.completion import ID, MOST_IDS
-from corelm_serve.requests.fields import Flag, ListOf, Request, Text, field
+from corelm_serve.requests.fields import FLAG, ListOf, Request, Text, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +14,8 @@ class TokenizeRequest(Request):
 
     model: str | None = field(Text(256, 1), "a name of `GET /v1/models`; default: the only one")
     prompt: str = field(Text(), "the text", required=True)
-    add_special_tokens: bool = field(Flag(), "put the start token before the text", False)
-    return_token_strs: bool = field(Flag(), "return the text of each token too", False)
+    add_special_tokens: bool = field(FLAG, "put the start token before the text", False)
+    return_token_strs: bool = field(FLAG, "return the text of each token too", False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from corelm import LanguageModel, Sampler
+from corelm import LanguageModel
 from corelm.runs import ContinuousBatch, PrefixCache
-from corelm_serve.errors import ApiError, ended_by, line_of
+from corelm_serve.errors import ApiError, culprit, ended_by, line_of
 from corelm_serve.models import Limits
 from corelm_serve.scheduling.jobs import Job, Writing, together
 
@@ -100,7 +100,8 @@ class Lane:
             turn = self._turn
             if turn is None or time.monotonic() - turn.started < self._stall:
                 return
-            message = f"{_culprit(turn.thread)} took more than {self._stall:g} seconds for one step"
+            name = culprit(sys._current_frames().get(turn.thread))
+            message = f"{name} took more than {self._stall:g} seconds for one step"
             self._epoch += 1
             # If a call of the model doesn't return, the rows of all jobs are lost.
             failed = self._take_out(turn.writings)
@@ -243,17 +244,6 @@ def _leave(writing: Writing) -> None:
     """End a job whose client has gone or whose time is over."""
     message = "the request took too long and was given up"
     writing.end = ApiError(message, 408, code="timeout")
-
-
-def _culprit(thread: int) -> str:
-    """Return a description of the code that a thread is in: a sampler or the model."""
-    frame = sys._current_frames().get(thread)
-    while frame is not None:
-        found = frame.f_locals.get("self")
-        if isinstance(found, Sampler):
-            return f"the sampler {found.name}"
-        frame = frame.f_back
-    return "the model or the decoder"
 
 
 class Scheduler:
