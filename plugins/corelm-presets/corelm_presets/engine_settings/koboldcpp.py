@@ -21,10 +21,9 @@ from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
     Values,
+    Window,
     check_that_prompt_counts,
-    dry_keys,
-    dry_parameters,
-    dry_values,
+    dry,
     finite_biases,
     keyed,
     plain,
@@ -72,16 +71,6 @@ def _read_breakers(breakers: Any) -> list[str]:
     return texts(json.loads(breakers) if isinstance(breakers, str) else breakers)
 
 
-def _read_dry(factor: float, base: float, allowed: int, last: int, ends: Any) -> Values | None:
-    if factor <= 0 or base <= 0:
-        return None
-    return dry_parameters(factor, base, allowed, max(last, 0), _read_breakers(ends))
-
-
-def _write_dry(stage: Any) -> Values:
-    return dry_values(stage, stage.last, list(stage.sequence_breakers))
-
-
 def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
     if half == 0:
         return None
@@ -98,14 +87,11 @@ FIRST = (
         lambda stage: {"logit_bias": {str(i): stage.bias[i] for i in token_ids(stage.bias)}},
     ),
     webui.custom_bans(),
-    Setting(
-        "dry",
-        dry_keys(0.0, 1.75, 2, LAST, ()),
-        {"dry_multiplier": 0.0},
-        _read_dry,
-        _write_dry,
+    dry(
+        Window("dry_penalty_last_n", LAST, read=lambda last: max(last, 0)), (), place="",
+        read_breakers=_read_breakers, when=lambda factor, base: factor > 0 and base > 0,
     ),
-)
+)  # fmt: skip
 PENALTIES = (
     _penalty("repetition_penalty", "rep_pen", 1.0),
     _penalty("presence_penalty", "presence_penalty", 0.0),

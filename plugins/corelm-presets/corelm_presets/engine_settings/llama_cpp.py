@@ -7,7 +7,7 @@ common/sampling.cpp. Mirostat replaces every sampler but the biases and the temp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,14 +18,12 @@ from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
     Values,
-    all_or,
+    Window,
     banned_tokens,
-    check_that_prompt_counts,
-    dry_keys,
-    dry_parameters,
-    dry_values,
+    dry,
     finite_biases,
     keyed,
+    penalty,
     plain,
     texts,
     token_ids,
@@ -52,45 +50,15 @@ LETTERS = {
 """The sampler for each letter of a list of letters."""
 
 
-def penalty(name: str, key: str, off: float) -> Setting:
-    """Return the setting of a penalty, which looks at a window of the last tokens."""
-
-    def write(stage: Any) -> Values:
-        check_that_prompt_counts(stage)
-        return {key: stage.penalty, "repeat_last_n": window(stage.last)}
-
-    return Setting(
-        name,
-        {key: off, "repeat_last_n": LAST},
-        {key: off},
-        lambda value, last: None if last == 0 else {"penalty": value, "last": all_or(last)},
-        write,
-        "penalties",
-    )
+# Servers built later in 2026 refuse -1 with an error, so it is never misread.
+_LAST = Window("repeat_last_n", LAST, off=0, write=lambda last: last or -1)
+_LAST_OF_DRY = replace(_LAST, key="dry_penalty_last_n")
 
 
-def window(last: int) -> int:
-    """Return the window to write: -1, the whole context, for corelm's 0."""
-    # Servers built later in 2026 refuse -1 with an error, so it is never misread.
-    return -1 if last == 0 else last
-
-
-def dry(may_be_empty: bool = False) -> Setting:
-    """Return the setting of DRY; the server refuses an empty list of breakers."""
-
-    def read(factor: float, base: float, allowed: int, last: int, breakers: Any) -> Values | None:
-        if factor == 0 or last == 0:
-            return None
-        return dry_parameters(factor, base, allowed, all_or(last), texts(breakers))
-
-    def write(stage: Any) -> Values:
-        values = dry_values(stage, window(stage.last), list(stage.sequence_breakers))
-        if not stage.sequence_breakers and not may_be_empty:
-            raise NoCounterpartError("sequence_breakers are needed there, such as ['\\n']")
-        return values
-
-    keys = dry_keys(0.0, 1.75, 2, LAST, BREAKERS)
-    return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
+def _some(breakers: Sequence[str]) -> list[str]:
+    if not breakers:
+        raise NoCounterpartError("sequence_breakers are needed there, such as ['\\n']")
+    return list(breakers)
 
 
 def _read_temperature(middle: float, half: float) -> Values | None:
@@ -137,10 +105,10 @@ SETTINGS = (
         banned_tokens,
         lambda stage: {"logit_bias": [[i, False] for i in token_ids(stage.words)]},
     ),
-    penalty("repetition_penalty", "repeat_penalty", 1.0),
-    penalty("frequency_penalty", "frequency_penalty", 0.0),
-    penalty("presence_penalty", "presence_penalty", 0.0),
-    dry(),
+    penalty("repetition_penalty", "repeat_penalty", 1.0, _LAST, "penalties"),
+    penalty("frequency_penalty", "frequency_penalty", 0.0, _LAST, "penalties"),
+    penalty("presence_penalty", "presence_penalty", 0.0, _LAST, "penalties"),
+    dry(_LAST_OF_DRY, BREAKERS, write_breakers=_some),  # the server refuses an empty list
     keyed("top_n_sigma", {"top_n_sigma": -1.0}, "top_n_sigma", off=-1.0, n="top_n_sigma"),
     keyed("top_k", {"top_k": 40}, "top_k", k="top_k"),
     plain("typical", "p", "typical_p", 1.0, place="typ_p"),
@@ -179,6 +147,10 @@ ADAPTIVE = keyed(
     off=-1.0, when=lambda target, _: bool(target >= 0),
     target="adaptive_target", decay="adaptive_decay",
 )  # fmt: skip
+
+
+DRY_OF_FLAGS: Setting = dry(_LAST_OF_DRY, BREAKERS)
+"""DRY on a command line, where the list of breakers may be empty."""
 
 
 LEAVES_THE_IMPOSSIBLE = ("ban", "top_n_sigma")

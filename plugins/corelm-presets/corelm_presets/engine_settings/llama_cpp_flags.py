@@ -205,7 +205,7 @@ _SERVER = llama_cpp.ENGINE
 ENGINE: LlamaCppFlags = LlamaCppFlags(
     name="llama.cpp-cli",
     settings=tuple(
-        llama_cpp.dry(may_be_empty=True) if setting.sampler == "dry" else setting
+        llama_cpp.DRY_OF_FLAGS if setting.sampler == "dry" else setting
         for setting in _SERVER.settings
     ),
     unsupported=_SERVER.unsupported,

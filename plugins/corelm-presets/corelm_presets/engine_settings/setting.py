@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -149,6 +149,18 @@ def plain(
     )
 
 
+def texts(items: Any) -> list[str]:
+    """Return a list of texts.
+
+    Raises:
+        TypeError: anything else.
+    """
+    # A text would count as a list of its letters.
+    if isinstance(items, str) or not all(isinstance(item, str) for item in items):
+        raise TypeError
+    return list(items)
+
+
 def all_or(last: int) -> int:
     """Return the window of a penalty: -1 is the whole context, which is 0 in corelm."""
     return 0 if last == -1 else last
@@ -164,50 +176,76 @@ def check_that_prompt_counts(stage: Any) -> None:
         raise NoCounterpartError("the prompt counts there")
 
 
-def dry_keys(
-    multiplier: float,
-    base: float,
-    allowed: int,
-    last: int,
-    breakers: Any,
-    *,
-    window: str = "dry_penalty_last_n",
-) -> Values:
-    """Return values under the engines' keys for DRY; `window` is the key of `last`."""
-    return {
-        "dry_multiplier": multiplier,
-        "dry_base": base,
-        "dry_allowed_length": allowed,
-        window: last,
-        "dry_sequence_breakers": breakers,
-    }
+@dataclass(frozen=True)
+class Window:
+    """The last tokens at which a penalty of an engine looks.
 
-
-def dry_values(
-    stage: Any, last: int, breakers: Any, *, window: str = "dry_penalty_last_n"
-) -> Values:
-    """Write a `dry` sampler as the engine's keys, with its window and breakers.
-
-    Raises:
-        NoCounterpartError: it skips the prompt.
+    Attributes:
+        key: the key of their number.
+        default: the engine's default.
+        off: the number that switches the penalty off; None if there is none.
+        read: converts the number to corelm's, where 0 is the whole context.
+        write: converts corelm's number.
     """
-    check_that_prompt_counts(stage)
-    return dry_keys(
-        stage.multiplier, stage.base, stage.allowed_length, last, breakers, window=window
-    )
+
+    key: str
+    default: int
+    off: int | None = None
+    read: Callable[[int], int] = all_or
+    write: Callable[[int], int] = int
 
 
-def dry_parameters(
-    multiplier: float, base: float, allowed: int, last: int, breakers: Sequence[str]
-) -> Values:
-    """Return the parameters of `dry` from values in the order of `dry_keys`."""
-    return {
-        "multiplier": multiplier,
-        "base": base,
-        "allowed_length": allowed,
-        "last": last,
-        "sequence_breakers": breakers,
-    }
+def penalty(name: str, key: str, off: float, window: Window, place: str) -> Setting:
+    """Return the setting of a penalty, which looks at a window of the last tokens."""
+
+    def read(value: float, last: int) -> Values | None:
+        return None if last == window.off else {"penalty": value, "last": window.read(last)}
+
+    def write(stage: Any) -> Values:
+        check_that_prompt_counts(stage)
+        return {key: stage.penalty, window.key: window.write(stage.last)}
+
+    return Setting(name, {key: off, window.key: window.default}, {key: off}, read, write, place)
+
+
+def dry(
+    window: Window,
+    breakers: Any,
+    place: str = "dry",
+    *,
+    read_breakers: Callable[[Any], list[str]] = texts,
+    write_breakers: Callable[[Any], Any] = list,
+    when: Callable[[float, float], bool] = lambda factor, base: factor != 0,
+) -> Setting:
+    """Return the setting of DRY.
+
+    Args:
+        window: its window.
+        breakers: the engine's default breakers.
+        place: its name in the engine's list of samplers.
+        read_breakers: converts the engine's breakers to texts.
+        write_breakers: converts texts to the engine's breakers.
+        when: returns True if the multiplier and the base switch it on.
+    """
+    keys = {
+        "dry_multiplier": 0.0, "dry_base": 1.75, "dry_allowed_length": 2,
+        window.key: window.default, "dry_sequence_breakers": breakers,
+    }  # fmt: skip
+    parameters = ("multiplier", "base", "allowed_length", "last", "sequence_breakers")
+
+    def read(factor: float, base: float, allowed: int, last: int, ends: Any) -> Values | None:
+        if not when(factor, base) or last == window.off:
+            return None
+        values = (factor, base, allowed, window.read(last), read_breakers(ends))
+        return dict(zip(parameters, values, strict=True))
+
+    def write(stage: Any) -> Values:
+        check_that_prompt_counts(stage)
+        values = [getattr(stage, name) for name in parameters]
+        values[3:] = window.write(values[3]), write_breakers(values[4])
+        return dict(zip(keys, values, strict=True))
+
+    return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, place)
 
 
 def own(sampler: str, /, **parameters: Any) -> Sampler:
@@ -222,18 +260,6 @@ def own(sampler: str, /, **parameters: Any) -> Sampler:
 @cache
 def _default(sampler: str) -> Sampler:
     return Expression.built_in(sampler)
-
-
-def texts(items: Any) -> list[str]:
-    """Return a list of texts.
-
-    Raises:
-        TypeError: anything else.
-    """
-    # A text would count as a list of its letters.
-    if isinstance(items, str) or not all(isinstance(item, str) for item in items):
-        raise TypeError
-    return list(items)
 
 
 # ---- biases of tokens, which engines write as a list of pairs or as a mapping ----

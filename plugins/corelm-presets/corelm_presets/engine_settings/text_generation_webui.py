@@ -23,13 +23,11 @@ from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
     Values,
-    all_or,
-    check_that_prompt_counts,
-    dry_keys,
-    dry_parameters,
-    dry_values,
+    Window,
+    dry,
     keyed,
     listed_tokens,
+    penalty,
     plain,
     texts,
     token_ids,
@@ -39,6 +37,7 @@ TEN_THOUSAND = 10_000
 DIGITS = 12
 """The digits of a cut-off in ten-thousandths: 0.003 x 10,000 has a rounding error."""
 BREAKERS = '"\\n", ":", "\\"", "*"'
+WINDOW = Window("repetition_penalty_range", 1024)
 UNLISTED = (
     "no_repeat_ngram", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
     "dry", "repetition_penalty", "presence_penalty", "frequency_penalty", "tfs", "top_a",
@@ -48,53 +47,31 @@ UNLISTED = (
 """The order of the samplers that are missing from the list."""
 
 
-def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setting:
-    """Return the setting of a penalty, which looks at a window of the last tokens.
-
-    Args:
-        name: the sampler.
-        key: the key of the penalty.
-        off: the value that switches it off.
-        last: the key of the window.
-        whole: the value of the window for the whole context.
-    """
-
-    def write(stage: Any) -> Values:
-        check_that_prompt_counts(stage)
-        return {key: stage.penalty, last: stage.last}
-
-    return Setting(
-        name,
-        {key: off, last: whole},
-        {key: off},
-        lambda value, window: {"penalty": value, "last": all_or(window)},
-        write,
-        name,
-    )
-
-
-def dry(last: str, whole: int, breakers: Any = BREAKERS) -> Setting:
-    """Return the setting of DRY."""
-
-    def read(factor: float, base: float, allowed: int, window: int, ends: Any) -> Values | None:
-        if factor <= 0:
-            return None
-        return dry_parameters(factor, base, allowed, all_or(window), _breakers(ends))
-
-    def write(stage: Any) -> Values:
-        breakers = json.dumps(texts(stage.sequence_breakers))
-        return dry_values(stage, stage.last, breakers, window=last)
-
-    keys = dry_keys(0.0, 1.75, 2, whole, breakers, window=last)
-    return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
-
-
 def _breakers(value: Any) -> list[str]:
     """Parse the breakers: a list, a JSON list, or the items of a JSON list without brackets."""
     if not isinstance(value, str):
         return texts(value)
     # The program reads an input field, in which users type no brackets.
     return texts(json.loads(value if value.lstrip().startswith("[") else f"[{value}]"))
+
+
+def _json_of(breakers: Sequence[str]) -> str:
+    return json.dumps(texts(breakers))
+
+
+def penalties(keys: Sequence[str], window: Window) -> tuple[Setting, ...]:
+    """Return the settings of the repetition, the presence and the frequency penalty."""
+    names = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+    triples = zip(names, keys, (1.0, 0.0, 0.0), strict=True)
+    return tuple(penalty(name, key, off, window, name) for name, key, off in triples)
+
+
+def dry_of(window: Window, breakers: str) -> Setting:
+    """Return the setting of DRY, whose breakers are written as JSON."""
+    return dry(
+        window, breakers, read_breakers=_breakers, write_breakers=_json_of,
+        when=lambda factor, base: factor > 0,
+    )  # fmt: skip
 
 
 def cutoff(sampler: str, key: str) -> Setting:
@@ -222,10 +199,8 @@ WEBUI: TextGenerationWebui = TextGenerationWebui(
     "text-generation-webui",
     (
         custom_bans(),
-        penalty("repetition_penalty", "repetition_penalty", 1.0, "repetition_penalty_range", 1024),
-        penalty("presence_penalty", "presence_penalty", 0.0, "repetition_penalty_range", 1024),
-        penalty("frequency_penalty", "frequency_penalty", 0.0, "repetition_penalty_range", 1024),
-        dry("repetition_penalty_range", 1024),
+        *penalties(("repetition_penalty", "presence_penalty", "frequency_penalty"), WINDOW),
+        dry_of(WINDOW, BREAKERS),
         keyed("top_n_sigma", {"top_n_sigma": 0.0}, "top_n_sigma", n="top_n_sigma"),
         plain("temperature", "t", "temperature", 1.0),
         dynamic("dynamic_temperature", "dynatemp_low", "dynatemp_high", 1.0, 1.0),
@@ -286,10 +261,8 @@ SILLYTAVERN: PriorityEngine = PriorityEngine(
             _read_bans,
             lambda stage: {"banned_tokens": json.dumps(token_ids(stage.words))},
         ),
-        penalty("repetition_penalty", "rep_pen", 1.0, "rep_pen_range"),
-        penalty("presence_penalty", "presence_pen", 0.0, "rep_pen_range"),
-        penalty("frequency_penalty", "freq_pen", 0.0, "rep_pen_range"),
-        dry("dry_penalty_last_n", 0, SILLYTAVERN_BREAKERS),
+        *penalties(("rep_pen", "presence_pen", "freq_pen"), Window("rep_pen_range", 0)),
+        dry_of(Window("dry_penalty_last_n", 0), SILLYTAVERN_BREAKERS),
         keyed("top_n_sigma", {"nsigma": 0.0}, "top_n_sigma", n="nsigma"),
         _temperature(),
         dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
