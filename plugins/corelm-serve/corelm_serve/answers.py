@@ -168,11 +168,11 @@ def about_tokens(records: Sequence[TokenRecord], masked: bool) -> dict[str, Any]
     """
     if not records:
         return {}
-    found = {"model_entropy": [record.model_entropy for record in records]}
+    about = {"model_entropy": [record.model_entropy for record in records]}
     if masked:  # a decoder's own steps lack it
         masses = [record.allowed_mass for record in records]
-        found["allowed_mass"] = [None if math.isnan(mass) else mass for mass in masses]
-    return found
+        about["allowed_mass"] = [None if math.isnan(mass) else mass for mass in masses]
+    return about
 
 
 def drawn_tokens(written: Sequence[Written]) -> int:
@@ -208,8 +208,8 @@ def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict
         "corelm": about_text(text, written.entropies[at], call.is_masked),
     }
     if job.record is not None:
-        found = rollout(job.ids, written.recorded[at], job.record == SETS)
-        choice["corelm"]["rollout"] = found
+        row = rollout(job.ids, written.recorded[at], job.record == SETS)
+        choice["corelm"]["rollout"] = row
     if call.is_chat:
         choice |= _message(call, text)
     else:
@@ -334,8 +334,8 @@ class Stream:
         if job.record is not None:
             prompt = job.ids if key not in self._begun else []
             self._begun.add(key)
-            found = rollout(prompt, piece.recorded, job.record == SETS)
-            choice["corelm"]["rollout"] = found
+            row = rollout(prompt, piece.recorded, job.record == SETS)
+            choice["corelm"]["rollout"] = row
         if self._call.is_masked:
             self._costs[key] += constraint_cost(piece.records)
         if piece.finish_reason is not None:

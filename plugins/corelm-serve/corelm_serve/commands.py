@@ -120,22 +120,24 @@ def loaded(
     """Return the models by the names that requests use, which show no folder."""
     from corelm_serve import models
 
-    found: dict[str, corelm.LanguageModel] = {}
-    for given in names:
-        name, equals, model = given.partition("=")
+    by_name: dict[str, corelm.LanguageModel] = {}
+    for argument in names:
+        name, equals, model = argument.partition("=")
         if not equals:
-            name, model = _public_name(given), given
+            name, model = _public_name(argument), argument
         if not name or not model:
-            raise UsageError(f"--model {given} has an empty side; write NAME=MODEL, or the model")
-        if name in found:
+            raise UsageError(
+                f"--model {argument} has an empty side; write NAME=MODEL, or the model"
+            )
+        if name in by_name:
             raise UsageError(f"two models are called {name}; name one with NAME={model}")
-        found[name] = models.load(model, device, dtype)
-    return found
+        by_name[name] = models.load(model, device, dtype)
+    return by_name
 
 
-def source_of(given: str) -> str:
+def source_of(argument: str) -> str:
     """Return the model of [NAME=]MODEL."""
-    return given.partition("=")[2] or given
+    return argument.partition("=")[2] or argument
 
 
 def _public_name(model: str) -> str:
@@ -147,8 +149,8 @@ def _public_name(model: str) -> str:
 
 def url_of(host: str, port: int, token: str | None, page: str = "") -> str:
     """Return the URL of a page, with the token."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/{page}" + (f"?token={quote(token, safe='')}" if token else "")
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/{page}" + (f"?token={quote(token, safe='')}" if token else "")
 
 
 @corelm.hookimpl

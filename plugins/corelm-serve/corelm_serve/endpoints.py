@@ -164,10 +164,10 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     scheduler = service.scheduler_of(call)
     if call.stream:
         return EventResponse(service, call, scheduler, inbox, Stream(call), turns)
-    found = await written(call, scheduler, inbox, request.receive)
-    drawn = answers.drawn_tokens(found)
+    results = await written(call, scheduler, inbox, request.receive)
+    drawn = answers.drawn_tokens(results)
     count_tokens(service, call, drawn)
-    answer = answers.answer(call, found)
+    answer = answers.answer(call, results)
     if drawn < FEW and not (call.has_notes or call.echo):
         return json_response(answer)
     return SlicedResponse(answer, turns, slow=call.has_tables)
@@ -188,8 +188,8 @@ async def model(request: Request) -> Response:
 async def tokenize(request: Request) -> Any:
     """Split a text into tokens."""
     body = await read_body(request)
-    found = await in_thread(request, tokens.tokenize, body, service_of(request).models)
-    return SlicedResponse(found, request.app.state.turns)
+    answer = await in_thread(request, tokens.tokenize, body, service_of(request).models)
+    return SlicedResponse(answer, request.app.state.turns)
 
 
 async def detokenize(request: Request) -> Response:
@@ -219,9 +219,9 @@ async def play_file(request: Request) -> Response:
 async def play_samplers(request: Request) -> Response:
     """List the samplers and their parameters."""
     service = service_of(request)
-    found = await in_thread(request, play_answers.samplers, service.models)
+    offers = await in_thread(request, play_answers.samplers, service.models)
     role = "student" if STUDENT in request.scope else "teacher"
-    return json_response(found | {"role": role if service.classroom else None})
+    return json_response(offers | {"role": role if service.classroom else None})
 
 
 async def play_chain(request: Request) -> Response:
@@ -233,12 +233,12 @@ async def play_next(request: Request) -> Response:
     """Explain the next word."""
     service, body = service_of(request), await read_body(request)
     try:
-        found = await _worked(request, play_answers.next_word, body)
+        answer = await _worked(request, play_answers.next_word, body)
     except LateError as late:  # the page stays usable, and names the stage
         work = play_answers.next_word
         shared = service.models, service.rows, service.limits
-        found = await in_thread(request, work, body, *shared, late.message)
-    return json_response(found)
+        answer = await in_thread(request, work, body, *shared, late.message)
+    return json_response(answer)
 
 
 async def play_tree(request: Request) -> Response:
@@ -282,9 +282,9 @@ async def play_picture(request: Request) -> Response:
     # Imports reports, which few servers draw.
     from corelm_serve.play.pictures import explained, picture
 
-    found = await _worked(request, explained, await read_body(request))
+    explanation = await _worked(request, explained, await read_body(request))
     # Not given up: a thread that matplotlib draws in must not outlive Python.
-    content, kind = await in_thread(request, picture, *found)
+    content, kind = await in_thread(request, picture, *explanation)
     return Response(content, media_type=kind)
 
 

@@ -49,7 +49,7 @@ def document() -> dict[str, Any]:
 
 def _operation(route: RouteSpec) -> dict[str, Any]:
     error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    found: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "operationId": route.endpoint,
         "summary": route.summary,
         "responses": {
@@ -60,9 +60,9 @@ def _operation(route: RouteSpec) -> dict[str, Any]:
     if route.body is not None:
         schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
         content = {"application/json": {"schema": schema}}
-        found["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": True, "content": content}
     if "{" in route.path:
         name = route.path.partition("{")[2].rstrip("}").removesuffix(":path")
         place = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        found["parameters"] = [place]
-    return found | ({"security": []} if route.open else {})
+        operation["parameters"] = [place]
+    return operation | ({"security": []} if route.open else {})

@@ -34,14 +34,14 @@ ORDINARY = frozenset(
     )
 )
 """Fields that need no child process, unless they hold an expression."""
-KEPT = 256
+MOST_CACHED = 256
 """The number of strategies that are kept."""
 KEYS = ("sampler", "preset", "decoder", "n", *(set(SETTINGS) - {"logit_bias"}))
 """The fields of a plain body that decide its strategy."""
 LONGEST = 512
 """Characters of a key, so that the cache takes little memory."""
 
-Found = tuple[Strategy, dict[str, Any]]
+NotedStrategy = tuple[Strategy, dict[str, Any]]
 """A strategy, and notes for the answer."""
 PACKAGE = "corelm-grammar"
 
@@ -66,7 +66,7 @@ class Shared:
     key: str | None
     tell: Tell
 
-    def strategy_of(self, body: Any, request: Sampling, rest: Mapping[str, Any]) -> Found:
+    def strategy_of(self, body: Any, request: Sampling, rest: Mapping[str, Any]) -> NotedStrategy:
         """Return the strategy of a body, and notes for the answer.
 
         Args:
@@ -246,7 +246,7 @@ class StrategyCache:
     """
 
     def __init__(self) -> None:
-        self._found: OrderedDict[str, Found] = OrderedDict()
+        self._strategies: OrderedDict[str, NotedStrategy] = OrderedDict()
 
     @staticmethod
     def key_of(body: Any) -> str | None:
@@ -259,9 +259,9 @@ class StrategyCache:
 
     def knows(self, key: str | None) -> bool:
         """Return True if the strategy of a body with this key needn't be built."""
-        return key in self._found
+        return key in self._strategies
 
-    def of(self, key: str | None, request: Sampling, rest: Mapping[str, Any]) -> Found:
+    def of(self, key: str | None, request: Sampling, rest: Mapping[str, Any]) -> NotedStrategy:
         """Return the strategy of a body as `strategy_of` does.
 
         Args:
@@ -269,16 +269,16 @@ class StrategyCache:
             request: the body, read.
             rest: fields that the request doesn't declare.
         """
-        found = self._found.get(key) if key else None
-        if found is None:
-            found = strategy_of(request, dict(rest))
+        noted = self._strategies.get(key) if key else None
+        if noted is None:
+            noted = strategy_of(request, dict(rest))
         if key:
             # Several threads may be here: each call is one operation of the dictionary.
-            self._found.pop(key, None)
-            self._found[key] = found
-            if len(self._found) > KEPT:
-                self._found.popitem(last=False)
-        return found
+            self._strategies.pop(key, None)
+            self._strategies[key] = noted
+            if len(self._strategies) > MOST_CACHED:
+                self._strategies.popitem(last=False)
+        return noted
 
 
 # ---- masks, made by corelm-grammar ----

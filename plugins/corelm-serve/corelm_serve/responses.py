@@ -118,11 +118,11 @@ class Inbox:
                 raise ClientGoneError
             await self._ready.wait()
             self._ready.clear()
-        found, before = [], self._taken
+        events, before = [], self._taken
         while self._items and self._taken - before < AT_ONCE:
-            found.append(self._items.popleft())
-            self._taken += size_of(found[-1][1])
-        return found
+            events.append(self._items.popleft())
+            self._taken += size_of(events[-1][1])
+        return events
 
 
 def size_of(event: Event) -> int:
@@ -147,13 +147,13 @@ async def run(
     open_jobs = set(call.jobs)
     try:
         while open_jobs:
-            found = []
+            open_events = []
             for job, event in await inbox.take():
                 if job in open_jobs:
-                    found.append((job, event))
+                    open_events.append((job, event))
                     if ends(event):
                         open_jobs.remove(job)
-            yield found
+            yield open_events
     finally:
         watch.cancel()
         if open_jobs:
@@ -169,15 +169,15 @@ async def written(
         ApiError, CorelmError: the first error of a job; the others are dropped.
         ClientGoneError: the client has gone.
     """
-    found: dict[Job, Written] = {}
+    results: dict[Job, Written] = {}
     async with contextlib.aclosing(run(call, scheduler, inbox, receive)) as batches:
         async for events in batches:
             for job, event in events:
                 if isinstance(event, BaseException):
                     raise event
                 if isinstance(event, Written):
-                    found[job] = event
-    return [found[job] for job in call.jobs]
+                    results[job] = event
+    return [results[job] for job in call.jobs]
 
 
 def ends(what: Event) -> bool:
@@ -199,15 +199,15 @@ def slices(document: Any) -> Iterator[bytes]:
 
 def joined(parts: Iterator[bytes]) -> Iterator[bytes]:
     """Join parts to slices of about `SLICE` bytes."""
-    found, size = [], 0
+    waiting, size = [], 0
     for part in parts:
-        found.append(part)
+        waiting.append(part)
         size += len(part)
         if size >= SLICE:
-            yield b"".join(found)
-            found, size = [], 0
-    if found:
-        yield b"".join(found)
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def parts(value: Any) -> Iterator[str]:

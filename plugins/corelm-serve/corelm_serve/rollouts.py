@@ -27,8 +27,7 @@ class Recorded:
         kept_size: the number of these tokens.
         entropy: of the distribution that it was drawn from.
         model_entropy: of the model's own.
-        kept: the ids of these tokens; empty if the chain removed no token, or if they weren't asked
-            for.
+        allowed: the ids of these tokens; empty if the chain removed no token, or if nobody asked.
     """
 
     token: int
@@ -38,7 +37,7 @@ class Recorded:
     kept_size: int
     entropy: float
     model_entropy: float
-    kept: NDArray[np.int32]
+    allowed: NDArray[np.int32]
 
 
 def recorded(step: Step, rows: Sequence[int], sets: bool) -> list[Recorded]:
@@ -49,13 +48,13 @@ def recorded(step: Step, rows: Sequence[int], sets: bool) -> list[Recorded]:
         rows: its rows.
         sets: record the tokens that could be drawn, too.
     """
-    found, nothing = [], np.empty(0, np.int32)
+    records, nothing = [], np.empty(0, np.int32)
     for row in rows:
-        kept, possible = (logits[row] > -np.inf for logits in (step.logits, step.model_logits))
-        size = int(kept.sum())
+        allowed, possible = (logits[row] > -np.inf for logits in (step.logits, step.model_logits))
+        size = int(allowed.sum())
         is_whole = size == int(possible.sum())
-        mass = np.where(kept, step.model_distribution[row], 0).sum(dtype=np.float64)
-        found.append(
+        mass = np.where(allowed, step.model_distribution[row], 0).sum(dtype=np.float64)
+        records.append(
             Recorded(
                 int(step.tokens[row]),
                 -float(step.surprisal[row]),
@@ -64,10 +63,10 @@ def recorded(step: Step, rows: Sequence[int], sets: bool) -> list[Recorded]:
                 size,
                 float(step.entropy[row]),
                 float(step.model_entropy[row]),
-                np.flatnonzero(kept).astype(np.int32) if sets and not is_whole else nothing,
+                np.flatnonzero(allowed).astype(np.int32) if sets and not is_whole else nothing,
             )
         )
-    return found
+    return records
 
 
 def rollout(prompt: Sequence[int], tokens: Sequence[Recorded], sets: bool) -> dict[str, Any]:
@@ -78,14 +77,14 @@ def rollout(prompt: Sequence[int], tokens: Sequence[Recorded], sets: bool) -> di
         tokens: the tokens.
         sets: with `sampling_mask`, as vLLM's answers have it: a list of ids for each token.
     """
-    found: dict[str, Any] = {"prompt": list(prompt), "tokens": [each.token for each in tokens]}
+    row: dict[str, Any] = {"prompt": list(prompt), "tokens": [each.token for each in tokens]}
     if sets:
-        found["sampling_mask"] = [each.kept.tolist() for each in tokens]
+        row["sampling_mask"] = [each.allowed.tolist() for each in tokens]
     # JSON has no infinity: a token that the chain could not have drawn has null.
-    found["logprobs"] = [x.logprob if math.isfinite(x.logprob) else None for x in tokens]
-    found["model_logprobs"] = [x.model_logprob for x in tokens]
-    found["kept_mass"] = [x.kept_mass for x in tokens]
-    found["kept_size"] = [x.kept_size for x in tokens]
-    found["entropy"] = [x.entropy for x in tokens]
-    found["model_entropy"] = [x.model_entropy for x in tokens]
-    return found
+    row["logprobs"] = [x.logprob if math.isfinite(x.logprob) else None for x in tokens]
+    row["model_logprobs"] = [x.model_logprob for x in tokens]
+    row["kept_mass"] = [x.kept_mass for x in tokens]
+    row["kept_size"] = [x.kept_size for x in tokens]
+    row["entropy"] = [x.entropy for x in tokens]
+    row["model_entropy"] = [x.model_entropy for x in tokens]
+    return row

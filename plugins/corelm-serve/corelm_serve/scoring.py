@@ -128,13 +128,13 @@ def score_together(
     session.extend(ids[:, first:])
     after = session.last_logits(ids.shape[1] - first)
     rows = np.concatenate([before, after[:, :-1]], axis=1)
-    found = []
+    scored = []
     for logits, prompt, text, count in zip(rows, prompts, texts, counts, strict=True):
-        found.append(Scores())
+        scored.append(Scores())
         if first or len(text) < len(prompt):
-            found[-1].add_first()
-        found[-1].add(prepare(logits[: len(text) - first], 0), text[first:], count)
-    return found
+            scored[-1].add_first()
+        scored[-1].add(prepare(logits[: len(text) - first], 0), text[first:], count)
+    return scored
 
 
 def read_block(session: Any, block: np.ndarray) -> Array:

@@ -55,12 +55,12 @@ class Metrics:
                      ["model"], registry=self._registry)  # fmt: skip
         saved = Gauge("corelm_prefix_tokens_saved", "Tokens of prompts that were not read again.",
                       ["model"], registry=self._registry)  # fmt: skip
-        kept = Gauge("corelm_prefix_tokens", "Tokens of prompts that are kept.", ["model"],
+        cached = Gauge("corelm_prefix_tokens", "Tokens of prompts that are kept.", ["model"],
                      registry=self._registry)  # fmt: skip
         for name, scheduler in schedulers.items():
             waiting.labels(name).set_function(partial(getattr, scheduler, "waiting"))
             running.labels(name).set_function(partial(getattr, scheduler, "running"))
-            for gauge, figure in ((hits, "hits"), (saved, "saved"), (kept, "tokens")):
+            for gauge, figure in ((hits, "hits"), (saved, "saved"), (cached, "tokens")):
                 gauge.labels(name).set_function(partial(getattr, scheduler.prefixes, figure))
 
     def note(self, route: str, status: int, seconds: float) -> None:

@@ -145,12 +145,12 @@ class Column:
         """Return log-probabilities by the text that each token would add at a place."""
         if numbers is None:
             return None
-        found: dict[str, float] = {}
+        named: dict[str, float] = {}
         names = self._names(place)
         for name, number in zip(names, numbers.tolist(), strict=True):
             # Of tokens with the same text, the likeliest counts.
-            found.setdefault(name, max(number, IMPOSSIBLE))
-        return found
+            named.setdefault(name, max(number, IMPOSSIBLE))
+        return named
 
     def _names(self, place: int) -> list[str]:
         # The model's and the sampler's table of a token have the same names.
@@ -185,8 +185,8 @@ def _offsets(text: str, pieces: Sequence[str]) -> Iterator[int]:
         word = piece.strip()
         if text.startswith(piece, at):
             at += len(piece)
-        elif (found := lowered.find(word.translate(LOWER), at, at + len(word) + SPACES)) >= 0:
-            at = found + len(word)
+        elif (match := lowered.find(word.translate(LOWER), at, at + len(word) + SPACES)) >= 0:
+            at = match + len(word)
 
 
 def _of_model(row: _Row) -> Numbers:

@@ -26,7 +26,7 @@ OTHERS = {
     "tool\u2581call": "between tokens of their own, as DeepSeek's do",
 }
 """Marks of chat templates with other formats than those below, and how they write calls."""
-KNOWN = "JSON in <tool_call> tags, as Hermes and Qwen write it, or a JSON object, as Llama does"
+FORMATS = "JSON in <tool_call> tags, as Hermes and Qwen write it, or a JSON object, as Llama does"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CallFormat:
         """
         if other := next((OTHERS[mark] for mark in OTHERS if mark in template), None):
             message = f"the chat template of this model writes calls {other}, which isn't supported"
-            raise ApiError(f"{message} (known: {KNOWN})", param="tools", code="unsupported")
+            raise ApiError(f"{message} (known: {FORMATS})", param="tools", code="unsupported")
         if "<tool_call>" in template:  # Hermes, Qwen
             return cls("<tool_call>", "</tool_call>", "arguments")
         return cls("", "", "parameters" if '"parameters": ' in template else "arguments")  # Llama
@@ -168,9 +168,9 @@ class CallReader:
         return self._delta(content, calls)
 
     def _delta(self, content: int, calls: list[int]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        delta: dict[str, Any] = {}
         if len(self.content) > content:
-            found["content"] = self.content[content:]
+            delta["content"] = self.content[content:]
         changed: list[dict[str, Any]] = []
         for call in self.calls:
             if call.index >= len(calls):
@@ -178,7 +178,7 @@ class CallReader:
             elif len(call.arguments) > (before := calls[call.index]):
                 new = {"arguments": call.arguments[before:]}
                 changed.append({"index": call.index, "function": new})
-        return found | ({"tool_calls": changed} if changed else {})
+        return delta | ({"tool_calls": changed} if changed else {})
 
     # ---- states ----
 

@@ -54,8 +54,8 @@ def chain(body: Any) -> dict[str, Any]:
     """
     request = ChainRequest.read(body)
     try:
-        found = chain_of(request)
-        return _about(found) | {"notes": lint(found), "error": None}
+        sampler = chain_of(request)
+        return _about(sampler) | {"notes": lint(sampler), "error": None}
     except ApiError as error:
         return {"error": error.message}
 
@@ -80,7 +80,7 @@ def next_word(
         sampler = chain_of(request)
     except ApiError as error:
         return {"chain": None, "error": error.message, "param": None}
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "chain": _about(sampler),
         "prompt": len(place.prompt),
         "position": len(place.tokens),
@@ -104,7 +104,7 @@ def next_word(
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
     counts = {} if drawn is None or not request.draws else place.counts(columns.last, request.draws)
     at = request.stage
-    return found | {
+    return answer | {
         "columns": columns.described(),
         "tokens": [
             columns.of_token(token)
@@ -129,10 +129,10 @@ def _arithmetic(
     """Return the arithmetic of a column with the texts of its tokens; None if there is none."""
     if at is None or at >= len(columns):
         return None
-    found = columns.arithmetic(at, count)
-    for row in found["rows"]:
+    table = columns.arithmetic(at, count)
+    for row in table["rows"]:
         row |= _text(row["token"], vocabulary, text_of)
-    return found
+    return table
 
 
 def tree(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
@@ -161,13 +161,13 @@ def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
     """Return the likeliest words that a chain could draw at a place, or its error."""
     if place.ended:
         return {"words": []}
-    found: list[Array] = []
+    logits: list[Array] = []
     fault = _fault(
-        lambda: found.append(chain_stages.apply(sampler, place.row(), place.past(sampler).context))
+        lambda: logits.append(chain_stages.apply(sampler, place.row(), place.past(sampler).context))
     )
     if fault:
         return {"words": [], "error": fault}
-    column = Column(found[0][0], place.vocabulary.ends)
+    column = Column(logits[0][0], place.vocabulary.ends)
     text_of = FullVocabulary(place.vocabulary).text_after(place.ids)
     return {
         "words": [

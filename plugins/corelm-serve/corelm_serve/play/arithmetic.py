@@ -30,19 +30,19 @@ def arithmetic(before: Row, after: Row, count: int) -> dict[str, Any]:
         of all tokens down to this rank.
 
     Example:
-        >>> found = arithmetic(np.log([0.5, 0.3, 0.2]), np.array([0.0, -np.inf, -np.inf]), 2)
-        >>> [round(row["running"], 6) for row in found["rows"]]
+        >>> table = arithmetic(np.log([0.5, 0.3, 0.2]), np.array([0.0, -np.inf, -np.inf]), 2)
+        >>> [round(row["running"], 6) for row in table["rows"]]
         [0.5, 0.8]
-        >>> found["sum"], found["rows"][1]["after"]
+        >>> table["sum"], table["rows"][1]["after"]
         (1.0, None)
     """
     order = np.argsort(-before, kind="stable")[: np.count_nonzero(before > -np.inf)]
     running = np.cumsum(softmax(before.astype(np.float64))[order])
-    kept = after[order] > -np.inf
-    shown = set(range(min(count, len(order))))
-    if not kept.all():
-        cut = int(np.argmin(kept))
-        shown |= {max(cut - 1, 0), cut}
+    remains = after[order] > -np.inf
+    ranks = set(range(min(count, len(order))))
+    if not remains.all():
+        cut = int(np.argmin(remains))
+        ranks |= {max(cut - 1, 0), cut}
     exponentials = np.exp(after.astype(np.float64) - float(after.max()))
     whole = float(exponentials.sum())
     return {
@@ -53,11 +53,11 @@ def arithmetic(before: Row, after: Row, count: int) -> dict[str, Any]:
                 "token": (token := int(order[at])),
                 "rank": at + 1,
                 "before": float(before[token]),
-                "after": float(after[token]) if kept[at] else None,
+                "after": float(after[token]) if remains[at] else None,
                 "exponential": float(exponentials[token]),
                 "probability": float(exponentials[token] / whole),
                 "running": float(running[at]),
             }
-            for at in sorted(shown)
+            for at in sorted(ranks)
         ],
     }

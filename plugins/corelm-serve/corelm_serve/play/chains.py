@@ -30,13 +30,13 @@ def chain_of(request: ChainRequest) -> Sampler:
     )
     with Sampler.refuse_local():
         try:
-            found = _read(request)
+            sampler = _read(request)
         except CorelmError as error:
             raise as_api_error(error, param) from error
-    if len([*found.parts()]) > MOST_STAGES:
+    if len([*sampler.parts()]) > MOST_STAGES:
         message = f"a chain has at most {MOST_STAGES} samplers here, nested ones too"
         raise ApiError(message, param=param, code="too_large")
-    return found
+    return sampler
 
 
 def _read(request: ChainRequest) -> Sampler:

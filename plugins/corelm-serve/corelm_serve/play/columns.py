@@ -120,8 +120,10 @@ class Columns:
 
     def of_token(self, token: int) -> dict[str, Any]:
         """Return the probability of a token after each stage, and the stage that removed it."""
-        kept = [bool(each.possible[token]) for each in self._columns]
-        removed = next((at for at in range(1, len(kept)) if kept[at - 1] and not kept[at]), None)
+        possible = [bool(each.possible[token]) for each in self._columns]
+        removed = next(
+            (at for at in range(1, len(possible)) if possible[at - 1] and not possible[at]), None
+        )
         return {
             "id": token,
             "probabilities": [each.probability(token) for each in self._columns],
@@ -134,25 +136,25 @@ class Columns:
 
     def _described(self, at: int) -> dict[str, Any]:
         model, column = self._columns[0], self._columns[at]
-        found: dict[str, Any] = {
+        about: dict[str, Any] = {
             "entropy": column.entropy,
             "bits": column.entropy / math.log(2),
             "choices": math.exp(column.entropy),
             "kept": len(column.ids),
         }
         if column is model:
-            found |= {"surprisal": model.own_surprisal, "mass_kept": 1.0}
-            found |= {"removed": 0, "removed_mass": 0.0}
-            return found | {"stage": None, "name": "model", "branch": ""}
+            about |= {"surprisal": model.own_surprisal, "mass_kept": 1.0}
+            about |= {"removed": 0, "removed_mass": 0.0}
+            return about | {"stage": None, "name": "model", "branch": ""}
         before = self._columns[at - 1]
         removed = ~column.possible[before.ids]
-        found |= {
+        about |= {
             "surprisal": column.surprisal_under(model),
             "mass_kept": float(model.probabilities[column.ids].sum()),
             "removed": int(np.count_nonzero(removed)),
             "removed_mass": float(before.q[removed].sum()),
         }
-        return found | _about(self._trace[at - 1])
+        return about | _about(self._trace[at - 1])
 
 
 def _about(result: chain_stages.StageResult) -> dict[str, Any]:
@@ -171,9 +173,9 @@ def _short(stage: Sampler) -> str:
     """Return a stage as an expression, without parameters at their defaults if it has several."""
     parameters = type(stage).parameters()
     values = [(each, getattr(stage, each.name)) for each in parameters]
-    shown = [
+    written = [
         f"{each.name}={each.written(value)}"
         for each, value in values
         if len(values) == 1 or value != each.default
     ]
-    return f"{stage.name}({', '.join(shown)})" if shown else stage.name
+    return f"{stage.name}({', '.join(written)})" if written else stage.name

@@ -81,12 +81,13 @@ def play(
     with listen(host, port) as socket:
         port = socket.getsockname()[1]
         logging.getLogger("corelm.serve").setLevel(logging.WARNING)  # no line for each request
-        given = model or [DEFAULT]
-        models = loaded(given, device, dtype)
-        sources = dict(zip(models, map(source_of, given), strict=True))
+        names = model or [DEFAULT]
+        models = loaded(names, device, dtype)
+        sources = dict(zip(models, map(source_of, names), strict=True))
         room = _open_class(port) if of_class else None
-        shown = None if room else sources  # a source may be a folder of the teacher's
-        service = Service(models, Limits(stall=STALL), sources=shown, classroom=room)
+        # A source may be a folder of the teacher's.
+        public = None if room else sources
+        service = Service(models, Limits(stall=STALL), sources=public, classroom=room)
         url = f"{url_of(HOST, port, token, 'play')}#{quote(json.dumps(state))}"
         typer.echo(url)
         if browser:

@@ -97,9 +97,9 @@ class Place:
     @property
     def compared(self) -> list[float]:
         """The surprisals that are compared with human text, which has no end, in nats."""
-        found = self._rows.surprisals(self.ids, len(self.prompt))
+        nats = self._rows.surprisals(self.ids, len(self.prompt))
         ends = self.vocabulary.ends
-        return [each for t, each in zip(self.tokens, found, strict=True) if t not in ends]
+        return [each for t, each in zip(self.tokens, nats, strict=True) if t not in ends]
 
     def mean_surprisal(self) -> float | None:
         """Return the mean surprisal of the drawn tokens under the model, in nats.

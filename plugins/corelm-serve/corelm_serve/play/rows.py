@@ -56,11 +56,11 @@ class RowCache:
         """Return the distribution after a text."""
         row = self.after(ids)[0]
         with self._lock:
-            found = self._columns.get(ids) or Column(row, self._model.vocabulary.ends)
-            self._columns[ids] = found
+            column = self._columns.get(ids) or Column(row, self._model.vocabulary.ends)
+            self._columns[ids] = column
             if len(self._columns) > COLUMNS:
                 self._columns.popitem(last=False)
-            return found
+            return column
 
     def along(self, ids: Ids, first: int) -> Iterator[Array]:
         """Yield (1, vocabulary): the logits before each token of a text, from token `first` on.
@@ -79,25 +79,25 @@ class RowCache:
                 ((_common(ids, text), text) for text, start in self._nats if start == first),
                 default=(first, ()),
             )
-            found = self._nats[text, first][: alike - first] if alike > first else []
-            at = first + len(found)
+            nats = self._nats[text, first][: alike - first] if alike > first else []
+            at = first + len(nats)
             for token, row in zip(ids[at:], self.along(ids, at), strict=True):
-                found.append(float(surprisals(row, np.array([token]))[0]))
-            self._nats[ids, first] = found
+                nats.append(float(surprisals(row, np.array([token]))[0]))
+            self._nats[ids, first] = nats
             if len(self._nats) > TEXTS:
                 self._nats.popitem(last=False)
-            return list(found)
+            return list(nats)
 
     def _block(self, ids: Ids, start: int) -> list[Array]:
         """Return the logits after the first `start` tokens of a text, and after each next token."""
         with self._lock:
-            found = [self._rows.get(ids[:end]) for end in range(start, len(ids) + 1)]
-            if any(row is None for row in found):
+            rows = [self._rows.get(ids[:end]) for end in range(start, len(ids) + 1)]
+            if any(row is None for row in rows):
                 session, rest = self._after(ids[:start]), np.array(ids[start:], dtype=np.int64)
                 raw = [session.next_logits()[0], *(read_block(session, rest) if len(rest) else ())]
                 self._read = ids
-                found = [self._keep(ids[:end], row) for end, row in enumerate(raw, start)]
-            return [row for row in found if row is not None]
+                rows = [self._keep(ids[:end], row) for end, row in enumerate(raw, start)]
+            return [row for row in rows if row is not None]
 
     def _after(self, ids: Ids) -> Session:
         """Return a session that has read a text; reuse the last one if the text continues it."""

@@ -70,12 +70,12 @@ class Message(Request):
         if not isinstance(content, str):
             content = "".join(part.text for part in content)
         role = "system" if self.role == "developer" else self.role
-        found: dict[str, Any] = {"role": role, "content": content}
+        message: dict[str, Any] = {"role": role, "content": content}
         if self.tool_calls:
-            found["tool_calls"] = [_as_templates_read(call) for call in self.tool_calls]
+            message["tool_calls"] = [_as_templates_read(call) for call in self.tool_calls]
         if self.tool_call_id is not None:
-            found["tool_call_id"] = self.tool_call_id
-        return found
+            message["tool_call_id"] = self.tool_call_id
+        return message
 
     def check(self) -> None:
         """Raise if a message is empty, or has a field that its role can't have."""
@@ -157,11 +157,11 @@ class ChatRequest(Sampling):
         """
         if isinstance(self.tool_choice, NamedTool):
             name = self.tool_choice.function.name
-            found = tuple(tool for tool in self.tools if tool.function.name == name)
-            if not found:
+            tools = tuple(tool for tool in self.tools if tool.function.name == name)
+            if not tools:
                 message = f"tool_choice names {printable.shown(name)}, which is none of tools"
                 raise ApiError(message, param="tool_choice", code="invalid_value")
-            return found
+            return tools
         if self.tool_choice == "required" and not self.tools:
             message = "tool_choice is required, but there are no tools"
             raise ApiError(message, param="tool_choice", code="excluded_field")
@@ -169,8 +169,8 @@ class ChatRequest(Sampling):
 
     def length(self, most: int) -> int:
         """Return the largest number of tokens to draw."""
-        given = [n for n in (self.max_tokens, self.max_completion_tokens) if n is not None]
-        return given[0] if given else most
+        lengths = [n for n in (self.max_tokens, self.max_completion_tokens) if n is not None]
+        return lengths[0] if lengths else most
 
     def check(self) -> None:
         """Raise if fields contradict each other."""

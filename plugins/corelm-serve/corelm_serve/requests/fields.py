@@ -56,12 +56,12 @@ class Number:
 
     @property
     def schema(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"type": "integer" if self.whole else "number"}
+        schema: dict[str, Any] = {"type": "integer" if self.whole else "number"}
         if self.ge is not None:
-            found["minimum"] = self.ge
+            schema["minimum"] = self.ge
         if self.le is not None:
-            found["maximum"] = self.le
-        return found
+            schema["maximum"] = self.le
+        return schema
 
     def read(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -86,17 +86,17 @@ class Text:
     def words(self) -> str:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        found = f"a text of {self.shortest:,} to {self.longest:,} characters"
-        return found + (f" that matches {self.pattern}" if self.pattern else "")
+        words = f"a text of {self.shortest:,} to {self.longest:,} characters"
+        return words + (f" that matches {self.pattern}" if self.pattern else "")
 
     @property
     def schema(self) -> dict[str, Any]:
         if self.choices:
             return {"type": "string", "enum": list(self.choices)}
-        found: dict[str, Any] = {"type": "string", "maxLength": self.longest}
+        schema: dict[str, Any] = {"type": "string", "maxLength": self.longest}
         if self.pattern:
-            found["pattern"] = f"^{self.pattern}$"
-        return found | ({"minLength": self.shortest} if self.shortest else {})
+            schema["pattern"] = f"^{self.pattern}$"
+        return schema | ({"minLength": self.shortest} if self.shortest else {})
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
@@ -253,7 +253,7 @@ class Request:
     """Fields of OpenAI's that this server can't honour, each with the reason."""
 
     @classmethod
-    def read(cls: type[R], body: Any, known: Collection[str] = ()) -> R:
+    def read(cls: type[R], body: Any, others: Collection[str] = ()) -> R:
         """Read a body.
 
         Args:
@@ -265,7 +265,7 @@ class Request:
         """
         request, rest = cls.read_part(body)
         for name in rest:
-            raise cls.unknown_field(name, known)
+            raise cls.unknown_field(name, others)
         return request
 
     @classmethod
@@ -276,15 +276,15 @@ class Request:
                 f"the body must be a JSON object, not {printable.shown(body)}",
                 code="no_object",
             )
-        given = {name: value for name, value in body.items() if value is not None}
-        for name in cls.refused.keys() & given.keys():
-            if given.pop(name) not in NOTHING:
+        rest = {name: value for name, value in body.items() if value is not None}
+        for name in cls.refused.keys() & rest.keys():
+            if rest.pop(name) not in NOTHING:
                 reason = cls.refused[name]
                 raise ApiError(f"{name} is not supported: {reason}", param=name, code="unsupported")
         values = {}
         for name, rule in cls._rules():
-            if name in given:
-                values[name] = _read(name, rule["kind"], given.pop(name))
+            if name in rest:
+                values[name] = _read(name, rule["kind"], rest.pop(name))
             elif rule["required"]:
                 message = f"{name} is missing: it must be {rule['kind'].words}"
                 raise ApiError(message, param=name, code="missing_field")
@@ -292,7 +292,7 @@ class Request:
         # the class would write each of some thirty defaults again.
         request = object.__new__(cls)
         vars(request).update(values)
-        return request, given
+        return request, rest
 
     @classmethod
     @cache
@@ -306,9 +306,9 @@ class Request:
         return tuple((each.name, dict(each.metadata)) for each in cls.fields())
 
     @classmethod
-    def unknown_field(cls, name: str, known: Collection[str] = ()) -> ApiError:
+    def unknown_field(cls, name: str, others: Collection[str] = ()) -> ApiError:
         """Return the error for a field that the request doesn't have."""
-        names = sorted({each.name for each in cls.fields()} | {*known})
+        names = sorted({each.name for each in cls.fields()} | {*others})
         hint = printable.did_you_mean(name, names)
         return ApiError(
             f"there is no field {printable.shown(name)}{hint} (there are: {', '.join(names)})",
@@ -385,7 +385,7 @@ def _no_constant(name: str) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    document = dict(pairs)
+    if len(document) < len(pairs):
         raise ValueError("a key appears twice in one object")
-    return found
+    return document

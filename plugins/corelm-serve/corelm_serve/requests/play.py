@@ -88,14 +88,14 @@ class ChainRequest(Request):
 
     def check(self) -> None:
         """Raise unless the request gives the chain in exactly one way."""
-        given = [
+        ways = [
             name for name in ("sampler", "stages", "settings") if getattr(self, name) is not None
         ]
-        if len(given) != 1:
+        if len(ways) != 1:
             raise ApiError(
                 "give the chain in one way: as sampler, as stages or as settings",
-                param=given[1] if given else "sampler",
-                code="excluded_field" if given else "missing_field",
+                param=ways[1] if ways else "sampler",
+                code="excluded_field" if ways else "missing_field",
             )
 
 

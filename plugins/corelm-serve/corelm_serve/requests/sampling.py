@@ -169,9 +169,9 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
         ApiError: fields that exclude each other, that are unknown or have no counterpart, or an
             expression that cannot be used.
     """
-    given = {name: getattr(request, name) for name in SETTINGS}
+    declared = {name: getattr(request, name) for name in SETTINGS}
     rest = {name: value for name, value in rest.items() if not _asks_nothing(request, name, value)}
-    settings = {name: value for name, value in given.items() if value is not None} | rest
+    settings = {name: value for name, value in declared.items() if value is not None} | rest
     _check_one_way(request, settings)
     with Sampler.refuse_local():
         (sampler, decoder), notes = _sampler(request, settings)
@@ -213,11 +213,11 @@ def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Strategy, dic
         return Strategy(_preset(request.preset)), {}
     if not settings and request.engine is None:  # with no engine's defaults
         return Strategy(Expression.built_in(UNCHANGED)), {}
-    found = _from_settings(request, settings)
-    notes: dict[str, Any] = {} if found.engine == ENGINE else {"engine": found.engine}
-    if found.idle:  # for example a temperature in transformers, which is greedy without do_sample
-        notes["without_effect"] = list(found.idle)
-    return Strategy(found.sampler), notes
+    read = _from_settings(request, settings)
+    notes: dict[str, Any] = {} if read.engine == ENGINE else {"engine": read.engine}
+    if read.idle:  # for example a temperature in transformers, which is greedy without do_sample
+        notes["without_effect"] = list(read.idle)
+    return Strategy(read.sampler), notes
 
 
 def _expression(text: str, param: str) -> Strategy:
@@ -245,7 +245,7 @@ def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSetting
     try:
         engine = request.engine or (None if rest else ENGINE)
         try_settings(settings, engine)
-        found = from_settings(settings, engine)
+        read = from_settings(settings, engine)
         # Keys of several engines at once: the error names them.
     except UsageError as error:
         if request.engine is None and rest:
@@ -253,27 +253,27 @@ def _from_settings(request: Sampling, settings: dict[str, Any]) -> EngineSetting
         raise as_api_error(error, next(iter(sorted(rest)), None)) from error
     except CorelmError as error:
         raise as_api_error(error, next(iter(sorted(rest)), None)) from error
-    for name in [*found.unknown, *found.other]:
+    for name in [*read.unknown, *read.other]:
         if _is_neutral(name, settings[name]):
             continue
         if name not in SETTINGS:
             raise request.unknown_field(name, SETTINGS)
-        message = f"{found.engine} has no {name}; leave it or engine out"
+        message = f"{read.engine} has no {name}; leave it or engine out"
         raise ApiError(message, param=name, code="unknown_field")
-    for name, reason in found.unsupported.items():
+    for name, reason in read.unsupported.items():
         why = f": {reason}" if reason else ""
-        message = f"{name} of {found.engine} has no counterpart in corelm{why}"
+        message = f"{name} of {read.engine} has no counterpart in corelm{why}"
         raise ApiError(message, param=name, code="unsupported")
-    return found
+    return read
 
 
 def _without_engine(request: Sampling, settings: dict[str, Any], rest: list[str]) -> ApiError:
     """Return the error for fields that don't all belong to one engine."""
-    engines = {engine: _known(settings, engine) for engine in ENGINES}
+    engines = {engine: _names_read(settings, engine) for engine in ENGINES}
     for name in rest:
-        if not any(name in known for known in engines.values()):
+        if not any(name in names for names in engines.values()):
             return request.unknown_field(name, SETTINGS)
-    fitting = [engine for engine, known in engines.items() if known >= {*rest}]
+    fitting = [engine for engine, names in engines.items() if names >= {*rest}]
     if not fitting:
         message = f"no engine has all of {', '.join(rest)}; use sampler in their place"
         return ApiError(message, param=rest[0], code="excluded_field")
@@ -283,13 +283,13 @@ def _without_engine(request: Sampling, settings: dict[str, Any], rest: list[str]
     return ApiError(message, param="engine", code="missing_field")
 
 
-def _known(settings: dict[str, Any], engine: str) -> set[str]:
+def _names_read(settings: dict[str, Any], engine: str) -> set[str]:
     """Return the names of the settings that an engine knows."""
     try:
-        found = from_settings(settings, engine)
+        read = from_settings(settings, engine)
     except CorelmError:  # the engine doesn't accept a value
         return set()
-    return settings.keys() - {*found.unknown, *found.other, *found.unsupported}
+    return settings.keys() - {*read.unknown, *read.other, *read.unsupported}
 
 
 def _decoder(request: Sampling, written: Decoder | None) -> Decoder | None:
@@ -311,11 +311,11 @@ def _decoder(request: Sampling, written: Decoder | None) -> Decoder | None:
 
 
 def _one_decoder(text: str) -> Decoder:
-    found = _expression(text, "decoder")
-    if len(found.stages) != 1 or found.decoder is None:
+    strategy = _expression(text, "decoder")
+    if len(strategy.stages) != 1 or strategy.decoder is None:
         message = "decoder must be one decoder, such as beam(width=4); samplers go in sampler"
         raise ApiError(message, param="decoder", code="invalid_value")
-    return found.decoder
+    return strategy.decoder
 
 
 def with_decoder(sampler: Sampler, text: str) -> Strategy:

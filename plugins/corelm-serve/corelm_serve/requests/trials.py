@@ -22,12 +22,12 @@ from corelm_serve.requests.stages import built
 
 CALLS = BoundedCalls(seconds=1.0)
 """The child processes, with a limit per expression; ordinary ones take less than a millisecond."""
-KEPT = 1_024
+MOST_CACHED = 1_024
 """The number of cached trials that stayed within the limits."""
 PLAIN = re.compile(r"[\w\s|().,=:+-]*")
 """Expressions of names and numbers, which build nothing large."""
 
-_known: OrderedDict[str, None] = OrderedDict()
+_tried: OrderedDict[str, None] = OrderedDict()
 
 
 def try_expression(text: str, param: str) -> None:
@@ -74,7 +74,7 @@ def try_sampler(param: str, name: str, parameters: Mapping[str, Any]) -> None:
 
 def _try(param: str, kind: str, *arguments: Any) -> None:
     key = json.dumps([kind, *arguments])
-    if key in _known:
+    if key in _tried:
         return
     try:
         CALLS.call(f"{__name__}:build", kind, *arguments)
@@ -83,9 +83,9 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
         raise ApiError(message, param=param, code="too_large") from None
     except UsageError as error:
         raise ApiError(str(error), param=param, code="invalid_value") from None
-    _known[key] = None
-    while len(_known) > KEPT:
-        _known.popitem(last=False)
+    _tried[key] = None
+    while len(_tried) > MOST_CACHED:
+        _tried.popitem(last=False)
 
 
 # ---- in the child ----

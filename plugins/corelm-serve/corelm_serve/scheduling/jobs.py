@@ -78,7 +78,7 @@ class Piece:
     def size(self) -> int:
         """The numbers that it has, as a measure of its memory and of the time to write it."""
         ids = sum(len(table.ids) for table in self.tables)
-        return 1 + len(self.entropies) + ids + sum(7 + len(each.kept) for each in self.recorded)
+        return 1 + len(self.entropies) + ids + sum(7 + len(each.allowed) for each in self.recorded)
 
 
 @dataclass(frozen=True)
@@ -242,13 +242,13 @@ class Writing:
         try:
             prompts = [writing.job.ids for writing in writings]
             counts = [writing.job.tables or 0 for writing in writings]
-            found = score_together(self._model, prompts, counts, self.job.unknown)
+            scored = score_together(self._model, prompts, counts, self.job.unknown)
         except Exception as error:  # each alone, so that a prompt that fails fails alone
             logger.info("prompts are scored one by one: %s", line_of(error))
             for writing in writings:
                 writing._is_alone = True
             return
-        for writing, scores in zip(writings, found, strict=True):
+        for writing, scores in zip(writings, scored, strict=True):
             writing._take(scores)
 
     def _take(self, scores: Scores) -> None:
@@ -298,13 +298,13 @@ def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> li
         size: the largest number of tokens in a pass.
     """
     first, *others = sorted(writings, key=lambda writing: writing.blocks)
-    found = [first]
+    batch = [first]
     for other in others:
-        lengths = [len(writing.job.ids) for writing in (*found, other)]
+        lengths = [len(writing.job.ids) for writing in (*batch, other)]
         is_alike = other.job.unknown == first.job.unknown and not (first.is_alone or other.is_alone)
         if is_alike and fits_together(model, lengths, size):
-            found.append(other)
-    return found
+            batch.append(other)
+    return batch
 
 
 class _Collector:
@@ -365,13 +365,13 @@ class _Collector:
             self._tables[int(step.samples[row])].append(table)
 
     def _record(self, step: Step, rows: Sequence[int]) -> None:
-        found = recorded(step, rows, self._job.record == SETS)
-        self._ids += sum(len(each.kept) for each in found)
+        records = recorded(step, rows, self._job.record == SETS)
+        self._ids += sum(len(each.allowed) for each in records)
         if self._ids > self._job.most_ids:
             message = f"the sets have more than {self._job.most_ids:,} ids in all: add a top_k to "
             message += "the chain, or record figures alone"
             raise ApiError(message, param="record", code="too_large")
-        for row, each in zip(rows, found, strict=True):
+        for row, each in zip(rows, records, strict=True):
             self._recorded[int(step.samples[row])].append(each)
 
     def _piece(self, sample: int) -> Piece:

@@ -201,15 +201,15 @@ class Lane:
         with self._lock:
             if epoch != self._epoch:
                 return False
-            self._turn, told = None, [(each.job, end) for each, end in ends]
+            self._turn, outcomes = None, [(each.job, end) for each, end in ends]
             if ends:
                 self._take_out([each for each, _ in ends])
             elif fault is not None:
-                told = [(job, fault) for job in self._take_out(())]
-        if told or fault is not None:
+                outcomes = [(job, fault) for job in self._take_out(())]
+        if outcomes or fault is not None:
             _report([end for _, end in ends] or [fault], "a request" if writings else "the model")
         # Last, so that the figures no longer count the rows of a client that has its answer.
-        for job, event in told:
+        for job, event in outcomes:
             job.tell(job, event)
         return True
 

@@ -72,6 +72,6 @@ export class AheadView {
 export function after(paths, before, now) {
   const words = now.slice(before.length), goesOn = before.every((id, at) => now[at] === id);
   if (!paths || (goesOn && !words.length)) return paths;
-  const found = goesOn ? paths.filter((path) => path.length > words.length && words.every((id, at) => path[at] === id)) : [];
-  return found.length ? found.map((path) => path.slice(words.length)) : null;
+  const rest = goesOn ? paths.filter((path) => path.length > words.length && words.every((id, at) => path[at] === id)) : [];
+  return rest.length ? rest.map((path) => path.slice(words.length)) : null;
 }

@@ -8,19 +8,19 @@ export class ArithmeticView {
     this.close = close;
   }
 
-  // `found` is the server's arithmetic of `column`; null for none.
-  show(found, column) {
-    this.box.hidden = !found;
-    if (!found) return;
+  // `numbers` is the server's arithmetic of `column`; null for none.
+  show(numbers, column) {
+    this.box.hidden = !numbers;
+    if (!numbers) return;
     const isStage = column.stage !== null;
     const heads = ["rank", "word", ...(isStage ? ["logit before"] : []), "logit", "exp(logit − largest)", "÷ sum", isStage ? "running sum before" : "running sum"];
     this.box.replaceChildren(
       h("div", { class: "line" }, h("h3", {}, `${column.stage ?? "model"}, in numbers`),
         h("button", { type: "button", class: "icon", "aria-label": "Close the numbers", onclick: () => this.close() }, "×")),
-      h("p", { class: "hint" }, `The largest logit is ${nats(found.largest)}. The sum of all exponentials is ${found.sum.toFixed(3)}: an exponential divided by it is a probability.`),
+      h("p", { class: "hint" }, `The largest logit is ${nats(numbers.largest)}. The sum of all exponentials is ${numbers.sum.toFixed(3)}: an exponential divided by it is a probability.`),
       h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `numbers of ${column.name}` },
         h("table", {}, h("thead", {}, h("tr", {}, heads.map((each) => h("th", { scope: "col" }, each)))),
-          h("tbody", {}, found.rows.map((row) => line(row, isStage))))));
+          h("tbody", {}, numbers.rows.map((row) => line(row, isStage))))));
   }
 }
 

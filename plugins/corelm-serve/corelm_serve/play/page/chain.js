@@ -47,13 +47,13 @@ export class ChainEditor {
   }
 
   card(stages, stage, at) {
-    const known = this.samplers.get(stage.name) ?? { help: "", parameters: [] };
+    const offer = this.samplers.get(stage.name) ?? { help: "", parameters: [] };
     const toggle = h("input", {
       type: "checkbox", role: "switch", checked: stage.on, "aria-label": `use ${stage.name}`,
       onchange: () => { stage.on = toggle.checked; card.classList.toggle("off", !stage.on); this.changed(); },
     });
-    const values = h("small", { class: "values" }, summary(stage, known));
-    const name = h("button", { type: "button", class: "open", "aria-expanded": String(stage.open), title: known.package ?? "",
+    const values = h("small", { class: "values" }, summary(stage, offer));
+    const name = h("button", { type: "button", class: "open", "aria-expanded": String(stage.open), title: offer.package ?? "",
       onclick: () => { stage.open = card.classList.toggle("opened"); name.setAttribute("aria-expanded", String(stage.open)); } },
     h("strong", {}, stage.name), values);
     const card = h("li", { class: ["card", stage.on ? "" : "off", stage.open ? "opened" : ""].filter(Boolean).join(" "), draggable: "true", data: { name: stage.name } },
@@ -62,8 +62,8 @@ export class ChainEditor {
         h("button", { type: "button", class: "icon", "aria-label": `take ${stage.name} out`, title: "take out",
           onclick: () => { stages.splice(at, 1); this.draw(); this.changed(); this.focusOn(at - 1); } }, "×")),
       h("div", { class: "body" },
-        h("p", { class: "help", title: known.help }, known.help),
-        known.parameters.map((parameter) => this.parameter(stage, parameter))));
+        h("p", { class: "help", title: offer.help }, offer.help),
+        offer.parameters.map((parameter) => this.parameter(stage, parameter))));
     card.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
       if (event.altKey && by) { event.preventDefault(); event.stopPropagation(); this.move(stages, at, by); }
@@ -167,10 +167,10 @@ export class ChainEditor {
 const mentions = (note, name) => new RegExp(`^\\W*${name.replace(/\W/g, "\\$&")}\\b`).test(note);
 
 // The parameters of a closed card: those without their default, or the only one.
-function summary(stage, known) {
+function summary(stage, offer) {
   if (stage.neutral) return "no effect";
-  const shown = (known?.parameters ?? []).filter(({ name, default: usual }) =>
-    known.parameters.length === 1 || JSON.stringify(stage.parameters[name] ?? usual) !== JSON.stringify(usual));
+  const shown = (offer?.parameters ?? []).filter(({ name, default: usual }) =>
+    offer.parameters.length === 1 || JSON.stringify(stage.parameters[name] ?? usual) !== JSON.stringify(usual));
   return shown.map(({ name, type }) => {
     const value = stage.parameters[name];
     return type === "sampler" ? `${name}…` : `${name}=${typeof value === "object" ? "…" : value}`;
@@ -183,10 +183,10 @@ const asStage = (stage) => ({
 });
 
 // A sampler is added with values that have an effect.
-function fresh(known) {
+function fresh(offer) {
   const parameters = Object.fromEntries(
-    known.parameters.filter((each) => !each.local).map((each) => [each.name, structuredClone(each.start)]));
-  return asStage({ name: known.name, parameters });
+    offer.parameters.filter((each) => !each.local).map((each) => [each.name, structuredClone(each.start)]));
+  return asStage({ name: offer.name, parameters });
 }
 
 function written(stages) {

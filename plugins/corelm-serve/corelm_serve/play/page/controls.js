@@ -43,8 +43,8 @@ const listed = (values) => values.map((each) => (isPlain(each) ? each : JSON.str
 const isPlain = (item) => typeof item === "string" && /^[^\s"\\,[\]{}]+( [^\s"\\,[\]{}]+)*$/.test(item) && Number.isNaN(Number(item));
 
 function items(written) {
-  const found = written.match(/"(?:[^"\\]|\\.)*"|[^,"]+/g) ?? [];
-  return found.map((item) => item.trim()).filter(Boolean).map((item) => {
+  const parts = written.match(/"(?:[^"\\]|\\.)*"|[^,"]+/g) ?? [];
+  return parts.map((item) => item.trim()).filter(Boolean).map((item) => {
     if (!item.startsWith('"')) return asNumber(item);
     try { return JSON.parse(item); } catch { return item; }
   });

@@ -42,7 +42,7 @@ export function debounced(wait, work) {
   let timer = null, values;
   const cancel = () => { clearTimeout(timer); timer = null; };
   const now = () => { cancel(); work(...values); };
-  const later = (...given) => { cancel(); values = given; timer = setTimeout(now, wait); };
+  const later = (...latest) => { cancel(); values = latest; timer = setTimeout(now, wait); };
   return Object.assign(later, { cancel, flush: () => { if (timer !== null) now(); } });
 }
 

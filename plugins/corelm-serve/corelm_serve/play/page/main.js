@@ -89,17 +89,17 @@ function showControls() {
 
 // ---- the text ----
 
-// `shown` is called after each word, and waited for.
-async function draw(length, signal, more = {}, shown = () => {}) {
+// `afterEach` is called after each word, and waited for.
+async function draw(length, signal, more = {}, afterEach = () => {}) {
   await Promise.all(shownSides().map(async (one) => {
     const { tree } = one;
-    const found = await post("/api/write", { ...place(one), length, ...more }, signal);
-    for (const word of found.words) {
+    const reply = await post("/api/write", { ...place(one), length, ...more }, signal);
+    for (const word of reply.words) {
       tree.take(word);
-      await shown();
+      await afterEach();
       if (signal.aborted) return;
     }
-    one.ended = found.ended;
+    one.ended = reply.ended;
   }));
 }
 
@@ -222,11 +222,11 @@ function paste(view) {
 
 async function usePasted() {
   try {
-    const found = await askSettings({ settings: byId("paste-text").value });
-    byId("paste-error").textContent = found.error ?? "";
-    if (found.error) return;
+    const reply = await askSettings({ settings: byId("paste-text").value });
+    byId("paste-error").textContent = reply.error ?? "";
+    if (reply.error) return;
     byId("paste").close();
-    changed(pasteFor, { sampler: found.expression });
+    changed(pasteFor, { sampler: reply.expression });
   } catch (error) {
     byId("paste-error").textContent = error.message;
   }
@@ -297,21 +297,21 @@ function connect() {
 }
 
 async function start() {
-  const [found, models] = await Promise.all([get("/api/samplers"), get("/v1/models")]);
-  const decoders = found.decoders.filter((each) => each.name !== ANCESTRAL);
-  Object.assign(offered, { models: models.data.map(({ id }) => id), decoders: decoders.map(({ name }) => name), sources: found.models });
+  const [reply, models] = await Promise.all([get("/api/samplers"), get("/v1/models")]);
+  const decoders = reply.decoders.filter((each) => each.name !== ANCESTRAL);
+  Object.assign(offered, { models: models.data.map(({ id }) => id), decoders: decoders.map(({ name }) => name), sources: reply.models });
   byId("model").replaceChildren(...offered.models.map((id) => h("option", { value: id }, id)));
-  byId("legend").replaceChildren("surprisal ", ...[`under ${found.levels[0]}`, ...found.levels].flatMap((each, at) =>
-    [h("span", { class: `s${at}` }, at === found.levels.length ? `${each} nats and more` : String(each)), " "]));
+  byId("legend").replaceChildren("surprisal ", ...[`under ${reply.levels[0]}`, ...reply.levels].flatMap((each, at) =>
+    [h("span", { class: `s${at}` }, at === reply.levels.length ? `${each} nats and more` : String(each)), " "]));
   byId("decoders").hidden = !decoders.length;
   byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
     ...decoders.map(({ name, help }) => h("option", { value: name }, `${name}: ${help}`)));
   for (const id of ["panel", "side"]) copied(byId(id), B, "B");
   const page = { changed, take, goOn, type, paste, answered, showWords, showPromptError };
-  views = ["", B].map((suffix, at) => new Side(at, suffix, found, page));
+  views = ["", B].map((suffix, at) => new Side(at, suffix, reply, page));
   connect();
   openAddress();
-  enterClass(found.role);
+  enterClass(reply.role);
 }
 
 start().catch((error) => notice("start", error.message));

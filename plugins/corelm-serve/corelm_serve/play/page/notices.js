@@ -15,9 +15,9 @@ export function notice(source, text) {
 // Do some work; a request that was overtaken is no failure, and its reply is dropped.
 export async function watched(source, work) {
   try {
-    const found = await work();
+    const result = await work();
     notice(source, null);
-    return found;
+    return result;
   } catch (error) {
     if (error.name !== "AbortError") notice(source, error.message);
     return undefined;

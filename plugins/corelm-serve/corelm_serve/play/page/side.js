@@ -76,36 +76,36 @@ export class Side {
   async refresh(chain = this.text.chain) {
     const { text } = this, path = text.tree.path();
     this.setBusy(true);
-    const found = await watched("next", () => this.askNext({ ...place(text), ...NO_CHAIN, ...chain, count: LISTED, draws: this.draws, stage: this.stage }));
-    if (!found) return;
+    const reply = await watched("next", () => this.askNext({ ...place(text), ...NO_CHAIN, ...chain, count: LISTED, draws: this.draws, stage: this.stage }));
+    if (!reply) return;
     this.setBusy(false);
-    this.page.showPromptError(found.param === "prompt" ? found.error : "");
-    this.part("expression-error").textContent = found.chain || found.param ? "" : found.error;
-    if (!found.chain) return;
-    path.forEach((node, at) => Object.assign(node, found.words[at]));
-    text.answer = found;
+    this.page.showPromptError(reply.param === "prompt" ? reply.error : "");
+    this.part("expression-error").textContent = reply.chain || reply.param ? "" : reply.error;
+    if (!reply.chain) return;
+    path.forEach((node, at) => Object.assign(node, reply.words[at]));
+    text.answer = reply;
     text.chain = chain;
-    this.show(found);
+    this.show(reply);
   }
 
   setBusy(is) {
     this.part("next").setAttribute("aria-busy", String(is));
   }
 
-  show(found) {
+  show(reply) {
     const { text, editor } = this, expression = this.part("expression");
-    if (document.activeElement !== expression) expression.value = found.chain.expression;
-    editor.context.vocabulary = found.vocabulary;
-    if (!text.chain.stages) this.showStages(found.chain.stages);
-    editor.read(found.chain.stages);
-    this.columns.show(found);
-    this.arithmetic.show(found.arithmetic, found.columns[this.stage]);
-    this.showDraws(found);
+    if (document.activeElement !== expression) expression.value = reply.chain.expression;
+    editor.context.vocabulary = reply.vocabulary;
+    if (!text.chain.stages) this.showStages(reply.chain.stages);
+    editor.read(reply.chain.stages);
+    this.columns.show(reply);
+    this.arithmetic.show(reply.arithmetic, reply.columns[this.stage]);
+    this.showDraws(reply);
     this.showAhead();
-    this.part("chain-error").textContent = found.error ?? "";
-    editor.mark(found.error ? [found.error] : []);
+    this.part("chain-error").textContent = reply.error ?? "";
+    editor.mark(reply.error ? [reply.error] : []);
     this.askNotes();
-    this.showMean(found);
+    this.showMean(reply);
     this.page.showWords();
     this.page.answered();
     if (text.tree.branches.some((leaf) => leaf.text === null)) this.readBranches();
@@ -132,9 +132,9 @@ export class Side {
     if (!ahead) return;
     const ids = text.tree.ids();
     Object.assign(ahead, { at: ids, paths: after(ahead.paths, ahead.at, ids) });
-    const found = await watched("tree", () => this.askTree({ ...place(text), paths: ahead.paths }));
-    if (!found || text.ahead !== ahead || ahead.at !== ids) return;
-    this.ahead.show(found.nodes);
+    const reply = await watched("tree", () => this.askTree({ ...place(text), paths: ahead.paths }));
+    if (!reply || text.ahead !== ahead || ahead.at !== ids) return;
+    this.ahead.show(reply.nodes);
     ahead.paths = this.ahead.paths;
     this.page.answered();
   }
@@ -165,9 +165,9 @@ export class Side {
   async readBranches() {
     const { text } = this, { tree } = text;
     for (const leaf of tree.branches.filter((each) => each.text === null)) {
-      const found = await watched("branches", () => post("/api/next", { ...place(text, leaf), ...NO_CHAIN, sampler: "", count: 1 }));
-      if (this.text.tree !== tree || !found?.words) return;
-      tree.path(leaf).forEach((node, at) => Object.assign(node, found.words[at]));
+      const reply = await watched("branches", () => post("/api/next", { ...place(text, leaf), ...NO_CHAIN, sampler: "", count: 1 }));
+      if (this.text.tree !== tree || !reply?.words) return;
+      tree.path(leaf).forEach((node, at) => Object.assign(node, reply.words[at]));
     }
     this.page.showWords();
   }
@@ -187,9 +187,9 @@ export class Side {
   async showNotes() {
     const { answer } = this.text;
     if (!answer) return; // another state was opened
-    const found = await watched("notes", () => this.askChain({ sampler: expressionOf(this.text) }));
-    if (!found || answer !== this.text.answer) return;
-    const notes = found.notes ?? [];
+    const reply = await watched("notes", () => this.askChain({ sampler: expressionOf(this.text) }));
+    if (!reply || answer !== this.text.answer) return;
+    const notes = reply.notes ?? [];
     this.part("chain-notes").textContent = notes.join(" ");
     this.editor.mark([...(answer.error ? [answer.error] : []), ...notes]);
   }

@@ -9,9 +9,9 @@ export class Tree {
 
   // The tokens from the first one to a node.
   path(node = this.at) {
-    const found = [];
-    for (; node.parent; node = node.parent) found.unshift(node);
-    return found;
+    const nodes = [];
+    for (; node.parent; node = node.parent) nodes.unshift(node);
+    return nodes;
   }
 
   ids(node = this.at) {
@@ -76,9 +76,9 @@ export class Tree {
 const node = ({ id, text, end = false, surprisal = null }, parent) => ({ id, text, end, surprisal, parent, children: [] });
 
 function childOf(parent, token) {
-  const known = parent.children.find((child) => child.id === token.id);
-  if (!known) parent.children.push(node(token, parent));
-  return known ?? parent.children.at(-1);
+  const child = parent.children.find((each) => each.id === token.id);
+  if (!child) parent.children.push(node(token, parent));
+  return child ?? parent.children.at(-1);
 }
 
 function grow(node, tokens) {

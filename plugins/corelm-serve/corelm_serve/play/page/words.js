@@ -69,21 +69,21 @@ export class WordsView {
     this.opener = button;
     this.card.replaceChildren(h("p", {}, "…"));
     this.place(button);
-    let found;
+    let reply;
     try {
-      found = await this.on.alternatives(node);
+      reply = await this.on.alternatives(node);
     } catch (error) {
       if (error.name === "AbortError") return;
-      found = { error: error.message };
+      reply = { error: error.message };
     }
-    found = { tokens: [], columns: [], ...found };
+    reply = { tokens: [], columns: [], ...reply };
     if (this.opener !== button) return;
-    const last = found.columns.length - 1;
-    const offered = found.tokens.filter((each) => each.probabilities[last] > 0)
+    const last = reply.columns.length - 1;
+    const offered = reply.tokens.filter((each) => each.probabilities[last] > 0)
       .sort((a, b) => b.probabilities[last] - a.probabilities[last]).slice(0, 8);
     this.card.replaceChildren(h("div", {},
       h("p", {}, node.surprisal === null ? "The model itself never draws it." : `${node.surprisal.toFixed(2)} nats under the model`),
-      found.error ? h("p", { class: "error" }, found.error) : null,
+      reply.error ? h("p", { class: "error" }, reply.error) : null,
       h("ul", {}, offered.map((each) => h("li", {},
         h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => this.leave(button, () => this.on.take(node, each)) },
           h("span", {}, visible(each)), h("small", {}, percent(each.probabilities[last])))))),
