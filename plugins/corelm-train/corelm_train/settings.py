@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from corelm.bundles import Architecture, Bundle
 from corelm.errors import UsageError
+from corelm.runs import params
 
 STEPS_PER_EPOCH = 16
 """The least number of steps in an epoch, reached by smaller batches if there are enough rows."""
@@ -103,18 +104,10 @@ BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 DATA = "data"
 """The only way to distribute training: each device computes an equal share of every batch."""
 
+SIZES = ("epochs", "patience", "vocabulary_size", "context_length", "batch")
 LARGEST_SIZE = 2**24
+"""The largest value of a size."""
 LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
-
-LEAST = {
-    "epochs": 1,
-    "patience": 1,
-    "vocabulary_size": 3,
-    "context_length": 1,
-    "batch": 1,
-    "checkpoint_steps": 1,
-}
-"""The smallest value of each size."""
 
 OF_THE_MODEL = ("tokens", "vocabulary_size", "context_length")
 """Settings that a model to start from determines."""
@@ -182,8 +175,7 @@ class TrainingSettings:
                 setting that the model to start from has decided.
             ModelFileError: no readable model at `start_from`.
         """
-        self._check_names()
-        self._check_numbers()
+        self._check()
         if self.out.name in ("", os.pardir):
             raise UsageError(
                 f"a model needs a folder with a name of its own, such as "
@@ -210,26 +202,17 @@ class TrainingSettings:
         preset = f"--preset {self.preset} --epochs {self.epochs} --seed {self.seed}"
         return " ".join([f"corelm train --data {shlex.quote(corpus)} {preset}", *options])
 
-    def _check_names(self) -> None:
-        if self.preset not in PRESETS:
-            raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.tokens is not None and self.tokens not in Bundle.TOKENS:
-            raise UsageError(
-                f"there are no tokens {self.tokens!r}; there are {', '.join(Bundle.TOKENS)}"
-            )
-        if self.distribute not in (None, DATA):
-            raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
-
-    def _check_numbers(self) -> None:
-        for name, least in LEAST.items():
+    def _check(self) -> None:
+        for setting in SETTINGS:
+            value = getattr(self, setting.name)
+            if value is not None:
+                setting.convert(value)
+        for name in SIZES:
             size = getattr(self, name)
-            words = name.replace("_", " ")
-            if size is not None and size < least:
-                raise UsageError(f"{words} is too small: {size}")
-            if size is not None and size > LARGEST_SIZE and name != "checkpoint_steps":
-                raise UsageError(f"{words} must be at most {LARGEST_SIZE}, not {size}")
-        if not 0 <= self.seed <= LARGEST_SEED:
-            raise UsageError(f"seed must be from 0 to {LARGEST_SEED}, not {self.seed}")
+            if size is not None and size > LARGEST_SIZE:
+                raise UsageError(f"{name} must be at most {LARGEST_SIZE}, not {size}")
+        if self.seed > LARGEST_SEED:
+            raise UsageError(f"seed must be at most {LARGEST_SEED}, not {self.seed}")
 
     def _preset(self) -> Preset:
         """Return the preset; with a model to start from, the preset of its kind with its sizes."""
@@ -252,6 +235,52 @@ class TrainingSettings:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
+DEFAULTS = TrainingSettings(data="imdb", out=Path())
+
+
+def _setting(
+    name: str, kind: type, help: str, item: type | None = None, **rule: Any
+) -> params.Parameter:
+    default = None if name == "preset" else getattr(DEFAULTS, name)
+    return params.Parameter.of(name, kind, default, help, item=item, **rule)
+
+
+def _each(entries: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {help}" for name, help in entries.items())
+
+
+PRESET_HELP = {name: preset.help for name, preset in PRESETS.items()}
+
+SETTINGS = (
+    _setting("preset", str, "the network and its training recipe; the default is `default`, or "
+             f"`small` for less than {LITTLE_TEXT_BYTES // 1000} kB of text. {_each(PRESET_HELP)}",
+             choices=tuple(PRESETS)),
+    _setting("epochs", int, "the number of passes over the data", ge=1),
+    _setting("patience", int, "stop after this many epochs without a better held-out loss; the "
+             "best epoch's weights are kept", ge=1),
+    _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
+    _setting("prompt", str, "the beginning of these texts, and the model's default prompt; the "
+             "default is a frequent beginning of the data"),
+    _setting("length", int, "the number of tokens in each of these texts", ge=0),
+    _setting("seed", int, "the random seed of the first weights and of the order of the data",
+             ge=0),
+    _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
+             f"{_each(Bundle.TOKENS)}", choices=tuple(Bundle.TOKENS)),
+    _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
+    _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
+    _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
+             "for little text", ge=1),
+    _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
+    _setting("held_out", float, "the share of the texts to measure on", gt=0, lt=1),
+    _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
+             choices=("auto", *PRECISIONS)),
+    _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
+    _setting("distribute", str, "share every batch among the devices of this machine "
+             "(needs KERAS_BACKEND=jax)", choices=(DATA,)),
+)  # fmt: skip
+"""The settings that are options of `corelm train`, with their rules."""
+
+
 def choose_precision(wanted: str, saved: str | None = None) -> str:
     """Return the Keras dtype policy of a run.
 
@@ -263,17 +292,12 @@ def choose_precision(wanted: str, saved: str | None = None) -> str:
         wanted: `float32`, `mixed_bfloat16` or `auto`.
         saved: the precision of the checkpoint that is resumed.
 
-    Raises:
-        UsageError: any other name.
-
     Example:
         >>> choose_precision("auto", saved="float32")
         'float32'
     """
     if wanted in PRECISIONS:
         return wanted
-    if wanted != "auto":
-        raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
     if saved in PRECISIONS:
         return str(saved)
     return "mixed_bfloat16" if processor_flags() & BFLOAT16_FLAGS else "float32"

@@ -6,8 +6,6 @@ import pytest
 from corelm_train import settings
 from corelm_train.settings import choose_precision
 
-from corelm.errors import UsageError
-
 
 @pytest.mark.parametrize(
     ("flags", "chosen"),
@@ -30,11 +28,6 @@ def test_a_resumed_run_keeps_its_first_choice(monkeypatch):
     assert choose_precision("auto", saved="mixed_bfloat16") == "mixed_bfloat16"
     assert choose_precision("float32", saved="mixed_bfloat16") == "float32"
     assert choose_precision("auto", saved="nonsense") == "float32"
-
-
-def test_another_name_is_refused():
-    with pytest.raises(UsageError, match=r"precision is auto, .*, not 'half'"):
-        choose_precision("half")
 
 
 @pytest.mark.parametrize(

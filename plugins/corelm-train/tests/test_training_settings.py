@@ -24,7 +24,7 @@ def test_explicit_settings_override_the_preset():
 
 
 def test_a_vocabulary_needs_room():
-    with pytest.raises(UsageError, match="vocabulary size is too small: 2"):
+    with pytest.raises(UsageError, match="vocabulary_size must be at least 3, not 2"):
         TrainingSettings("imdb", Path("out"), vocabulary_size=2).resolve()
 
 

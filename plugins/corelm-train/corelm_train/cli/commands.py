@@ -15,60 +15,17 @@ from corelm import sampler as read_sampler
 from corelm.bundles import Bundle
 from corelm.commands import Output, application, messages, offered_names, with_choices
 from corelm.errors import UsageError
-from corelm.runs import machine, params
+from corelm.runs import machine
 from corelm_train.keras_import import needs_keras
-from corelm_train.settings import DATA, LITTLE_TEXT_BYTES, PRESETS, TrainingSettings, preset_for
+from corelm_train.settings import DEFAULTS, SETTINGS, TrainingSettings, preset_for
 
 IMDB = "imdb"
-DEFAULTS = TrainingSettings(data=IMDB, out=Path())
 SHORT_HELP = "Train a model on texts."
 
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
     return {"train": application(command(), SHORT_HELP, word="--data")}
-
-
-def _setting(
-    name: str, kind: type, help: str, item: type | None = None, **rule: Any
-) -> params.Parameter:
-    default = None if name == "preset" else getattr(DEFAULTS, name)
-    return params.Parameter.of(name, kind, default, help, item=item, **rule)
-
-
-def _each(entries: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {help}" for name, help in entries.items())
-
-
-PRESET_HELP = {name: preset.help for name, preset in PRESETS.items()}
-
-SETTINGS = (
-    _setting("preset", str, "the network and its training recipe; the default is `default`, or "
-             f"`small` for less than {LITTLE_TEXT_BYTES // 1000} kB of text. {_each(PRESET_HELP)}",
-             choices=tuple(PRESETS)),
-    _setting("epochs", int, "the number of passes over the data", ge=1),
-    _setting("patience", int, "stop after this many epochs without a better held-out loss; the "
-             "best epoch's weights are kept", ge=1),
-    _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
-    _setting("prompt", str, "the beginning of these texts, and the model's default prompt; the "
-             "default is a frequent beginning of the data"),
-    _setting("length", int, "the number of tokens in each of these texts", ge=0),
-    _setting("seed", int, "the random seed of the first weights and of the order of the data",
-             ge=0),
-    _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
-             f"{_each(Bundle.TOKENS)}", choices=tuple(Bundle.TOKENS)),
-    _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
-    _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
-    _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
-             "for little text", ge=1),
-    _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
-    _setting("held_out", float, "the share of the texts to measure on", gt=0, lt=1),
-    _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
-             choices=("auto", "float32", "mixed_bfloat16")),
-    _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
-    _setting("distribute", str, "share every batch among the devices of this machine "
-             "(needs KERAS_BACKEND=jax)", choices=(DATA,)),
-)  # fmt: skip
 
 
 def _train(
