@@ -26,7 +26,7 @@ from corelm.cli.output.messages import stages
 from corelm.cli.output.texts import Request
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
-from corelm.models import atomic_files, identity_of
+from corelm.models import NamedModel, atomic_files
 from corelm.printable import counted
 from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
@@ -73,7 +73,7 @@ class Destination:
             "corelm": version("corelm"),
             "numpy": np.__version__,
             "model": request.model_name,
-            "weights of the model": identity_of(model, texts.prompt),
+            "weights of the model": NamedModel(model).fingerprint(texts.prompt),
             "code": Dependencies([model, *things]).code,
         }
         opened = self.executor.opened([model], Dependencies(things), texts.prompt)

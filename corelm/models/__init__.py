@@ -32,7 +32,6 @@ from corelm.registry.registry import registry
 if TYPE_CHECKING:
     from corelm.hookspecs import ModelLoader
     from corelm.language_model import LanguageModel, StatelessModel
-    from corelm.registry.models import ListedModel
     from corelm.registry.offers import Source
 
 
@@ -161,28 +160,9 @@ class NamedModel:
             return cls(load(model), label(os.fspath(model)))
         return cls(as_model(model), label(loaded_name(model) or type(model).__name__))
 
-    @staticmethod
-    def label(name: str) -> str:
-        """Return the name for display of a model that need not be loaded."""
-        return label(name)
-
-    @staticmethod
-    def plugin_of(name: str) -> Source | None:
-        """Return the plugin that loads the model of a name; None for a file's.
-
-        Raises:
-            UnknownNameError: no model has this name.
-        """
-        return plugin_of(name)
-
-    @staticmethod
-    def listed(own: bool = False) -> list[ListedModel]:
-        """Return every model that can be named: plugins' models, then those in corelm's home.
-
-        Args:
-            own: only corelm's own models and those in its home, without loading a plugin.
-        """
-        return list_models(own)
+    label = staticmethod(label)
+    plugin_of = staticmethod(plugin_of)
+    listed = staticmethod(list_models)
 
     @property
     def plugin(self) -> Source | None:
@@ -192,12 +172,14 @@ class NamedModel:
     @property
     def manifest(self) -> Mapping[str, Any]:
         """Its manifest; empty if it has none."""
-        return manifest_of(self.model)
+        manifest = getattr(self.model, "manifest", None)
+        return manifest if isinstance(manifest, Mapping) else {}
 
     @property
     def sha256(self) -> str | None:
         """The checksum in its manifest, which covers all its files; None without one."""
-        return checksum_of(self.model)
+        checksum = self.manifest.get("checksum")
+        return checksum if isinstance(checksum, str) else None
 
     def fingerprint(self, text: str = "") -> str:
         """Return a sha256 that distinguishes the model from others.
@@ -205,15 +187,32 @@ class NamedModel:
         Args:
             text: for a model without a checksum, the text whose next-token distribution is hashed.
         """
-        return identity_of(self.model, text)
+        if self.sha256 is not None:
+            return self.sha256
+        import hashlib
+
+        import numpy as np  # late, as the command line looks for names alone
+
+        ids = np.array([self.model.vocabulary.encode(text)], dtype=np.int64)
+        distribution = np.asarray(self.model.next_token_distribution(ids))
+        return hashlib.sha256(distribution.tobytes()).hexdigest()
 
     @property
     def human_surprisal(self) -> dict[str, float] | None:
         """The `mean` surprisal of human text in nats, and the ends of its interval, `low`, `high`.
 
-        None if its manifest has no valid figures.
+        None if its manifest has no valid figures: anybody may have edited that file.
+
+        Example:
+            >>> NamedModel.of("imdb").human_surprisal["mean"]
+            4.20082
         """
-        return human_surprisal(self.model)
+        human = _at(self.manifest, "figures", "human")
+        mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
+        low, high = ends if isinstance(ends, list) and len(ends) == 2 else (mean, mean)
+        if not all(map(_is_number, (low, mean, high))) or not 0 <= low <= mean <= high:
+            return None
+        return {"mean": mean, "low": low, "high": high}
 
     @property
     def default_prompt(self) -> str:
@@ -227,62 +226,6 @@ class NamedModel:
         from corelm.generation.generate import prompt_notes
 
         return [*prompt_notes(self.model, prompts)]
-
-
-def manifest_of(model: object) -> Mapping[str, Any]:
-    """Return the manifest of a model; empty if it has none."""
-    manifest = getattr(model, "manifest", None)
-    return manifest if isinstance(manifest, Mapping) else {}
-
-
-def checksum_of(model: object) -> str | None:
-    """Return the sha256 in the manifest of a model, or None."""
-    checksum = manifest_of(model).get("checksum")
-    return checksum if isinstance(checksum, str) else None
-
-
-def identity_of(model: LanguageModel, text: str) -> str:
-    """Return a sha256 that distinguishes a model from others.
-
-    Args:
-        model: the model.
-        text: for a model without a checksum, the text whose next-token distribution is hashed.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> len(identity_of(ToyModel(), "the"))
-        64
-    """
-    checksum = checksum_of(model)
-    if checksum is not None:
-        return checksum
-    import hashlib
-
-    import numpy as np  # late, as the command line looks for names alone
-
-    ids = np.array([model.vocabulary.encode(text)], dtype=np.int64)
-    distribution = np.asarray(model.next_token_distribution(ids))
-    return hashlib.sha256(distribution.tobytes()).hexdigest()
-
-
-def human_surprisal(model: object) -> dict[str, float] | None:
-    """Return the mean surprisal of human text in nats, and the ends of its 95 % interval.
-
-    None if the model's manifest has no valid figures: anybody may have edited that file.
-
-    Example:
-        >>> import corelm
-        >>> human_surprisal(corelm.load("imdb"))["mean"]
-        4.20082
-        >>> from corelm.testing import ToyModel
-        >>> human_surprisal(ToyModel())
-    """
-    human = _at(getattr(model, "manifest", None), "figures", "human")
-    mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
-    low, high = ends if isinstance(ends, list) and len(ends) == 2 else (mean, mean)
-    if not all(map(_is_number, (low, mean, high))) or not 0 <= low <= mean <= high:
-        return None
-    return {"mean": mean, "low": low, "high": high}
 
 
 def _at(part: Any, *keys: str) -> Any:

@@ -22,7 +22,7 @@ from corelm import machine
 from corelm.decoder import Decoder
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.models import identity_of
+from corelm.models import NamedModel
 from corelm.printable import reason_of, shown, strip_controls
 from corelm.registry.models import is_path, load, loaded_as, plugin_of
 from corelm.registry.registry import registry
@@ -101,7 +101,7 @@ class Job:
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
         secrets = tuple(hashes_of_secrets(things).items())
-        sha256 = identity_of(model, text)
+        sha256 = NamedModel(model).fingerprint(text)
         return cls(path, device, dtype, text, sha256, versions, secrets, tuple(code.items()))
 
     def load(self) -> LanguageModel:
@@ -128,7 +128,7 @@ class Job:
                     "one on both"
                 )
         model = load(self.model, device=self.device, dtype=self.dtype)
-        _compare(f"model {self.model}", self.sha256, identity_of(model, self.text))
+        _compare(f"model {self.model}", self.sha256, NamedModel(model).fingerprint(self.text))
         return model
 
 

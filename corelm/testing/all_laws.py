@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pytest
 
 LAWS: Mapping[str, tuple[Any, ...]] = {
-    "sampler": SAMPLER_LAWS,
-    "decoder": DECODER_LAWS,
-    "model": MODEL_LAWS,
+    "sampler": tuple(SAMPLER_LAWS),
+    "decoder": tuple(DECODER_LAWS),
+    "model": tuple(MODEL_LAWS),
     "portable": (runs_on_any_library,),
 }
 """The laws of each kind, for use without pytest: `for law in LAWS["sampler"]: law(sampler)`.

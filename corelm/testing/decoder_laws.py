@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,6 @@ from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import global_random_state
 from corelm.testing.enumeration import Text, g_test, text_probabilities
 from corelm.testing.toy_model import ToyModel
-
-if TYPE_CHECKING:
-    pass
 
 DRAWS = 800
 """The number of seeds in the law that counts texts."""
@@ -146,6 +143,10 @@ class DecoderLaw(Protocol):
         """
 
 
+DECODER_LAWS: list[DecoderLaw] = []
+"""The laws of decoders; `_law` adds them."""
+
+
 def _law(way_out: str) -> Callable[[Callable[[Ask], Complaints]], DecoderLaw]:
     """Turn a generator of complaints into a law: raise the first one, with the way out."""
 
@@ -157,6 +158,7 @@ def _law(way_out: str) -> Callable[[Callable[[Ask], Complaints]], DecoderLaw]:
                 asked = f"(asked for {question})"
                 raise AssertionError(f"{decoder!r} {complaint} {asked}. {way_out}")
 
+        DECODER_LAWS.append(law)
         return law
 
     return decorate
@@ -308,17 +310,3 @@ def ignores_the_seed_if_deterministic(ask: Ask) -> Complaints:
         other = replace(question, seed=question.seed + 1)
         if question.decoder.is_deterministic and other.texts() != question.texts():
             yield other, f"wrote other texts than for seed {question.seed}"
-
-
-DECODER_LAWS: tuple[DecoderLaw, ...] = (
-    repeats_its_texts,
-    treats_samples_alone,
-    ends_each_text,
-    writes_nothing_when_nothing_is_asked,
-    draws_possible_tokens,
-    reports_what_it_drew_from,
-    reports_what_masks_allow,
-    matches_ancestral_sampling,
-    ignores_the_seed_if_deterministic,
-)
-"""The laws of decoders."""

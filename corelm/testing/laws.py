@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -41,13 +41,13 @@ from corelm.testing.cases import (
     rounding,
 )
 
-if TYPE_CHECKING:
-    pass
-
 REPEATS = 20
 CONSTANTS = (-16.0, 0.5, 128.0)
 TIE = 1e-6
 """The largest difference in nats at which two tokens may count as equally likely."""
+
+SAMPLER_LAWS: list[Law] = []
+"""The laws of samplers; `_law` adds them."""
 
 Complaints = Iterator[tuple[Case, str]]
 Ask = Callable[..., tuple[Case, ...]]
@@ -77,6 +77,7 @@ def _law(way_out: str) -> Callable[[Callable[[Sampler, Ask], Complaints]], Law]:
             for case, complaint in complaints(sampler, partial(cases, vocabulary=vocabulary)):
                 raise AssertionError(message(sampler, complaint, case, way_out))
 
+        SAMPLER_LAWS.append(law)
         return law
 
     return decorate
@@ -302,24 +303,6 @@ class _Likeliest(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         likeliest: Array = greedy(logits)
         return likeliest
-
-
-SAMPLER_LAWS: tuple[Law, ...] = (
-    is_a_distribution,
-    leaves_its_input_alone,
-    repeats_itself,
-    treats_rows_alone,
-    treats_tokens_alike,
-    never_restores_a_token,
-    survives_a_point_mass,
-    survives_extreme_values,
-    ignores_a_constant,
-    keeps_the_most_likely_token,
-    changes_nothing_when_neutral,
-    reads_only_what_it_declares,
-    is_never_broken,
-)
-"""The laws of samplers."""
 
 
 def unless_reported(law: Law, sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:

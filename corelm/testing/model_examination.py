@@ -113,6 +113,10 @@ def _difference(one: Array, other: Array) -> float:
     return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
 
 
+MODEL_LAWS: list[ModelLaw] = []
+"""The laws of models, the simplest first; `law` adds them."""
+
+
 def law(way_out: str) -> Callable[[Callable[[Examination], Complaints]], ModelLaw]:
     """Make a law of a generator of complaints: raise the first one, with the way out."""
 
@@ -122,6 +126,7 @@ def law(way_out: str) -> Callable[[Callable[[Examination], Complaints]], ModelLa
             for complaint in complaints(Examination(model, tolerance)):
                 raise AssertionError(f"{type(model).__name__} {complaint}. {way_out}")
 
+        MODEL_LAWS.append(examined)
         return examined
 
     return decorate

@@ -7,7 +7,8 @@ the engine can show that its logits are right.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,21 +16,10 @@ from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.language_model import Session
 from corelm.numerics.distributions import softmax
-from corelm.testing.model_examination import (
-    LONG_CONTEXT,
-    Complaints,
-    Examination,
-    Ids,
-    ModelLaw,
-    law,
-)
-from corelm.validation import fault_of_rows
-
-if TYPE_CHECKING:
-    pass
-from collections.abc import Sequence
-
+from corelm.testing.model_examination import LONG_CONTEXT, Complaints, Examination, Ids, law
+from corelm.testing.model_examination import MODEL_LAWS as MODEL_LAWS
 from corelm.testing.toy_model import ToyModel
+from corelm.validation import fault_of_rows
 
 OPERATIONS = 30
 LONGEST = 40
@@ -170,29 +160,6 @@ def slides_its_window(ask: Examination) -> Complaints:
         yield from ask.check(session, texts[:, :length], f"at {length} tokens of {context}")
 
 
-@law("Let `decode` return what `encode` reads; special tokens add no text.")
-def reads_back_its_texts(ask: Examination) -> Complaints:
-    """Encode a text that it decoded, and decode it to the same text."""
-    vocabulary = ask.model.vocabulary
-    marks: list[Any] = [vocabulary.padding, vocabulary.unknown, vocabulary.start, *vocabulary.ends]
-    if wrong := [m for m in marks if m is not None and not 0 <= m < len(vocabulary)]:
-        yield f"names the tokens {wrong}, but has {len(vocabulary)}"
-    for row in ask.texts(20, 6).tolist():
-        text = vocabulary.decode(vocabulary.encode(vocabulary.decode(row)))
-        again = vocabulary.decode(vocabulary.encode(text))
-        if again != text:
-            yield f"decoded {text!r}, encoded it, and decoded {again!r}"
-        if can(vocabulary, "token_bytes"):
-            whole = b"".join(map(vocabulary.token_bytes, row)).decode("utf-8", "replace")
-            if _trimmed(whole) != _trimmed(vocabulary.decode(row)):
-                yield f"decoded {vocabulary.decode(row)!r}, but the bytes of its tokens {whole!r}"
-
-
-def _trimmed(text: str) -> str:
-    """Strip the parts that may differ: SentencePiece's first space, a last partial character."""
-    return text.lstrip().rstrip("\ufffd")
-
-
 @law("Read each row from its beginning to its end, and nothing after it; `start_rows` does.")
 def takes_rows_of_different_lengths(ask: Examination) -> Complaints:
     """Give each of several texts of different lengths the logits it has alone, if it takes them.
@@ -302,19 +269,24 @@ def _refuses(ask: Examination, texts: Sequence[Ids]) -> Complaints:
     yield "took rows of different lengths, but its sessions have no method join"
 
 
-MODEL_LAWS: tuple[ModelLaw, ...] = (
-    returns_logits,
-    returns_distributions,
-    extends_as_it_starts,
-    selects_rows,
-    forgets_what_it_rewinds,
-    follows_any_operations,
-    treats_texts_alone,
-    slides_its_window,
-    takes_rows_of_different_lengths,
-    joins_sessions,
-    forks_sessions,
-    slides_each_window_by_itself,
-    reads_back_its_texts,
-)
-"""The laws of models, the simplest first."""
+@law("Let `decode` return what `encode` reads; special tokens add no text.")
+def reads_back_its_texts(ask: Examination) -> Complaints:
+    """Encode a text that it decoded, and decode it to the same text."""
+    vocabulary = ask.model.vocabulary
+    marks: list[Any] = [vocabulary.padding, vocabulary.unknown, vocabulary.start, *vocabulary.ends]
+    if wrong := [m for m in marks if m is not None and not 0 <= m < len(vocabulary)]:
+        yield f"names the tokens {wrong}, but has {len(vocabulary)}"
+    for row in ask.texts(20, 6).tolist():
+        text = vocabulary.decode(vocabulary.encode(vocabulary.decode(row)))
+        again = vocabulary.decode(vocabulary.encode(text))
+        if again != text:
+            yield f"decoded {text!r}, encoded it, and decoded {again!r}"
+        if can(vocabulary, "token_bytes"):
+            whole = b"".join(map(vocabulary.token_bytes, row)).decode("utf-8", "replace")
+            if _trimmed(whole) != _trimmed(vocabulary.decode(row)):
+                yield f"decoded {vocabulary.decode(row)!r}, but the bytes of its tokens {whole!r}"
+
+
+def _trimmed(text: str) -> str:
+    """Strip the parts that may differ: SentencePiece's first space, a last partial character."""
+    return text.lstrip().rstrip("\ufffd")

@@ -28,7 +28,7 @@ from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
-from corelm.models import human_surprisal
+from corelm.models import NamedModel
 from corelm.printable import one_line
 from corelm.registry.models import MODEL, label, load
 from corelm.scoring import ScoredText, ScoredTotal, score
@@ -86,7 +86,7 @@ def score_file(
         texts = read_texts(file)
         language_model = load(model, device=device, dtype=dtype)
         scored = score(language_model, texts, unknown)
-        human = human_surprisal(language_model)
+        human = NamedModel(language_model).human_surprisal
         if json:
             out.json(_document(label(model), scored, human))
             return
