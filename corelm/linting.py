@@ -21,7 +21,7 @@ import numpy as np
 
 from corelm.numerics.distributions import Array, entropy, softmax
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.registry.strategies import result_on, temperature_of
+from corelm.registry.strategies import Strategy, result_on
 from corelm.sampling import Chain, Mask, Sampler
 
 Stages = Sequence[Sampler]
@@ -81,7 +81,7 @@ def _before_the_last_choice(stages: Stages) -> Stages:
 
 def _changing(stages: Stages) -> Stages:
     """Return the stages that can matter: before the last choice, and not at temperature 1."""
-    return [stage for stage in _before_the_last_choice(stages) if temperature_of(stage) != 1]
+    return [stage for stage in _before_the_last_choice(stages) if Strategy(stage).temperature != 1]
 
 
 def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _filter_after_heat(stages: Stages) -> Iterator[str]:
 def _filter_after_uniform(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages):
         after = [late for late in stages[i + 1 :] if late.kind == "filter"]
-        if temperature_of(stage) == math.inf and after:
+        if Strategy(stage).temperature == math.inf and after:
             yield (
                 f"{_label(stage)} makes all tokens equally likely, so {_labels(after)} after it "
                 f"can only choose by token id; put {_name(stage)} last"
@@ -184,13 +184,13 @@ RULES: tuple[Callable[[Stages], Iterator[str]], ...] = (
 
 
 def _keeps_the_most_likely(stage: Sampler) -> bool:
-    return stage.is_argmax_invariant and temperature_of(stage) != math.inf
+    return stage.is_argmax_invariant and Strategy(stage).temperature != math.inf
 
 
 def _is_hot(stage: Sampler) -> bool:
     if stage.kind != "temperature":
         return False
-    t = temperature_of(stage)
+    t = Strategy(stage).temperature
     return flattens(stage) if t is None else 1 < t < math.inf
 
 

@@ -83,49 +83,40 @@ class Strategy(NamedTuple):
 
     @property
     def temperature(self) -> float | None:
-        """The temperature of `temperature_of`; None with a decoder.
+        """The one temperature that it applies to every row; None if there is none.
+
+        It is 0 for greedy, 1 where the logits stay as they are, infinity for the uniform
+        distribution.
 
         Example:
-            >>> Strategy.of("temperature(t=0.33) | temperature(t=2)").temperature
-            0.66
+            >>> names = "greedy", "stochastic", "uniform", "top_k(k=40)"
+            >>> [Strategy.of(name).temperature for name in names]
+            [0.0, 1.0, inf, None]
         """
-        return None if self.decoder is not None else temperature_of(self.sampler)
+        if self.decoder is not None or {stage.kind for stage in self.sampler.stages} - {
+            "temperature"
+        }:
+            return None
+        # Unequal gaps in both directions: only a division keeps all their ratios.
+        rows = np.array([[0.0, 1.0, 3.0, -2.0], [5.0, 1.0, 4.0, 4.5]])
+        result = result_on(self.sampler, rows)
+        if result is None:
+            return None
+        if ((result > -np.inf).sum(axis=-1) == 1).all():
+            return 0.0
+        if not np.isfinite(result).all():
+            return None
+        ratios = (np.diff(result) / np.diff(rows)).ravel()  # 1 / t, between any two tokens
+        if ratios[0] < 0 or not np.allclose(ratios, ratios[0], rtol=1e-6, atol=0):
+            return None
+        # Twelve digits, so that a note says 0.66 and not 0.6600000000000001.
+        return float(f"{1 / ratios[0]:.12g}") if ratios[0] else math.inf
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.stages))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Strategy.of, (str(self),)
-
-
-def temperature_of(sampler: Sampler) -> float | None:
-    """Return the one temperature that a sampler applies to every row; None if there is none.
-
-    It is 0 for greedy, 1 where the logits stay as they are, infinity for the uniform distribution.
-
-    Example:
-        >>> import corelm
-        >>> [temperature_of(corelm.sampler(name)) for name in ("greedy", "stochastic", "uniform")]
-        [0.0, 1.0, inf]
-        >>> temperature_of(corelm.sampler("top_k(k=40)")) is None
-        True
-    """
-    if any(stage.kind != "temperature" for stage in sampler.stages):
-        return None
-    # Unequal gaps in both directions: only a division keeps all their ratios.
-    rows = np.array([[0.0, 1.0, 3.0, -2.0], [5.0, 1.0, 4.0, 4.5]])
-    result = result_on(sampler, rows)
-    if result is None:
-        return None
-    if ((result > -np.inf).sum(axis=-1) == 1).all():
-        return 0.0
-    if not np.isfinite(result).all():
-        return None
-    ratios = (np.diff(result) / np.diff(rows)).ravel()  # 1 / t, between any two tokens
-    if ratios[0] < 0 or not np.allclose(ratios, ratios[0], rtol=1e-6, atol=0):
-        return None
-    # Twelve digits, so that a note says 0.66 and not 0.6600000000000001.
-    return float(f"{1 / ratios[0]:.12g}") if ratios[0] else math.inf
 
 
 def result_on(sampler: Sampler, rows: Array) -> Array | None:

@@ -40,27 +40,6 @@ MISSING = "none"
 """The digest of a package that is missing or has no files."""
 
 
-def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
-    """Return the digest of each package that computes, by name.
-
-    A plugin counts with all its modules, as one may call functions of another, and with the other
-    files of its distribution, such as data, under a name of their own. The plugin that loaded a
-    model counts too. What a plugin reads elsewhere, such as the network, isn't seen.
-
-    Args:
-        things: the models, samplers, decoders and functions of the computation.
-        modules: further modules of it, such as the module that offers a metric.
-
-    Example:
-        >>> import corelm
-        >>> sorted(code_of([corelm.sampler("greedy")]))
-        ['corelm', 'corelm_samplers']
-    """
-    named = {_package(module) for module in modules} - {""}
-    packages = {*named, *(package for thing in things for package in _packages(thing))}
-    return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
-
-
 def digests(packages: Iterable[str]) -> dict[str, str]:
     """Return the digest of each package in this environment, sorted by name.
 
@@ -193,30 +172,6 @@ ROUNDS = 200_000
 """Iterations of the hash, so that each guess at a short secret costs a tenth of a second."""
 
 
-def parts_of(things: Iterable[Any]) -> Iterator[Any]:
-    """Yield the parts of samplers and decoders, and other things as they are."""
-    for thing in things:
-        yield from thing.parts() if isinstance(thing, Parameterized) else (thing,)
-
-
-def hashes_of_secrets(things: Iterable[Any]) -> Mapping[str, str]:
-    """Return a hash of the value of each environment variable that samplers read, by its name.
-
-    An expression shows the name, as in `env:NAME`, so that two runs with different values look
-    alike. A slow hash of the value distinguishes them without giving it away.
-
-    Args:
-        things: samplers, decoders, and other things, which read none.
-
-    Example:
-        >>> import corelm
-        >>> hashes_of_secrets([corelm.sampler("greedy")])
-        {}
-    """
-    names = sorted({name for thing in things for name in _variables(thing)})
-    return {name: hash_of_variable(name) for name in names}
-
-
 class Dependencies:
     """The dependencies of a result besides its settings: the code that computes it, and secrets.
 
@@ -239,13 +194,31 @@ class Dependencies:
 
     @property
     def code(self) -> dict[str, str]:
-        """The digest of each package that computes, by name; all modules of a plugin count."""
-        return code_of(parts_of(self.things), self.modules)
+        """The digest of each package that computes, by name.
+
+        A plugin counts with all its modules, as one may call functions of another, and with the
+        other files of its distribution, such as data, under a name of their own. The plugin that
+        loaded a model counts too. What a plugin reads elsewhere, such as the network, isn't seen.
+        """
+        named = {_package(module) for module in self.modules} - {""}
+        parts = (part for thing in self.things for part in _parts(thing))
+        packages = {*named, *(package for part in parts for package in _packages(part))}
+        return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
 
     @property
     def secrets(self) -> Mapping[str, str]:
-        """A hash of the value of each environment variable that samplers read, by its name."""
-        return hashes_of_secrets(self.things)
+        """A hash of the value of each environment variable that samplers read, by its name.
+
+        An expression shows the name, as in `env:NAME`, so that two runs with different values look
+        alike. A slow hash of the value distinguishes them without giving it away.
+        """
+        names = sorted({name for thing in self.things for name in _variables(thing)})
+        return {name: hash_of_variable(name) for name in names}
+
+
+def _parts(thing: Any) -> Iterable[Any]:
+    """Return the parts of a sampler or decoder; another thing is its only part."""
+    return thing.parts() if isinstance(thing, Parameterized) else (thing,)
 
 
 def hash_of_variable(name: str) -> str:

@@ -30,11 +30,8 @@ from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
 from corelm.scaling.dependencies import (
     Dependencies,
-    code_of,
     digests,
     hash_of_variable,
-    hashes_of_secrets,
-    parts_of,
 )
 from corelm.scaling.units import Unit
 
@@ -96,11 +93,12 @@ class Job:
         things = list(things)
         distributions = {found for thing in things for found in _distributions(thing)}
         plugin = plugin_of(name)
-        code = code_of([model, *parts_of(things)], [*modules, *([plugin.value] if plugin else [])])
+        all_modules = [*modules, *([plugin.value] if plugin else [])]
+        code = Dependencies([model, *things], all_modules).code
         names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
-        secrets = tuple(hashes_of_secrets(things).items())
+        secrets = tuple(Dependencies(things).secrets.items())
         sha256 = NamedModel(model).fingerprint(text)
         return cls(path, device, dtype, text, sha256, versions, secrets, tuple(code.items()))
 

@@ -13,7 +13,7 @@ from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
-from corelm.scaling.dependencies import hashes_of_secrets
+from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.units import RunUnits, Unit
 
 EARLY = 256
@@ -39,7 +39,7 @@ def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
         "seed": texts.seed,
         **texts.endings.settings,
         "unknown": texts.unknown,
-        "values of secrets": hashes_of_secrets(things),
+        "values of secrets": Dependencies(things).secrets,
     }
 
 

@@ -8,8 +8,7 @@ import pytest
 
 import corelm
 from corelm.runs import plugins
-from corelm.scaling import dependencies
-from corelm.scaling.dependencies import code_of
+from corelm.scaling import Dependencies, dependencies
 
 SAMPLER = '''
 from corelm import Sampler, hookimpl
@@ -52,10 +51,10 @@ def test_an_edited_helper_module_of_a_plugin_is_other_code(write_metadata, tmp_p
     plugins.registry.cache_clear()
     try:
         sampler = corelm.sampler(name)
-        before = code_of([sampler])
+        before = Dependencies([sampler]).code
         arithmetic.write_text("def halved(logits):\n    return logits / 3\n")
         dependencies._digest_of.cache_clear()  # as in a new process
-        after = code_of([sampler])
+        after = Dependencies([sampler]).code
     finally:
         plugins.registry.cache_clear()
     assert {each for each in before if before[each] != after[each]} == {helper}
@@ -90,7 +89,7 @@ def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     def digests_with(text):
         data.write_text(text)
         dependencies._digest_of.cache_clear()  # as in a new process
-        return code_of([corelm.sampler(name)])
+        return Dependencies([corelm.sampler(name)]).code
 
     plugins.registry.cache_clear()
     try:
