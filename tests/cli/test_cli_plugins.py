@@ -173,12 +173,6 @@ class OutOfRange(corelm.Sampler):
     def __call__(self, logits, context):
         return logits
 
-class NoInit(corelm.Sampler):
-    def __init__(self):
-        raise ValueError("no init")
-    def __call__(self, logits, context):
-        return logits
-
 class Evil(Exception):
     def __str__(self):
         raise SystemExit(5)
@@ -204,7 +198,7 @@ class Picky(corelm.Sampler):
 @corelm.hookimpl
 def corelm_samplers():
     return {
-        "short": Short, "raises": Raises, "empty": Empty, "picky": Picky, "no_init": NoInit,
+        "short": Short, "raises": Raises, "empty": Empty, "picky": Picky,
         "out_of_range": OutOfRange, "exits": Exits, "verbose": Verbose,
         "nameless": Nameless,
     }
@@ -219,7 +213,7 @@ def test_check_calls_each_sampler_and_decoder_once(
     installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CORELM_PLUGINS", "corelm-odd")
-    names = ("short", "raises", "empty", "picky", "waits", "out_of_range", "no_init", "exits")
+    names = ("short", "raises", "empty", "picky", "waits", "out_of_range", "exits")
     names = (*names, "verbose", "nameless")
     installed_plugin("corelm-odd", dict.fromkeys(names, "corelm_odd"), ODD)
     assert main(["plugins", "--check"]) == 1
@@ -235,7 +229,6 @@ def test_check_calls_each_sampler_and_decoder_once(
         "empty": "returned a row in which every token is impossible",
         "waits": "failed in a call: ZeroDivisionError: division by zero",
         "out_of_range": "refuses its own default: t must be at least 0, not -1.0",
-        "no_init": "failed in a call: ValueError: no init",
         "exits": "failed in a call: Evil: (no message: SystemExit in its __str__)",
         "nameless": "failed in a call: SystemExit: 5",
         "verbose": f"failed in a call: ValueError: {'x' * 2000}... (10,000,000 characters)",

@@ -13,14 +13,12 @@ import typer
 from corelm.abilities.optional import FullVocabulary
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
-    STDIN,
     Color,
     Device,
     Dtype,
     Model,
     Unknown,
     is_colored,
-    read_prompt,
     read_text,
 )
 from corelm.cli.output import messages
@@ -211,7 +209,7 @@ def read_texts(file: str) -> list[tuple[str, str]]:
     Raises:
         UsageError: a file that cannot be read, or without a text.
     """
-    content = read_prompt(STDIN, None) if file == STDIN else read_text(file, "the text")
+    content = read_text(file, "the text")
     if not content:
         raise UsageError(f"there is no text in {file}")
     if not file.endswith(SUFFIXES):

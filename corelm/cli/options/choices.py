@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -253,50 +253,35 @@ def read_prompt(argument: str | None, file: str | None) -> str | None:
         raise UsageError("a prompt or --prompt-file, not both")
     if file is not None:
         return read_text(file, "the prompt file")
-    if argument == STDIN:
-        return _decoded(_stdin_bytes(), "standard input")
-    return argument
+    return read_text(STDIN, "the prompt") if argument == STDIN else argument
 
 
-def read_text(file: str, what: str) -> str:
-    """Return the text of a file.
+def read_text(file: str, what: str, limit: int = LARGEST) -> str:
+    """Return the text of a file, or of standard input.
 
     Args:
-        file: the file.
+        file: the file, or `-` for standard input.
         what: its purpose, for messages, such as "the prompt file".
+        limit: the most bytes, since /dev/zero never ends.
 
     Raises:
-        UsageError: a file that cannot be read, or is not UTF-8.
+        UsageError: a file that cannot be read, is longer, or is not UTF-8.
     """
-    return _decoded(_file_bytes(file, f"{what} {file}"), f"{what} {file}")
-
-
-def _file_bytes(file: str, source: str) -> bytes:
+    source = "standard input" if file == STDIN else f"{what} {file}"
+    if file == STDIN and sys.stdin is None:
+        raise UsageError(f"{source} is closed: {what} cannot be read from it")
     try:
-        with open_input(file) as stream:
-            return _limited(stream, source)
-    except UsageError:
-        raise
+        if file != STDIN:
+            with open_input(file) as stream:
+                data = stream.read(limit + 1)
+        else:
+            data = sys.stdin.buffer.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"cannot read {source}: {reason}") from None
-
-
-def _stdin_bytes() -> bytes:
-    if sys.stdin is None:
-        raise UsageError("standard input is closed: a prompt cannot be read from it")
-    try:
-        return _limited(sys.stdin.buffer, "standard input")
-    except OSError as error:
-        raise UsageError(f"cannot read a prompt from standard input: {error.strerror}") from None
-
-
-def _limited(stream: BinaryIO, source: str) -> bytes:
-    """Read a stream to its end; raise beyond `LARGEST` bytes, as /dev/zero never ends."""
-    data = stream.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise UsageError(f"{source} is too long: more than {LARGEST >> 20} MiB")
-    return data
+    if len(data) > limit:
+        raise UsageError(f"{source} is too long: more than {limit >> 20} MiB")
+    return _decoded(data, source)
 
 
 def _decoded(data: bytes, source: str) -> str:

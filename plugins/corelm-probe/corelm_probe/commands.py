@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import corelm
-from corelm.commands import ExitCode
+from corelm.commands import ExitCode, read_text
 from corelm.errors import UsageError
 from corelm.runs import printable
 
@@ -158,8 +158,8 @@ def _settings(file: Path | None, sampler: str | None, engine: str | None) -> dic
         return corelm.to_settings(corelm.sampler(sampler), engine)
     assert file is not None
     try:
-        values = json_format.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        values = json_format.loads(read_text(str(file), "the settings"))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {str(file)!r} as JSON: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{str(file)!r} must hold an object, not {type(values).__name__}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -150,6 +153,82 @@ def test_an_answer_of_another_api_is_an_error(url):
         pytest.raises(EngineError, match="has no 'response' in its answer"),
     ):
         engine.draw([1], {}, 1, 1, 1)
+
+
+@contextmanager
+def raw_server(answer):
+    """Serve bytes as they are: those of `answer`, an iterable, at each connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ended = threading.Event()
+
+        def serve():
+            while not ended.is_set():
+                with suppress(OSError), listening.accept()[0] as connection:
+                    connection.recv(65536)
+                    for part in answer():
+                        if ended.is_set():
+                            return
+                        connection.sendall(part)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            ended.set()
+            with suppress(OSError):  # the thread waits for a connection
+                socket.create_connection(listening.getsockname()).close()
+            thread.join()
+
+
+def document(value):
+    content = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+
+
+def drip():
+    yield b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"
+    while True:
+        time.sleep(0.02)
+        yield b" "
+
+
+def continues():
+    while True:
+        time.sleep(0.001)
+        yield b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+HOSTILE = {
+    "a byte at a time": (drip, "took longer than 0.5 s"),
+    "100 for ever": (continues, "took longer than 0.5 s|cannot be reached"),
+    "no choice": ({"choices": []}, "answers without a text"),
+    "a list": ([1], "has no"),
+    "null": (None, "has no"),
+    "a number": ({"choices": 7}, "has no"),
+    "a text that is none": ({"choices": [{"text": 7}]}, "has no"),
+    "another alphabet": ({"choices": [{"text": "\u00e9"}]}, "which is no token"),
+    "deep JSON": (b"[" * 100_000, "something other than JSON"),
+    "no JSON": (b"\xff\xfe", "something other than JSON"),
+    "no HTTP": (lambda: [b"SSH-2.0-OpenSSH\r\n"], "cannot be reached"),
+    "a huge header": (lambda: [b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000], "cannot be reached"),
+    "a length that is none": (
+        lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n[]"],
+        "has no|cannot be reached|took longer",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_server_is_an_error_and_has_an_end(name):
+    answer, message = HOSTILE[name]
+    parts = answer if callable(answer) else lambda: [document(answer)]
+    with (
+        raw_server(parts) as url,
+        HttpEngine(url, timeout=0.5) as engine,
+        pytest.raises(EngineError, match=message),
+    ):
+        engine.draw([1], {}, 2, 1, 1)
 
 
 @pytest.mark.parametrize(

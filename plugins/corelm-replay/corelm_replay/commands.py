@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import corelm
-from corelm.commands import ExitCode, Output
-from corelm.errors import UsageError
+from corelm.commands import ExitCode, Output, read_text
+from corelm.errors import ModelFileError, UsageError
 from corelm.runs import printable
 from corelm_replay.audit import audit, picture
 from corelm_replay.documents import stated_sampler
@@ -19,6 +18,8 @@ from corelm_replay.receipts import Receipt
 from corelm_replay.recording import Rollouts, record
 from corelm_replay.verification import Finding, model_of, verify
 
+LARGEST = 2**30
+"""The largest file of rollouts, in bytes."""
 CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*>\s*(?P<limit>[0-9.eE+-]+)")
 
 Model = Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")]
@@ -71,7 +72,10 @@ def audit_rollouts(
     corelm replay audit rollouts.json --model gpt2 --fail-if "replayed_outside > 0.01"
     """
     conditions = [condition(text) for text in fail_if or []]
-    rollouts, trainer = Rollouts.from_json(read(file)), corelm.load(model)
+    rollouts, trainer = (
+        Rollouts.from_json(read_text(file, "the rollouts", LARGEST)),
+        corelm.load(model),
+    )
     found = audit(
         stated_sampler(rollouts.chain, sampler),
         trainer_logits(trainer, rollouts),
@@ -128,7 +132,7 @@ def show_entropy(
     """Show the entropy, kept mass and surprisal of rollouts over training."""
     try:
         log = EntropyLog.read(file)
-    except (OSError, ValueError, TypeError) as error:
+    except (ModelFileError, ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"cannot read {file} as a log of entropies: {error}") from None
     with Output.open() as out:
         out.text("\n".join(log.table()) + "\n")
@@ -159,7 +163,7 @@ def verify_receipt(
     \b
     corelm verify receipt.json
     """
-    receipt = Receipt.from_json(read(file))
+    receipt = Receipt.from_json(read_text(file, "the receipt"))
     loaded = model_of(receipt) if model is None else corelm.load(model)
     findings = verify(receipt, loaded, sampler=sampler, tolerance=tolerance)
     is_ended = receipt.tokens[-1] in loaded.vocabulary.ends
@@ -203,15 +207,6 @@ def figure(figures: Mapping[str, float], name: str) -> float:
     if name not in figures:
         raise UsageError(f"no figure {name!r} in this audit; it has {', '.join(figures)}")
     return figures[name]
-
-
-def read(file: str) -> str:
-    """Return the text of a file."""
-    try:
-        return Path(file).read_text("utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise UsageError(f"cannot read {file}: {reason}") from None
 
 
 def write(file: str, text: str) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from corelm.runs import SafeFile
 from corelm_replay.recording import Rollouts
 
+LARGEST = 2**28
+"""The largest log, in bytes."""
 FALL = 0.5
 """A run has collapsed when its entropy is below this share of the initial entropy."""
 
@@ -87,9 +90,13 @@ class EntropyLog:
 
     @classmethod
     def read(cls, path: str | Path) -> EntropyLog:
-        """Return the log of a file."""
+        """Return the log of a file.
+
+        Raises:
+            ModelFileError: a file that can't be read; ValueError, TypeError: another kind of file.
+        """
         log = cls()
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = SafeFile(path).text(LARGEST).splitlines()
         log.steps = [TrainingStep(**json.loads(line)) for line in lines if line.strip()]
         return log
 

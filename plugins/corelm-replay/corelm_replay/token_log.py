@@ -8,12 +8,15 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from corelm.errors import UsageError
+from corelm.errors import ModelFileError, UsageError
 from corelm.interop import EngineDraw
+from corelm.runs import SafeFile
 from corelm_replay.kept_sets import KeptSets
 from corelm_replay.recording import FIGURES, Rollouts, figures_of
 
 FORMAT = "corelm.tokens/1"
+LARGEST = 2**30
+"""The largest log, in bytes."""
 
 
 class TokenLog:
@@ -67,11 +70,11 @@ class TokenLog:
         """
         log = cls()
         try:
-            for line in Path(file).read_text("utf-8").splitlines():
+            for line in SafeFile(file).text(LARGEST).splitlines():
                 log._keep(json.loads(line))
-        except OSError as error:
-            raise UsageError(f"cannot read {file}: {error.strerror}") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except ModelFileError as error:
+            raise UsageError(f"cannot read {file}: {error}") from None
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"{file} is no log of tokens: {error!r}") from None
         return log
 

@@ -1,19 +1,15 @@
 """`corelm watermark`: detect a watermark, and measure how well that works."""
 
 import json as json_format
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import corelm
+from corelm.commands import read_text
 from corelm.errors import UsageError
 from corelm_watermark.detection import detect, watermark_of
-
-LARGEST = 2**25
-"""The largest text in bytes: more than a detector needs, and a limit for files without an end."""
 
 Model = Annotated[
     str,
@@ -54,7 +50,7 @@ def detect_text(
     corelm watermark detect - --sampler synthid --key env:WATERMARK_KEY
     """
     watermark = read_watermark(sampler, key)
-    detection = detect(watermark, read_text(file), corelm.load(model).vocabulary)
+    detection = detect(watermark, read_text(file, "the text"), corelm.load(model).vocabulary)
     if json:
         typer.echo(json_format.dumps({"watermark": watermark.name} | asdict(detection), indent=2))
         return
@@ -125,26 +121,6 @@ def read_watermark(sampler, key):
     if "(" in sampler:  # an expression, which must contain the key that wrote the text
         raise UsageError("give the key in --sampler or as --key, not both")
     return watermark_of(corelm.sampler(sampler, key=key))
-
-
-def read_text(file):
-    """Return the text of a file, or of standard input for `-`."""
-    source = "standard input" if file == "-" else file
-    try:
-        if file == "-":
-            data = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                data = stream.read(LARGEST + 1)
-    except (OSError, ValueError, AttributeError) as error:  # a closed standard input is None
-        reason = getattr(error, "strerror", None) or "it is closed or not a path"
-        raise UsageError(f"cannot read {source}: {reason}") from None
-    if len(data) > LARGEST:
-        raise UsageError(f"{source} is too long: more than {LARGEST >> 20} MiB")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{source} is not UTF-8: byte {error.start} cannot be read") from None
 
 
 @corelm.hookimpl

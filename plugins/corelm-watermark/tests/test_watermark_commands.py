@@ -76,14 +76,14 @@ def test_standard_input(run, marked, monkeypatch):
     assert json.loads(run("detect", "-", "--key", "hush", "--json")[1])["p_value"] < 1e-6
     monkeypatch.setattr("sys.stdin", None)
     code, _, err = run("detect", "-", "--key", "hush")
-    assert (code, err.startswith("error: cannot read standard input: it is closed")) == (2, True)
+    assert (code, err.startswith("error: standard input is closed: the text cannot")) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read {}: No such file or directory"),
-        (b"ab\xff", "{} is not UTF-8: byte 2 cannot be read"),
+        (None, "cannot read the text {}: No such file or directory"),
+        (b"ab\xff", "the text {} is not UTF-8: byte 0xff at position 2"),
         (b"", "the text is too short: 0 tokens, and not 2 known ones in a row"),
         (b"movie", "the text is too short: 1 tokens, and not 2 known ones in a row"),
     ],
@@ -102,7 +102,7 @@ def test_other_paths_that_are_refused(run, tmp_path):
     assert "\x1b" not in run("detect", "\x1b[31m", "--key", "hush")[2]
     if Path("/dev/zero").exists():
         err = run("detect", "/dev/zero", "--key", "hush")[2]
-        assert err == "error: /dev/zero is too long: more than 32 MiB\n"
+        assert err == "error: the text /dev/zero is too long: more than 32 MiB\n"
 
 
 def test_a_key_is_needed(run, marked):

@@ -7,9 +7,11 @@ proxy of the environment is used.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, TypeVar
@@ -132,6 +134,7 @@ class HttpEngine:
         key: sent as a bearer token; empty for servers without keys.
         format: the names of the settings, as in `corelm.from_settings`; by default the API's.
             None sends `sampler`, an expression, as corelm's server reads it.
+        timeout: the most seconds of an answer, from the request to its last byte.
 
     Raises:
         UsageError: an unknown API or an invalid URL.
@@ -144,6 +147,7 @@ class HttpEngine:
         served: str = "",
         key: str = "",
         format: str | None = "",
+        timeout: float = TIMEOUT,
     ) -> None:
         if api not in APIS:
             hint = printable.did_you_mean(api, APIS)
@@ -155,6 +159,7 @@ class HttpEngine:
         self.format = APIS[api].format if format == "" else format
         self.reports_logprobs = APIS[api].logprobs is not None
         self._api, self._served, self._url = APIS[api], served, parts
+        self._timeout = timeout
         self._headers = {"Content-Type": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -210,7 +215,11 @@ class HttpEngine:
             raise EngineError(f"{self.name} reports no log-probabilities")
         asked = {**settings, **(self._api.ask_logprobs or {})}
         answer = self._answer(prompt, asked, 1, seed, length)
-        return self._read(lambda a: (texts(a)[0], logprobs(a)), answer)
+        text, numbers = self._read(lambda a: (texts(a)[0], logprobs(a)), answer)
+        self._check_ids([text])
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise EngineError(f"{self.name} answers with log-probabilities that are no numbers")
+        return text, numbers
 
     def _texts(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
@@ -218,12 +227,19 @@ class HttpEngine:
         texts: list[list[int]] = self._read(
             self._api.texts, self._answer(prompt, settings, n, seed, length)
         )
+        self._check_ids(texts)
         return texts
+
+    def _check_ids(self, texts: Any) -> None:
+        if not texts or not all(isinstance(text, list) for text in texts):
+            raise EngineError(f"{self.name} answers without a text")
+        if not all(type(token) is int and 0 <= token < 2**31 for text in texts for token in text):
+            raise EngineError(f"{self.name} answers with ids that are none")
 
     def _read(self, read: Callable[[Any], T], answer: Any) -> T:
         try:
             return read(answer)
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise EngineError(
                 f"{self.name} has no {error} in its answer, which this API has; is it another one?"
             ) from error
@@ -243,23 +259,35 @@ class HttpEngine:
         data = json.dumps(body).encode()
         for attempt in (1, 2):
             connection = self._connection()
+            # A timeout of the socket is for each packet: a server may send one a second for ever.
+            is_late = threading.Event()
+            watch = threading.Timer(self._timeout, _cut, [connection, is_late])
+            watch.start()
             try:
                 connection.request("POST", path, data, self._headers)
                 response = connection.getresponse()
                 content = response.read(LARGEST)
+                if is_late.is_set():  # a part of the content
+                    raise TimeoutError
                 break
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 connection.close()
                 # A server may close an idle connection at any time, so try once more with a new
                 # one.
+                if is_late.is_set():
+                    raise EngineError(
+                        f"{self.name} took longer than {self._timeout:g} s for an answer"
+                    ) from error
                 if attempt == 2:
                     raise EngineError(f"{self.name} cannot be reached: {error}") from error
+            finally:
+                watch.cancel()
         if response.status != 200:
             text = printable.one_line(content[:300].decode("utf-8", "replace"))
             raise EngineError(f"{self.name} answers {response.status}: {text}")
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EngineError(f"{self.name} answers with something other than JSON") from error
 
     def _connection(self) -> HTTPConnection:
@@ -267,10 +295,18 @@ class HttpEngine:
         if not hasattr(self._local, "connection"):
             make = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
             host = str(self._url.hostname)
-            self._local.connection = make(host, self._url.port, timeout=TIMEOUT)
+            self._local.connection = make(host, self._url.port, timeout=self._timeout)
             self._open.append(self._local.connection)
         connection: HTTPConnection = self._local.connection
         return connection
+
+
+def _cut(connection: HTTPConnection, is_late: threading.Event) -> None:
+    """End what waits for a connection's answer."""
+    is_late.set()
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _padded(texts: Sequence[Sequence[int]], length: int) -> NDArray[np.int64]:
