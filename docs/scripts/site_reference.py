@@ -29,8 +29,8 @@ from corelm_serve.requests.completion import CompletionRequest, StreamOptions
 from corelm_serve.requests.fields import Request
 from corelm_serve.requests.formats import Function, ResponseFormat, SchemaFormat, ToolCall
 from corelm_serve.requests.sampling import Sampling
-from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 from corelm_serve.routes import ROUTES
+from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page

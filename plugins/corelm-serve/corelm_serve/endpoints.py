@@ -31,7 +31,6 @@ from corelm_serve.responses import (
     Inbox,
     SlicedResponse,
     Stream,
-    count_tokens,
     json_response,
     written,
 )
@@ -166,7 +165,7 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
         return EventResponse(service, call, scheduler, inbox, Stream(call), turns)
     results = await written(call, scheduler, inbox, request.receive)
     drawn = answers.drawn_tokens(results)
-    count_tokens(service, call, drawn)
+    service.count(call, drawn)
     answer = answers.answer(call, results)
     if drawn < FEW and not (call.has_notes or call.echo):
         return json_response(answer)

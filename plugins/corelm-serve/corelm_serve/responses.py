@@ -356,7 +356,7 @@ class EventResponse:
             self._count()
 
     def _count(self) -> None:
-        count_tokens(self._service, self._call, self._stream.drawn)
+        self._service.count(self._call, self._stream.drawn)
 
     async def _write(self, events: list[Any], send: Send) -> None:
         chunks = (chunk for job, event in events for chunk in self._stream.take(job, event))
@@ -374,8 +374,3 @@ def _start(kind: str) -> dict[str, Any]:
 
 async def _body(send: Send, content: bytes, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": more})
-
-
-def count_tokens(service: Service, call: Call, drawn: int) -> None:
-    """Count the tokens of a request."""
-    service.metrics.count(call.served.name, call.prompt_tokens, drawn)

@@ -15,7 +15,7 @@ from corelm_serve.requests.play import (
     TreeRequest,
     WriteRequest,
 )
-from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
+from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 
 
 @dataclass(frozen=True)

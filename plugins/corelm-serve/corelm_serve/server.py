@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -284,17 +285,12 @@ class BoundedHead:
         super().on_message_complete()
 
 
-def connection_type() -> type[asyncio.Protocol]:
-    """Return the class of connections: the faster one, if httptools is installed."""
-    try:
+def connection_type(*, fast: bool = True) -> type[asyncio.Protocol]:
+    """Return the class of connections: by default the faster one, if httptools is installed."""
+    if fast and find_spec("httptools"):
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-    except ImportError:
-        return slow_connection_type()
-    return type("FastConnection", (BoundedHead, Watched, HttpToolsProtocol), {})
 
-
-def slow_connection_type() -> type[asyncio.Protocol]:
-    """Return the class of connections whose requests are read by h11."""
+        return type("FastConnection", (BoundedHead, Watched, HttpToolsProtocol), {})
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     return type("Connection", (Watched, H11Protocol), {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,6 +18,19 @@ from corelm_serve.prepare import StrategyCache
 from corelm_serve.scheduling.scheduler import Scheduler
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 600)
+
+GAUGES: dict[str, tuple[str, Callable[[Scheduler], float]]] = {
+    "waiting_jobs": ("Prompts that wait for a model.", lambda each: each.waiting),
+    "running_rows": ("Texts that are being written.", lambda each: each.running),
+    "prefix_hits": (
+        "Prompts whose beginning had been read before.", lambda each: each.prefixes.hits
+    ),
+    "prefix_tokens_saved": (
+        "Tokens of prompts that were not read again.", lambda each: each.prefixes.saved
+    ),
+    "prefix_tokens": ("Tokens of prompts that are kept.", lambda each: each.prefixes.tokens),
+}  # fmt: skip
+"""The figures of a scheduler, each with its help."""
 
 
 class Metrics:
@@ -47,21 +60,10 @@ class Metrics:
             "corelm_first_token_seconds", "Time from a request to its first streamed token.",
             registry=self._registry, buckets=SECONDS,
         )  # fmt: skip
-        waiting = Gauge("corelm_waiting_jobs", "Prompts that wait for a model.", ["model"],
-                        registry=self._registry)  # fmt: skip
-        running = Gauge("corelm_running_rows", "Texts that are being written.", ["model"],
-                        registry=self._registry)  # fmt: skip
-        hits = Gauge("corelm_prefix_hits", "Prompts whose beginning had been read before.",
-                     ["model"], registry=self._registry)  # fmt: skip
-        saved = Gauge("corelm_prefix_tokens_saved", "Tokens of prompts that were not read again.",
-                      ["model"], registry=self._registry)  # fmt: skip
-        cached = Gauge("corelm_prefix_tokens", "Tokens of prompts that are kept.", ["model"],
-                     registry=self._registry)  # fmt: skip
-        for name, scheduler in schedulers.items():
-            waiting.labels(name).set_function(partial(getattr, scheduler, "waiting"))
-            running.labels(name).set_function(partial(getattr, scheduler, "running"))
-            for gauge, figure in ((hits, "hits"), (saved, "saved"), (cached, "tokens")):
-                gauge.labels(name).set_function(partial(getattr, scheduler.prefixes, figure))
+        for name, (help, figure) in GAUGES.items():
+            gauge = Gauge(f"corelm_{name}", help, ["model"], registry=self._registry)
+            for model, scheduler in schedulers.items():
+                gauge.labels(model).set_function(partial(figure, scheduler))
 
     def note(self, route: str, status: int, seconds: float) -> None:
         """Count a request of a route, which took some seconds."""
@@ -128,6 +130,10 @@ class Service:
             for name, served in self.models.items()
             for unknown in (False, True)
         }
+
+    def count(self, call: Call, drawn: int) -> None:
+        """Count the tokens of a request."""
+        self.metrics.count(call.served.name, call.prompt_tokens, drawn)
 
     def scheduler_of(self, call: Call) -> Scheduler:
         """Return the scheduler of a request."""

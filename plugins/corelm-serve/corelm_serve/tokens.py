@@ -1,14 +1,34 @@
-"""Models and vocabularies as JSON: for listing, tokenizing and detokenizing."""
+"""Models and vocabularies as JSON: for listing, and for tokenizing as vLLM's server does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from corelm import Vocabulary
 from corelm.abilities import FullVocabulary, can
 from corelm_serve.models import ServedModel, find
-from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
+from corelm_serve.requests.completion import ID, MOST_IDS
+from corelm_serve.requests.fields import FLAG, ListOf, Request, Text, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeRequest(Request):
+    """A text to split into tokens."""
+
+    model: str | None = field(Text(256, 1), "a name of `GET /v1/models`; default: the only one")
+    prompt: str = field(Text(), "the text", required=True)
+    add_special_tokens: bool = field(FLAG, "put the start token before the text", False)
+    return_token_strs: bool = field(FLAG, "return the text of each token too", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetokenizeRequest(Request):
+    """Token ids to join into a text."""
+
+    model: str | None = field(Text(256, 1), "a name of `GET /v1/models`; default: the only one")
+    tokens: tuple[int, ...] = field(ListOf(ID, MOST_IDS), "token ids", required=True)
 
 
 def about_model(served: ServedModel) -> dict[str, Any]:

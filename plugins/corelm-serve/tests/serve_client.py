@@ -14,7 +14,7 @@ import numpy as np
 import uvicorn
 from corelm_serve.models import Limits
 from corelm_serve.security import Access
-from corelm_serve.server import connection_type, create_app, listen, slow_connection_type
+from corelm_serve.server import connection_type, create_app, listen
 from corelm_serve.service import Service
 from starlette.testclient import TestClient
 
@@ -176,7 +176,7 @@ def served(
         port = listening.getsockname()[1]
         rules = Access.to("127.0.0.1", port, token, origins=origins)
         app = create_app(service, replace(rules, classroom=classroom))
-        http = slow_connection_type() if parser == "h11" else connection_type()
+        http = connection_type(fast=parser != "h11")
         config = uvicorn.Config(
             app, http=http, log_config=None, ws="none", timeout_graceful_shutdown=2
         )

@@ -14,8 +14,7 @@ from corelm.runs import params, plugins
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES
-from corelm_serve.requests.stages import UNCHANGED, built
-from corelm_serve.requests.trials import try_expression, try_settings, try_stages
+from corelm_serve.requests.trials import UNCHANGED, built, try_expression, try_settings, try_stages
 
 
 def chain_of(request: ChainRequest) -> Sampler:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Mask, Sampler
+from corelm import Array, Mask, Sampler, softmax
 from corelm.filters import likeliest_tokens, min_and_shannon_entropy
 from corelm.runs import chain_stages
-from corelm_serve.play.arithmetic import arithmetic
 
 
 def valid_results(trace: list[chain_stages.StageResult]) -> list[chain_stages.StageResult]:
@@ -109,7 +108,7 @@ class Columns:
         return last
 
     def arithmetic(self, at: int, count: int) -> dict[str, Any]:
-        """Return the arithmetic of a column, as `arithmetic.arithmetic` describes it."""
+        """Return the arithmetic of a column, as the function `arithmetic` describes it."""
         return arithmetic(self._columns[max(at - 1, 0)].row, self._columns[at].row, count)
 
     def likeliest(self, count: int) -> list[int]:
@@ -179,3 +178,54 @@ def _short(stage: Sampler) -> str:
         if len(values) == 1 or value != each.default
     ]
     return f"{stage.name}({', '.join(written)})" if written else stage.name
+
+
+def arithmetic(before: NDArray[Any], after: NDArray[Any], count: int) -> dict[str, Any]:
+    """Return how a stage's logits become probabilities, with the tokens in their order before it.
+
+    The rows are the likeliest tokens before the stage, and the tokens around the first one that it
+    removes, where the running sum shows the cut.
+
+    Args:
+        before: (vocabulary,) logits that the stage got.
+        after: (vocabulary,) logits that it returned.
+        count: the number of likely tokens.
+
+    Returns:
+        `largest`, the largest logit after the stage, `sum`, the sum of exp(logit - largest), and
+        `rows`. Of each: `token`, `rank` (from 1 on), `before` and `after` (logits; None for minus
+        infinity), `exponential`, `probability`, and `running`, the probability before the stage
+        of all tokens down to this rank.
+
+    Example:
+        >>> table = arithmetic(np.log([0.5, 0.3, 0.2]), np.array([0.0, -np.inf, -np.inf]), 2)
+        >>> [round(row["running"], 6) for row in table["rows"]]
+        [0.5, 0.8]
+        >>> table["sum"], table["rows"][1]["after"]
+        (1.0, None)
+    """
+    order = np.argsort(-before, kind="stable")[: np.count_nonzero(before > -np.inf)]
+    running = np.cumsum(softmax(before.astype(np.float64))[order])
+    remains = after[order] > -np.inf
+    ranks = set(range(min(count, len(order))))
+    if not remains.all():
+        cut = int(np.argmin(remains))
+        ranks |= {max(cut - 1, 0), cut}
+    exponentials = np.exp(after.astype(np.float64) - float(after.max()))
+    whole = float(exponentials.sum())
+    return {
+        "largest": float(after.max()),
+        "sum": whole,
+        "rows": [
+            {
+                "token": (token := int(order[at])),
+                "rank": at + 1,
+                "before": float(before[token]),
+                "after": float(after[token]) if remains[at] else None,
+                "exponential": float(exponentials[token]),
+                "probability": float(exponentials[token] / whole),
+                "running": float(running[at]),
+            }
+            for at in sorted(ranks)
+        ],
+    }

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.completion import StreamOptions
+from corelm_serve.requests.completion import TextRequest, excluded
 from corelm_serve.requests.fields import (
     FLAG,
     Either,
@@ -20,7 +20,7 @@ from corelm_serve.requests.fields import (
     json_of,
 )
 from corelm_serve.requests.formats import MOST_TOOLS, NamedTool, Tool, ToolCall
-from corelm_serve.requests.sampling import UNUSED, Sampling
+from corelm_serve.requests.sampling import UNUSED
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_MESSAGES = 1_024
@@ -98,7 +98,7 @@ def _as_templates_read(call: ToolCall) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatRequest(Sampling):
+class ChatRequest(TextRequest):
     """An answer to messages."""
 
     refused: ClassVar[dict[str, str]] = {
@@ -113,7 +113,6 @@ class ChatRequest(Sampling):
         "web_search_options": "these models search nothing",
     }
 
-    model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
     messages: tuple[Message, ...] = field(
         ListOf(Record(Message), MOST_MESSAGES, 1, "messages"), "the conversation", required=True
     )
@@ -128,7 +127,6 @@ class ChatRequest(Sampling):
         Number(0, 20, whole=True),
         "also return the log-probabilities of this many likely tokens; needs logprobs",
     )
-    stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
     tools: tuple[Tool, ...] = field(
         ListOf(Record(Tool), MOST_TOOLS, 0, "tools"),
         "functions that the answer may call; needs the plugin corelm-grammar",
@@ -163,8 +161,7 @@ class ChatRequest(Sampling):
                 raise ApiError(message, param="tool_choice", code="invalid_value")
             return tools
         if self.tool_choice == "required" and not self.tools:
-            message = "tool_choice is required, but there are no tools"
-            raise ApiError(message, param="tool_choice", code="excluded_field")
+            raise excluded("tool_choice is required, but there are no tools", "tool_choice")
         return () if self.tool_choice == "none" else self.tools
 
     def length(self, most: int) -> int:
@@ -181,11 +178,9 @@ class ChatRequest(Sampling):
             message = "two tools have the same name"
             raise ApiError(message, param="tools", code="invalid_value")
         if None not in (self.max_tokens, self.max_completion_tokens):
-            message = "max_completion_tokens excludes max_tokens, its older name"
-            raise ApiError(message, param="max_tokens", code="excluded_field")
+            raise excluded(
+                "max_completion_tokens excludes max_tokens, its older name", "max_tokens"
+            )
         if self.top_logprobs and not self.logprobs:
-            message = "top_logprobs needs logprobs"
-            raise ApiError(message, param="top_logprobs", code="excluded_field")
-        if self.stream_options is not None and not self.stream:
-            message = "stream_options needs stream"
-            raise ApiError(message, param="stream_options", code="excluded_field")
+            raise excluded("top_logprobs needs logprobs", "top_logprobs")
+        super().check()

@@ -60,7 +60,25 @@ class StreamOptions(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompletionRequest(Sampling):
+class TextRequest(Sampling):
+    """A request for texts of a model."""
+
+    model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
+    stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
+
+    def check(self) -> None:
+        """Raise if fields contradict each other."""
+        if self.stream_options is not None and not self.stream:
+            raise excluded("stream_options needs stream", "stream_options")
+
+
+def excluded(message: str, param: str) -> ApiError:
+    """Return the error for a field that another one excludes."""
+    return ApiError(message, param=param, code="excluded_field")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionRequest(TextRequest):
     """Texts that continue a prompt."""
 
     refused: ClassVar[dict[str, str]] = {
@@ -68,7 +86,6 @@ class CompletionRequest(Sampling):
         "suffix": "these models continue a text, and can't fill a gap in it",
     }
 
-    model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
     prompt: Any = field(PROMPT, "the text to continue, or several", required=True)
     max_tokens: int = field(Number(0, 2**31, whole=True), "tokens to draw at most", 16)
     best_of: int | None = field(
@@ -80,7 +97,6 @@ class CompletionRequest(Sampling):
         "return log-probabilities of each token, and of this many others",
     )
     echo: bool = field(FLAG, "begin the answer with the prompt", False)
-    stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
 
     @property
     def prompts(self) -> list[str | tuple[int, ...]]:
@@ -101,7 +117,5 @@ class CompletionRequest(Sampling):
             raise ApiError(message, param="best_of", code="invalid_value")
         if self.stream and self.texts > self.n:
             message = "best_of can't be streamed: the best texts are known when all are complete"
-            raise ApiError(message, param="best_of", code="excluded_field")
-        if self.stream_options is not None and not self.stream:
-            message = "stream_options needs stream"
-            raise ApiError(message, param="stream_options", code="excluded_field")
+            raise excluded(message, "best_of")
+        super().check()

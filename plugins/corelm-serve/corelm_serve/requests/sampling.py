@@ -21,8 +21,7 @@ from corelm_serve.requests.fields import (
     one_or_more,
 )
 from corelm_serve.requests.formats import ResponseFormat
-from corelm_serve.requests.stages import UNCHANGED
-from corelm_serve.requests.trials import try_expression, try_patterns, try_settings
+from corelm_serve.requests.trials import UNCHANGED, try_expression, try_patterns, try_settings
 from corelm_serve.rollouts import FIGURES, SETS
 
 NUMBERS = random.Random()

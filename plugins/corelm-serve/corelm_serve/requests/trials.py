@@ -8,17 +8,17 @@ come from the server's own plugins.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import corelm
-from corelm import TextPatterns, from_settings
+from corelm import Sampler, TextPatterns, from_settings
 from corelm.errors import TooMuchError, UsageError
-from corelm.runs import BoundedCalls, Strategy
+from corelm.runs import BoundedCalls, Expression, Strategy
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.stages import built
 
 CALLS = BoundedCalls(seconds=1.0)
 """The child processes, with a limit per expression; ordinary ones take less than a millisecond."""
@@ -26,6 +26,9 @@ MOST_CACHED = 1_024
 """The number of cached trials that stayed within the limits."""
 PLAIN = re.compile(r"[\w\s|().,=:+-]*")
 """Expressions of names and numbers, which build nothing large."""
+
+UNCHANGED = "stochastic"
+"""The sampler that changes nothing."""
 
 _tried: OrderedDict[str, None] = OrderedDict()
 
@@ -88,12 +91,36 @@ def _try(param: str, kind: str, *arguments: Any) -> None:
         _tried.popitem(last=False)
 
 
+def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
+    """Return the chain of stages."""
+    if not stages:
+        return corelm.sampler(UNCHANGED)
+    return Expression(
+        "", [(each["name"], [], {**_values(each["parameters"])}) for each in stages]
+    ).build()
+
+
+def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters from JSON: nested samplers, infinity and lists as corelm takes them."""
+    return {name: _value(value) for name, value in parameters.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"stages"}:
+        return built(value["stages"])
+    if isinstance(value, list):
+        return tuple(map(_value, value))
+    return (
+        {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
+    )
+
+
 # ---- in the child ----
 
 
 def build(kind: str, *arguments: Any) -> None:
     """Build an object, and ignore its errors: the server will raise them."""
-    with corelm.Sampler.refuse_local():
+    with Sampler.refuse_local():
         try:
             _build(kind, *arguments)
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,7 +208,7 @@ class Writing:
         self.request: Any = None  # as `ContinuousBatch.add` returns it
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
-        self._blocks = score(model, job.ids, job.tables or 0, job.unknown)
+        self._blocks: Generator[None, int, Scores] | None = None
         self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
         """True if its prompt needs no more scoring."""
@@ -225,7 +225,9 @@ class Writing:
         """
         self.blocks += 1
         try:
-            if self.blocks == 1:
+            if self._blocks is None:
+                job = self.job
+                self._blocks = score(self._model, job.ids, job.tables or 0, job.unknown)
                 next(self._blocks)  # to where it asks for a size
             self._blocks.send(size // PARTS)
         except StopIteration as end:
