@@ -3,8 +3,6 @@
 import dataclasses
 import itertools
 import json
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from corelm_replay import (
     verify,
 )
 from corelm_replay.verification import TOLERANCE, engine_distances
+from honest_receipts import neighbour
 from replay_cases import drawn_batch
 
 import corelm
@@ -124,9 +123,6 @@ def test_a_set_from_which_nothing_was_removed_has_no_size():
     assert set(cut.kept_size) == {3}
 
 
-FORGER = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "honest_receipts.py"))
-
-
 @pytest.mark.parametrize("chain", ["top_p(p=0.9)", "temperature(t=1.0)", "min_p(p=0.05)"])
 def test_the_neighbour_of_a_token_is_found(chain):
     """Its figures are honest, and so are the tokens after it: only its random number isn't."""
@@ -135,7 +131,7 @@ def test_the_neighbour_of_a_token_is_found(chain):
     for _, receipt in texts:
         assert verify(receipt, model) == []
         for place, side in itertools.product(range(len(receipt.tokens)), (1, -1)):
-            forged = FORGER["neighbour"](model, receipt, place, side)
+            forged = neighbour(model, receipt, place, side)
             if forged is not None:
                 assert [each.place for each in verify(forged, model)] == [place]
 
@@ -146,7 +142,7 @@ def test_a_forger_gains_little_where_an_engine_rounds():
     passed = []
     for receipt in drawn("temperature(t=0.8)", n=40, seed=7):
         place = receipt.sample % len(receipt.tokens)
-        forged = FORGER["neighbour"](model, receipt, place, 1 - 2 * (receipt.sample % 2))
+        forged = neighbour(model, receipt, place, 1 - 2 * (receipt.sample % 2))
         passed += [forged is not None and verify(forged, other) == []]
     assert not any(passed)
 
