@@ -2,7 +2,8 @@
 
     corelm models export gpt2 --to transformers tiny-gpt2
     corelm models export gpt2 --to gguf gpt2.gguf
-    python plugins/corelm-replay/tests/honest_receipts.py --engine transformers:tiny-gpt2 --engine gguf:gpt2.gguf
+    cd plugins/corelm-replay/tests
+    python honest_receipts.py --engine transformers:tiny-gpt2 --engine gguf:gpt2.gguf
 
 Each engine draws texts under eight chains, and corelm's own gpt2 verifies them; it also draws texts
 that the engine verifies. In every tenth text a token, one of its figures or the seed is changed,
