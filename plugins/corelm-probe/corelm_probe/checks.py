@@ -31,18 +31,18 @@ SEED, NEIGHBOURS, LOGPROBS = (
 def run_checks(
     engine: Engine, settings: Settings, chain: Sampler, model: ProbeModel, seed: int
 ) -> Mapping[str, str]:
-    """Return the findings by question.
+    """Return the answer to each question.
 
     Raises:
         EngineError: the engine fails.
     """
-    found = {
+    answers = {
         SEED: seed_repeats(engine, settings, chain, model, seed),
         NEIGHBOURS: neighbours_change_nothing(engine, settings, seed),
     }
     if engine.reports_logprobs:
-        found[LOGPROBS] = whose_logprobs(engine, settings, chain, model, seed)
-    return found
+        answers[LOGPROBS] = whose_logprobs(engine, settings, chain, model, seed)
+    return answers
 
 
 def seed_repeats(
@@ -88,13 +88,13 @@ def whose_logprobs(
     values = np.asarray(reported, dtype=np.float64)
     stages = chain.active_stages
     for count in (0, len(stages), *range(1, len(stages))):
-        known = _logprobs(chain_of(stages[:count]), model, prompt, tokens)
-        if np.allclose(values, known, atol=TOLERANCE):
+        expected = _logprobs(chain_of(stages[:count]), model, prompt, tokens)
+        if np.allclose(values, expected, atol=TOLERANCE):
             return _owner(stages, count)
     for stage in stages:
         if name_of(stage) == "temperature":
-            known = _logprobs(stage, model, prompt, tokens)
-            if np.allclose(values, known, atol=TOLERANCE):
+            expected = _logprobs(stage, model, prompt, tokens)
+            if np.allclose(values, expected, atol=TOLERANCE):
                 return "the model's, divided by the temperature alone"
     exact = _logprobs(chain_of(()), model, prompt, tokens)
     return (
@@ -114,12 +114,12 @@ def _logprobs(
     chain: Sampler, model: ProbeModel, prompt: Sequence[int], tokens: Sequence[int]
 ) -> NDArray[np.float64]:
     """Return the log-probability of each token of a text under a chain."""
-    found = []
+    values = []
     for i, token in enumerate(tokens):
         context = Context.of([[*prompt, *tokens[:i]]], prompt_length=len(prompt))
         logits = chain(model.logits(context.tokens), context)
-        found.append(corelm.log_softmax(np.asarray(logits, dtype=np.float64))[0, token])
-    return np.array(found)
+        values.append(corelm.log_softmax(np.asarray(logits, dtype=np.float64))[0, token])
+    return np.array(values)
 
 
 def _texts(

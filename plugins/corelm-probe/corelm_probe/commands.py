@@ -99,15 +99,15 @@ def run(
     from corelm_probe.report import document, lines
     from corelm_probe.verdict import probe
 
-    known = model_named(model or _model_of(target))
+    probed = model_named(model or _model_of(target))
     engine = open_engine(target, api=api, served=served, key=_key(key))
     if format is not None:
         engine.format = None if format == "corelm" else format
     sent = _settings(settings, sampler, engine.format)
     announced: Any = _Announced(engine)
-    verdict = probe(announced, sent, known, draws=draws, seed=seed, level=level)
+    verdict = probe(announced, sent, probed, draws=draws, seed=seed, level=level)
     real = verdict.explanation.sampler if verdict.explanation else verdict.fit.chain
-    checks = run_checks(engine, sent, real, known, seed)
+    checks = run_checks(engine, sent, real, probed, seed)
     verdict = replace(verdict, checks=checks)
     if json:
         typer.echo(json_format.dumps(document(verdict), indent=2, default=str))

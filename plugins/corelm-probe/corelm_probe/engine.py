@@ -27,7 +27,7 @@ class EngineError(CorelmError):
 
 
 class Engine(Protocol):
-    """An engine with one of the models.
+    """An engine with one of the models; a class that derives from it needs no more than `draw`.
 
     Attributes:
         name: its name and version, for display.
@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     name: str
     format: str | None
-    reports_logprobs: bool
+    reports_logprobs: bool = False
 
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
@@ -48,16 +48,25 @@ class Engine(Protocol):
     def draw_batch(
         self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
     ) -> Any:
-        """Return the ids of a text after each prompt, (prompts, length), drawn at the same time."""
+        """Return the ids of a text after each prompt, (prompts, length).
+
+        They are drawn at the same time, or by default one after the other.
+        """
+        return np.concatenate([self.draw(prompt, settings, 1, seed, length) for prompt in prompts])
 
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
     ) -> tuple[list[int], list[float]]:
-        """Return the ids of one text, and the log-probabilities that are reported with them."""
+        """Return the ids of one text, and the log-probabilities that are reported with them.
+
+        Raises:
+            EngineError: the engine reports none, as by default.
+        """
+        raise EngineError(f"{self.name} reports no log-probabilities")
 
 
 @dataclass
-class CallableEngine:
+class CallableEngine(Engine):
     """A function of this process as an engine.
 
     Args:
@@ -83,16 +92,6 @@ class CallableEngine:
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
     ) -> Any:
         return self.function(prompt, settings, n, seed, length)
-
-    def draw_batch(
-        self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
-    ) -> Any:
-        return np.concatenate([self.draw(prompt, settings, 1, seed, length) for prompt in prompts])
-
-    def logprobs(
-        self, prompt: Sequence[int], settings: Settings, seed: int, length: int
-    ) -> tuple[list[int], list[float]]:
-        raise EngineError("a function reports no log-probabilities")
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,14 @@ def collect(
         shape = (request.n, request.length)
         texts.append(Texts(request.prompt, checked(drawn, shape, engine.name)))
     return Evidence(model, texts)
+
+
+def padded(texts: Sequence[Sequence[int]], length: int) -> NDArray[np.int64]:
+    """Return texts as one array, with -1 after the end of a shorter one."""
+    array = np.full((len(texts), length), -1, dtype=np.int64)
+    for row, text in zip(array, texts, strict=True):
+        row[: len(text)] = text[:length]
+    return array
 
 
 def checked(drawn: Any, shape: tuple[int, int], name: str) -> NDArray[np.int64]:

@@ -168,22 +168,22 @@ class Evidence:
         length = len(texts.prompt)
         shape = (len(texts.tokens), length + texts.tokens.shape[1])
         surprisal, model_surprisal = np.full(shape, np.nan), np.full(shape, np.nan)
-        kept = np.arange(len(texts.tokens))
+        rows = np.arange(len(texts.tokens))
         for i, (contexts, drawn) in enumerate(steps):
-            kept = kept[texts.tokens[kept, i] >= 0]
+            rows = rows[texts.tokens[rows, i] >= 0]
             logits = self.model.logits(contexts)
             now = length + i
             context = Context.of(
                 contexts,
                 prompt_length=length,
-                surprisal=surprisal[kept, :now],
-                model_surprisal=model_surprisal[kept, :now],
+                surprisal=surprisal[rows, :now],
+                model_surprisal=model_surprisal[rows, :now],
             )
             p = softmax(np.asarray(sampler(logits, context), dtype=np.float64))
-            rows = np.arange(len(drawn))
+            places = np.arange(len(drawn))
             with np.errstate(divide="ignore"):
-                surprisal[kept, now] = -np.log(p[rows, drawn])
-            model_surprisal[kept, now] = -log_softmax(logits)[rows, drawn]
+                surprisal[rows, now] = -np.log(p[places, drawn])
+            model_surprisal[rows, now] = -log_softmax(logits)[places, drawn]
             yield Position(contexts, drawn, p)
 
     def _cells_of_last_tokens(self, rows: NDArray[np.float64]) -> Iterator[Cell]:

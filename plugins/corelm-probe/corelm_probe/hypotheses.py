@@ -239,10 +239,10 @@ def fitted_temperature(chain: Sampler, evidence: Evidence) -> Hypothesis | None:
     from scipy.optimize import minimize_scalar
 
     stages = chain.active_stages
-    found = [i for i, stage in enumerate(stages) if name_of(stage) == "temperature"]
-    if len(found) != 1:
+    places = [i for i, stage in enumerate(stages) if name_of(stage) == "temperature"]
+    if len(places) != 1:
         return None
-    i, before = found[0], stages[found[0]]
+    i, before = places[0], stages[places[0]]
 
     def at(log_t: float) -> Sampler:
         changed = replace(before, t=math.exp(log_t))  # type: ignore[call-arg]

@@ -52,10 +52,10 @@ def _tests(fit: Fit, level: float) -> Iterator[str]:
 def _deviation(verdict: Verdict) -> Iterator[str]:
     if verdict.fault:
         yield f"first to deviate, switched on in turn: {verdict.fault}"
-    found, fresh = verdict.explanation, verdict.explained
-    if found is not None and fresh is not None:
-        yield f"explained  {found.about or 'as the settings say, on fresh draws'}"
-        yield f"           {shortened(str(found.sampler))}"
+    explanation, fresh = verdict.explanation, verdict.explained
+    if explanation is not None and fresh is not None:
+        yield f"explained  {explanation.about or 'as the settings say, on fresh draws'}"
+        yield f"           {shortened(str(explanation.sampler))}"
         tried = f"{verdict.tried:,} hypotheses tried"
         yield f"           p = {_p(fresh.p_value)} on fresh draws; {tried}"
     elif verdict.nearest is not None and fresh is not None:
@@ -74,12 +74,12 @@ def _alternatives(verdict: Verdict) -> Iterator[str]:
         yield from _listed(close)
 
 
-def _listed(found: list[Alternative]) -> Iterator[str]:
-    for one in found[:MOST]:
+def _listed(rows: list[Alternative]) -> Iterator[str]:
+    for one in rows[:MOST]:
         needed = "" if math.isinf(one.draws) else f" (some {_rounded(one.draws):,} draws would do)"
         yield f"           {one.hypothesis.about or 'as the settings say'}{needed}"
-    if len(found) > MOST:
-        yield f"           and {len(found) - MOST} more"
+    if len(rows) > MOST:
+        yield f"           and {len(rows) - MOST} more"
 
 
 def _rounded(draws: float) -> int:
@@ -134,5 +134,5 @@ def _fit(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _hypothesis(found: Any) -> dict[str, Any] | None:
-    return None if found is None else {"about": found.about, "chain": str(found.sampler)}
+def _hypothesis(one: Any) -> dict[str, Any] | None:
+    return None if one is None else {"about": one.about, "chain": str(one.sampler)}

@@ -108,9 +108,9 @@ def _simulated(
     block = 50
     while done < SIMULATIONS:
         size = min(block, SIMULATIONS - done, max(1, AT_ONCE // p.size))
-        found = _statistic(rng.multinomial(n, p, size=(size, len(n))), expected)
+        simulated = _statistic(rng.multinomial(n, p, size=(size, len(n))), expected)
         # With a tolerance, so that statistics that differ only by the order of their sum are equal.
-        extreme = np.cumsum(found >= g * (1 - 1e-9) - 1e-9)
+        extreme = np.cumsum(simulated >= g * (1 - 1e-9) - 1e-9)
         if as_extreme + extreme[-1] >= EXCEEDANCES:
             last = int(np.searchsorted(extreme, EXCEEDANCES - as_extreme))
             return EXCEEDANCES / (done + last + 1)

@@ -164,9 +164,9 @@ def probe(
         tried = hypotheses(chain, evidence)
         alike = alternatives(tried[0], tried, evidence, level)
         return Verdict(**common, alternatives=alike, tried=len(tried))
-    found = _explained(engine, settings, chain, evidence, draws, seed, level)
+    explained = _explained(engine, settings, chain, evidence, draws, seed, level)
     fault = first_fault(engine, settings, chain, model, draws, seed, level)
-    return Verdict(**common, **found, fault=fault)
+    return Verdict(**common, **explained, fault=fault)
 
 
 def chain_of_settings(settings: Settings, engine: str | None) -> tuple[Sampler, Mapping[str, str]]:
@@ -197,13 +197,13 @@ def _explained(
 
     Pairs of deviations are tried if no single one passes.
     """
-    found = hypotheses(chain, evidence)
+    tried = hypotheses(chain, evidence)
     result: dict[str, Any] = {}
     for more in ((), pairs_of_deviations(chain, evidence)):
-        found.extend(more)
-        best = _likeliest(found, chain, evidence)
+        tried.extend(more)
+        best = _likeliest(tried, chain, evidence)
         fit = fitted(evidence, best.sampler, seed)
-        result = {"nearest": best, "explained": fit, "tried": len(found)}
+        result = {"nearest": best, "explained": fit, "tried": len(tried)}
         if fit.p_value <= level:
             continue
         seed += len(evidence.texts)
@@ -211,17 +211,17 @@ def _explained(
         fresh = collect(engine, evidence.model, settings, requests, seed)
         fit = fitted(fresh, best.sampler, seed)
         if fit.p_value > level:
-            alike = alternatives(best, found, fresh, level)
-            kept = {"explanation": best, "explained": fit, "alternatives": alike}
-            return {**kept, "tried": len(found)}
+            alike = alternatives(best, tried, fresh, level)
+            return {"explanation": best, "explained": fit, "alternatives": alike,
+                    "tried": len(tried)}  # fmt: skip
         evidence = Evidence(evidence.model, [*evidence.texts, *fresh.texts])
     return result
 
 
-def _likeliest(found: Sequence[Hypothesis], chain: Sampler, evidence: Evidence) -> Hypothesis:
+def _likeliest(tried: Sequence[Hypothesis], chain: Sampler, evidence: Evidence) -> Hypothesis:
     """Return the likeliest hypothesis (the first on ties) with its temperature fitted."""
-    scores = [round(evidence.log_likelihood(one.sampler), 6) for one in found]
-    best = found[scores.index(max(scores))]
+    scores = [round(evidence.log_likelihood(one.sampler), 6) for one in tried]
+    best = tried[scores.index(max(scores))]
     return _finer(best, chain, evidence) or best
 
 
@@ -243,15 +243,15 @@ def alternatives(
     A hypothesis is ruled out if the draws are 1 / level times likelier under the best one.
     """
     least = evidence.log_likelihood(best.sampler) + math.log(level)
-    found: dict[str, Alternative] = {}
+    rows: dict[str, Alternative] = {}
     for other in others:
-        if other.sampler == best.sampler or str(other.sampler) in found:
+        if other.sampler == best.sampler or str(other.sampler) in rows:
             continue
         if evidence.log_likelihood(other.sampler) >= least:
             nats = evidence.divergence(best.sampler, other.sampler)
             needed = math.inf if nats * evidence.draws < SAME else -math.log(level) / nats
-            found[str(other.sampler)] = Alternative(other, needed)
-    return sorted(found.values(), key=lambda alternative: -alternative.draws)
+            rows[str(other.sampler)] = Alternative(other, needed)
+    return sorted(rows.values(), key=lambda alternative: -alternative.draws)
 
 
 def first_fault(

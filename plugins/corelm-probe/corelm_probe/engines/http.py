@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from corelm.errors import UsageError
 from corelm.runs import printable
-from corelm_probe.engine import EngineError, Settings
+from corelm_probe.engine import Engine, EngineError, Settings, padded
 from corelm_probe.models import CHARACTERS, MODELS
 
 CONNECTIONS, TIMEOUT = 8, 120.0
@@ -124,7 +124,7 @@ def _ids(text: str) -> list[int]:
     return TEXT.encode(text)
 
 
-class HttpEngine:
+class HttpEngine(Engine):
     """A server.
 
     Args:
@@ -184,27 +184,27 @@ class HttpEngine:
     ) -> NDArray[np.int64]:
         """Return texts, (n, length), from concurrent requests with a seed each."""
         size = PER_REQUEST if self._api.several else 1
-        found: list[list[int]] = []
+        drawn: list[list[int]] = []
         number = seed * STRIDE
-        while len(found) < n:
-            missing = n - len(found)
+        while len(drawn) < n:
+            missing = n - len(drawn)
             sizes = [min(size, missing - i) for i in range(0, missing, size)]
             # Servers count the seeds of a request's texts up from its seed, so seeds are `size`
             # apart.
             jobs = [(prompt, settings, k, number + i * size, length) for i, k in enumerate(sizes)]
             answers = list(self._pool.map(lambda job: self._texts(*job), jobs))
-            found += [text for texts in answers for text in texts]
+            drawn += [text for texts in answers for text in texts]
             number += len(jobs) * size
             if size > 1 and len(answers[0]) == 1:
                 size = 1  # the server ignores the number of texts
-        return _padded(found[:n], length)
+        return padded(drawn[:n], length)
 
     def draw_batch(
         self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
     ) -> NDArray[np.int64]:
         """Return a text after each prompt, from concurrent requests with the same seed."""
         jobs = [(prompt, settings, 1, seed, length) for prompt in prompts]
-        return _padded([t[0] for t in self._pool.map(lambda job: self._texts(*job), jobs)], length)
+        return padded([t[0] for t in self._pool.map(lambda job: self._texts(*job), jobs)], length)
 
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
@@ -212,7 +212,7 @@ class HttpEngine:
         """Return the ids of a text, and the log-probabilities that the server reports."""
         texts, logprobs = self._api.texts, self._api.logprobs
         if logprobs is None:
-            raise EngineError(f"{self.name} reports no log-probabilities")
+            return super().logprobs(prompt, settings, seed, length)
         asked = {**settings, **(self._api.ask_logprobs or {})}
         answer = self._answer(prompt, asked, 1, seed, length)
         text, numbers = self._read(lambda a: (texts(a)[0], logprobs(a)), answer)
@@ -307,11 +307,3 @@ def _cut(connection: HTTPConnection, is_late: threading.Event) -> None:
     if connection.sock is not None:
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _padded(texts: Sequence[Sequence[int]], length: int) -> NDArray[np.int64]:
-    """Return texts as one array, with -1 after the end of a shorter one."""
-    array = np.full((len(texts), length), -1, dtype=np.int64)
-    for row, text in zip(array, texts, strict=True):
-        row[: len(text)] = text[:length]
-    return array

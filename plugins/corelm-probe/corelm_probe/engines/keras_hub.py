@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import corelm
-from corelm_probe.engine import EngineError, Settings
+from corelm_probe.engine import Engine, EngineError, Settings
 
 BATCH = 256
 
 
-class KerasHubEngine:
+class KerasHubEngine(Engine):
     """A model's folder in KerasHub, on the backend of KERAS_BACKEND.
 
     Its settings are a chain: a temperature, perhaps followed by `top_k` or `top_p`, as in
@@ -23,7 +23,6 @@ class KerasHubEngine:
     """
 
     format: str | None = None
-    reports_logprobs = False
 
     def __init__(self, folder: str) -> None:
         self.name = f"KerasHub {keras_hub.__version__}"
@@ -44,11 +43,6 @@ class KerasHubEngine:
     ) -> NDArray[np.int64]:
         self._begin(settings["sampler"], seed)
         return self._generate([[*prompt] for prompt in prompts], length)
-
-    def logprobs(
-        self, prompt: Sequence[int], settings: Settings, seed: int, length: int
-    ) -> tuple[list[int], list[float]]:
-        raise EngineError("KerasHub reports no log-probabilities")
 
     def _begin(self, chain: str, seed: int) -> None:
         """Let the sampler of a chain begin with a seed.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import corelm
-from corelm_probe.engine import EngineError, Settings
+from corelm_probe.engine import Engine, EngineError, Settings, padded
 from corelm_probe.models import CONTEXT_LENGTH, MODELS
 
 TEXT = MODELS["flat"]
@@ -21,7 +21,7 @@ WINDOW = 64
 """The window of its penalties, which is an argument of the model with this default."""
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(Engine):
     """A GGUF file in llama-cpp-python. Settings that its function lacks must be off."""
 
     format: str | None = "llama.cpp"
@@ -37,17 +37,9 @@ class LlamaCppEngine:
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
     ) -> NDArray[np.int64]:
-        array = np.full((n, length), -1, dtype=np.int64)
-        for i, row in enumerate(array):
-            text, _ = self._complete(self._llm, prompt, settings, seed * STRIDE + i, length)
-            row[: len(text)] = text
-        return array
-
-    def draw_batch(
-        self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
-    ) -> NDArray[np.int64]:
-        """Return a text after each prompt, one after the other: it has no batches."""
-        return np.concatenate([self.draw(prompt, settings, 1, seed, length) for prompt in prompts])
+        seeds = range(seed * STRIDE, seed * STRIDE + n)
+        texts = [self._complete(self._llm, prompt, settings, each, length)[0] for each in seeds]
+        return padded(texts, length)
 
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int

@@ -13,7 +13,7 @@ from mlx_lm.generate import generate_step
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 from numpy.typing import NDArray
 
-from corelm_probe.engine import Settings
+from corelm_probe.engine import Engine, Settings
 
 SAMPLER = {
     "temperature": "temp",
@@ -26,7 +26,7 @@ SAMPLER = {
 """The argument of `make_sampler` for a key of a request; other keys go to the processors."""
 
 
-class MlxEngine:
+class MlxEngine(Engine):
     """A model's folder in mlx-lm, with its server's defaults."""
 
     format: str | None = "mlx-lm"
@@ -41,12 +41,6 @@ class MlxEngine:
     ) -> NDArray[np.int64]:
         mx.random.seed(seed)
         return np.array([self._text(prompt, settings, length)[0] for _ in range(n)])
-
-    def draw_batch(
-        self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
-    ) -> NDArray[np.int64]:
-        """Return a text after each prompt, one after the other: `generate_step` has one row."""
-        return np.concatenate([self.draw(prompt, settings, 1, seed, length) for prompt in prompts])
 
     def logprobs(
         self, prompt: Sequence[int], settings: Settings, seed: int, length: int
@@ -66,6 +60,6 @@ class MlxEngine:
             sampler=make_sampler(**{"temp": 0.0} | own),
             logits_processors=make_logits_processors(**rest),
         )
-        found = [(int(token), float(logprobs[int(token)])) for token, logprobs in steps]
-        tokens, logprobs = zip(*found, strict=True)
+        pairs = [(int(token), float(logprobs[int(token)])) for token, logprobs in steps]
+        tokens, logprobs = zip(*pairs, strict=True)
         return list(tokens), list(logprobs)

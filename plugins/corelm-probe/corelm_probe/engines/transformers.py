@@ -10,12 +10,12 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from corelm_probe.engine import Settings
+from corelm_probe.engine import Engine, Settings, padded
 
 BATCH = 512
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """A model's folder in `generate`.
 
     The seed is torch's, one for all rows of a batch.
@@ -61,10 +61,8 @@ class TransformersEngine:
     def _generate(
         self, prompts: Sequence[Sequence[int]], settings: Settings, length: int
     ) -> NDArray[np.int64]:
-        found = self._call(prompts, settings, length).sequences[:, len(prompts[0]) :].numpy()
-        array = np.full((len(prompts), length), -1, dtype=np.int64)
-        array[:, : found.shape[1]] = found
-        return array
+        sequences = self._call(prompts, settings, length).sequences
+        return padded(sequences[:, len(prompts[0]) :].tolist(), length)
 
     def _call(
         self, prompts: Sequence[Sequence[int]], settings: Settings, length: int, **options: Any
