@@ -55,33 +55,30 @@ print(cpu_limit())
     assert done.stdout == "1\n"
 
 
-def test_the_quota_is_the_smallest_one_of_the_groups(tmp_path):
-    membership = tmp_path / "cgroup"
-    membership.write_text("0::/outer/inner\n")
-    for group, quota in [("", None), ("outer", "250000 100000"), ("outer/inner", "max 100000")]:
-        (tmp_path / group).mkdir(exist_ok=True)
-        if quota:
-            (tmp_path / group / "cpu.max").write_text(quota)
-    assert cpu._container_quota(membership, tmp_path) == 3
-    (tmp_path / "outer/inner/cpu.max").write_text("10000 100000")
-    assert cpu._container_quota(membership, tmp_path) == 1
+OF_VERSION_1 = "5:memory:/job\n4:cpu,cpuacct:/job\n"
 
 
-@pytest.mark.parametrize(("quota", "expected"), [("150000", 2), ("-1", math.inf)])
-def test_the_quota_of_version_1(tmp_path, quota, expected):
-    membership = tmp_path / "cgroup"
-    membership.write_text("5:memory:/job\n4:cpu,cpuacct:/job\n")
-    for controller in ("cpu", "memory"):
-        (tmp_path / controller / "job").mkdir(parents=True)
-    (tmp_path / "cpu/job/cpu.cfs_quota_us").write_text(quota)
-    (tmp_path / "cpu/job/cpu.cfs_period_us").write_text("100000")
-    assert cpu._container_quota(membership, tmp_path) == expected
-
-
-def test_without_control_groups_there_is_no_quota(tmp_path):
-    assert cpu._container_quota(tmp_path / "missing") == math.inf
-    (tmp_path / "broken").write_text("nonsense\n\n0::\n")
-    assert cpu._container_quota(tmp_path / "broken", tmp_path) == math.inf
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        # the smallest quota of a group and those around it
+        ({"cgroup": "0::/outer/inner\n", "outer/cpu.max": "250000 100000",
+          "outer/inner/cpu.max": "max 100000"}, 3),
+        ({"cgroup": "0::/outer/inner\n", "outer/cpu.max": "250000 100000",
+          "outer/inner/cpu.max": "10000 100000"}, 1),
+        ({"cgroup": OF_VERSION_1, "cpu/job/cpu.cfs_quota_us": "150000",
+          "cpu/job/cpu.cfs_period_us": "100000", "memory/job/limit": "1"}, 2),
+        ({"cgroup": OF_VERSION_1, "cpu/job/cpu.cfs_quota_us": "-1",
+          "cpu/job/cpu.cfs_period_us": "100000"}, math.inf),
+        ({"cgroup": "nonsense\n\n0::\n"}, math.inf),
+        ({}, math.inf),
+    ],
+)  # fmt: skip
+def test_the_quota_of_a_container(tmp_path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert cpu._container_quota(tmp_path / "cgroup", tmp_path) == expected
 
 
 def test_reports_name_that_number():

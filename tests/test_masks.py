@@ -11,7 +11,7 @@ import corelm
 from corelm import Chain, Context, Mask
 from corelm.decoding.step import mass_of
 from corelm.errors import PluginError, SamplerError
-from corelm.runs import chain_stages
+from corelm.runs import chain_stages, plugins
 from corelm.testing import ToyModel
 
 NEVER = -math.inf
@@ -107,9 +107,7 @@ def test_fallbacks_are_counted():
 @pytest.mark.parametrize("decoder", ["ancestral", "beam"])
 def test_every_decoders_texts_have_the_cost(decoder):
     pytest.importorskip("corelm_beam", reason="pip install ./plugins/corelm-beam")
-    from corelm.registry.registry import registry
-
-    made = registry().decoder(decoder)()
+    made = plugins.registry().decoder(decoder)()
     [text] = corelm.generate(MODEL, "a", sampler=Only(ids=(B,), until=1), decoder=made, seed=1)
     assert text.constraint_cost == pytest.approx(-math.log(P[2]) - math.log(P[0]), rel=1e-6)
 

@@ -13,6 +13,7 @@ from corelm.errors import UsageError
 from corelm.filters import find_in_turn
 from corelm.testing import ToyModel
 
+REMEMBERED = token_texts._remembered
 LETTERS = ToyModel("abc()").vocabulary
 BYTES = BytePairVocabulary([("<", "t"), ("t", "h")])
 
@@ -35,7 +36,7 @@ class Special:
 
 @pytest.fixture(autouse=True)
 def _forgotten():
-    token_texts._remembered.clear()
+    REMEMBERED.clear()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_what_is_remembered_changes_nothing(texts):
     asked = [text[:n] for text in texts for n in [*range(len(text) + 1), len(text), 0, 1]]
     answers = [find_in_turn(np.array(t, dtype=np.int64), "()", LETTERS) for t in asked]
     for text, answer in zip(asked, answers, strict=True):
-        token_texts._remembered.clear()
+        REMEMBERED.clear()
         assert find_in_turn(np.array(text, dtype=np.int64), "()", LETTERS) == answer
 
 
@@ -128,4 +129,4 @@ def test_no_more_than_so_many_texts_are_remembered(monkeypatch):
     monkeypatch.setattr(token_texts, "REMEMBERED", 3)
     for n in range(9):
         find_in_turn(np.array([n]), ["7"], Special())
-    assert len(token_texts._remembered) == 3
+    assert len(REMEMBERED) == 3

@@ -83,7 +83,7 @@ def test_any_other_number_of_repeats_is_refused(repeats):
 def test_a_search_that_takes_too_long_keeps_the_text(monkeypatch):
     monkeypatch.setattr("corelm.generation.endings.TIMEOUT", 0.05)
     model = ToyModel(["yes", "a" * 40 + "b"], logits=np.eye(4)[[2, 2, 3, 3]], end=False)
-    with pytest.raises(UsageError, match="takes too long") as caught:
+    with pytest.raises(UsageError, match="takes too long on a text of 45 characters") as caught:
         corelm.generate(model, "", sampler="greedy", stop_regex="(a|aa)+$", seed=1)
     [text] = caught.value.generations
     assert (text.text, text.tokens, text.finish_reason) == ("yes", [2], "error")

@@ -89,20 +89,21 @@ def test_rows_have_the_logits_of_each_alone(model, law):
 
 
 @pytest.fixture
-def passes(monkeypatch):
-    monkeypatch.setattr(Cache, "passes", [])
+def passes():
+    Cache.passes.clear()
     return Cache.passes
 
 
 def test_rows_of_different_lengths_are_extended_in_one_pass(passes):
-    session = Model(context_length=50).start([[3, 4], [5], [6, 7]])
+    model = Model(context_length=50)
+    session = model.start([[3, 4], [5], [6, 7]])
     session.next_logits()
     assert sorted(passes) == [(1, 2), (2, 3)]  # the start token is one of them; a pass a length
     passes.clear()
     for count in (1, 2):
         session.extend(np.full((3, count), 8))
         session.next_logits()
-    session.join(Model.start(session._model, [[9]]))
+    session.join(model.start([[9]]))
     passes.clear()
     session.extend([3, 4, 5, 6])
     session.next_logits()

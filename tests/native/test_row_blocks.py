@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from corelm_samplers.adaptive_p import peak_at
@@ -46,6 +48,12 @@ CALLS = {
 }
 
 
+@pytest.fixture
+def set_block(monkeypatch):
+    """A function that sets how many numbers a block has."""
+    return partial(monkeypatch.setattr, backend, "BLOCK")
+
+
 def arrays(result):
     return result if isinstance(result, tuple) else (result,)
 
@@ -54,26 +62,26 @@ def arrays(result):
 @pytest.mark.parametrize(
     ("function", "arguments"), [(c[0], c[1:]) for c in CALLS.values()], ids=CALLS
 )
-def test_blocks_change_no_bit(function, arguments, dtype, monkeypatch):
+def test_blocks_change_no_bit(function, arguments, dtype, set_block):
     logits = random_rows(BATCH, VOCABULARY).astype(dtype)
     logits[:, ::6] = -np.inf
     whole = arrays(by_definition(function, logits, *arguments))
-    monkeypatch.setattr(backend, "BLOCK", 2 * VOCABULARY)  # blocks of 2, 2, 2 and 1 rows
+    set_block(2 * VOCABULARY)  # blocks of 2, 2, 2 and 1 rows
     in_parts = arrays(by_definition(function, logits, *arguments))
     for expected, found in zip(whole, in_parts, strict=True):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
-def test_a_block_has_no_more_rows_than_fit_and_at_least_one(monkeypatch):
-    monkeypatch.setattr(backend, "BLOCK", 25)
+def test_a_block_has_no_more_rows_than_fit_and_at_least_one(set_block):
+    set_block(25)
     for vocabulary, sizes in ((10, [2, 2, 1]), (40, [1, 1, 1, 1, 1]), (5, [5])):
         seen = []
         in_blocks(lambda rows, seen=seen: seen.append(len(rows)) or rows, np.zeros((5, vocabulary)))
         assert seen == sizes
 
 
-def test_a_flag_holds_for_all_blocks(monkeypatch):
-    monkeypatch.setattr(backend, "BLOCK", VOCABULARY)
+def test_a_flag_holds_for_all_blocks(set_block):
+    set_block(VOCABULARY)
     for row in range(BATCH):
         logits = random_rows(BATCH, VOCABULARY)
         assert by_definition(distributions.rows_are_valid, logits)
@@ -81,14 +89,14 @@ def test_a_flag_holds_for_all_blocks(monkeypatch):
         assert not by_definition(distributions.rows_are_valid, logits)
 
 
-def test_masks_in_place_reach_every_row(monkeypatch):
-    monkeypatch.setattr(backend, "BLOCK", VOCABULARY)
+def test_masks_in_place_reach_every_row(set_block):
+    set_block(VOCABULARY)
     logits, tokens = random_rows(BATCH, VOCABULARY), np.arange(BATCH)
     assert by_definition(distributions.mask_tokens, logits, tokens)
     assert (logits[:, tokens] == -np.inf).all()
 
 
-def test_masked_arrays_stay_masked_arrays(monkeypatch):
-    monkeypatch.setattr(backend, "BLOCK", VOCABULARY)
+def test_masked_arrays_stay_masked_arrays(set_block):
+    set_block(VOCABULARY)
     logits = np.ma.masked_array(random_rows(2, VOCABULARY))
     assert type(in_blocks(lambda rows: rows, logits)) is type(logits)
