@@ -24,7 +24,7 @@ from corelm import (
     Step,
     param,
 )
-from corelm.errors import ModelOutputError, SamplerError, UsageError
+from corelm.errors import ModelOutputError, UsageError
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -45,18 +45,6 @@ def steps(**options) -> list[Step]:
 
 
 # Ancestral
-
-
-def test_greedy_takes_the_most_likely_tokens():
-    drawn = steps(sampler=GREEDY, length=6)
-    words = ToyModel().vocabulary.words
-    assert [words[step.tokens[0]] for step in drawn] == ["cat", "sat", "on", "the", "cat", "sat"]
-    assert [step.position for step in drawn] == [0, 1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("length", [0, 1, 5])
-def test_it_draws_as_many_tokens_as_asked(length):
-    assert len(steps(model=ToyModel(end=False), length=length)) == length
 
 
 def test_no_samples_need_no_model():
@@ -98,15 +86,6 @@ def test_the_random_numbers_decide_the_tokens():
     for step in drawn:
         expected = np.where(stream.at(step.position) < 0.25, 2, 3)
         assert step.tokens.tolist() == expected.tolist()
-
-
-def test_a_sample_is_the_same_alone_and_in_any_batch():
-    together: dict[int, list[int]] = {i: [] for i in range(64)}
-    for step in steps(samples=range(64), length=30):
-        for row, sample in enumerate(step.samples.tolist()):
-            together[sample].append(int(step.tokens[row]))
-    for i in range(64):
-        assert [int(step.tokens[0]) for step in steps(samples=(i,), length=30)] == together[i]
 
 
 def test_the_sampler_sees_the_tokens_and_how_surprising_they_were():
@@ -237,19 +216,6 @@ def test_the_arrays_of_a_step_are_read_only(name):
 # Tokens that are never drawn
 
 
-def test_padding_and_the_unknown_word_are_out_of_play():
-    [step] = steps(sampler=corelm.sampler("uniform"), length=1)
-    assert step.model_logits[0, :2].tolist() == [-INF, -INF]
-    assert step.entropy[0] == pytest.approx(math.log(11), abs=1e-12)
-
-
-def test_the_unknown_word_is_in_play_when_asked_for():
-    [step] = steps(sampler=corelm.sampler("uniform"), length=1, unknown=True)
-    assert step.model_logits[0, 0] == -INF
-    assert step.model_logits[0, 1] > -INF
-    assert step.entropy[0] == pytest.approx(math.log(12), abs=1e-12)
-
-
 def test_the_models_own_table_stays_as_it_was():
     model = ToyModel()
     before = model.start([[11]]).next_logits().copy()
@@ -321,37 +287,6 @@ def test_logits_of_another_shape_or_type(change, shown):
 
 
 # Samplers that go wrong
-
-
-class FailsLater(Sampler):
-    """Raise, or return nonsense, at one call: the 37th."""
-
-    fault: str = param("raises", choices=("raises", "nan", "none"))
-    at: int = param(36)
-
-    def __call__(self, logits, context):
-        if context.position < self.at:
-            return logits
-        if self.fault == "raises":
-            raise RuntimeError("out of ideas")
-        return None if self.fault == "none" else logits * np.nan
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("raises", "failed at step 36: RuntimeError: out of ideas"),
-        ("nan", "returned NaN at step 36, row 0"),
-        ("none", "returned NoneType instead of an array at step 36"),
-    ],
-)
-def test_the_37th_call_goes_wrong_and_what_was_drawn_is_there(fault, message):
-    sampler = STOCHASTIC | FailsLater(fault=fault)
-    drawn = Ancestral()(task(model=ToyModel(end=False), sampler=sampler, length=50))
-    assert [next(drawn).position for _ in range(36)] == list(range(36))
-    with pytest.raises(SamplerError) as caught:
-        next(drawn)
-    assert str(caught.value) == f"fails_later(fault='{fault}', at=36) {message}"
 
 
 # Model surprisals
@@ -480,13 +415,6 @@ def test_a_decoder_is_a_value_with_parameters():
 def test_a_decoder_can_be_chosen():
     [text] = corelm.generate(ToyModel(), "the", sampler="greedy", decoder=Repeat(times=3), seed=1)
     assert text.text == " cat cat cat"
-
-
-def test_ancestral_is_offered_by_name():
-    from corelm.registry.registry import Registry
-
-    assert Registry().decoder("ancestral") is Ancestral
-    assert Ancestral.name == "ancestral"
 
 
 def test_the_drawn_tokens_are_appended_when_none_are_passed():

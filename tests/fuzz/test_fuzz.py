@@ -21,7 +21,10 @@ def test_every_target_has_a_corpus():
     assert {path.stem for path in run.CORPUS.glob("*.txt")} == set(TARGETS)
 
 
-@pytest.mark.parametrize("name", TARGETS)
+PAGE = pytest.param("report_page", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [*sorted({*TARGETS} - {"report_page"}), PAGE])
 def test_the_target_holds_for_the_corpus(name):
     for data in run.read_corpus(name):
         attempt(name, data)

@@ -82,20 +82,6 @@ def test_the_likeliest_is_not_always_preferred():
     assert logits.index(max(logits)) == 2
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_impossible_tokens_stay_impossible(dtype):
-    logits = np.array([[0.0, -INF, 0.0]], dtype=dtype)
-    result = AdaptiveP(target=0)(logits, Context.of([[0]]))
-    assert result.dtype == dtype
-    assert (result[0] > -INF).tolist() == [True, False, True]
-
-
-@pytest.mark.parametrize("target", [-1, -0.5])
-def test_below_zero_it_changes_nothing(target):
-    assert AdaptiveP().target == -1
-    assert AdaptiveP(target=target)(LOGITS, Context.of([[0]])) is LOGITS
-
-
 @pytest.mark.slow
 def test_the_mean_probability_comes_to_the_target():
     p = np.repeat([0.4, 0.25, 0.15, 0.1, 0.06, 0.04], 1)

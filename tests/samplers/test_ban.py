@@ -8,7 +8,6 @@ from corelm_samplers.ban import Ban
 
 from corelm import Context, generate, sampling_distribution
 from corelm.errors import UsageError
-from corelm.runs import chain_stages
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -66,15 +65,6 @@ def test_a_text_without_the_banned_words():
 
 def test_the_likeliest_stays_if_everything_is_banned():
     assert sampling_distribution(Ban(words=[0, 1]), [1.0, 2.0, -INF]).tolist() == [0, 1, 0]
-
-
-def test_no_words_change_nothing():
-    assert chain_stages.apply(Ban(), LOGITS, NOWHERE) is LOGITS
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_dtype_stays(dtype):
-    assert Ban(words=[0])(LOGITS.astype(dtype), NOWHERE).dtype == dtype
 
 
 def test_an_unknown_word_is_refused_by_name():

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from corelm import Context, generate
 from corelm.errors import UsageError
-from corelm.runs import chain_stages
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -171,6 +170,11 @@ def test_a_penalty_too_large_for_its_type_removes_nothing(dtype):
     assert after.tolist() == [[float(np.finfo(dtype).min), -INF, 1.0]]
 
 
+def test_without_a_repetition_the_logits_come_back():
+    logits = np.zeros((1, 4))
+    assert Dry(multiplier=1)(logits, Context.of([[A, B, C]])) is logits
+
+
 def test_ids_outside_the_vocabulary_are_left_alone():
     assert lowered(Dry(multiplier=1, allowed_length=1), [7, 1, 7, -1, 7], size=3) == {1: 1}
 
@@ -181,12 +185,6 @@ def test_the_first_id_outside_the_vocabulary_is_left_alone_too():
     assert Dry(multiplier=1, allowed_length=1)(np.zeros((1, 4)), context).tolist() == [
         [0, 0, 0, -1.75]
     ]
-
-
-def test_zero_changes_nothing():
-    logits = np.zeros((1, 4))
-    assert chain_stages.apply(Dry(), logits, Context.of([[A, A, A]])) is logits
-    assert Dry(multiplier=1)(logits, Context.of([[A, B, C]])) is logits
 
 
 # The linear time

@@ -61,11 +61,6 @@ def test_the_likeliest_stays_if_everything_is_removed():
     assert p.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("bias", [{}, {0: 0}, {0: 0.0, 1: -0.0}])
-def test_nothing_added_changes_nothing(bias):
-    assert LogitBias(bias=bias)(LOGITS, NOWHERE) is LOGITS
-
-
 @pytest.mark.parametrize(
     ("bias", "message"),
     [

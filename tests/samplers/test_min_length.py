@@ -58,7 +58,3 @@ def test_a_model_whose_texts_have_no_end_and_no_model_change_nothing():
     endless = ToyModel(["so"], end=False).vocabulary
     assert after(3, 0, vocabulary=endless) is LOGITS
     assert after(3, 0, vocabulary=None) is LOGITS
-
-
-def test_zero_changes_nothing():
-    assert after(0, 0) is LOGITS

@@ -65,10 +65,6 @@ def test_ids_outside_the_vocabulary_ban_nothing():
     assert banned(1, [-1, 9, 2]) == [2]
 
 
-def test_zero_changes_nothing():
-    assert NoRepeatNgram()(FOUR, Context.of([[0, 0]])) is FOUR
-
-
 @given(st.integers(1, 4), st.lists(st.integers(0, 2), max_size=12))
 def test_it_bans_exactly_the_ends_of_n_grams_that_are_there(n, tokens):
     there = {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from corelm import Context, sampler, sampling_distribution
-from corelm.runs import chain_stages
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
@@ -102,11 +101,6 @@ def test_impossible_tokens_stay_impossible_and_no_others_become_so(
     assert after.dtype == dtype
     possible = np.maximum(np.array(expected[1:]), least).astype(dtype)
     assert after[0].tolist() == [-INF, *possible.tolist()]
-
-
-@pytest.mark.parametrize("name", ["frequency_penalty", "presence_penalty", "repetition_penalty"])
-def test_its_default_changes_nothing(name):
-    assert chain_stages.apply(sampler(name), LOGITS, Context.of([[0, 1]])) is LOGITS
 
 
 def test_normalised_the_repetition_penalty_multiplies_log_probabilities():

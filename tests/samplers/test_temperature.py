@@ -37,20 +37,6 @@ def test_the_distribution_is_raised_to_the_power_of_one_over_t(t, expected):
     assert p.tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_its_default_changes_nothing():
-    logits = np.array([[0.1, 7.3, -INF, 1e30]], dtype=np.float32)
-    assert Temperature().t == 1
-    assert Temperature()(logits, NOWHERE) is logits
-
-
-def test_zero_is_greedy_with_the_lowest_id_on_ties():
-    assert sampling_distribution(Temperature(t=0), [1.0, 2.0, 2.0]).tolist() == [0, 1, 0]
-
-
-def test_infinity_is_uniform_over_the_possible_tokens():
-    assert sampling_distribution(Temperature(t=INF), [1.0, -INF, 9.0]).tolist() == [0.5, 0, 0.5]
-
-
 ROW = st.lists(
     st.floats(-30, 30) | st.sampled_from([0.0, 0.0, 1.0, -INF]), min_size=1, max_size=8
 ).filter(lambda row: max(row) > -INF)
