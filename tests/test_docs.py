@@ -53,6 +53,7 @@ DIALECT = (
     *("(?<!there )is no", "(?<!there )are no", "one's own", "of one's", "most likeliest"),
     *("does without", "do without", "does not lie", "sees? to it", "set aside", "strangers?"),
     *("nearest to", "likelier", "the like", "be had", "is to be", "are to be", "company"),
+    *("that of", "those (of|that|which)", "likewise", "when left out"),
 )
 """Turns of phrase that a native technical writer would not use."""
 

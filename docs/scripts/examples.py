@@ -218,8 +218,8 @@ def script(page: Path) -> str:
     """Return the blocks of a page in order as one shell script that stops at the first failure.
 
     Blocks that are not run for a reason are part of it: the reason is about the examples, and
-    the script is for a fresh shell. Blocks marked with `<!-- tests -->` are left out, those that
-    need an engine, which is not installed there, and those whose output another page shows.
+    the script is for a fresh shell. Blocks marked with `<!-- tests -->` are left out, and so are blocks that
+    need an engine, which is not installed there, and blocks whose output another page shows.
     """
     lines = [line for line in page.read_text("utf-8").split("\n") if not NOT_RUN.match(line)]
     parts = ["set -eu"]
