@@ -16,8 +16,8 @@ def main(file: Path) -> None:
     packages = re.findall(r'^(corelm_\w+) = "plugins/', text, re.MULTILINE)
     named = re.compile(rf"\b({'|'.join(packages)})\b")
     build, _, tools = text.partition("[tool.ruff]")
-    kept = [line for line in build.splitlines(keepends=True) if not named.search(line)]
-    without = "".join(kept).replace('    "pyyaml>=6.0.1",', "    #", 1)
+    heart = [line for line in build.splitlines(keepends=True) if not named.search(line)]
+    without = "".join(heart).replace('    "pyyaml>=6.0.1",', "    #", 1)
     file.write_text(f"{without}[tool.ruff]{tools}", encoding="utf-8")
 
 

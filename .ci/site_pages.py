@@ -114,14 +114,14 @@ def content_of(path: str) -> str:
 
 def links(markdown: str, here: str) -> list[str]:
     """Return the files outside docs/ that a file of the repository links to."""
-    found: list[str] = []
+    targets: list[str] = []
 
     def note(target: str) -> str:
-        found.append(target)
+        targets.append(target)
         return target
 
     rewrite(markdown, here, note)
-    return [target for target in found if not target.startswith("docs/")]
+    return [target for target in targets if not target.startswith("docs/")]
 
 
 def rewrite(markdown: str, here: str, new: Callable[[str], str]) -> str:

@@ -83,8 +83,8 @@ def test_examples_print_what_the_page_says(page: Path) -> None:
         pytest.skip("the examples are for bash")
     if absent := examples.missing(page):
         pytest.skip(f"not installed: {', '.join(absent)}")
-    found = examples.differences(page)
-    assert not found, "\n".join(["", *found])
+    lines = examples.differences(page)
+    assert not lines, "\n".join(["", *lines])
 
 
 def test_an_example_that_lies_is_found(tmp_path: Path) -> None:
@@ -195,11 +195,11 @@ def test_the_readme_works_in_a_fresh_shell(tmp_path: Path) -> None:
     before = (copy / "pyproject.toml").read_bytes()
     mine = Path(sys.executable).parent
     path = [folder for folder in os.environ["PATH"].split(os.pathsep) if Path(folder) != mine]
-    kept = {k: v for k, v in os.environ.items() if k in {"HOME", "LANG", "PIP_INDEX_URL"}}
+    own = {k: v for k, v in os.environ.items() if k in {"HOME", "LANG", "PIP_INDEX_URL"}}
     done = subprocess.run(
         ["bash", "-c", examples.script(ROOT / "README.md")],
         cwd=copy,
-        env=kept | {"PATH": os.pathsep.join(path), "CORELM_HOME": str(tmp_path / "home")},
+        env=own | {"PATH": os.pathsep.join(path), "CORELM_HOME": str(tmp_path / "home")},
         capture_output=True,
         encoding="utf-8",
     )
@@ -230,13 +230,13 @@ def test_pages_read_well_unbuilt() -> None:
 def test_pages_speak_plain_english() -> None:
     """No word of the glossary's left column, and no turn of phrase that readers trip over."""
     words = re.compile(rf"\b(?:{'|'.join((*GLOSSARY, *DIALECT))})\b", re.IGNORECASE)
-    found = [
+    faults = [
         f"{name_of(page)}: {match[0]!r} in: {line}"
         for page in PAGES
         for line in LEFT_OUT.sub("", page.read_text("utf-8")).splitlines()
         for match in words.finditer(line)
     ]
-    assert not found, "\n".join(["", *found])
+    assert not faults, "\n".join(["", *faults])
 
 
 def test_links_resolve() -> None:

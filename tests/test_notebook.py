@@ -32,8 +32,8 @@ def test_a_changed_output_is_found_and_a_picture_of_another_version_is_none():
     for old, new, differs in (("116.7", "116.8", True), ("iVBOR", "iVBOS", False)):
         changed = NOTEBOOK.read_text("utf-8").replace(old, new)
         assert changed != NOTEBOOK.read_text("utf-8")
-        found = script.differences(notebook, nbformat.reads(changed, as_version=4))
-        assert bool(found) is differs
+        lines = script.differences(notebook, nbformat.reads(changed, as_version=4))
+        assert bool(lines) is differs
 
 
 def test_it_names_what_a_reader_sees_first():

@@ -90,13 +90,13 @@ def test_links_to_the_repository_lead_to_pages(tmp_path: Path) -> None:
 def test_a_notebook_is_a_page_with_its_outputs(tmp_path: Path) -> None:
     built = site(tmp_path, "# Here\n")
     page = (built / "small.html").read_text("utf-8")
-    for shown in (
+    for part in (
         'href="small.ipynb" download',
         "6 &lt; 7",
         "<b>bold</b>",
         'href="index.html#here"',
     ):
-        assert shown in page
+        assert part in page
     assert "plain" not in page
     assert (built / "small.ipynb").exists()
     [picture] = built.glob("*.png")

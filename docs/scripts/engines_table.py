@@ -205,7 +205,7 @@ def cut(tokens: Sequence[int], model: corelm.LanguageModel) -> list[int]:
 
 def in_processes(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Measure each installed engine in a process of its own, as Keras has one backend in each."""
-    found = {}
+    results = {}
     for name, (package, _) in ENGINES.items():
         if importlib.util.find_spec(package) is None:
             print(f"{name}: {package} is not installed", file=sys.stderr)
@@ -218,22 +218,22 @@ def in_processes(folder: Path) -> dict[str, list[dict[str, Any]]]:
             stdout=subprocess.PIPE,
             check=True,
         )
-        found[name] = json.loads(run.stdout.decode().splitlines()[-1])
-    return found
+        results[name] = json.loads(run.stdout.decode().splitlines()[-1])
+    return results
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> str:
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """Return the table: a row for each sampler, a column for each engine."""
-    head = ["sampler", *found]
+    head = ["sampler", *results]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for i, expression in enumerate(SAMPLERS):
-        cells = [shown(rows[i]) for rows in found.values()]
+        cells = [cell(rows[i]) for rows in results.values()]
         name = expression.replace("|", "\\|")
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def shown(row: dict[str, Any]) -> str:
+def cell(row: dict[str, Any]) -> str:
     """Return a cell: the largest difference, rounded up to a power of ten, and the texts."""
     difference = row["difference"]
     power = 0 if not difference else 10.0 ** np.ceil(np.log10(difference))
@@ -241,11 +241,11 @@ def shown(row: dict[str, Any]) -> str:
     return f"{size}, {'same' if row['same'] else '**other**'} text"
 
 
-def differing(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+def differing(results: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Name the cells that are not equal within the limit."""
     return [
         f"{name}, {row['sampler']}: {row['difference']:.1e}, same text: {row['same']}"
-        for name, rows in found.items()
+        for name, rows in results.items()
         for row in rows
         if row["difference"] > ROUGH.get(name, LIMIT) or not (row["same"] or name in ROUGH)
     ]
@@ -265,14 +265,14 @@ def main() -> int:
         for form, name in FORMATS.items():
             command = ["corelm", "models", "export", "gpt2", "--to", form, f"{folder}/{name}"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        found = in_processes(Path(folder))
-    for line in differing(found):
+        results = in_processes(Path(folder))
+    for line in differing(results):
         print(line, file=sys.stderr)
     if not options.check:
         before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", "utf-8")
-    return bool(differing(found))
+        PAGE.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}", "utf-8")
+    return bool(differing(results))
 
 
 if __name__ == "__main__":

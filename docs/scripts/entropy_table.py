@@ -69,10 +69,10 @@ TOLERANCE = 0.05
 
 def missing() -> set[str]:
     """Return the names of corelm's samplers that `CHOSEN` leaves out."""
-    shown = {stage.name for expression in CHOSEN for stage in corelm.sampler(expression).stages}
+    chosen = {stage.name for expression in CHOSEN for stage in corelm.sampler(expression).stages}
     return {
         o.name for o in registry().offers("corelm_samplers") if o.source.distribution == OWN
-    } - shown
+    } - chosen
 
 
 def example(name: str) -> str:
@@ -108,11 +108,11 @@ def table() -> str:
     return "\n".join(["", *rows, "", how, "", ""])
 
 
-def agree(shown: str, now: str) -> bool:
-    """Return whether two tables are equal within the tolerance."""
-    pairs = zip(NUMBER.findall(shown), NUMBER.findall(now), strict=False)
+def agree(page: str, now: str) -> bool:
+    """Return True if two tables are equal within the tolerance."""
+    pairs = zip(NUMBER.findall(page), NUMBER.findall(now), strict=False)
     near = all(abs(float(a) - float(b)) <= TOLERANCE for a, b in pairs)
-    return near and NUMBER.sub("", shown) == NUMBER.sub("", now)
+    return near and NUMBER.sub("", page) == NUMBER.sub("", now)
 
 
 def main() -> int:

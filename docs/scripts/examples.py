@@ -198,27 +198,27 @@ def renewed(page: Path) -> list[str]:
     return lines
 
 
-def _printed(block: Block, shown: Sequence[str], session: Session) -> str:
+def _printed(block: Block, expected: Sequence[str], session: Session) -> str:
     """Return what the commands of a block print, or what another page shows for them.
 
     Raises:
         AssertionError: a command failed, or the other page does not show it.
     """
     if (elsewhere := block.elsewhere) is None:
-        return session.shell(f"set -e\n{block.text}", shows_error(shown))
+        return session.shell(f"set -e\n{block.text}", shows_error(expected))
     lines = (ROOT / elsewhere["path"]).read_text("utf-8").split("\n")
     outputs = {block.text: output for block, output in with_outputs(lines)}
     if not (output := outputs.get(elsewhere["command"])):
         raise AssertionError(f"{elsewhere['path']} does not show {elsewhere['command']!r}")
-    kept = [line for line in output if not line.startswith(WRITTEN)]
-    return "\n".join([*kept, *(line for line in shown if line.startswith(WRITTEN))])
+    stays = [line for line in output if not line.startswith(WRITTEN)]
+    return "\n".join([*stays, *(line for line in expected if line.startswith(WRITTEN))])
 
 
 def script(page: Path) -> str:
     """Return the blocks of a page in order as one shell script that stops at the first failure.
 
     Blocks that are not run for a reason are part of it: the reason is about the examples, and
-    the script is for a fresh shell. Blocks marked with `<!-- tests -->` are left out, and so are blocks that
+    the script is for a fresh shell. Left out are blocks marked with `<!-- tests -->`, blocks that
     need an engine, which is not installed there, and blocks whose output another page shows.
     """
     lines = [line for line in page.read_text("utf-8").split("\n") if not NOT_RUN.match(line)]
@@ -264,18 +264,18 @@ def _commands(lines: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
         yield list(lines[start:output]), list(lines[output:end])
 
 
-def agreed(shown: list[str], printed: str) -> list[str]:
+def agreed(expected: list[str], printed: str) -> list[str]:
     """Return the shown output where it matches the printed one, else the printed one."""
     now = printed.rstrip("\n").split("\n") if printed.strip() else []
     now = [line.rstrip() for line in now]
-    pattern = ".*".join(map(re.escape, "\n".join(shown).split(ANYTHING)))
-    return shown if re.fullmatch(pattern, "\n".join(now), re.DOTALL) else now
+    pattern = ".*".join(map(re.escape, "\n".join(expected).split(ANYTHING)))
+    return expected if re.fullmatch(pattern, "\n".join(now), re.DOTALL) else now
 
 
 def differences(page: Path) -> list[str]:
     """Return a diff between a page (-) and what its examples print (+)."""
-    shown, now = page.read_text("utf-8").split("\n"), renewed(page)
-    return list(unified_diff(shown, now, str(page), "output of its examples", n=0, lineterm=""))
+    old, new = page.read_text("utf-8").split("\n"), renewed(page)
+    return list(unified_diff(old, new, str(page), "output of its examples", n=0, lineterm=""))
 
 
 def main() -> int:
@@ -293,9 +293,9 @@ def main() -> int:
             print(f"{page} is left out: {', '.join(absent)} not installed", file=sys.stderr)
         elif not options.check:
             page.write_text("\n".join(renewed(page)), "utf-8")
-        elif found := differences(page):
+        elif lines := differences(page):
             failed = True
-            print(*found, sep="\n")
+            print(*lines, sep="\n")
     return int(failed)
 
 

@@ -81,8 +81,8 @@ def outputs(shell: InteractiveShell, source: str) -> Iterator[Any]:
         )
     if captured.stdout:
         yield nbformat.v4.new_output("stream", name="stdout", text=captured.stdout)
-    for shown in captured.outputs:
-        yield nbformat.v4.new_output("display_data", data=encoded(shown.data))
+    for output in captured.outputs:
+        yield nbformat.v4.new_output("display_data", data=encoded(output.data))
     for value in shell.displayhook.values:
         yield nbformat.v4.new_output("execute_result", data=encoded(value), execution_count=count)
 
@@ -90,8 +90,8 @@ def outputs(shell: InteractiveShell, source: str) -> Iterator[Any]:
 def encoded(data: dict[str, Any]) -> dict[str, str]:
     """Return what a cell shows, in text: pictures in base64, as notebooks have them."""
     return {
-        kind: base64.b64encode(shown).decode() if isinstance(shown, bytes) else shown
-        for kind, shown in data.items()
+        kind: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        for kind, value in data.items()
     }
 
 
@@ -124,9 +124,9 @@ def main() -> None:
             made = run(notebook)
         if not check:
             nbformat.write(made, path)
-        elif found := differences(notebook, made):
+        elif lines := differences(notebook, made):
             failed = True
-            print(f"{path.name} has to be run again:", *found, sep="\n")
+            print(f"{path.name} has to be run again:", *lines, sep="\n")
     sys.exit(failed)
 
 

@@ -78,8 +78,8 @@ def picture(name: str) -> str:
 
 def words(svg: str) -> str:
     """Return the text of a picture, independent of the version of Rich."""
-    shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    return "".join(html.unescape("".join(shown)).split())
+    pieces = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return "".join(html.unescape("".join(pieces)).split())
 
 
 def main() -> int:

@@ -45,12 +45,12 @@ def differences(report: corelm.Report) -> Iterator[list[str]]:
         if row["differences"] is None or row["matched"]["asked"] != TARGETS[1]:
             continue
         for figure in ("surprisal", "rep_4", "diversity"):
-            found = row["differences"]["generated_texts"][figure]
+            difference = row["differences"]["generated_texts"][figure]
             test = tests.loc[row["sampler"], figure]
             yield [
                 f"`{row['sampler']}`",
                 figure.replace("_", "-"),
-                _with_interval(found["value"], found["ci95"], 4),
+                _with_interval(difference["value"], difference["ci95"], 4),
                 f"{test.p:.2g}",
                 f"{test.p_holm:.2g}",
             ]
