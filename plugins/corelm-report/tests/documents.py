@@ -6,11 +6,12 @@ import base64
 import copy
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from corelm_report import Document as Typed
+from corelm_report.document.gate import condition
 
 import corelm
 from corelm import Decoder, Sampler
@@ -67,6 +68,12 @@ def _shares(samplers: list[Document]) -> Iterator[Document]:
                 ends = own.get("ci95", {}).get(figure, [own[figure]] * 2)
                 yield {"sampler": row["sampler"], "figure": figure, "value": own[figure],
                        "interval": ends}  # fmt: skip
+
+
+def tripped(document: Document, text: str, metrics: Sequence[str] = ()) -> str:
+    """What a condition of `--fail-if` says of a report; empty if it passes."""
+    entries = [(row["sampler"], row["name"]) for row in document["samplers"]]
+    return condition(text, entries, metrics).tripped(typed(document))
 
 
 def compare(samplers=("greedy", "uniform"), **asked):

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from browsers import TELEPHONE, chromium, overflow
-from corelm_report.document.figure import share, visible
-from corelm_report.render.page import page
-from documents import BACKWARDS, EVIL, hostile, playground, typed
+from corelm_report.document.figure import share
+from documents import BACKWARDS, EVIL, hostile, playground, report_of, visible
 
 import corelm
 
@@ -66,7 +65,7 @@ def large(made: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def written(large: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "a report.html"
-    path.write_text(page(typed(large)), encoding="utf-8", newline="\n")
+    path.write_text(report_of(large).to_html(), encoding="utf-8", newline="\n")
     return path
 
 
@@ -312,7 +311,7 @@ def test_tables_fit_on_paper(opened, width):
 
 def test_malicious_strings_do_nothing(opened, made, tmp_path):
     path = tmp_path / "evil.html"
-    path.write_text(page(typed(hostile(made))), encoding="utf-8", newline="\n")
+    path.write_text(report_of(hostile(made)).to_html(), encoding="utf-8", newline="\n")
     tab = opened(path, viewport=TELEPHONE)
     asked = []
     tab.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))

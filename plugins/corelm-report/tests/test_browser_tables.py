@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsers import TELEPHONE, overflow
-from corelm_report.render.page import page
-from documents import typed
+from documents import report_of
 
 import corelm
 from corelm.testing import ToyModel
@@ -38,7 +37,7 @@ def swept() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def written(swept: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "a sweep.html"
-    path.write_text(page(typed(swept)), encoding="utf-8", newline="\n")
+    path.write_text(report_of(swept).to_html(), encoding="utf-8", newline="\n")
     return path
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from corelm_report.document.figure import VARIETY
-from corelm_report.metrics.intervals import share_interval
-from corelm_report.render import tables
-from documents import TEXTS, compare, typed
+from corelm_report import Inference
+from documents import TEXTS, compare, report_of
+from page_reader import note_of, table_of
+
+
+def share_of(hits, texts):
+    """The interval of a share of independent texts."""
+    return Inference.of_names(range(texts)).share(([hits] * texts, [1.0] * texts)).ends
 
 
 def test_identical_texts_count_once_a_prompt():
     greedy, drawn = compare(["greedy", "stochastic"], n=16, reference=TEXTS)["samplers"]
     own = greedy["generated_texts"]
-    assert own["ci95"]["loops"] == share_interval(own["loops"], 1)
+    assert own["ci95"]["loops"] == share_of(own["loops"], 1)
     assert {name: ends for name, ends in own["ci95"].items() if ends and name != "loops"} == {}
     assert drawn["generated_texts"]["ci95"]["surprisal"] is not None
 
@@ -39,7 +43,7 @@ def test_prompts_are_the_units():
     prompts = [*words, *(f"the cat sat {word}" for word in words)]
     greedy, _ = compare(["greedy", "stochastic"], n=4, prompts=prompts)["samplers"]
     own = greedy["generated_texts"]
-    assert own["ci95"]["loops"] == share_interval(own["loops"], len(prompts))
+    assert own["ci95"]["loops"] == share_of(own["loops"], len(prompts))
     assert own["units"] == len(prompts)
 
 
@@ -47,5 +51,6 @@ def test_the_number_of_units_is_shown():
     document = compare(["greedy", "stochastic"], n=4)
     units = [each["generated_texts"]["units"] for each in document["samplers"]]
     assert units == [1, 4]
-    lines = [line.n for line in tables.lines(typed(document), VARIETY)]
-    assert lines == ["4 (1 independent)", "4"]
+    page = report_of(document).to_html()
+    assert "<var>n</var> = 4 (1 independent) unless" in table_of(page, "varied")
+    assert note_of(page, "varied", "stochastic") == "n = 4"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.document.gate import condition
-from corelm_report.document.schema import check
 from corelm_report.measure.counted import CountedModel
-from corelm_report.render.overview import method, overview_columns
-from documents import typed
+from documents import tripped
 
 import corelm
 from corelm import Ancestral, Decoder, param
@@ -62,7 +59,7 @@ def rows(document):
 
 
 def test_their_rows_have_texts_and_no_teacher_forcing(document):
-    check(document)
+    corelm.Report(document)
     found = rows(document)
     assert list(found) == [
         "stochastic", "search(rows=3)", "search(rows=1)", "twice(fails=False)", "twice(fails=True)",
@@ -159,9 +156,8 @@ def test_a_warning_says_which_rows_have_one_text(document):
 
 def test_the_method_says_which_rows_have_one_text(document):
     said = "search(rows=3) and search(rows=1) wrote one text for each prompt"
-    assert f". {said}, since nothing is drawn at random. " in method(
-        typed(document), overview_columns(typed(document))
-    )
+    markdown = corelm.Report(document).to_markdown().replace("\\", "")
+    assert f". {said}, since nothing is drawn at random. " in markdown
 
 
 def test_one_text_is_not_closest_by_chance():
@@ -181,11 +177,8 @@ def test_every_form_has_decoders(document):
     assert "search(rows=3)" in report.to_html()
     frame = report.to_pandas("text")
     assert frame[frame.name == "search"]["search.rows"].tolist() == [3, 3, 1, 1]
-    named = [(row["sampler"], row["name"]) for row in document["samplers"]]
-    read = condition("search(rows=3).tokens_read > 3", named)
-    assert "it is 3.8" in read.tripped(typed(document))
-    entropy = condition("twice(fails=False).entropy > 3", named)
-    assert "it was not measured" in entropy.tripped(typed(document))
+    assert "it is 3.8" in tripped(document, "search(rows=3).tokens_read > 3")
+    assert "it was not measured" in tripped(document, "twice(fails=False).entropy > 3")
 
 
 def test_a_counted_model_offers_what_the_model_does():

@@ -247,7 +247,8 @@ def test_a_failure_on_some_texts_is_a_failure_and_does_not_disturb_the_others(sa
     """The second text has only one position, which is before a failure at step 1."""
     made = on_texts(COMPASS, ["north south west", "west west"], "greedy", sampler, "uniform")
     greedy, failed, uniform = made["samplers"]
-    assert failed["error"] == {"type": "SamplerError", "message": message}
+    assert failed["error"]["type"] == "SamplerError"
+    assert failed["error"]["message"].startswith(message)
     assert failed["teacher_forced"] is None
     assert greedy["teacher_forced"]["entropy"]["mean"] == 0
     assert uniform["teacher_forced"]["entropy"]["mean"] == pytest.approx(2 * LN2)

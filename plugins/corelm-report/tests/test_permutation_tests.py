@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from corelm_report.document.figure import TABLES
-from corelm_report.metrics.conclusions import discoveries, holm
-from corelm_report.metrics.intervals import tails
-from corelm_report.render import tables
-from corelm_report.render.page import page
-from corelm_report.render.permutation_tests import p_value, permutation_tests
-from corelm_report.render.tables import DifferenceKey, clear_differences, p_values
-from documents import TEXTS, compare, typed
+from corelm_report.metrics.conclusions import holm
+from corelm_report.render.permutation_tests import p_value
+from documents import TEXTS, compare, report_of
 from long_programs import long_program
+from page_reader import rows_of
 from scipy import stats
 
 import corelm
 from corelm.errors import ReportError
 from corelm.testing import ToyModel
+
+TABLES = ("teacher-forced", "divergence", "likely", "varied")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,12 @@ def test_without_a_difference_five_of_a_hundred_are_below_5_percent():
     random = np.random.default_rng(3)
     found = np.array([p_value(random.normal(size=10)) for _ in range(400)])
     assert 0.03 < np.mean(found <= 0.05) < 0.075
+
+
+def test_a_test_among_four_hundred_can_be_significant():
+    """With 9,999 exchanges no p-value is below 1 in 10,000, so that Holm's is 4 %."""
+    p = p_value(np.random.default_rng(1).normal(2, 1, size=64))
+    assert holm([p, *[0.5] * 400])[0] <= 0.01
 
 
 def test_holm_is_that_of_statsmodels_definition():
@@ -116,39 +122,51 @@ def document():
     )
 
 
-def with_differences(document, figures):
-    """The report with these differences of its first sampler's texts, and no others."""
+def bold(document, figures):
+    """The figures whose differences are bold if the first sampler's texts have these alone."""
     first, *_ = document["samplers"]
     differences = {"against": "human", "teacher_forced": {}, "generated_texts": figures}
-    return typed({**document, "samplers": [{**first, "differences": differences}]})
+    page = report_of({**document, "samplers": [{**first, "differences": differences}]}).to_html()
+    return bold_of(page)
 
 
-def z(value, freedom=10**9):
-    """Return a difference with the p-value of this value of Student's t."""
-    return {"value": 1.0, "ci95": [0.5, 1.5], "p": tails(value, freedom), "units": 9}
+def bold_of(page):
+    return [
+        (row, title)
+        for table in TABLES
+        for row, cells in rows_of(page, table).items()
+        for title, cell in cells.items()
+        if cell.bold
+    ]
+
+
+def z(value):
+    """Return a difference with the p-value of this normal deviate."""
+    return {"value": 1.0, "ci95": [0.5, 1.5], "p": 2 * stats.norm.sf(value), "units": 9}
 
 
 def test_a_difference_just_beyond_its_interval_is_bold_alone_only(document):
-    [place] = clear_differences(with_differences(document, {"surprisal": z(2.7)}))
-    assert place == DifferenceKey("temperature(t=0.5)", "generated_texts", "surprisal")
+    place = ("temperature(t=0.5)", "surprisal")
+    assert bold(document, {"surprisal": z(2.7)}) == [place]
     chance = {name: z(0.5) for name in ("loops", "rep_2", "rep_3", "rep_4", "diversity")}
-    assert clear_differences(with_differences(document, {"surprisal": z(2.7), **chance})) == set()
-    strong = clear_differences(with_differences(document, {"surprisal": z(4.0), **chance}))
-    assert strong == {place}
+    assert bold(document, {"surprisal": z(2.7), **chance}) == []
+    assert bold(document, {"surprisal": z(4.0), **chance}) == [place]
+    unknown = {"value": 1.0, "ci95": None, "p": None, "units": 3}  # without a p-value
+    assert bold(document, {"surprisal": z(9.0), "rep_2": unknown}) == [place]
 
 
-def test_differences_without_a_p_value_are_not_bold(document):
-    unknown = {"value": 1.0, "ci95": None, "p": None, "units": 3}
-    found = with_differences(document, {"surprisal": z(9.0), "rep_2": unknown})
-    assert {place.figure for place in dict(p_values(found))} == {"surprisal"}
-    assert {place.figure for place in clear_differences(found)} == {"surprisal"}
-
-
-def test_the_procedure_of_benjamini_and_hochberg():
-    """A p-value may be above its own bound if a larger one is below its own."""
-    assert discoveries([0.9, 0.0025, 0.00748, 0.006]) == 0.00748
-    assert discoveries([0.03, 0.9]) == -1.0
-    assert discoveries([]) == -1.0
+@pytest.mark.parametrize(
+    ("p", "found"),
+    [
+        # A p-value may be above its own bound if a larger one is below its own.
+        ([0.9, 0.0025, 0.00748, 0.006], ["rep-2", "rep-3", "rep-4"]),
+        ([0.03, 0.9], []),
+    ],
+)
+def test_the_procedure_of_benjamini_and_hochberg(document, p, found):
+    names = ("surprisal", "rep_2", "rep_3", "rep_4")
+    figures = {name: z(0) | {"p": each} for name, each in zip(names, p, strict=False)}
+    assert [title for _, title in bold(document, figures)] == found
 
 
 # Prompts are the units: a known truth, equal samplers on prompts that differ
@@ -161,7 +179,7 @@ def equal_samplers():
     rng = np.random.default_rng(2)
     found = []
     for _ in range(12):
-        some = statements._prompts("unlike", 8, rng)
+        some = statements.chains.prompts_of("unlike", 8, rng)
         write = statements._texts("unlike", some, 16, rng)
         found.append(statements._document([write("temperature(t=1.0)") for _ in range(6)]))
     return found
@@ -170,17 +188,19 @@ def equal_samplers():
 @pytest.mark.slow
 def test_no_difference_of_equal_samplers_is_bold(equal_samplers):
     """With texts as units 18 % to 19 % of such reports had a bold one; 4 of 12 are 1 in 1,000."""
-    assert sum(bool(clear_differences(each)) for each in equal_samplers) <= 3
+    pages = [corelm.Report.of_document(each).to_html() for each in equal_samplers]
+    assert sum(bool(bold_of(page)) for page in pages) <= 3
 
 
 @pytest.mark.slow
 def test_their_p_values_are_those_of_chance(equal_samplers):
     """With texts as units 15 % were below 5 %; prompts are exchanged, and there are 8."""
-    tests = [test for each in equal_samplers for test in permutation_tests(each)]
-    surprisal = [test for test in tests if test.metric == "surprisal"]
-    assert {(test.n, test.units) for test in surprisal} == {(128, 8)}
-    assert np.mean([test.p < 0.05 for test in surprisal]) < 0.12
-    assert min(test.p for test in surprisal) >= 2 / 2**8
+    frames = [corelm.Report.of_document(each).to_pandas("test") for each in equal_samplers]
+    surprisal = [frame[frame.metric == "surprisal"] for frame in frames]
+    assert {n for frame in surprisal for n in frame.n} == {128}
+    p = np.array([value for frame in surprisal for value in frame.p])
+    assert np.mean(p < 0.05) < 0.12
+    assert p.min() >= 2 / 2**8
 
 
 @pytest.mark.slow
@@ -196,16 +216,12 @@ def test_p_values_agree_with_the_intervals(equal_samplers):
 
 @pytest.mark.slow
 def test_the_page_marks_them_says_how_and_leaves_unknown_words_out(document):
-    found = typed(document)
+    page = report_of(document).to_html()
+    compared = int(re.search(r"of the (\d+) on this page", page)[1])
     cells = [
-        cell
-        for table in TABLES
-        for line in tables.lines(found, table)
-        for cell in line.cells
-        if cell.difference
+        cell for table in TABLES for row in rows_of(page, table).values() for cell in row.items()
     ]
-    assert sum(cell.clear for cell in cells) == len(clear_differences(found)) > 0
-    assert "[UNK]" not in {cell.title for cell in cells}
-    said = page(found)
-    assert f"of the {len(dict(p_values(found)))} on this page" in said
-    assert "the false discovery rate, by Benjamini and Hochberg" in said
+    differences = [title for title, cell in cells if cell.difference]
+    assert 0 < sum(cell.bold for _, cell in cells) < compared <= len(differences)
+    assert "[UNK]" not in differences
+    assert "the false discovery rate, by Benjamini and Hochberg" in page

@@ -9,17 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from corelm_report import Estimate
-from corelm_report.document.figure import VARIETY
-from corelm_report.document.gate import condition
-from corelm_report.measure import plugin_metrics
-from corelm_report.plan import plan
-from corelm_report.render import overview, tables
-from documents import typed
+from documents import compare, tripped
+from page_reader import rows_of
 
 import corelm
 from corelm.errors import PluginError, UnknownNameError, UsageError
-from corelm.metric import Metric
-from corelm.registry.offers import Offer, Source, check_metric
 from corelm.registry.registry import Registry
 from corelm.testing import ToyModel
 
@@ -63,22 +57,28 @@ PEOPLE = ["the cat sat on the mat", "the dog sat", "the mat", "the cat", "a dog 
 NAMES = [f"my-package:{name}" for name in METRICS]
 
 
+def offered(patch: pytest.MonkeyPatch, metrics: dict[str, Any]) -> None:
+    """Offer these metrics, and no other ones."""
+    plugins = Registry([])
+    hook = corelm.hookimpl(lambda: metrics)
+    plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
+    patch.setattr("corelm.registry.plugins.registry", lambda: plugins)
+
+
+@pytest.fixture
+def offer(monkeypatch):
+    """A function that offers metrics under their names."""
+    return lambda **metrics: offered(monkeypatch, metrics)
+
+
 @pytest.fixture(scope="module")
 def report() -> corelm.Report:
-    plugins = Registry([])
-    plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan.plugins, "registry", lambda: plugins)
+        offered(patch, METRICS)
         return corelm.compare(
             ToyModel(), ["greedy", "temperature(t=0.5)", "uniform"], prompts="the", n=25, length=12,
-            reference=5 * PEOPLE,
-            against="uniform", texts="all",
-            metrics=[*METRICS, "per_text"],
+            reference=5 * PEOPLE, against="uniform", texts="all", metrics=[*METRICS, "per_text"],
         )  # fmt: skip
-
-
-def corelm_metrics():
-    return METRICS
 
 
 @pytest.fixture
@@ -134,35 +134,36 @@ def test_every_form_has_them(report, document):
         "human", "greedy", "temperature(t=0.5)", "uniform",
     }  # fmt: skip
     titles = ["per_text", "my-package:loops", "fails"]
-    line = next(iter(tables.lines(typed(report.to_dict()), VARIETY)))
-    assert [cell.title for cell in line.cells][-3:] == titles
-    chosen = [column.title for column in overview.overview_columns(typed(report.to_dict()))]
-    assert [title for title in chosen if title in titles] == titles
-    assert "per\\_text: the mean number of tokens in a text" in report.to_markdown()
-    page = report.to_html()
+    page, markdown = report.to_html(), report.to_markdown()
+    for cells in rows_of(page, "varied").values():
+        assert [title for title in cells if title in titles] == titles
+    heading = markdown.replace("\\", "").split("| sampler |")[1].splitlines()[0]
+    assert [title for title in heading.split(" | ") if title.strip(" |") in titles]
+    assert "per\\_text: the mean number of tokens in a text" in markdown
     assert (
         "<bdi>a metric that fails on greedy &lt;b&gt;text&lt;/b&gt;: a metric of a plugin" in page
     )
 
 
-def offered(name, metric):
-    return Offer(name, metric, Source("p", "1", name))
-
-
 class Repeated(corelm.SetMetric):
+    meaning = "three repetitions"
     limits = (0.0, 2.5)
 
     def figure(self, tokens, texts):
         return [1.0, 2.0, 3.0]
 
 
-def test_repetitions_are_averaged_and_widen_the_interval():
-    metric = Repeated()
-    found = plugin_metrics.measure([offered("repeated", metric)], [[3], [4]], ["a", "b"])
-    assert found.values == {"p:repeated": 2.0}
-    assert found.noise == {"p:repeated": pytest.approx(1 / 3)}
-    noisy = Estimate(2.0).with_noise(found.noise["p:repeated"])
-    low, high = noisy.interval(limits=metric.limits)
+def figures_of(metrics, *samplers, **asked):
+    """The figures of the texts of a sampler."""
+    row = compare(samplers or ["stochastic"], metrics=metrics, **asked)["samplers"][0]
+    return row["generated_texts"], row["failed_metrics"]
+
+
+def test_repetitions_are_averaged_and_widen_the_interval(offer):
+    offer(repeated=Repeated)
+    own, _ = figures_of("repeated")
+    assert own["my-package:repeated"] == 2.0
+    low, high = own["ci95"]["my-package:repeated"]
     assert (low, high) == (pytest.approx(2 - 1.96 / 3**0.5, abs=1e-4), 2.5)
 
 
@@ -175,19 +176,6 @@ class LongTexts(corelm.TextMetric):
 
     def of_text(self, tokens, text):
         return float(len(tokens)) if len(tokens) >= self.least else None
-
-
-@pytest.fixture
-def offer(monkeypatch):
-    """A function that offers metrics under their names."""
-
-    def offer_metrics(**metrics):
-        plugins = Registry([])
-        hook = corelm.hookimpl(lambda: metrics)
-        plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
-        monkeypatch.setattr(plan.plugins, "registry", lambda: plugins)
-
-    return offer_metrics
 
 
 def test_a_metric_of_a_text_counts_the_texts_that_have_it(offer):
@@ -224,9 +212,8 @@ def test_two_settings_of_one_metric_are_two_figures(offer):
     ]
     own = document["samplers"][0]["generated_texts"]
     assert own["my-package:long(least=1)"] < own["my-package:long"] == 12
-    known = [name for name, _ in found]
-    rows = [("stochastic", "stochastic")]
-    assert condition("stochastic.long(least=1) > 0", rows, known).metric == known[1]
+    said = tripped(document, "stochastic.long(least=1) > 0", [name for name, _ in found])
+    assert f"it is {own['my-package:long(least=1)']:.4g}" in said
 
 
 def test_a_parameter_outside_its_rule_and_a_chain_are_refused(offer):
@@ -299,21 +286,17 @@ def _surest(model, tokens):
     return float((p / p.sum()).max())
 
 
-@pytest.mark.parametrize("name", ["per_text", "my-package:per_text"])
-def test_a_condition_names_them_by_either_name(document, name):
-    rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
-    found = condition(f"uniform.{name} > 0", rows, NAMES)
-    assert found.metric == NAMES[0]
-    assert found.tripped(typed(document)).startswith(f"uniform.{name} > 0: it is ")
-    assert condition("uniform.loops > 1", rows, NAMES).metric == "loops"
-    failed = condition("greedy.fails > 0", rows, NAMES).tripped(typed(document))
+def test_a_condition_names_them_by_either_name(document):
+    for name in ("per_text", "my-package:per_text"):
+        said = tripped(document, f"uniform.{name} > 0", NAMES)
+        assert said.startswith(f"uniform.{name} > 0: it is ")
+    assert "it is 0.5" not in tripped(document, "uniform.loops > -1", NAMES)
+    failed = tripped(document, "greedy.fails > 0", NAMES)
     assert failed == "greedy.fails > 0: the metric failed: ValueError: one text"
 
 
-def test_an_unknown_name_suggests(monkeypatch):
-    plugins = Registry([])
-    plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
-    monkeypatch.setattr(plan.plugins, "registry", lambda: plugins)
+def test_an_unknown_name_suggests(offer):
+    offer(**METRICS)
     with pytest.raises(UnknownNameError, match="no metric 'per_txt'; did you mean 'per_text'"):
         corelm.compare(ToyModel(), ["greedy"], metrics="per_txt")
     with pytest.raises(UsageError, match="a metric is the name of one, such as 'mattr', not 3"):
@@ -330,45 +313,54 @@ def test_an_unknown_name_suggests(monkeypatch):
         (10**400, "OverflowError: int too large to convert to float"),
     ],
 )
-def test_nonsense_is_refused(value, reason):
+def test_nonsense_is_refused(offer, value, reason):
     class Bad(corelm.SetMetric):
+        meaning = "nonsense"
+
         def figure(self, tokens, texts):
             return value
 
-    found = plugin_metrics.measure([offered("bad", Bad())], [[3]], ["a"])
-    assert (found.values, found.left_out, found.failures) == (
-        {"p:bad": None}, {"p:bad": []}, {"p:bad": reason},
-    )  # fmt: skip
+    offer(bad=Bad)
+    own, failed = figures_of("bad")
+    assert own["my-package:bad"] is own["ci95"]["my-package:bad"] is None
+    assert failed == {"my-package:bad": reason}
 
 
-def test_a_metric_cannot_change_the_texts():
+def test_a_metric_cannot_change_the_texts(offer):
     class Greedy(corelm.SetMetric):
+        meaning = "one, and no text left"
+
         def figure(self, tokens, texts):
             tokens.clear()
             texts.clear()
             return 1
 
-    tokens, texts = [[3, 4], [5]], ["a b", "c"]
-    assert plugin_metrics.measure([offered("own", Greedy())], tokens, texts).values == {
-        "p:own": 1.0
-    }
-    assert (tokens, texts) == ([[3, 4], [5]], ["a b", "c"])
+    offer(own=Greedy, per_text=PerText)
+    own, _ = figures_of(["own", "per_text"])
+    assert own["my-package:own"] == 1.0
+    assert own["my-package:per_text"] == figures_of("per_text")[0]["my-package:per_text"]
 
 
-def test_a_comparison_is_made_once_for_all_parts_of_a_set():
+def test_a_comparison_is_made_once_for_all_parts_of_a_set(offer):
     calls = []
 
     class Longer(corelm.HumanMetric):
+        meaning = "letters in those of the first human text"
+
         def compare(self, texts, human, model):
             calls.append((texts, human, model))
             return lambda rows: sum(len(texts[i]) for i in rows) / len(human[0])
 
-    model = ToyModel()
-    given = [offered("longer", Longer())], [[3, 4], [5]], ["ab", "c"]
-    found = plugin_metrics.measure(*given, plugin_metrics.HumanTexts(["four"], model))
-    assert calls == [(["ab", "c"], ["four"], model)]
-    assert (found.values, found.left_out) == ({"p:longer": 0.75}, {"p:longer": [0.25, 0.5]})
-    assert plugin_metrics.measure(*given).values == {"p:longer": None}
+    offer(longer=Longer)
+    model, human = ToyModel(), ["the cat sat", "the dog"]
+    asked = {"model": model, "n": 2, "texts": "all", "metrics": "longer"}
+    row = compare(["uniform"], reference=human, **asked)["samplers"][0]
+    texts = [text["text"] for text in row["texts"]]
+    assert calls == [(texts, human, model)]
+    expected = sum(map(len, texts)) / len("the cat sat")
+    assert row["generated_texts"]["my-package:longer"] == pytest.approx(expected)
+    with pytest.raises(UsageError, match="longer compares with human text: give some"):
+        compare(["uniform"], **asked)
 
 
 class NoMeaning(Tokens):
@@ -384,12 +376,12 @@ KINDS = "corelm.SetMetric or corelm.TextMetric or corelm.TokenMetric or corelm.H
         (len, "not a metric: it is <built-in function len>, not a class"),
         (Tokens(), "not a metric: it is Tokens(), not a class"),
         (corelm.Sampler, f"not a metric: Sampler does not inherit {KINDS}"),
-        (Metric, f"not a metric: Metric does not inherit {KINDS}"),
+        (corelm.SetMetric.__mro__[1], f"not a metric: Metric does not inherit {KINDS}"),
         (NoMeaning, "not a metric: it has no meaning; define it in a few words"),
         (corelm.TokenMetric, "not a metric: TokenMetric has no of_token"),
     ],
 )
-def test_what_is_no_metric_is_refused_when_it_is_loaded(value, reason):
+def test_what_is_no_metric_is_refused_when_it_is_loaded(offer, value, reason):
     with pytest.raises(PluginError) as error:
-        check_metric(Offer("it", value, Source("p", "1", "it")))
+        offer(it=value)
     assert str(error.value) == reason

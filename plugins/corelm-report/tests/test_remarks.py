@@ -2,105 +2,64 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-from corelm_report import Document, Estimate, Inference
-from corelm_report.document.content import Difference, Differences, SamplerEntry
-from corelm_report.document.header import ModelName
-from corelm_report.document.remarks import (
-    conclusions,
-    error_parts,
-    error_sentences,
-    flip_sentences,
-    randomness_sentences,
-    table_of,
-)
-from corelm_report.measure.entries import Measured
-from corelm_report.measure.matching import _widened
-from scipy import stats
+import copy
+import re
 
-import corelm
-from corelm.testing import ToyModel
+import pytest
+from corelm_report import Inference
+from documents import compare, report_of
+from scipy import stats
 
 OPEN = ("temperature", "top_k(k=5) | temperature")
 NAMES = ("temperature(t=1.0)", "top_p(p=0.5)")
+UNEQUAL = "before you call one better"
 
 
-def compared(**more):
-    return corelm.compare(
-        ToyModel(), list(NAMES), prompts="the", n=64, length=8, against=NAMES[0], **more
-    )
+def said_of(document) -> str:
+    """The text of a report in Markdown, without its escapes."""
+    return report_of(document).to_markdown().replace("\\", "")
 
 
-def test_texts_that_differ_at_unequal_entropy_are_named():
-    text = compared().to_markdown()
-    assert " differs from temperature(t=1.0) in entropy, by" in text
-    assert "--match entropy=" in text
+@pytest.fixture(scope="module")
+def compared():
+    return compare(list(NAMES), n=64, against=NAMES[0])
 
 
-def test_settings_of_one_sampler_and_matched_samplers_are_not():
-    report = corelm.compare(
-        ToyModel(), ["temperature(t=1.0)", "temperature(t=0.5)"], prompts="the", n=64, length=8,
-        against="temperature(t=1.0)",
-    )  # fmt: skip
-    assert "before you call one better" not in report.to_markdown()
-    matched = corelm.compare(
-        ToyModel(), list(OPEN), prompts="the", n=64, length=8, match="entropy=1",
-        against="temperature",
-    )  # fmt: skip
-    assert "before you call one better" not in matched.to_markdown()
+def test_texts_that_differ_at_unequal_entropy_are_named(compared):
+    said = said_of(compared)
+    assert " differs from temperature(t=1.0) in entropy, by" in said
+    assert "--match entropy=" in said
+    assert UNEQUAL in said
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"samplers": ["temperature(t=1.0)", "temperature(t=0.5)"]},  # settings of one sampler
+        {"samplers": list(OPEN), "match": "entropy=1", "against": "temperature"},
+    ],
+)
+def test_settings_of_one_sampler_and_matched_samplers_are_not(asked):
+    assert UNEQUAL not in said_of(compare(n=64, **asked))
 
 
 @pytest.mark.parametrize(("ends", "named"), [([0.1, 0.3], True), ([-0.1, 0.3], False)])
-def test_only_differences_beyond_chance_count(ends, named):
-    document = Document.from_dict(compared().to_dict())
-    entry: SamplerEntry = document.samplers[1]
-    entry.differences = Differences(
-        against=NAMES[0],
-        teacher_forced={"entropy.mean": Difference(value=-0.4, ci95=[-0.5, -0.3])},
-        generated_texts={"surprisal": Difference(value=0.2, ci95=ends)},
-    )
-    assert bool(list(randomness_sentences(document))) == named
+def test_only_differences_beyond_chance_count(compared, ends, named):
+    document = copy.deepcopy(compared)
+    document["samplers"][1]["differences"] = {
+        "against": NAMES[0],
+        "teacher_forced": {"entropy.mean": {"value": -0.4, "ci95": [-0.5, -0.3]}},
+        "generated_texts": {"surprisal": {"value": 0.2, "ci95": ends}},
+    }
+    assert (UNEQUAL in said_of(document)) == named
 
 
 def test_the_error_of_matching_is_a_part_of_the_difference():
-    """Entropies that differ by chance on 400 contexts: the slope carries it on to surprisal."""
-    rng = np.random.default_rng(1)
-
-    class Texts:
-        def __init__(self, values):
-            self.values = values
-
-        def estimate(self, name):
-            return Estimate.of_ratio("texts", self.values, np.ones(len(self.values)))
-
-    contexts = Inference.of_names(range(400))
-    entropies = rng.normal(2, 0.5, (2, 400))
-    shared = rng.normal(3, 1, 50)
-    own, other = (
-        Measured({"entropy": [[each] for each in of]}, Texts(shared + by), contexts)
-        for of, by in zip(entropies, rng.normal(0, 0.1, (2, 50)), strict=True)
-    )
-    narrow = own.texts.estimate("surprisal") - other.texts.estimate("surprisal")
-    found = Difference(value=narrow.value, ci95=narrow.interval(), p=narrow.p_value(), units=50)
-    wide = _widened(found, own, other, 1.5)
-    noise = 1.5**2 * 2 * 0.5**2 / 400
-    assert wide.value == found.value
-    assert (wide.ci95[1] - wide.ci95[0]) / (found.ci95[1] - found.ci95[0]) == pytest.approx(
-        np.sqrt(1 + noise / narrow.variance), rel=0.1
-    )
-    assert _widened(found, own, other, None) is found
-
-
-def test_matched_samplers_have_wider_differences_than_the_same_settings():
-    matched = corelm.compare(
-        ToyModel(), list(OPEN), prompts=["the", "a"], n=32, length=8, match="entropy=1",
-        against="temperature",
-    ).to_dict()  # fmt: skip
+    """Matched samplers have wider differences than the same settings by themselves."""
+    asked = {"prompts": ["the", "a"], "n": 32}
+    matched = compare(list(OPEN), match="entropy=1", against="temperature", **asked)
     names = [entry["sampler"] for entry in matched["samplers"]]
-    fixed = corelm.compare(
-        ToyModel(), names, prompts=["the", "a"], n=32, length=8, against=names[0]
-    ).to_dict()
+    fixed = compare(names, against=names[0], **asked)
     first, second = (
         each["samplers"][1]["differences"]["generated_texts"]["surprisal"]
         for each in (matched, fixed)
@@ -111,123 +70,111 @@ def test_matched_samplers_have_wider_differences_than_the_same_settings():
 
 @pytest.fixture(scope="module")
 def empty():
-    return corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=2).to_dict()
+    return compare(["greedy"], n=2, length=2)
 
 
-def of_variances(empty, prompts, texts, found, clusters=None):
-    document = Document.from_dict(empty)
-    document.header.prompts = [f"prompt {i}" for i in range(prompts)]
-    document.header.clusters, document.header.n, document.header.seeds = clusters, texts, [1]
-    differences = Differences(against="human", generated_texts={"surprisal": found})
-    document.samplers = [SamplerEntry(sampler="greedy", differences=differences)]
-    return document
+def of_variances(empty, prompts, texts, clusters=None, **variances):
+    """What a report says of a difference from human text with these variances."""
+    document = copy.deepcopy(empty)
+    names = [f"prompt {i}" for i in range(prompts)]
+    document["header"] |= {"prompts": names, "clusters": clusters, "n": texts, "seeds": [1]}
+    difference = {"value": 0.0, "ci95": None, **variances}
+    document["samplers"][0]["differences"] = {
+        "against": "human", "teacher_forced": {}, "generated_texts": {"surprisal": difference},
+    }  # fmt: skip
+    return said_of(document)
 
 
 def test_the_parts_are_those_that_texts_were_drawn_with(empty):
-    """Prompts with a variance of 4, texts with 16, and a human sample with 0.25."""
-    rng = np.random.default_rng(3)
-    prompts, texts = 2000, 8
-    values = rng.normal(0, 2, (prompts, 1)) + rng.normal(0, 4, (prompts, texts))
-    design = Inference.of_design([(p, 1, i) for p in range(prompts) for i in range(texts)])
-    parts = design.parts((values.ravel(), np.ones(values.size)))
-    found = Difference(value=0.0, ci95=None, between=parts.between, within=parts.within, other=0.25)
-    of = error_parts(of_variances(empty, 8, 32, found))
-    assert of.of_prompts == pytest.approx(4 / 8, rel=0.1)
-    assert of.of_texts == pytest.approx(16 / 256, rel=0.1)
-    assert of.of_human == 0.25
+    """Prompts with a variance of 4, texts with 16, and a human sample with 0.25: of 0.8125."""
+    said = of_variances(empty, 8, 32, between=4.0, within=16.0, other=0.25)
+    assert (
+        "62% is from the choice of prompts, 8% is from the texts of each and 31% is from the "
+        "human sample." in said
+    )
 
 
 def test_a_cheaper_design_is_as_precise_and_is_named(empty):
     """Prompts are nearly all of the error, so more of them with fewer texts are as good."""
-    found = Difference(value=0.0, ci95=None, between=4.0, within=16.0)
-    document = of_variances(empty, 8, 32, found)
-    of = error_parts(document)
-    assert of.better.cost < 0.8 * 256
-    assert of.better.prompts > 8
+    said = of_variances(empty, 8, 32, between=4.0, within=16.0)
+    assert "89% is from the choice of prompts and 11% is from the texts of each" in said
+    prompts, texts = map(int, re.search(r"(\d+) prompts x (\d+) text", said).groups())
+    assert "as narrow an interval as 8 x 32" in said
+    assert prompts > 8
+    assert prompts * texts < 0.8 * 256
     # As narrow with Student's quantiles, which are larger with 8 prompts than with more.
     old, new = (
-        stats.t.ppf(0.975, design.prompts - 1) ** 2 * (4 / design.prompts + 16 / design.cost)
-        for design in (of.design, of.better)
+        stats.t.ppf(0.975, p - 1) ** 2 * (4 / p + 16 / (p * n))
+        for p, n in ((8, 32), (prompts, texts))
     )
     assert 0.8 * old < new <= 1.001 * old
-    first, second = error_sentences(document)
-    assert "89% is from the choice of prompts and 11% is from the texts of each" in first
-    assert second.startswith(f"{of.better.prompts} prompts x {of.better.texts} text")
-    assert "as 8 x 32" in second
 
 
 def test_a_design_that_is_good_already_is_kept(empty):
-    found = Difference(value=0.0, ci95=None, between=1e-6, within=16.0)
-    assert error_parts(of_variances(empty, 64, 1, found)).better is None
+    assert "as narrow an interval" not in of_variances(empty, 64, 1, between=1e-6, within=16.0)
 
 
 def test_where_human_text_decides_more_of_it_is_the_advice(empty):
-    found = Difference(value=0.0, ci95=None, between=0.1, within=0.1, other=5.0)
-    sentences = error_sentences(of_variances(empty, 20, 1, found))
-    assert "human sample" in sentences[0]
-    assert sentences[1] == "More human texts would help most."
+    said = of_variances(empty, 20, 1, between=0.1, within=0.1, other=5.0)
+    assert "is from the human sample. More human texts would help most." in said
 
 
 def test_few_prompts_have_no_part_and_documents_have_their_name(empty):
-    found = Difference(value=0.0, ci95=None, between=4.0, within=16.0)
-    few = error_parts(of_variances(empty, 2, 32, found))
-    assert few.of_prompts is None
+    assert "Of the variance" not in of_variances(empty, 2, 32, between=4.0, within=16.0)
     clusters = [f"document {i // 4}" for i in range(32)]
-    document = of_variances(empty, 32, 8, found, clusters)
-    assert error_parts(document).design.prompts == 8
-    assert "choice of clusters" in error_sentences(document)[0]
+    said = of_variances(empty, 32, 8, clusters, between=4.0, within=16.0)
+    assert "choice of clusters" in said
+    assert "as 8 x 32" in said  # 8 documents, each with 4 prompts of 8 texts
 
 
 def test_a_report_has_the_sentence_and_one_without_variances_none(empty):
-    assert error_sentences(Document.from_dict(empty)) == []
-    report = corelm.compare(
-        ToyModel(), ["temperature(t=1.0)", "temperature(t=0.6)"],
-        prompts=["the", "the cat", "the dog", "a", "the mat", "cat", "dog", "the cat sat"],
-        n=4, length=8, against="temperature(t=1.0)",
-    )  # fmt: skip
+    assert "Of the variance" not in said_of(empty)
+    prompts = ["the", "the cat", "the dog", "a", "the mat", "cat", "dog", "the cat sat"]
+    document = compare(["temperature(t=1.0)", "temperature(t=0.6)"], prompts=prompts, n=4)
     assert "Of the variance of the difference in surprisal of temperature(t=0.6)" in (
-        report.to_markdown()
+        said_of(document)
     )
+    texts = compare(["temperature(t=1.0)", "temperature(t=0.6)"], prompts=prompts, n=4, texts="all")
+    first, second = (row["texts"] for row in texts["samplers"])
+    pairs = [
+        [text["figures"]["rep_2"] for text in pair] for pair in zip(first, second, strict=True)
+    ]
+    sums = [(0, 0) if None in pair else (pair[1] - pair[0], 1) for pair in pairs]
+    design = Inference.of_design([(each["prompt"], each["seed"], each["sample"]) for each in first])
+    parts = design.parts(tuple(zip(*sums, strict=True)))
+    own = document["samplers"][1]["differences"]["generated_texts"]["rep_2"]
+    assert (own["between"], own["within"]) == pytest.approx((parts.between, parts.within), rel=0.1)
 
 
-def scored(empty, scorer, own, second):
-    """Return a report with the differences of a sampler under the model and a scorer."""
-    document = Document.from_dict(empty)
-    document.header.second_scorer = ModelName(name=scorer, sha256=None)
-    found = {
-        name: Difference(value=sum(ends) / 2, ci95=ends)
+def scored(empty, own, second, scorer="second"):
+    """A report with the differences of a sampler under the model and a scorer."""
+    document = copy.deepcopy(empty)
+    document["header"]["second_scorer"] = {"name": scorer, "sha256": None}
+    differences = {
+        name: {"value": sum(ends) / 2, "ci95": ends}
         for name, ends in (("bits_per_byte", own), ("scorer_bits_per_byte", second))
     }
-    differences = Differences(against="uniform", generated_texts=found)
-    document.samplers = [SamplerEntry(sampler="greedy", differences=differences)]
-    return document
+    document["samplers"][0]["differences"] = {
+        "against": "uniform", "teacher_forced": {}, "generated_texts": differences,
+    }  # fmt: skip
+    return said_of(document)
 
 
 @pytest.mark.parametrize(
-    ("second", "flips"), [([0.1, 0.3], False), ([-0.3, -0.1], True), ([-0.3, 0.1], False)]
-)
-def test_a_conclusion_flips_if_both_scorers_have_opposite_ones(empty, second, flips):
-    document = scored(empty, "second", [0.2, 0.4], second)
-    [row] = conclusions([document])
-    assert row.flips == flips
-    [sentence] = flip_sentences(document)
-    assert sentence.startswith("The conclusion on greedy flips" if flips else "No conclusion")
-
-
-def test_several_scorers_stand_side_by_side(empty):
-    documents = [
-        scored(empty, "second", [0.2, 0.4], [0.1, 0.2]),
-        scored(empty, "third", [0.2, 0.4], [-0.4, -0.2]),
-    ]
-    rows = conclusions(documents)
-    heading, [cells] = table_of(rows)
-    assert len(heading) == len(cells) == 5
-    assert heading[2:4] == ["second", "third"]
-    assert cells[2:] == ("+0.150 (+0.100 to +0.200)", "-0.300 (-0.400 to -0.200)", "flips")
+    ("second", "sentence"),
+    [
+        ([0.1, 0.3], "No conclusion on bits per byte differs between ToyModel and second."),
+        ([-0.3, 0.1], "No conclusion on bits per byte differs between ToyModel and second."),
+        ([-0.3, -0.1], "The conclusion on greedy flips with the scorer: it has 0.30 bits per byte "
+         "more than uniform under ToyModel, and 0.20 fewer under second."),
+    ],
+)  # fmt: skip
+def test_a_conclusion_flips_if_both_scorers_have_opposite_ones(empty, second, sentence):
+    assert sentence in scored(empty, [0.2, 0.4], second)
 
 
 def test_a_report_without_a_scorer_says_nothing(empty):
-    assert list(flip_sentences(Document.from_dict(empty))) == []
+    assert "onclusion on" not in said_of(empty)
 
 
 STUDY = """

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 from corelm_report.cli.finish_report import report_table
-from corelm_report.document import gate
-from corelm_report.document.schema import _validator, fault
-from documents import typed
+from corelm_report.document.schema import _validator
+from documents import tripped, typed
 from jsonschema import ValidationError
 from rich.console import Console
 
@@ -78,7 +77,7 @@ def place_of(document: Any, error: ValidationError) -> tuple[int, Any]:
 def forms(document: dict[str, Any]) -> str:
     """Every light form of a report, one after the other."""
     report = corelm.Report.of_document(typed(document))
-    condition = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
+    fails = [row["sampler"] for row in document["samplers"]][:1] == ["greedy"]
     console = Console(file=io.StringIO(), width=80, markup=False)
     console.print(*report_table(typed(document), 80))
     console.print(*report_table(typed(document), 30, unicode=False))
@@ -89,9 +88,8 @@ def forms(document: dict[str, Any]) -> str:
     assert len(set(cells)) == 1
     shown = report._repr_html_()
     assert "<script" not in shown
-    return "".join(
-        [report.summary, condition.tripped(typed(document)), console.file.getvalue(), *lines]
-    )
+    said = tripped(document, "greedy.loops > 0.5") if fails else ""
+    return "".join([report.summary, said, console.file.getvalue(), *lines])
 
 
 @pytest.mark.slow
@@ -110,7 +108,7 @@ def test_any_number_and_any_text(document):
         for holder, key, values in choices:
             if values and rng.random() < 0.5:
                 holder[key] = rng.choice(values)
-        assert fault(document) == ""
+        assert _validator("").is_valid(document)
         forms(document)
     assert sum(len(values) > 5 for _, _, values in choices) > 100
 

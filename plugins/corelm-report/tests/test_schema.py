@@ -5,17 +5,14 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from itertools import islice
 from typing import Any
 
 import jsonschema
 import pytest
 from corelm_report import schema
-from corelm_report.document.schema import check, fault
 
+import corelm
 from corelm.errors import ReportError
-
-VALUES = [None, True, "text", -1, [], ...]
 
 
 def test_it_is_a_json_schema():
@@ -24,15 +21,7 @@ def test_it_is_a_json_schema():
 
 def test_a_report_follows_it(document):
     jsonschema.validate(document, schema())
-    check(document)
-
-
-def paths(value: Any, path: tuple[Any, ...] = ()):
-    """The path to every value in a document."""
-    yield path
-    items = enumerate(value) if isinstance(value, list) else ()
-    for key, part in value.items() if isinstance(value, dict) else items:
-        yield from paths(part, (*path, key))
+    corelm.Report(document)
 
 
 def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
@@ -47,46 +36,6 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return copied
 
 
-def shortened(value: Any) -> Any:
-    """A copy with at most one element in each list."""
-    if isinstance(value, dict):
-        return {key: shortened(part) for key, part in value.items()}
-    pair = isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, float))
-    return [shortened(part) for part in value[: 1 + pair]] if isinstance(value, list) else value
-
-
-WHOLE = jsonschema.Draft202012Validator(schema())
-
-
-def is_valid(document: Any, path: tuple[Any, ...]) -> bool:
-    """True if a document is valid that was valid before the value at a path was changed."""
-    if len(path) < 2:
-        return WHOLE.is_valid(document)
-    key, index, *inner = path
-    part, of_part = document[key], WHOLE.schema["properties"][key]
-    if key == "samplers" and inner:
-        part, of_part = part[index], of_part["items"]
-    return WHOLE.evolve(schema=of_part).is_valid(part)
-
-
-@pytest.mark.parametrize("step", [16, pytest.param(1, marks=pytest.mark.slow)])
-def test_it_agrees_with_jsonschema(made, step):
-    """For reports with any one value replaced or removed, at every place or at some."""
-    document = {**shortened(made), "samplers": shortened(made["samplers"][-1:])}  # one that failed
-    document["samplers"] += shortened(made["samplers"][:1])
-    [text] = document["samplers"][1]["texts"]
-    for part in ("figures", "by_token"):  # whose values are alike
-        text[part] = dict(list(text[part].items())[:2])
-    faults = 0
-    for number, path in islice(enumerate(paths(document)), 0, None, step):
-        for value in VALUES[number % 3 :: 3] if path else ():  # two of the six at each place
-            other = changed(document, path, value)
-            found = fault(other)
-            assert is_valid(other, path) == (found == ""), (path, value)
-            faults += found != ""
-    assert faults > 500 // step
-
-
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -96,7 +45,6 @@ def test_it_agrees_with_jsonschema(made, step):
             "x",
             "samplers[0].generated_texts.loops: expected a number or null, got 'x'",
         ),
-        (("samplers", 1), ..., ""),
         (("curve",), ..., "curve is missing"),
         (
             ("samplers", 0, "texts", 0, "tokens", 0, "alternatives", 0),
@@ -115,14 +63,16 @@ def test_it_agrees_with_jsonschema(made, step):
     ],
 )  # fmt: skip
 def test_the_first_fault_is_named(document, path, value, message):
-    found = fault(changed(document, path, value))
-    assert found.startswith(message) if message else found == ""
+    other = changed(document, path, value)
+    with pytest.raises(ReportError) as refused:
+        corelm.Report(other)
+    assert str(refused.value).startswith(f"it does not follow corelm.report/4: {message}")
 
 
 def test_a_value_that_names_no_schema():
     for value in ([], "report", None, {}, {"samplers": []}):
         with pytest.raises(ReportError, match="it names no schema, so corelm did not write it"):
-            check(value)
+            corelm.Report(value)
 
 
 @pytest.mark.parametrize(
@@ -162,19 +112,19 @@ def test_a_value_that_names_no_schema():
 )
 def test_impossible_values_are_refused(document, path, value, message):
     with pytest.raises(ReportError, match=message):
-        check(changed(document, ("samplers", 2, *path), value))
+        corelm.Report(changed(document, ("samplers", 2, *path), value))
 
 
 def test_more_tokens_than_the_vocabulary_cannot_be_drawn(document):
     with pytest.raises(ReportError, match="drawable: expected at most the vocabulary, 13, got 14"):
-        check({**document, "drawable": 14})
+        corelm.Report({**document, "drawable": 14})
 
 
 def test_the_lists_of_a_curve_have_one_length(document):
     document["curve"]["slope"].pop()
     expected = r"curve: expected lists of the same length, got 26 in t, 26 in entropy, 25 in slope"
     with pytest.raises(ReportError, match=expected):
-        check(document)
+        corelm.Report(document)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +138,7 @@ def test_the_lists_of_a_curve_have_one_length(document):
 def test_the_columns_of_a_text_fit_together(document, column, values, message):
     document["samplers"][0]["texts"][0]["by_token"][column] = values
     with pytest.raises(ReportError, match=message):
-        check(document)
+        corelm.Report(document)
 
 
 @pytest.mark.slow

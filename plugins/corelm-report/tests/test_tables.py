@@ -122,3 +122,9 @@ def test_numbers_of_every_size_are_short(document, value):
     document["samplers"][0]["generated_texts"].update(surprisal=value, rep_4=abs(value) % 1)
     [line] = [each for each in report_of(document).to_markdown().splitlines() if "`greedy`" in each]
     assert max(len(cell) for cell in cells(line)[1:]) <= 8
+
+
+def test_a_setting_that_differs_from_its_default_is_stated(document):
+    document["header"]["settings"] = {"top_patience": 4}
+    assert "Top patience: 4." in report_of(document).to_markdown()
+    assert "<dt><bdi>Top patience</bdi></dt><dd><bdi>4</bdi></dd>" in report_of(document).to_html()

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from corelm_report.document.schema import check
 from corelm_report.measure.text_records import score
 from documents import compare
 
@@ -124,7 +123,7 @@ def test_human_texts_are_scored_and_the_scorer_is_named(tmp_path):
         ToyModel(), "greedy", prompts="the", n=2, length=6, reference=TEXTS, scorer=ToyModel()
     )
     document = report.to_dict()
-    check(document)
+    corelm.Report(document)
     assert document["header"]["second_scorer"] == {"name": "ToyModel", "sha256": None}
     human = document["reference"]["generated_texts"]
     # "a zebra" is unknown to both: both read it as [UNK] and leave it out.
