@@ -218,7 +218,8 @@ class Run:
         if allowed is None or isinstance(allowed, Forbidden):
             return allowed
         fault = fault_of_mask(allowed, logits.shape)
-        if not fault and not (some := allowed.any(axis=-1)).all():
+        # Where a built-in list bans every token, the likeliest one stays.
+        if not (fault or stage._is_built_in) and not (some := allowed.any(axis=-1)).all():
             fault = f"no token of row {int(some.argmin())}"
         if fault:
             raise SamplerError(f"{stage} allowed {fault} at step {context.position}")

@@ -5,10 +5,22 @@ from __future__ import annotations
 import pkgutil
 
 import corelm_samplers
-from sampler_examples import LAWFUL
+from sampler_examples import LAWFUL, LAWFUL_WITH_WORDS
+
+import corelm
+from corelm.testing import ToyModel, obeys_the_laws
+
+
+@obeys_the_laws(*(corelm.sampler(f"{name}({x})") for name, many in LAWFUL.items() for x in many))
+def test_law(sampler, law):
+    law(sampler)
+
+
+@obeys_the_laws(*map(corelm.sampler, LAWFUL_WITH_WORDS), vocabulary=ToyModel("abc").vocabulary)
+def test_law_with_words(sampler, law):
+    law(sampler)
 
 
 def test_no_sampler_is_left_out():
-    assert LAWFUL.keys() == {
-        module.name for module in pkgutil.iter_modules(corelm_samplers.__path__)
-    }
+    modules = pkgutil.iter_modules(corelm_samplers.__path__)
+    assert LAWFUL.keys() == {module.name for module in modules}
