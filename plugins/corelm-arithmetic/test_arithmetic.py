@@ -55,10 +55,6 @@ def test_as_many_texts_as_their_probabilities_say(seed):
     assert counts == {(A, A): 1, (A, B): 3, (B, A): 3, (B, B): 9}
 
 
-def test_text_i_is_the_same_for_any_n():
-    assert texts(ToyModel(), "the", length=9, n=7)[:3] == texts(ToyModel(), "the", length=9, n=3)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["temperature(t=1.5)", "top_k(k=3)", "mirostat(tau=1)"])
 def test_each_text_is_distributed_as_with_ancestral_sampling(sampler):

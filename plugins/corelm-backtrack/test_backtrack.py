@@ -144,21 +144,6 @@ def test_until_a_banned_text_appears_a_text_is_that_of_ancestral_sampling():
     assert 3 < same.count(False) < 40
 
 
-@pytest.mark.parametrize("sampler", ["temperature(t=0.8)", "mirostat(tau=2)", "dry(multiplier=1)"])
-def test_a_sample_is_the_same_alone_and_in_any_batch(sampler):
-    options = {"sampler": sampler, "length": 12, "seed": 5}
-    decoder = Backtrack(banned=("cat", "on the"), patterns=("s.. .*d",))
-    together = texts(decoder, n=70, **options)
-    for i in (0, 7, 63, 69):
-        steps = list(corelm.stream(ToyModel(), "the", sample=i, decoder=decoder, **options))
-        assert [int(step.tokens[0]) for step in steps] == together[i].tokens
-        assert [step.position for step in steps] == list(range(len(steps)))
-        assert "".join(step.text for step in steps) == together[i].text
-        assert [float(step.surprisal[0]) for step in steps] == [
-            step.surprisal for step in together[i].steps
-        ]
-
-
 class OnlyForward:
     """A model whose sessions can't drop tokens."""
 

@@ -7,7 +7,7 @@ import pytest
 from corelm_beam import Beam
 
 import corelm
-from corelm import DecodingTask, ParameterError, RandomStream, Sampler
+from corelm import DecodingTask, ParameterError, RandomStream
 from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
@@ -141,53 +141,10 @@ def test_as_many_texts_as_the_beam_is_wide():
         texts(random_model(0), width=3, n=4)
 
 
-def test_text_i_is_the_same_for_any_n_and_seed():
-    ten = texts(random_model(1), width=10, n=10)
-    assert texts(random_model(1), width=10, n=3, seed=99) == ten[:3]
-
-
-@pytest.mark.parametrize(("length", "n"), [(0, 2), (4, 0)])
-def test_nothing_asked_for_nothing_found(length, n):
-    assert texts(random_model(0), length=length, n=n) == [[]] * n
-
-
 def test_a_model_without_an_end():
     model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.25, 0.75]), end=False)
     first, second = texts(model, width=2, length=3, n=2)
     assert (first, sorted(second)) == ([3, 3, 3], [2, 3, 3])
-
-
-def test_the_sampler_sees_the_past_of_each_beginning():
-    seen = {}
-
-    class Looks(Sampler):
-        def __call__(self, logits, context):
-            for tokens, nats, model_nats in zip(
-                context.tokens.tolist(), context.surprisal, context.model_surprisal, strict=True
-            ):
-                facts = (tuple(nats[1:]), tuple(model_nats[1:]))
-                assert seen.setdefault(tuple(tokens), facts) == facts
-            return logits / (1 + np.nan_to_num(context.surprisal).sum(axis=-1, keepdims=True))
-
-    model = random_model(3)
-    found = corelm.generate(model, "b", sampler=Looks(), length=5, n=4, decoder=Beam(width=5))
-    for text in found:
-        path = (B, *text.tokens[:-1])
-        nats, model_nats = seen[path]
-        assert nats == tuple(step.surprisal for step in text.steps[:-1])
-        assert model_nats == tuple(step.model_surprisal for step in text.steps[:-1])
-
-
-def test_with_the_shipped_model_a_wider_beam_finds_no_worse():
-    model = corelm.load("imdb")
-    nats = []
-    for width in (1, 4, 16):
-        [text] = corelm.generate(
-            model, "This movie", sampler="stochastic", length=8, seed=1,
-            decoder=Beam(width=width, length_penalty=0),
-        )  # fmt: skip
-        nats.append(sum(step.surprisal for step in text.steps))
-    assert nats[0] >= nats[1] >= nats[2]
 
 
 @obeys_the_laws(Beam(width=2), Beam(width=5, length_penalty=0))

@@ -44,10 +44,6 @@ def test_one_candidate_is_ordinary_decoding():
     assert [text.tokens for text in kept] == [text.tokens for text in texts(n=5)]
 
 
-def test_text_i_is_the_same_for_any_n():
-    assert texts(n=4, decoder=BestOf())[1].tokens == texts(n=2, decoder=BestOf())[1].tokens
-
-
 def test_the_scores():
     nats = np.array([1.0, 2.0, 6.0])
     candidate = corelm_best_of.Candidate("a", " b c d", np.array([1, 2, 3]), nats / 2, nats)
@@ -102,11 +98,6 @@ def test_a_custom_scorer():
 def test_an_invalid_scorer_is_refused(scorer, error, reason):
     with pytest.raises(error, match=reason):
         texts(decoder=BestOf(scorer=scorer))
-
-
-@pytest.mark.parametrize(("length", "n"), [(0, 2), (3, 0)])
-def test_nothing_asked_for(length, n):
-    assert [text.tokens for text in texts(n, BestOf(), length=length)] == [[]] * n
 
 
 @obeys_the_laws(BestOf(candidates=1), BestOf(scorer="total_likelihood"))

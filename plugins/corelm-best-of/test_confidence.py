@@ -15,7 +15,6 @@ from corelm_confidence import (
 )
 
 import corelm
-from corelm import ParameterError
 from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
@@ -109,11 +108,6 @@ def measured(model, tokens, prompt="the"):
     return Candidate(
         "the", "", tokens, none, none, token_self_certainty(rows), token_confidence(rows)
     )
-
-
-def test_a_window_below_one_is_refused():
-    with pytest.raises(ParameterError, match="window must be at least 1, not 0"):
-        BestOf(window=0)
 
 
 @obeys_the_laws(BestOf(scorer="group_confidence", window=2))

@@ -54,11 +54,6 @@ def texts(n=1, decoder=None, length=6):
     )
 
 
-def test_one_candidate_is_ordinary_decoding():
-    kept = texts(n=5, decoder=Mbr(candidates=1))
-    assert [text.tokens for text in kept] == [text.tokens for text in texts(n=5)]
-
-
 @pytest.fixture
 def my_metrics(tmp_path, monkeypatch):
     """A module of metrics, importable."""

@@ -6,7 +6,6 @@ import corelm_answers
 import numpy as np
 import pytest
 from corelm_answers import NUMBER, find_answer
-from corelm_best_of import scorer_of
 from corelm_vote import Vote
 
 import corelm
@@ -135,7 +134,3 @@ def test_a_pattern_that_takes_exponential_time_is_stopped(monkeypatch):
     monkeypatch.setattr(corelm_answers, "TIMEOUT", 0.05)
     with pytest.raises(UsageError, match=r"takes more than 0.05 second on a text of 41 characters"):
         find_answer("(a|aa)+$", "a" * 40 + "b")
-
-
-def test_scorers_are_those_of_best_of():
-    assert scorer_of("likelihood", 1).__name__ == "likelihood"

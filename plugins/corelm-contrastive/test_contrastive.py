@@ -119,31 +119,6 @@ def test_it_is_the_definition(sampler):
     assert len(set(expected)) > 20  # it repeats next to nothing
 
 
-def test_every_sample_is_the_same_text():
-    model = corelm.load("imdb")
-    alone = tokens(model, "The plot", length=10)
-    assert tokens(model, "The plot", length=10, n=3) == alone
-
-
-def test_the_steps_say_what_the_sampler_made_of_the_model():
-    sampler = corelm.sampler("temperature", t=0.5)
-    model = always(0.1, 0.4, 0.4, 0.1)
-    [text] = corelm.generate(model, "a", sampler=sampler, length=1, decoder=Contrastive())
-    [step] = text.steps
-    assert step.token == B
-    # squared: 0.01 + 0.16 + 0.16 + 0.01 = 0.34
-    assert step.surprisal == pytest.approx(-np.log(0.16 / 0.34))
-    assert step.model_surprisal == pytest.approx(-np.log(0.4))
-
-
-@pytest.mark.parametrize(("length", "n"), [(0, 1), (3, 0)])
-def test_nothing_asked_for(length, n):
-    found = corelm.generate(
-        ToyModel(), "the", sampler="greedy", length=length, n=n, decoder=Contrastive()
-    )
-    assert [text.tokens for text in found] == [[]] * n
-
-
 def test_a_model_that_hides_its_states():
     class Hides(ToyModel):
         def start(self, tokens):

@@ -109,11 +109,5 @@ def test_a_slow_fall_from_the_top_is_followed_to_its_end():
     assert kept(logits) == list(range(4000))
 
 
-def test_infinity_switches_it_off():
-    logits = np.array([[3.0, -INF, 1.0]])
-    assert MinK(tau=INF).is_neutral
-    assert MinK(tau=INF)(logits, None).tolist() == logits.tolist()
-
-
 def test_it_is_installed():
     assert corelm.sampler("min_k(tau=1)") == MinK(tau=1)

@@ -10,7 +10,7 @@ import pytest
 from corelm_power import Power
 
 import corelm
-from corelm import ParameterError, RandomStream
+from corelm import RandomStream
 from corelm.testing import ToyModel, g_test, obeys_the_laws, text_probabilities
 
 A, B, C, D = 3, 4, 5, 6
@@ -97,20 +97,6 @@ def test_the_model_calls_and_moves_are_reported(caplog):
         f"power: 8 tokens from {calls} calls of the model, {calls / 8:.1f} a token; "
         "4 of 4 moves were accepted (100 %)"
     )
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"alpha": 0}, "alpha must be above 0"),
-        ({"alpha": float("inf")}, "alpha must be above 0 and below inf"),
-        ({"block": 0}, "block must be at least 1"),
-        ({"moves": -1}, "moves must be at least 0"),
-    ],
-)
-def test_parameters_outside_their_rules(parameters, message):
-    with pytest.raises(ParameterError, match=message):
-        Power(**parameters)
 
 
 @pytest.mark.slow

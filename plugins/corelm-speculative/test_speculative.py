@@ -89,20 +89,6 @@ def test_a_model_without_an_end(drafts):
     assert_the_same(toy(4, end=False), Speculative(draft="another"), n=2)
 
 
-def test_samples_leave_when_they_end():
-    model = toy(0)
-    steps = list(corelm.stream(model, "a", sampler="stochastic", decoder=Speculative(), seed=1))
-    assert [step.position for step in steps] == list(range(len(steps)))
-    lengths = [len(text.tokens) for text in texts(model, Speculative(), n=20)]
-    assert lengths == [len(text.tokens) for text in texts(model, n=20)]
-    assert len(set(lengths)) > 3
-
-
-@pytest.mark.parametrize(("length", "n"), [(0, 2), (4, 0)])
-def test_nothing_asked_for(length, n):
-    assert [text.tokens for text in texts(toy(0), Speculative(), length=length, n=n)] == [[]] * n
-
-
 # The guesses of a draft
 
 
@@ -143,11 +129,6 @@ def test_a_draft_that_is_never_right(caplog, drafts):
 def test_the_text_itself_is_a_good_draft_where_it_repeats(caplog):
     line = report(caplog, circle(), Speculative(guesses=3), prompt="a b c d a", length=12, n=1)
     assert "12 tokens from 3 passes of the model; 9 of 9 guesses were right (100 %)" in line
-
-
-def test_the_readings_of_all_samples_are_counted(caplog):
-    line = report(caplog, circle(), Speculative(guesses=3), prompt="a b c d a", length=12, n=2)
-    assert "24 tokens from 6 passes of the model; 18 of 18 guesses were right" in line
 
 
 def test_the_model_reads_as_often_as_is_reported(caplog, monkeypatch):

@@ -124,13 +124,6 @@ def test_a_choice_is_taken_literally(model, word):
     assert set(complete(model, Choice(words=[word], space=False), n=9)) == {word}
 
 
-def test_a_text_does_not_depend_on_its_batch(model):
-    sampler = JsonSchema(schema=FILM) | corelm.sampler("temperature(t=0.7)")
-    together = corelm.generate(model, "A", sampler=sampler, n=9, seed=3, length=30)
-    [alone] = corelm.generate(model, "A", sampler=sampler, n=1, seed=3, length=30)
-    assert together[0] == alone
-
-
 def _texts(model):
     texts = corelm.generate(model, "A", sampler=JsonSchema(schema=FILM), n=9, seed=3, length=30)
     return [text.text for text in texts]
@@ -217,11 +210,6 @@ def test_a_hostile_grammar_is_refused_or_works_in_bounded_time(model, make):
         for _ in corelm.stream(model, "A", sampler=make(), length=40, seed=1):
             pass
     assert time.process_time() - begin < 20  # usually below one second
-
-
-def test_expressions_give_the_sampler_back():
-    for sampler in (Regex(pattern="a|b"), Choice(words=["a", "b"]), JsonSchema(schema=FILM)):
-        assert corelm.sampler(str(sampler)) == sampler
 
 
 def test_a_row_that_holds_no_allowed_token_keeps_its_likeliest():

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 from corelm_grammar import Choice, Regex
-from corelm_grammar.states import States, allowed_tokens
+from corelm_grammar.states import States
 from corelm_grammar.tokens import MOST_VOCABULARIES, reader_of
 from grammar_models import Bytes, Written
 
@@ -150,16 +150,6 @@ def test_a_state_is_the_same_however_it_was_reached(monkeypatch):
     forgetful = States(texts, grammar)
     backwards = [forgetful.after(text[:n]).mask.tolist() for n in reversed(range(9))]
     assert backwards[::-1] == masks
-
-
-def test_rows_are_told_apart():
-    vocabulary = Bytes([b"a", b"b"])
-    context = corelm.Context.of([[0], [1]], prompt_length=0, vocabulary=vocabulary)
-    grammar = Regex(pattern="ab|ba", space=False)._grammar
-    assert allowed_tokens(grammar, context, 4).tolist() == [
-        [False, True, False, False],
-        [True, False, False, False],
-    ]
 
 
 @pytest.mark.slow

@@ -65,11 +65,6 @@ def test_the_expression_that_wrote_the_text(run, marked):
     assert (code, err) == (2, "error: give the key in --sampler or as --key, not both\n")
 
 
-def test_another_key_finds_nothing(run, marked):
-    _, out, _ = run("detect", str(marked["green_list"]), "--key", "other", "--json")
-    assert json.loads(out)["p_value"] > 0.01
-
-
 def test_standard_input(run, marked, monkeypatch):
     data = marked["green_list"].read_bytes()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))

@@ -99,17 +99,6 @@ def test_the_largest_sum_of_log_probability_and_noise_is_drawn():
         assert drawn.max() == np.log(p)[np.argmax(drawn)]
 
 
-def test_over_keys_the_draws_have_the_distribution():
-    """3,000 keys; the chi-square of five tokens stays below its 99.9 % point."""
-    p = np.array([0.4, 0.3, 0.2, 0.07, 0.03])
-    u = np.concatenate(
-        [vocabulary_uniforms(key, np.array([[1, 2, 3, 4]]), 5) for key in range(3000)]
-    )
-    drawn = (np.log(p) - np.log(-np.log(u.astype(float)))).argmax(axis=1)
-    counts = np.bincount(drawn, minlength=5)
-    assert ((counts - 3000 * p) ** 2 / (3000 * p)).sum() < stats.chi2.isf(0.001, 4)
-
-
 def test_over_keys_the_texts_have_the_distribution():
     """600 keys: texts of two tokens come as often as the product of their probabilities."""
     first, second = np.array([0.25, 0.75]), np.array([[0.6, 0.4], [0.1, 0.9]])

@@ -8,12 +8,12 @@ import pickle
 import numpy as np
 import pytest
 from corelm_watermark import GreenList, SynthID
-from corelm_watermark.keys import context_seeds, mix
+from corelm_watermark.keys import mix
 from corelm_watermark.synthid import tournament
 
 import corelm
 from corelm import Context, ParameterError
-from corelm.testing import ToyModel, obeys_the_laws
+from corelm.testing import obeys_the_laws
 
 EIGHT = (654, 400, 836, 123, 340, 443, 597, 160)
 
@@ -26,11 +26,6 @@ EIGHT = (654, 400, 836, 123, 340, 443, 597, 160)
 )
 def test_law(sampler, law):
     law(sampler)
-
-
-def test_they_are_installed():
-    assert corelm.sampler("green_list", key="a") == GreenList(key="a")
-    assert corelm.sampler("corelm-watermark:synthid", key="a") == SynthID(keys=["a"])
 
 
 # The green list
@@ -63,12 +58,6 @@ def test_the_green_share_is_gamma():
     """Over 200 contexts of 500 tokens, within four deviations of 100,000 coins."""
     green = GreenList(key="a", gamma=0.25).green(np.arange(200)[:, None], np.arange(500)[None], 500)
     assert green.mean() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 100_000) ** 0.5)
-
-
-def test_the_key_and_the_context_decide():
-    seeds = context_seeds("a", np.array([[1, 2], [2, 1], [1, 2]]))
-    assert seeds[0] == seeds[2] != seeds[1]
-    assert context_seeds("b", np.array([[1, 2]])) != seeds[0]
 
 
 def test_padding_before_a_prompt_is_not_a_context():
@@ -162,15 +151,6 @@ def test_a_token_that_always_loses_cannot_be_drawn():
 
 
 # Both
-
-
-@pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
-def test_a_text_is_the_same_alone_and_in_a_batch(name):
-    model, sampler = ToyModel(end=False), corelm.sampler(name, key="a")
-    texts = corelm.generate(model, "the", sampler=sampler, length=30, n=5, seed=1)
-    for sample in (0, 3):
-        alone = corelm.stream(model, "the", sampler=sampler, length=30, sample=sample, seed=1)
-        assert [int(step.tokens[0]) for step in alone] == texts[sample].tokens
 
 
 @pytest.mark.parametrize("name", ["green_list", "gumbel_max", "synthid"])
