@@ -22,7 +22,7 @@ DIGITS = 5
 
 
 @dataclass(frozen=True)
-class Scores:
+class ModelScores:
     """Scores of given tokens under a model; all arrays are (texts, positions), in nats.
 
     Attributes:
@@ -54,7 +54,7 @@ class Scores:
 
 
 def human_figures(
-    scores: Scores, texts: Sequence[str], vocabulary: StoredVocabulary
+    scores: ModelScores, texts: Sequence[str], vocabulary: StoredVocabulary
 ) -> dict[str, Any]:
     """Measure human texts under the model, and by themselves.
 
@@ -94,7 +94,7 @@ def human_figures(
     }
 
 
-def _held_out(scores: Scores, unknown: int | None) -> dict[str, Any]:
+def _held_out(scores: ModelScores, unknown: int | None) -> dict[str, Any]:
     tokens = scores.targets[scores.real]
     return {
         "perplexity": round(scores.perplexity, 3),
@@ -110,7 +110,7 @@ def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
     return np.zeros(tokens.shape, dtype=bool) if id is None else np.asarray(tokens == id)
 
 
-def _sums(scores: Scores, unknown: int | None, band: Sequence[float]) -> dict[str, Sums]:
+def _sums(scores: ModelScores, unknown: int | None, band: Sequence[float]) -> dict[str, Sums]:
     """Return the figures that are quotients of two sums over texts."""
     words = scores.real & ~_is(unknown, scores.targets)
     surprisals = scores.rows(scores.surprisal + scores.log_mass, words)
@@ -122,7 +122,7 @@ def _summary(values: NDArray[np.float32]) -> dict[str, Any]:
     return {"mean": float(values.mean(dtype=np.float64)), "median": middle, "band": [low, high]}
 
 
-def _by_position(scores: Scores) -> list[dict[str, Any]]:
+def _by_position(scores: ModelScores) -> list[dict[str, Any]]:
     """Return the entropy at each position, over the texts that are long enough."""
     columns = zip(scores.entropy.T, scores.real.T, strict=True)
     values = [entropy[there] for entropy, there in columns if there.any()]

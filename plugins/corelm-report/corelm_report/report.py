@@ -17,7 +17,7 @@ from corelm_report.document.schema import check
 from corelm_report.document.summary import summary
 from corelm_report.render.canvas import check_extra
 from corelm_report.render.overview import failures
-from corelm_report.settings import Settings, with_settings
+from corelm_report.settings import ReportSettings, with_settings
 
 if TYPE_CHECKING:
     from corelm import Decoder, Sampler, StatelessModel
@@ -206,7 +206,7 @@ def compare(
     workers: int | None = None,
     scheduler: str | None = None,
     until: str | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[ReportSettings],
 ) -> Report:
     """Compare samplers on one model.
 

@@ -61,7 +61,7 @@ class ReportSetting:
     is_plain: bool = False
 
 
-class Settings(TypedDict, total=False):
+class ReportSettings(TypedDict, total=False):
     """The settings of a report, with their types in Python.
 
     Types of corelm are quoted, so that settings are read without any sampler.
@@ -179,10 +179,10 @@ class Settings(TypedDict, total=False):
 
 
 TYPES: Mapping[str, Any] = {
-    name: get_args(hint)[0] for name, hint in Settings.__annotations__.items()
+    name: get_args(hint)[0] for name, hint in ReportSettings.__annotations__.items()
 }
 SETTINGS: Mapping[str, ReportSetting] = {
-    name: get_args(hint)[1] for name, hint in Settings.__annotations__.items()
+    name: get_args(hint)[1] for name, hint in ReportSettings.__annotations__.items()
 }
 DEFAULTS: Mapping[str, Any] = {name: each.default for name, each in SETTINGS.items()}
 

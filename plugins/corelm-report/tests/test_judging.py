@@ -17,8 +17,8 @@ from corelm_report.judging.judge import (
     win_rates,
 )
 from corelm_report.judging.pairs import (
+    JudgeVerdict,
     Pair,
-    Verdict,
     chosen,
     matched,
     pairs_as_csv,
@@ -53,7 +53,7 @@ def simulated(rng, prompts=PROMPTS, texts=TEXTS, spread=0.25, rate=0.6):
 
 def verdicts(pairs, wins):
     return [
-        (pair, Verdict(pair.id, float(1 - win if pair.swapped else win)))
+        (pair, JudgeVerdict(pair.id, float(1 - win if pair.swapped else win)))
         for pair, win in zip(pairs, wins, strict=True)
     ]
 
@@ -135,7 +135,7 @@ def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
     wins = [1.0] * 9
     one, three = (win_rates(verdicts(pairs, wins) * n, ONE)[0] for n in (1, 3))
     assert (one.units, one.ends) == (three.units, three.ends)
-    always_first = [(pair, Verdict(pair.id, 1.0)) for pair in pairs]
+    always_first = [(pair, JudgeVerdict(pair.id, 1.0)) for pair in pairs]
     assert of_first_shown(always_first, ONE).ends[0] > 0.5
     [few] = win_rates(verdicts(pairs[:5], wins[:5]), ONE)
     assert few.ends is few.p is few.p_holm is None
@@ -189,7 +189,7 @@ def test_verdicts_are_read_from_csv_and_json_lines(tmp_path, document):
     )
     (tmp_path / "v.jsonl").write_text(json.dumps({"pair": pairs[2].id, "verdict": "tie"}) + "\n")
     found = [*read_verdicts(tmp_path / "v.csv"), *read_verdicts(tmp_path / "v.jsonl")]
-    assert found == [Verdict(pairs[0].id, 1.0, "Ann"), Verdict(pairs[2].id, 0.5)]
+    assert found == [JudgeVerdict(pairs[0].id, 1.0, "Ann"), JudgeVerdict(pairs[2].id, 0.5)]
     assert [pair for pair, _ in matched(found, pairs, "v.csv")] == [pairs[0], pairs[2]]
 
 
@@ -211,7 +211,7 @@ def test_other_files_are_refused(tmp_path, name, text, message):
 
 def test_a_verdict_of_a_different_study_is_refused():
     with pytest.raises(UsageError, match="which the results lack"):
-        matched([Verdict("x", 1.0)], [], "v.csv")
+        matched([JudgeVerdict("x", 1.0)], [], "v.csv")
 
 
 STUDY = """

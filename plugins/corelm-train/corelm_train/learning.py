@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from corelm_report.human_baseline import Scores
+from corelm_report.human_baseline import ModelScores
 from keras import ops
 
 from corelm.bundles import StoredVocabulary
@@ -120,18 +120,18 @@ class Scorer:
         score = _TokenScores(len(ModelLogits(vocabulary).never), gives_probabilities(network))
         self._scored = keras.Model(rows, score(network(rows[:, :-1]), rows[:, 1:]))
 
-    def __call__(self, rows: TokenRows) -> Scores:
-        """Score (rows, context + 1) token ids; `Scores` leaves padding out."""
+    def __call__(self, rows: TokenRows) -> ModelScores:
+        """Score (rows, context + 1) token ids; `ModelScores` leaves padding out."""
         parts = [
             self._scored.predict_on_batch(rows[start : start + ROWS_AT_ONCE].astype(np.int32))
             for start in range(0, len(rows), ROWS_AT_ONCE)
         ]
         surprisal, entropy, mass = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Scores(rows[:, 1:], surprisal, entropy, mass)
+        return ModelScores(rows[:, 1:], surprisal, entropy, mass)
 
 
 class _TokenScores(keras.layers.Layer):
-    """A layer that computes the arrays of `Scores` from next-token scores."""
+    """A layer that computes the arrays of `ModelScores` from next-token scores."""
 
     def __init__(self, first_drawn: int, probabilities: bool) -> None:
         super().__init__(dtype="float32")

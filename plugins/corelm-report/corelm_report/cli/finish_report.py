@@ -243,19 +243,19 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
         unicode: draw with block characters.
     """
     entries = document.entries
-    shown = overview_columns(document)
+    columns = overview_columns(document)
     if entries and width < NARROW:
         yield from _stacked(document)
         yield blocks.line("")
     elif entries:
         chosen = _chosen(document, entries, width, unicode)
-        shown = [column.of for column in chosen if column.of]
+        columns = [column.of for column in chosen if column.of]
         yield _table(entries, chosen, width)
         yield blocks.line("")
     for name, reason in failures(document):
         yield blocks.line(f"{name} failed: {reason}", "red")
-    yield blocks.line(method(document, shown), "dim")
-    yield blocks.line(legend(shown), "dim")
+    yield blocks.line(method(document, columns), "dim")
+    yield blocks.line(legend(columns), "dim")
     yield blocks.line("")
     yield blocks.line(summary(document), "bold")
 

@@ -18,9 +18,9 @@ from corelm_report.document.parts import (
     PRESENT,
     REQUIRED,
     Count,
+    DocumentPart,
     Interval,
     Natural,
-    Part,
     Rule,
     Values,
     schema_of,
@@ -39,7 +39,7 @@ Position = Annotated[dict[str, Any], Rule(required=[*_NUMBERS], properties=_NUMB
 
 # Keyword-only, as fields are in the order of the JSON: a default may precede a required field.
 @dataclass(kw_only=True)
-class Bounds(Part):
+class Bounds(DocumentPart):
     """The least and the largest possible entropy, in nats."""
 
     min: float
@@ -47,7 +47,7 @@ class Bounds(Part):
 
 
 @dataclass(kw_only=True)
-class EntropySummary(Part):
+class EntropySummary(DocumentPart):
     """The entropy over the positions of the contexts: mean, its interval, percentiles."""
 
     mean: float | None
@@ -58,7 +58,7 @@ class EntropySummary(Part):
 
 
 @dataclass(kw_only=True)
-class TeacherForced(Part):
+class TeacherForced(DocumentPart):
     """The figures on the contexts; `figures` has all but the entropy, by name."""
 
     n: Count = field(default=0, metadata=REQUIRED)
@@ -71,7 +71,7 @@ class TeacherForced(Part):
 
 
 @dataclass(kw_only=True)
-class HumanContexts(Part):
+class HumanContexts(DocumentPart):
     """The figures of human texts as contexts: word surprisal, and the model's entropy.
 
     Attributes:
@@ -89,7 +89,7 @@ class HumanContexts(Part):
 
 
 @dataclass(kw_only=True)
-class TemperatureFit(Part):
+class TemperatureFit(DocumentPart):
     """The temperature at which drawn tokens are as surprising as human words, on the contexts.
 
     Attributes:
@@ -117,7 +117,7 @@ class TemperatureFit(Part):
 
 
 @dataclass(kw_only=True)
-class SeedSpread(Part):
+class SeedSpread(DocumentPart):
     """A figure for each seed's texts, and its standard deviation over the seeds."""
 
     sd: float | None
@@ -125,7 +125,7 @@ class SeedSpread(Part):
 
 
 @dataclass(kw_only=True)
-class GeneratedTexts(Part):
+class GeneratedTexts(DocumentPart):
     """The figures of generated texts, by name; the metrics of plugins by full name.
 
     Attributes:
@@ -152,7 +152,7 @@ class GeneratedTexts(Part):
 
 
 @dataclass(kw_only=True)
-class Difference(Part):
+class Difference(DocumentPart):
     """A figure minus the same figure of a different entry.
 
     Attributes:
@@ -176,7 +176,7 @@ class Difference(Part):
 
 
 @dataclass(kw_only=True)
-class Differences(Part):
+class Differences(DocumentPart):
     """The differences of two entries, by view and by the names that `--fail-if` takes."""
 
     against: str
@@ -189,7 +189,7 @@ class Differences(Part):
 
 
 @dataclass(kw_only=True)
-class Plugin(Part):
+class Plugin(DocumentPart):
     """The package and the entry point that a sampler comes from."""
 
     distribution: str
@@ -198,7 +198,7 @@ class Plugin(Part):
 
 
 @dataclass(kw_only=True)
-class Stage(Part):
+class Stage(DocumentPart):
     """A stage of a chain, or the decoder around it."""
 
     name: str
@@ -209,7 +209,7 @@ class Stage(Part):
 
 
 @dataclass(kw_only=True)
-class MatchedTo(Part):
+class MatchedTo(DocumentPart):
     """The target that the open parameter of a sampler was matched to."""
 
     open: str
@@ -219,14 +219,14 @@ class MatchedTo(Part):
 
 
 @dataclass(kw_only=True)
-class Failure(Part):
+class Failure(DocumentPart):
     """The error at which a sampler failed."""
 
     type: str
     message: str
 
 
-class Entry(Part):
+class Entry(DocumentPart):
     """The figures of a sampler or of human text, in both views."""
 
     teacher_forced: TeacherForced | HumanContexts | None
@@ -313,7 +313,7 @@ class SamplerEntry(Entry):
 
 
 @dataclass(kw_only=True)
-class Curve(Part):
+class Curve(DocumentPart):
     """The model's entropy at each temperature, in nats, its slope, and the expected surprisal.
 
     Attributes:
@@ -328,7 +328,7 @@ class Curve(Part):
 
 
 @dataclass(kw_only=True)
-class TryIt(Part):
+class TryIt(DocumentPart):
     """A next-token distribution on which readers of a page can try samplers.
 
     Attributes:
@@ -344,7 +344,7 @@ class TryIt(Part):
 
 
 @dataclass(kw_only=True)
-class Document(Part):
+class Document(DocumentPart):
     """An entropy comparison report.
 
     Entropies and surprisals are in nats; a value that was not measured is null. A version may get

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from corelm_report.document.parts import IF_GIVEN, Count, Json, Natural, Part, Rule
+from corelm_report.document.parts import IF_GIVEN, Count, DocumentPart, Json, Natural, Rule
 
 
 @dataclass(kw_only=True)
-class ModelName(Part):
+class ModelName(DocumentPart):
     """The name of a model, and the checksum of its manifest if it has one."""
 
     name: str
@@ -17,7 +17,7 @@ class ModelName(Part):
 
 
 @dataclass(kw_only=True)
-class ContextsSummary(Part):
+class ContextsSummary(DocumentPart):
     """The contexts of the teacher-forced view."""
 
     source: Annotated[str, Rule(enum=["human", "model"])]
@@ -27,7 +27,7 @@ class ContextsSummary(Part):
 
 
 @dataclass(kw_only=True)
-class FailedPlugin(Part):
+class FailedPlugin(DocumentPart):
     """A plugin that was needed and could not be loaded."""
 
     plugin: str
@@ -35,7 +35,7 @@ class FailedPlugin(Part):
 
 
 @dataclass(kw_only=True)
-class MetricOfPlugin(Part):
+class MetricOfPlugin(DocumentPart):
     """A plugin's metric, whose figures are in `generated_texts` under its full name."""
 
     name: str
@@ -45,7 +45,7 @@ class MetricOfPlugin(Part):
 
 
 @dataclass(kw_only=True)
-class MatchTarget(Part):
+class MatchTarget(DocumentPart):
     """A figure that open parameters were matched to: the target as written, and as a number."""
 
     figure: str
@@ -54,7 +54,7 @@ class MatchTarget(Part):
 
 
 @dataclass(kw_only=True)
-class Citation(Part):
+class Citation(DocumentPart):
     """A paper, and the figures or intervals that it defines."""
 
     of: list[str]
@@ -62,7 +62,7 @@ class Citation(Part):
 
 
 @dataclass(kw_only=True)
-class Header(Part):
+class Header(DocumentPart):
     """The facts about a report besides its figures.
 
     Attributes:

@@ -49,7 +49,7 @@ OTHERS = {"others": True}
 """The metadata of the field that collects all other keys; at most one per class."""
 
 
-class Part:
+class DocumentPart:
     """A part of a document: a dataclass whose fields are the keys of a JSON object.
 
     The metadata `key` of a field is its key, if that is not its name. `schema_of` makes the JSON
@@ -58,7 +58,7 @@ class Part:
     Example:
         >>> from dataclasses import dataclass
         >>> @dataclass
-        ... class Pair(Part):
+        ... class Pair(DocumentPart):
         ...     first: int
         ...     second: int | None = None
         >>> Pair.from_dict({"first": 1}), Pair(1).to_dict()
@@ -121,7 +121,7 @@ def _converters(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     if (inside := _not_none(kind)) is not None:
         read, write = _converters(inside)
         return _unless_none(read), _unless_none(write)
-    if is_dataclass(kind) and isinstance(kind, type) and issubclass(kind, Part):
+    if is_dataclass(kind) and isinstance(kind, type) and issubclass(kind, DocumentPart):
         return kind.from_dict, kind.to_dict
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (list, dict):

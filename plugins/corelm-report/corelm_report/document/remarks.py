@@ -16,7 +16,7 @@ from corelm.runs import printable
 from corelm_report.document.content import Difference, Document, SamplerEntry
 from corelm_report.document.figure import HUMAN, MEAN, SURPRISAL, listed, number
 from corelm_report.document.lookup import against
-from corelm_report.metrics.conclusions import Design, Goal, Pilot, VarianceParts, cheapest
+from corelm_report.metrics.conclusions import Goal, Pilot, StudyDesign, VarianceParts, cheapest
 from corelm_report.metrics.intervals import LEVEL, student
 
 
@@ -83,8 +83,8 @@ class ErrorParts:
     of_prompts: float | None
     of_texts: float
     of_human: float
-    design: Design
-    better: Design | None
+    design: StudyDesign
+    better: StudyDesign | None
 
     @property
     def whole(self) -> float:
@@ -101,7 +101,7 @@ def error_parts(document: Document) -> ErrorParts | None:
     places = len(set(header.clusters or header.prompts))
     texts = header.n * len(header.seeds or [1]) * len(header.prompts) // max(places, 1)
     every = [
-        _of_difference(entry.sampler, each, Design(places, texts))
+        _of_difference(entry.sampler, each, StudyDesign(places, texts))
         for entry in document.samplers
         if entry.differences and (each := entry.differences.generated_texts.get(SURPRISAL))
         # A document that somebody edited may hold any numbers.
@@ -111,7 +111,7 @@ def error_parts(document: Document) -> ErrorParts | None:
     return max(every, key=lambda parts: parts.whole, default=None)
 
 
-def _of_difference(sampler: str, difference: Difference, design: Design) -> ErrorParts:
+def _of_difference(sampler: str, difference: Difference, design: StudyDesign) -> ErrorParts:
     variances = VarianceParts(difference.between, difference.within or 0.0)
     pilot = Pilot(sampler, variances, design.prompts, difference.other or 0.0)
     between = (difference.between or 0.0) / design.prompts if pilot.about_prompts else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from corelm_report.document.parts import Count, Interval, Part
+from corelm_report.document.parts import Count, DocumentPart, Interval
 
 
 @dataclass(kw_only=True)
-class Simultaneous(Part):
+class Simultaneous(DocumentPart):
     """A figure of a row, or a difference, with an interval.
 
     The intervals of all rows hold the truth simultaneously in 99 of 100 reports.
@@ -21,7 +21,7 @@ class Simultaneous(Part):
 
 
 @dataclass(kw_only=True)
-class Best(Part):
+class Best(DocumentPart):
     """The setting of a sampler that is closest to human text, corrected for the choice."""
 
     name: str
@@ -34,7 +34,7 @@ class Best(Part):
 
 
 @dataclass(kw_only=True)
-class Front(Part):
+class Front(DocumentPart):
     """The entries that no other entry beats in two figures at once."""
 
     view: str

@@ -9,7 +9,7 @@ from corelm_report.document.parts import (
     IF_GIVEN,
     REQUIRED,
     Count,
-    Part,
+    DocumentPart,
     Probability,
     Rule,
     Values,
@@ -45,7 +45,7 @@ class TokenDetails(TypedDict):
 
 
 @dataclass(kw_only=True)
-class KeptText(Part):
+class KeptText(DocumentPart):
     """A text that the report keeps.
 
     Attributes:

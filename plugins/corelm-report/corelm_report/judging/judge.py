@@ -16,8 +16,8 @@ from corelm.errors import UsageError
 from corelm.runs import SafeFile, printable
 from corelm_report.document.figure import SHARES, share
 from corelm_report.judging.pairs import (
+    JudgeVerdict,
     Pair,
-    Verdict,
     chosen,
     matched,
     pairs_as_csv,
@@ -31,7 +31,7 @@ from corelm_report.metrics.inference import Inference, Sample
 from corelm_report.metrics.intervals import Interval, KnownByInterval
 from corelm_report.report import Report, document_of
 
-Judged = Sequence[tuple[Pair, Verdict]]
+Judged = Sequence[tuple[Pair, JudgeVerdict]]
 PAGES = (".html", ".htm")
 HEADER = ("sampler", "win rate", "95 % interval", "p (Holm)", "pairs", "units")
 

@@ -127,7 +127,7 @@ TEMPLATE, PAGES = "corelm_report.judging.template", "corelm.pages"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgeVerdict:
     """A judge's verdict on a pair.
 
     Attributes:
@@ -187,7 +187,7 @@ def _checksum(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def read_verdicts(path: Path) -> list[Verdict]:
+def read_verdicts(path: Path) -> list[JudgeVerdict]:
     """Read verdicts from CSV or JSON lines, with `pair`, `verdict` and perhaps `judge` in each.
 
     A line without a verdict is ignored: the judge skipped the pair.
@@ -220,7 +220,7 @@ def _of_json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield place, json_object(line, place)
 
 
-def _verdict(line: Mapping[str, Any], place: str) -> Verdict | None:
+def _verdict(line: Mapping[str, Any], place: str) -> JudgeVerdict | None:
     said = line.get("verdict")
     if said is None or not str(said).strip():
         return None
@@ -229,12 +229,12 @@ def _verdict(line: Mapping[str, Any], place: str) -> Verdict | None:
         raise UsageError(
             f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {printable.shown(said)}"
         )
-    return Verdict(str(line["pair"]).strip(), VERDICTS[word], str(line.get("judge") or ""))
+    return JudgeVerdict(str(line["pair"]).strip(), VERDICTS[word], str(line.get("judge") or ""))
 
 
 def matched(
-    verdicts: Iterable[Verdict], pairs: Iterable[Pair], where: str
-) -> list[tuple[Pair, Verdict]]:
+    verdicts: Iterable[JudgeVerdict], pairs: Iterable[Pair], where: str
+) -> list[tuple[Pair, JudgeVerdict]]:
     """Return each verdict with its pair.
 
     Raises:

@@ -214,7 +214,7 @@ class ContextGroup:
 
 
 @dataclass(frozen=True, eq=False)
-class Position:
+class ContextPosition:
     """The model's distributions at one position of the texts that reach it.
 
     Attributes:
@@ -264,7 +264,7 @@ def _group(
     return ContextGroup(texts, tokens, lengths, prompt_length, model.vocabulary)
 
 
-def read(model: LanguageModel, group: ContextGroup) -> Iterator[Position]:
+def read(model: LanguageModel, group: ContextGroup) -> Iterator[ContextPosition]:
     """Yield the model's distributions at every position of a group, for all texts at once.
 
     Raises:
@@ -285,7 +285,7 @@ def read(model: LanguageModel, group: ContextGroup) -> Iterator[Position]:
         # Read-only, as all samplers get the same arrays, and a faulty one could change them.
         for array in past:
             array.setflags(write=False)
-        yield Position(time, step, rows, tokens, logits, *past)
+        yield ContextPosition(time, step, rows, tokens, logits, *past)
 
 
 def nan_if_impossible(nats: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -312,7 +312,7 @@ class SamplerReader:
         self._read_only = self._surprisal.view()
         self._read_only.setflags(write=False)
 
-    def logits(self, position: Position) -> Array:
+    def logits(self, position: ContextPosition) -> Array:
         """Return the sampler's logits at a position: (rows, vocabulary).
 
         Raises:
@@ -321,7 +321,7 @@ class SamplerReader:
         """
         return chain_stages.apply(self._sampler, position.logits, self._context(position))
 
-    def compare(self, position: Position, model: ModelRows) -> Any:
+    def compare(self, position: ContextPosition, model: ModelRows) -> Any:
         """Return the figures of the sampler's distributions at a position.
 
         Args:
@@ -335,7 +335,7 @@ class SamplerReader:
         context = self._context(position)
         return model.compare(self._sampler, position.tokens, context)
 
-    def _context(self, position: Position) -> Context:
+    def _context(self, position: ContextPosition) -> Context:
         return Context(
             position.past,
             self._read_only[position.rows, : position.time],
@@ -344,7 +344,7 @@ class SamplerReader:
             self._group.vocabulary,
         )
 
-    def store(self, position: Position, surprisal: NDArray[np.float64]) -> None:
+    def store(self, position: ContextPosition, surprisal: NDArray[np.float64]) -> None:
         """Store the surprisal of the next token of each text under the sampler.
 
         Args:

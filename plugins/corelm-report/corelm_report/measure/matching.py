@@ -31,8 +31,8 @@ from corelm_report.document.figure import NATS, SURPRISAL
 from corelm_report.document.lookup import MATCHED
 from corelm_report.measure.contexts import (
     ContextGroup,
+    ContextPosition,
     Contexts,
-    Position,
     SamplerReader,
     groups,
     nan_if_impossible,
@@ -56,7 +56,7 @@ CORRECTIONS = 6
 HALVINGS = 40
 """The largest number of values that one search tries."""
 
-_PositionAndModel = tuple[Position, ModelRows]
+_PositionAndModel = tuple[ContextPosition, ModelRows]
 Mean = Callable[[float], float]
 """A function from a value of the parameter to the mean of the figure."""
 
@@ -259,7 +259,11 @@ class _Positions:
 
 
 def _values(
-    reader: SamplerReader, figure: str, group: ContextGroup, position: Position, rows: ModelRows
+    reader: SamplerReader,
+    figure: str,
+    group: ContextGroup,
+    position: ContextPosition,
+    rows: ModelRows,
 ) -> NDArray[np.float64]:
     """Return the figure of a sampler at a position for each text; nan where it is undefined."""
     if figure == "entropy":  # cheaper alone than with all figures
@@ -277,7 +281,7 @@ def _values(
     return possible.astype(np.float64) if figure == "human_recall" else drawn[possible]
 
 
-def _can_be_drawn(group: ContextGroup, position: Position) -> NDArray[np.bool_]:
+def _can_be_drawn(group: ContextGroup, position: ContextPosition) -> NDArray[np.bool_]:
     """Return True for texts whose next word the model can draw: (rows,)."""
     return ~np.isnan(group.model_surprisal[position.rows, position.time])
 

@@ -21,8 +21,8 @@ from corelm_report.document.content import Curve
 from corelm_report.measure.contexts import (
     LEAST,
     ContextGroup,
+    ContextPosition,
     Contexts,
-    Position,
     SamplerReader,
     groups,
     read,
@@ -175,7 +175,7 @@ class _RecordColumns:
         self._names = names
         self._values = np.full((*group.tokens.shape, len(names)), np.nan)
 
-    def add(self, position: Position, values: NDArray[np.float64]) -> None:
+    def add(self, position: ContextPosition, values: NDArray[np.float64]) -> None:
         """Store (rows, names) values."""
         self._values[position.rows, position.time] = values
 
@@ -212,7 +212,7 @@ class _SamplerRun:
         """The record so far, or the error."""
         return self._error or self._columns.record
 
-    def measure(self, position: Position, model: ModelRows) -> None:
+    def measure(self, position: ContextPosition, model: ModelRows) -> None:
         """Measure the sampler at one position, on the model's distributions there."""
         if self._error is not None:
             return
@@ -263,7 +263,7 @@ class CurveSums:
         self._sums = np.zeros((len(group.texts), 4, len(temperatures)))
         self._of_words = self._sums.copy()
 
-    def add(self, position: Position, surprisal: Floats) -> None:
+    def add(self, position: ContextPosition, surprisal: Floats) -> None:
         """Add a position and the surprisal of its token, nan if that cannot be drawn."""
         self._positions[position.rows] += 1
         if self._temperatures:

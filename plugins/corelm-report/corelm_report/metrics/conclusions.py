@@ -279,7 +279,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Design:
+class StudyDesign:
     """A number of prompts, and of each sampler's texts per prompt."""
 
     prompts: int
@@ -337,7 +337,7 @@ class Pilot:
         """True if its intervals are about prompts like these, not only about these prompts."""
         return self.prompts >= MANY
 
-    def reaches(self, goal: Goal, design: Design) -> bool:
+    def reaches(self, goal: Goal, design: StudyDesign) -> bool:
         """Return True if a design reaches a goal."""
         if self.about_prompts:
             variance = self.other + self.parts.of_design(design.prompts, design.texts)
@@ -346,7 +346,7 @@ class Pilot:
         return design.texts >= FEWEST and goal.is_reached(variance, design.texts)
 
 
-def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> Design | None:
+def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> StudyDesign | None:
     """Return the fewest texts with these prompts that reach a goal for all samplers.
 
     None if no number of texts does: the prompts differ too much, and only more prompts help.
@@ -357,10 +357,10 @@ def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> Design | 
         10 x 4
         >>> texts_needed([pilot], Goal(0.1, 0.8), 10)
     """
-    return _fewest(lambda n: Design(prompts, n), pilots, goal)
+    return _fewest(lambda n: StudyDesign(prompts, n), pilots, goal)
 
 
-def cheapest(pilots: Sequence[Pilot], goal: Goal) -> Design | None:
+def cheapest(pilots: Sequence[Pilot], goal: Goal) -> StudyDesign | None:
     """Return the design with the fewest texts that reaches a goal for all samplers.
 
     With few prompts the study is about these prompts, and only the number of texts can vary.
@@ -371,11 +371,13 @@ def cheapest(pilots: Sequence[Pilot], goal: Goal) -> Design | None:
     """
     if not all(each.about_prompts for each in pilots):
         return texts_needed(pilots, goal, pilots[0].prompts)
-    designs = [_fewest(lambda p, n=n: Design(p, n), pilots, goal) for n in TEXTS]  # type: ignore[misc]
+    designs = [_fewest(lambda p, n=n: StudyDesign(p, n), pilots, goal) for n in TEXTS]  # type: ignore[misc]
     return min((each for each in designs if each), key=lambda each: each.cost, default=None)
 
 
-def _fewest(design: Callable[[int], Design], pilots: Sequence[Pilot], goal: Goal) -> Design | None:
+def _fewest(
+    design: Callable[[int], StudyDesign], pilots: Sequence[Pilot], goal: Goal
+) -> StudyDesign | None:
     """Return the smallest design that reaches a goal, from designs in rising order."""
 
     def reached(number: int) -> bool:

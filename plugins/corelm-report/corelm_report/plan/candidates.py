@@ -268,8 +268,8 @@ def _short(numbers: Sequence[float]) -> list[str]:
     """
     short = [float(f"{number:.{DIGITS}g}") for number in numbers]
     ends = short[0] == numbers[0] and short[-1] == numbers[-1]
-    shown = short if ends and len(set(short)) == len(set(numbers)) else numbers
-    return [str(number) for number in shown]
+    chosen = short if ends and len(set(short)) == len(set(numbers)) else numbers
+    return [str(number) for number in chosen]
 
 
 def _is_whole(number: str) -> bool:

@@ -70,9 +70,9 @@ def surprisal_against_temperature(document: Document) -> Figure:
         kind = ">" if x > end else "o"
         axes.plot(min(x, end), y, kind, color=TEAL, zorder=5, clip_on=False, **MARK)
     dropped = None if fit is None else _draw_human_level(axes, fit)
-    shown = ends_of_sweeps(document, places)
-    marks = [(min(places[label][0], end), places[label][1]) for label in shown]
-    labels.name_marks(axes, marks, shown)
+    names = ends_of_sweeps(document, places)
+    marks = [(min(places[label][0], end), places[label][1]) for label in names]
+    labels.name_marks(axes, marks, names)
     if dropped is not None:
         _end_below_leaders(axes, dropped)
     if fit is not None:
@@ -191,11 +191,11 @@ def mass_kept_by_position(document: Document) -> Figure:
     # All lines at 1 coincide, so draw one for all.
     rest = name_of_rest([label for label, _ in whole], others=bool(cut))
     one_of_them = [(rest, entry) for _, entry in whole[:1]]
-    shown = cut + one_of_them
-    drawing, axes = _positions([label for label, _ in shown])
+    lines = cut + one_of_them
+    drawing, axes = _positions([label for label, _ in lines])
     axes.set_ylabel("mass kept (share of the model's)")
     colours = _colours(entries) | {label: MUTED for label, _ in one_of_them}
-    ends = _draw_lines(axes, shown, "mass_kept", colours)
+    ends = _draw_lines(axes, lines, "mass_kept", colours)
     if axes.lines:
         axes.set_ylim(canvas.padded(extent(axes, 1)[0], 1)[0], 1)
     _name_ends(axes, ends)
@@ -284,8 +284,8 @@ def surprisal_against_diversity(document: Document, axes: Axes | None = None) ->
     if points:
         across = canvas.within(0, 1, canvas.padded(*extent(axes, 0)))
         axes.set(xlim=across, ylim=canvas.padded(*extent(axes, 1)))
-    shown = ends_of_sweeps(document, points)
-    labels.name_marks(axes, [points[label] for label in shown], shown, fixed)
+    names = ends_of_sweeps(document, points)
+    labels.name_marks(axes, [points[label] for label in names], names, fixed)
     return drawing
 
 
@@ -310,8 +310,8 @@ def recall_against_mass_kept(document: Document) -> Figure:
     axes.set(xlim=(low, high), ylim=(low, high))
     axes.set_xlabel("mass kept (share of the model's probability)")
     axes.set_ylabel(f"human recall (words at {positions(document):,} positions)")
-    shown = ends_of_sweeps(document, cut)
-    labels.name_marks(axes, [cut[label] for label in shown], shown)
+    names = ends_of_sweeps(document, cut)
+    labels.name_marks(axes, [cut[label] for label in names], names)
     return drawing
 
 

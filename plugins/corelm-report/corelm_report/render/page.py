@@ -60,7 +60,7 @@ def page(document: Document) -> str:
     from markupsafe import Markup  # late: other forms of a report need no templates
 
     files = {kind: "\n\n".join(map(_file, names)) for kind, names in FILES.items()}
-    shown = {name: tables.table(document, name) for name in TABLES}
+    by_name = {name: tables.table(document, name) for name in TABLES}
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -72,7 +72,7 @@ def page(document: Document) -> str:
             against=_against(document),
             compared=len(dict(tables.p_values(document))),
             rate=EACH,
-            tables=shown,
+            tables=by_name,
             charts=list(charts(document)),
             # Markup is written unescaped: only corelm's own files, and drawings whose texts
             # matplotlib has escaped.
@@ -86,16 +86,16 @@ def page(document: Document) -> str:
             seeds=seeds(document.header),
             playground=playground(document),
             plugins=list(_plugins(document)),
-            definitions=_definitions(filter(None, shown.values())),
+            definitions=_definitions(filter(None, by_name.values())),
             hashes={name: _checksum(text) for name, text in files.items()},
             **{name: Markup(text) for name, text in files.items()},
         )
     )
 
 
-def _definitions(shown: Iterable[tables.PageTable]) -> dict[str, Figure]:
+def _definitions(page_tables: Iterable[tables.PageTable]) -> dict[str, Figure]:
     """Return the figures of all columns by the terms that define them, such as rep-n for rep-2."""
-    columns = [column for table in shown for column in table.columns]
+    columns = [column for table in page_tables for column in table.columns]
     return {column.term or column.title: column for column in columns}
 
 

@@ -49,25 +49,25 @@ def matched_samplers(document: Document) -> Figure:
     entries: list[tuple[str, Entry]] = [("human text", human)] if human else []
     entries += named(document)
     same = {target.figure for target in document.header.matched}
-    shown = [
+    figures = [
         each
         for each in COMPARED
         if {each[0]} != same and any(value(entry, *each) is not None for _, entry in entries)
     ]
     labels = [label for label, _ in entries]
     left = canvas.widest(labels) + 12
-    up = _rows(left, [declared(*each).axis for each in shown])
+    up = _rows(left, [declared(*each).axis for each in figures])
     high = max(STEP * (len(entries) + 1), LEAST if up == 1 else 0)
     drawing = canvas.empty(canvas.TOP + (high + canvas.BOTTOM) * up)
-    across = math.ceil(len(shown) / up) or 1
+    across = math.ceil(len(figures) / up) or 1
     rows = canvas.panels(drawing, left, canvas.TOP, across, up, between=canvas.BOTTOM)
     panels = [axes for row in rows for axes in row]
-    for axes, (figure, view) in zip(panels, shown, strict=False):
+    for axes, (figure, view) in zip(panels, figures, strict=False):
         axes.set_xlabel(declared(figure, view).axis)
         _dots(axes, [entry for _, entry in entries], figure, view)
     for row in rows:
         _name_rows(row[0], entries)
-    for axes in panels[len(shown) or 1 :]:
+    for axes in panels[len(figures) or 1 :]:
         axes.remove()
     return drawing
 

@@ -149,8 +149,8 @@ def table(document: Document, name: str) -> PageTable | None:
     """Return a table of the page, or None if no sampler has any of its figures."""
     if not shown_columns(document, name):
         return None
-    shown = list(lines(document, name))
-    filled = [line for line in shown if any(cell.figure for cell in line.cells)]
+    every = list(lines(document, name))
+    filled = [line for line in every if any(cell.figure for cell in line.cells)]
     counts = Counter(line.n for line in filled if line.n and not line.human)
     # Said once above the table; only lines with another number get a note.
     usual = max(counts, key=lambda n: counts[n], default="")
@@ -159,7 +159,7 @@ def table(document: Document, name: str) -> PageTable | None:
         _blocks(document, [_with_n(line, usual) for line in _aligned(filled)]),
         usual,
         any(line.n not in ("", usual) for line in filled),
-        [line.name for line in shown if line not in filled],
+        [line.name for line in every if line not in filled],
     )
 
 
@@ -170,31 +170,31 @@ def _with_n(line: Line, usual: str) -> Line:
     return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
 
 
-def _blocks(document: Document, shown: Sequence[Line]) -> list[LineGroup]:
+def _blocks(document: Document, some_lines: Sequence[Line]) -> list[LineGroup]:
     """Divide lines into blocks: human text, the settings of each sweep, and other samplers.
 
     The sweep of a few settings needs no title.
     """
     sweeps = {entry.sampler: entry.sweep for entry in document.samplers}
-    count = Counter(sweeps[line.name] or "" for line in shown if not line.human)
+    count = Counter(sweeps[line.name] or "" for line in some_lines if not line.human)
 
     def title(line: Line) -> str:
         sweep = "" if line.human else sweeps[line.name] or ""
         return sweep if count[sweep] >= FOLDED else ""
 
-    return [LineGroup(list(some), sweep) for sweep, some in groupby(shown, title)]
+    return [LineGroup(list(some), sweep) for sweep, some in groupby(some_lines, title)]
 
 
-def _aligned(shown: Sequence[Line]) -> list[Line]:
+def _aligned(some_lines: Sequence[Line]) -> list[Line]:
     """Give all cells of a column as much room for margins as the widest one needs."""
     # Letters in a fixed room align without a script, and in print too.
     rooms: Counter[str] = Counter()
-    for line in shown:
+    for line in some_lines:
         for cell in line.cells:
             rooms[cell.title] = min(max([rooms[cell.title], *map(len, _margins(cell))]), WIDEST)
     return [
         replace(line, cells=[replace(cell, room=rooms[cell.title]) for cell in line.cells])
-        for line in shown
+        for line in some_lines
     ]
 
 

@@ -18,9 +18,9 @@ from corelm_report.document.content import Difference, Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
 from corelm_report.metrics.conclusions import (
-    Design,
     Goal,
     Pilot,
+    StudyDesign,
     VarianceParts,
     cheapest,
     texts_needed,
@@ -125,7 +125,7 @@ def advice(
         )
 
 
-def _texts(design: Design, seeds: float) -> int:
+def _texts(design: StudyDesign, seeds: float) -> int:
     return math.ceil(design.texts / seeds)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from corelm_report import Document, Inference
 from corelm_report.metrics.conclusions import (
-    Design,
     Goal,
     Pilot,
+    StudyDesign,
     VarianceParts,
     cheapest,
     texts_needed,
@@ -58,7 +58,7 @@ def test_more_texts_of_ten_unlike_prompts_cannot_give_what_more_prompts_do():
     """Before, 345 samples for 10 prompts were said to reach 80 %; they reach 8 %."""
     parts, size = VarianceParts(1.0, 1.0), 0.15
     pilots, goal = [Pilot("a", parts, 10)], Goal(size, 0.8)
-    assert power_of(parts, Design(10, 345), size, 400) < 0.15
+    assert power_of(parts, StudyDesign(10, 345), size, 400) < 0.15
     assert texts_needed(pilots, goal, 10) is None
     design = cheapest(pilots, goal)
     assert design.prompts > 300
