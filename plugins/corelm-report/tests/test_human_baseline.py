@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corelm_report import Estimate, Scores, human_figures
+from corelm_report import Estimate, ModelScores, human_figures
 from corelm_report.metrics.text_figures import text_figures
 
 import corelm
@@ -25,7 +25,7 @@ def scores(**changes):
         "entropy": np.array([[0.5, 1.0, 1.5, 99.0]], np.float32),
         "log_mass": np.array([[-0.5, -0.5, -0.5, 99.0]], np.float32),
     }
-    return Scores(**{**fields, **changes})
+    return ModelScores(**{**fields, **changes})
 
 
 def test_perplexity_counts_the_unknown_word_and_leaves_padding_out():

@@ -170,31 +170,31 @@ def _with_n(line: Line, usual: str) -> Line:
     return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
 
 
-def _blocks(document: Document, some_lines: Sequence[Line]) -> list[LineGroup]:
+def _blocks(document: Document, rows: Sequence[Line]) -> list[LineGroup]:
     """Divide lines into blocks: human text, the settings of each sweep, and other samplers.
 
     The sweep of a few settings needs no title.
     """
     sweeps = {entry.sampler: entry.sweep for entry in document.samplers}
-    count = Counter(sweeps[line.name] or "" for line in some_lines if not line.human)
+    count = Counter(sweeps[line.name] or "" for line in rows if not line.human)
 
     def title(line: Line) -> str:
         sweep = "" if line.human else sweeps[line.name] or ""
         return sweep if count[sweep] >= FOLDED else ""
 
-    return [LineGroup(list(some), sweep) for sweep, some in groupby(some_lines, title)]
+    return [LineGroup(list(some), sweep) for sweep, some in groupby(rows, title)]
 
 
-def _aligned(some_lines: Sequence[Line]) -> list[Line]:
+def _aligned(rows: Sequence[Line]) -> list[Line]:
     """Give all cells of a column as much room for margins as the widest one needs."""
     # Letters in a fixed room align without a script, and in print too.
     rooms: Counter[str] = Counter()
-    for line in some_lines:
+    for line in rows:
         for cell in line.cells:
             rooms[cell.title] = min(max([rooms[cell.title], *map(len, _margins(cell))]), WIDEST)
     return [
         replace(line, cells=[replace(cell, room=rooms[cell.title]) for cell in line.cells])
-        for line in some_lines
+        for line in rows
     ]
 
 
