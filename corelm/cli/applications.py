@@ -48,6 +48,8 @@ class _AsText:
         for parameter in parameters:  # Typer may ask twice for the same objects
             if not isinstance(parameter.process_value, _Unconverted):
                 parameter.process_value = _Unconverted(parameter)
+                if parameter.param_type_name == "argument":  # or --help shows a type of Python
+                    parameter.display_type_rich = lambda ctx: None
         return parameters
 
 

@@ -17,7 +17,6 @@ from corelm.cli.options.choices import (
     Device,
     Dtype,
     Model,
-    Unknown,
     is_colored,
     read_text,
 )
@@ -59,7 +58,9 @@ def score_file(
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = None,
-    unknown: Unknown = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Score [UNK], the token for unknown words, too.")
+    ] = False,
     brief: Annotated[
         bool, typer.Option("--brief", help="Show the figures of each text, and no words.")
     ] = False,

@@ -275,7 +275,7 @@ def _merge(stated: dict[str, Any], written: Values) -> None:
             value = [*stated[key], *value]
         elif stated.get(key, value) != value:
             raise NoCounterpartError(
-                f"{key} is {printable.shown(stated[key])} for an earlier stage"
+                f"{key} can be set once; an earlier stage sets it to {printable.shown(stated[key])}"
             )
         stated[key] = value
 

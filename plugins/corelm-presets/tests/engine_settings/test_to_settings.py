@@ -187,8 +187,8 @@ def test_a_control_character_does_not_reach_the_terminal():
         (
             "llama.cpp",
             f"{REPETITION} | presence_penalty(penalty=1, last=3)",
-            "presence_penalty(penalty=1.0, last=3, skip_prompt=False) (repeat_last_n is 16 for an "
-            "earlier stage) has no counterpart in llama.cpp",
+            "presence_penalty(penalty=1.0, last=3, skip_prompt=False) (repeat_last_n can be set "
+            "once; an earlier stage sets it to 16) has no counterpart in llama.cpp",
         ),
         ("llama.cpp", "presence_penalty(penalty=1, last=3, skip_prompt=True)",
          "presence_penalty(penalty=1.0, last=3, skip_prompt=True) (the prompt counts there) has no "
