@@ -171,9 +171,9 @@ class Run:
     ) -> tuple[Array, NDArray[np.bool_]]:
         if isinstance(allowed, Forbidden):
             if self._checked:
-                kept, self.is_valid = forbid_tokens(logits, *allowed)
+                allowed_logits, self.is_valid = forbid_tokens(logits, *allowed)
                 if self.is_valid:
-                    return kept, np.zeros(len(logits), dtype=bool)
+                    return allowed_logits, np.zeros(len(logits), dtype=bool)
             allowed = allowed.allowed(logits.shape)
         return apply_mask(logits, allowed, self._model_logits)
 

@@ -107,11 +107,11 @@ class Distribution:
     @property
     def probabilities(self) -> Floats:
         """(vocabulary,) the probability of each token."""
-        found = np.zeros(self.row.size)
+        probabilities = np.zeros(self.row.size)
         weights = self._others.astype(np.float64)
         weights[self.top] = 1
-        found[self._tokens] = weights / (1 + self.rest)
-        return found
+        probabilities[self._tokens] = weights / (1 + self.rest)
+        return probabilities
 
     def mass(self, other: Distribution) -> float:
         """Return the probability of the tokens that are possible in a second distribution.
@@ -305,12 +305,12 @@ class ModelRows:
             UsageError: a stage cannot do its work here; names the stage.
         """
         logits = run_stages(sampler, self.logits, context)
-        found = self.compare_logits(logits, tokens)
-        if found is None:
+        compared = self.compare_logits(logits, tokens)
+        if compared is None:
             raise invalid_result(sampler, logits, context.position)
-        if found.restored is not None:
-            raise restored_token(sampler, found.restored, context.position)
-        return found
+        if compared.restored is not None:
+            raise restored_token(sampler, compared.restored, context.position)
+        return compared
 
     def compare_logits(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
         """Compare a sampler's logits with the model's.
@@ -323,14 +323,14 @@ class ModelRows:
             The figures, or None if a row is not a distribution.
         """
         logits = logits.astype(np.result_type(logits, self.logits), copy=False)
-        found, fits = compare_rows(logits, self, tokens)
+        figures, fits = compare_rows(logits, self, tokens)
         # The flag covers invalid rows and restored tokens: tell them apart only where it is false.
         if not fits and not rows_are_valid(logits):
             return None
         first = None if fits else restored(logits, self.logits)
         if fits and (logits[:, self._ends] > -np.inf).any():
-            found[:, EXPECTED] = self._expected_without_ends(logits, found, tokens)
-        return Compared(found[:, :-1], found[:, -1], first)
+            figures[:, EXPECTED] = self._expected_without_ends(logits, figures, tokens)
+        return Compared(figures[:, :-1], figures[:, -1], first)
 
     @cached_property
     def _nats_of_ends(self) -> Floats:
@@ -340,15 +340,15 @@ class ModelRows:
         return np.nan_to_num(np.column_stack(nats), posinf=0.0)
 
     def _expected_without_ends(
-        self, logits: Array, found: Floats, tokens: NDArray[np.int64]
+        self, logits: Array, figures: Floats, tokens: NDArray[np.int64]
     ) -> Floats:
         """Return (rows,): H(q, p) given that q draws no end; nan where q draws only ends."""
         below = logits[:, self._ends] - logits.max(axis=1, keepdims=True)
-        ends = found[:, [TOP]] * np.exp(below.astype(np.float64))
+        ends = figures[:, [TOP]] * np.exp(below.astype(np.float64))
         left = 1 - ends.sum(axis=1)
         # Where q draws almost only ends, this would be a difference of two nearly equal numbers.
         exact = left > HALF
-        rest = found[:, EXPECTED] - (ends * self._nats_of_ends).sum(axis=1)
+        rest = figures[:, EXPECTED] - (ends * self._nats_of_ends).sum(axis=1)
         nats = rest / np.where(exact, left, 1.0)
         return nats if exact.all() else np.where(exact, nats, self._of_others(logits, tokens))
 
@@ -392,15 +392,15 @@ def compare_rows(logits: Array, model: ModelRows, tokens: NDArray[np.int64]) -> 
     figures = [astuple(divergence(q, p)) for q, p in zip(qs, model.each, strict=True)]
     nats = [q.surprisal(token) for q, token in zip(qs, tokens.tolist(), strict=True)]
     surprisal = np.where(np.isinf(nats), np.nan, nats)
-    found = np.column_stack([figures, surprisal])
-    return found, restored(logits, model.logits) is None
+    table = np.column_stack([figures, surprisal])
+    return table, restored(logits, model.logits) is None
 
 
 @kernel(rows.moments, by_row=False)
 def moments(logits: Array, temperatures: Floats) -> Floats:
     """Return `ModelRows.moments` of (rows, vocabulary) logits."""
-    found = np.empty((len(logits), len(temperatures), 3))
-    for row, sums in zip(logits, found, strict=True):  # each stays in the processor's cache
+    table = np.empty((len(logits), len(temperatures), 3))
+    for row, sums in zip(logits, table, strict=True):  # each stays in the processor's cache
         p = Distribution(row)
         for i, t in enumerate(temperatures):
             weights = p.below * p.below.dtype.type(1 / t)
@@ -409,7 +409,7 @@ def moments(logits: Array, temperatures: Floats) -> Floats:
             for power in range(3):
                 sums[i, power] = weights.sum(dtype=np.float64)
                 weights *= p.below  # the next power, in the same memory
-    return found
+    return table
 
 
 def restored(logits: Array, model: Array) -> int | None:

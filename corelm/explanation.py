@@ -190,15 +190,15 @@ class Explanation(Displayable):
 
     def _parts(self) -> list[Table]:
         """Return the tables to display: the stages, then the likeliest tokens."""
-        shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
-        names = [str(self.stages[at].sampler or "model") for at in shown]
+        places = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
+        names = [str(self.stages[at].sampler or "model") for at in places]
         stages = [
             [name, f"{stage.entropy:.2f}", f"{stage.entropy_bits:.2f}",
              f"{stage.effective_choices:.1f}", f"{stage.tokens_kept:,}", f"{stage.mass_kept:.1%}"]
-            for name, stage in zip(names, (self.stages[at] for at in shown), strict=True)
+            for name, stage in zip(names, (self.stages[at] for at in places), strict=True)
         ]  # fmt: skip
         tokens: list[list[str | float]] = [
-            [one.text.strip() or repr(one.text), *(one.probabilities[at] for at in shown)]
+            [one.text.strip() or repr(one.text), *(one.probabilities[at] for at in places)]
             for one in self.likeliest()
         ]
         headers = ["stage", "nats", "bits", "choices", "tokens", "mass"]

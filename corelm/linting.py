@@ -41,12 +41,12 @@ def lint(sampler: Sampler | str) -> list[str]:
 anyway; leave it out']
     """
     stages = read_sampler(sampler).active_stages
-    found = dict.fromkeys(_notes(stages))
+    notes = dict.fromkeys(_notes(stages))
     for place, inner, whole in _with_nested(stages):
         # A stage outside that a nested sampler makes idle may still act on other rows.
         inside = (*_notes(inner), *_notes_on_order(_changing(whole)))
-        found |= dict.fromkeys(f"{place}: {note}" for note in inside if note not in found)
-    return [*found]
+        notes |= dict.fromkeys(f"{place}: {note}" for note in inside if note not in notes)
+    return [*notes]
 
 
 def _with_nested(stages: Stages) -> Iterator[tuple[str, Stages, Stages]]:
@@ -199,8 +199,8 @@ def _label(stage: Sampler) -> str:
     numbers = {name: getattr(stage, name) for name in stage.neutral}
     if stage.kind in ("penalty", "mask") or not numbers:
         return _name(stage)
-    shown = (f"{k}={v:g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in numbers.items())
-    return f"{_name(stage)}({', '.join(shown)})"
+    pairs = (f"{k}={v:g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in numbers.items())
+    return f"{_name(stage)}({', '.join(pairs)})"
 
 
 def _name(stage: Sampler) -> str:
@@ -254,7 +254,7 @@ def compares_probabilities(sampler: Sampler) -> bool:
     if cool is None or hot is None:
         return False
     # The least likely token that stays, by its logit before the division.
-    least = [np.where(kept > -np.inf, _probes(), np.inf).min(axis=-1) for kept in (cool, hot)]
+    least = [np.where(result > -np.inf, _probes(), np.inf).min(axis=-1) for result in (cool, hot)]
     return bool((least[1] < least[0]).any())
 
 

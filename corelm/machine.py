@@ -38,7 +38,7 @@ def facts(same_bits: bool = False) -> dict[str, Any]:
     from corelm import native
     from corelm.native.cpu import cpu_limit
 
-    found = {
+    here = {
         "processor": _processor(),
         "cores": cpu_limit(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -47,7 +47,7 @@ def facts(same_bits: bool = False) -> dict[str, Any]:
         "kernels": native.kernels is not None,
         "vector_width": _vector_width(),
     }
-    return {name: found[name] for name in SAME_BITS} if same_bits else found
+    return {name: here[name] for name in SAME_BITS} if same_bits else here
 
 
 def _processor() -> str:

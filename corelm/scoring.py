@@ -167,12 +167,12 @@ def score(
     pairs = [ForcedTokens.split(vocabulary, prompt, text) for prompt, text in texts]
     # Without a start token the model has no distribution of the first token of a text.
     ids, firsts = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
-    full, found = FullVocabulary(vocabulary), list[list[ScoredToken]]()
+    full, scored = FullVocabulary(vocabulary), list[list[ScoredToken]]()
     for (prompt, _), whole in zip(texts, ids, strict=True):
         write, first = full.writer(), len(full.prompt_ids(prompt))
         added = [write(token) for token in whole]
-        found.append([ScoredToken(*each) for each in zip(whole, added, strict=True)][first:])
-    skipped = [len(whole) - len(tokens) for whole, tokens in zip(ids, found, strict=True)]
+        scored.append([ScoredToken(*each) for each in zip(whole, added, strict=True)][first:])
+    skipped = [len(whole) - len(tokens) for whole, tokens in zip(ids, scored, strict=True)]
     for some in ForcedTokens.of(model, ids, firsts, unknown):
         own = some.logits[np.arange(len(some.tokens)), some.tokens]
         columns = (
@@ -184,10 +184,10 @@ def score(
         ):
             # The index in the tokens without the prompt.
             place = firsts[text] + some.place - skipped[text]
-            known = math.isfinite(surprisal)
-            found[text][place] = ScoredToken(
-                token, found[text][place].text, surprisal if known else math.nan, entropy,
-                rank if known else None,
+            has_surprisal = math.isfinite(surprisal)
+            scored[text][place] = ScoredToken(
+                token, scored[text][place].text, surprisal if has_surprisal else math.nan, entropy,
+                rank if has_surprisal else None,
             )  # fmt: skip
-    each = zip(texts, found, strict=True)
+    each = zip(texts, scored, strict=True)
     return [ScoredText(prompt, text, tuple(tokens)) for (prompt, text), tokens in each]

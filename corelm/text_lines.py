@@ -31,15 +31,15 @@ def text_lines(content: str, name: str, key: str, more: str) -> list[tuple[str, 
         >>> text_lines(lines, "p.jsonl", "prompt", "cluster")
         [('the cat', None), ('a dog', 'dogs')]
     """
-    found = [
+    pairs = [
         _pair(line, f"line {number} of {name}", key, more)
         # A text may contain characters that `splitlines` takes for the end of a line.
         for number, line in enumerate(content.split("\n"), 1)
         if line.strip()
     ]
-    if not found:
+    if not pairs:
         raise UsageError(f"there is no {key} in {name}")
-    return found
+    return pairs
 
 
 def _pair(line: str, place: str, key: str, more: str) -> tuple[str, Any]:

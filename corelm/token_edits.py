@@ -42,8 +42,8 @@ def _in_vocabulary(rows: ArrayLike, ids: ArrayLike, size: int) -> tuple[Ids, Ids
     if not ids.size or ids.view(np.uint64).max() < size:
         return rows, ids
     rows, ids = np.broadcast_arrays(rows, ids)
-    known = (ids >= 0) & (ids < size)
-    return rows[known], ids[known]
+    exists = (ids >= 0) & (ids < size)
+    return rows[exists], ids[exists]
 
 
 def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
@@ -147,15 +147,15 @@ def _change_tokens(
         if less.ndim:
             less = less.reshape(shape) if owners else np.broadcast_to(less, shape)
         owners = np.broadcast_to(np.arange(shape[0])[:, None], shape)
-    known = (ids >= 0) & (ids < logits.shape[1])
-    less = less[known] if less.ndim else less
+    exists = (ids >= 0) & (ids < logits.shape[1])
+    less = less[exists] if less.ndim else less
 
     def change(logit: Array) -> Array:
         scaled = xp.where(logit > 0, logit / divide, logit * divide)
         lower: Array = scaled - in_library_of(logit, less)
         return lower
 
-    return _change_at(logits, owners[known] * logits.shape[1] + ids[known], change)
+    return _change_at(logits, owners[exists] * logits.shape[1] + ids[exists], change)
 
 
 def _change_at(logits: Array, at: Ids, change: Callable[[Array], Array]) -> Array:
@@ -236,8 +236,8 @@ def _remove_elsewhere(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     xp = array_namespace(logits)
     result = mask_logits(logits, in_library_of(logits, allowed))
     emptied = xp.max(result, axis=-1, keepdims=True) == -np.inf
-    kept: Array = xp.where(emptied & is_likeliest(logits), logits, result)
-    return kept
+    restored: Array = xp.where(emptied & is_likeliest(logits), logits, result)
+    return restored
 
 
 def allow_all_but(context: Context, rows: ArrayLike | None, ids: ArrayLike) -> NDArray[np.bool_]:
@@ -318,8 +318,8 @@ class TokenNames:
             >>> sorted(TokenNames(ToyModel().vocabulary, 13).existing(["cat", "unheard-of", 7]))
             [4, 7]
         """
-        found = ((token, self._encoded(token, missing=[])) for token in tokens)
-        return {self._alone(token, ids) for token, ids in found if ids}
+        encoded = ((token, self._encoded(token, missing=[])) for token in tokens)
+        return {self._alone(token, ids) for token, ids in encoded if ids}
 
     @staticmethod
     def _alone(token: int | str, ids: list[int]) -> int:

@@ -50,9 +50,9 @@ def find_in_turn(
     # The search keeps its vocabulary alive, so the id can't be reused.
     key = (id(vocabulary), tuple(marks))
     ids = np.ascontiguousarray(tokens, dtype=np.int64)
-    known = _remembered.get((*key, ids.tobytes()))
-    if known is not None:
-        return known[1]
+    cached = _remembered.get((*key, ids.tobytes()))
+    if cached is not None:
+        return cached[1]
     # Taken out of the cache: a fork of the text must not continue the same search.
     search, _ = _remembered.pop((*key, ids[:-1].tobytes()), (None, ()))
     unread = ids if search is None else ids[-1:]
@@ -60,11 +60,11 @@ def find_in_turn(
         search = _Search(marks, vocabulary)
     for token in unread.tolist():
         search.read(token)
-    found = tuple(search.places)
-    _remembered[(*key, ids.tobytes())] = search, found
+    places = tuple(search.places)
+    _remembered[(*key, ids.tobytes())] = search, places
     while len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
-    return found
+    return places
 
 
 class _Search:

@@ -62,8 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     words = with_optional_values(words)
     command = command_of(words)
     installed = cache(CommandRegistry)  # the folders of packages are searched once, if at all
-    known = command in COMMANDS or _is_added(command, installed)
-    help = f"corelm {command} --help" if known else "corelm --help"
+    exists = command in COMMANDS or _is_added(command, installed)
+    help = f"corelm {command} --help" if exists else "corelm --help"
 
     def work() -> int | None:
         completing = completed_words()

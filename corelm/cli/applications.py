@@ -329,16 +329,16 @@ class _OneLine(logging.Handler):
 
 def model_hint(error: typer.TyperException) -> str:
     """Return how to name a model to a command that takes no words; empty in other errors."""
-    found = re.match(EXTRA, error.format_message())
+    match = re.match(EXTRA, error.format_message())
     command = getattr(getattr(error, "ctx", None), "command", None)
     if (
-        not found
+        not match
         or not command
         or any(each.param_type_name == "argument" for each in command.params)
     ):
         return ""
     options = [name for each in command.params for name in each.opts]
-    return f"; a model is named with --model {found[1]}" if "--model" in options else ""
+    return f"; a model is named with --model {match[1]}" if "--model" in options else ""
 
 
 def sampler_hint(message: str) -> str:
@@ -348,13 +348,13 @@ def sampler_hint(message: str) -> str:
         >>> sampler_hint("No such option: --top-k")
         '; top_k is a sampler, written as top_k(k=2)'
     """
-    found = re.match(OPTION, message)
-    if not found:
+    match = re.match(OPTION, message)
+    if not match:
         return ""
     from corelm.cli.output.describe import example_expression  # loads what most errors don't need
     from corelm.registry.registry import registry
 
-    name = found[1].replace("-", "_")
+    name = match[1].replace("-", "_")
     offers = [offer for offer in registry().offers("corelm_samplers") if offer.name == name]
     calls = [example_expression(offer.value, name) for offer in offers]
     return f"; {name} is a sampler, written as {calls[0]}" if calls else ""

@@ -117,10 +117,10 @@ def shadowing_parameters(
     Returns:
         Pairs of an offer and the name of one of its parameters.
     """
-    taken = {option.lstrip("-").replace("-", "_") for option in options}
+    reserved = {option.lstrip("-").replace("-", "_") for option in options}
     return [
         (offer, parameter.name)
         for offer in offers
         for parameter in offer.value.parameters()
-        if parameter.name in taken
+        if parameter.name in reserved
     ]

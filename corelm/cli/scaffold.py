@@ -79,7 +79,7 @@ IN_EXPRESSIONS = (SAMPLER, DECODER)
 """The kinds that share their names: an expression such as `top_k` may mean either."""
 
 
-def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
+def named(text: str, kind: Kind = SAMPLER) -> dict[str, str]:
     """Return the words that the templates leave open, such as the names of class and module.
 
     Raises:
@@ -90,11 +90,11 @@ def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
         >>> names["name"], names["cls"], names["module"], names["package"]
         ('top_cube', 'TopCube', 'corelm_top_cube', 'corelm-top-cube')
     """
-    name = re.sub(r"[-. ]+", "_", given.strip()).lower().removeprefix(PREFIX)
+    name = re.sub(r"[-. ]+", "_", text.strip()).lower().removeprefix(PREFIX)
     cls = "".join(part.capitalize() for part in name.split("_"))
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(cls):
         raise UsageError(
-            f"{given!r} cannot name a {kind.name}: use letters, digits and single _, begin with a "
+            f"{text!r} cannot name a {kind.name}: use letters, digits and single _, begin with a "
             f"letter, and avoid Python's keywords; for example {kind.example}"
         )
     from importlib.metadata import version  # takes 13 ms
@@ -128,10 +128,10 @@ def namesakes(name: str, kind: Kind) -> Iterator[str]:
         return
     if kind is COMMAND and name in COMMANDS:
         yield _namesake("corelm", OWN, kind, name)
-    known: Registry = CommandRegistry() if kind is COMMAND else registry()
+    plugins: Registry = CommandRegistry() if kind is COMMAND else registry()
     sharing = IN_EXPRESSIONS if kind in (*IN_EXPRESSIONS, MASK) else (kind,)
     for other in sharing:
-        for offer in known.offers(other.hook):
+        for offer in plugins.offers(other.hook):
             if offer.name == name:
                 source = offer.source
                 yield _namesake(describe.origin(source), source.distribution, other, name)

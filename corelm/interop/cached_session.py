@@ -79,8 +79,8 @@ class LazyOutputs(ABC):
         self._window.rewind(count)
         self._truncate(self._window.length)
         if count and self._outputs:
-            kept = max(self._outputs[0].shape[1] - count, 0)
-            self._outputs = tuple(output[:, :kept] for output in self._outputs)
+            length = max(self._outputs[0].shape[1] - count, 0)
+            self._outputs = tuple(output[:, :length] for output in self._outputs)
 
     @abstractmethod
     def _truncate(self, position: int) -> None:
@@ -163,18 +163,18 @@ class CachedSession(LazyOutputs):
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        kept: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
+        order: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
         batch = len(self._window.texts)
-        if np.array_equal(kept, np.arange(batch)):
+        if np.array_equal(order, np.arange(batch)):
             return
-        if len(kept) > batch:
+        if len(order) > batch:
             # Before the fork, so that the forks share the outputs of their row.
             self.last_outputs(1)
         # An empty cache has no rows yet: the next `process` sets the batch.
         if self._stop > self._start:
-            self._cache.select(kept)
-        self._window.select(kept)
-        self._outputs = tuple(output[kept] for output in self._outputs)
+            self._cache.select(order)
+        self._window.select(order)
+        self._outputs = tuple(output[order] for output in self._outputs)
 
     def _process(self, start: int, stop: int, count: int) -> Outputs:
         """Process the rest of a window; return the outputs at its last `count` tokens."""

@@ -137,11 +137,11 @@ def _environment() -> Any:
     )
 
     def bounded_range(*bounds: int) -> range:
-        found = range(*bounds)
-        environment.left -= len(found)
+        numbers = range(*bounds)
+        environment.left -= len(numbers)
         if environment.left < 0:
             raise UsageError(f"its loops have more than {LOOPS:,} turns")
-        return found
+        return numbers
 
     def refuse(message: str) -> None:
         raise UsageError(message)

@@ -148,6 +148,6 @@ def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None, size: int) ->
 def _padded(nats: Sequence[Nats], tokens: Ids) -> Nats:
     """Return (batch, time) surprisals, nan where a token has none."""
     padded = np.full(tokens.shape, np.nan)
-    for row, known in zip(padded, nats, strict=True):
-        row[len(row) - len(known) :] = known
+    for row, own in zip(padded, nats, strict=True):
+        row[len(row) - len(own) :] = own
     return padded

@@ -264,9 +264,9 @@ class EngineSampler:
         result = self._apply(scores)
         self._refuse_restored(result)
         if self.reads & {"surprisal", "model_surprisal"}:
-            kept = scores.copy()  # the engine may overwrite its memory before the next step
+            copied = scores.copy()  # the engine may overwrite its memory before the next step
             shared = np.may_share_memory(result, scores)
-            self._engine_rows.remember(kept, kept if shared else result)
+            self._engine_rows.remember(copied, copied if shared else result)
         return scores, result
 
     def _refuse_restored(self, result: Array) -> None:

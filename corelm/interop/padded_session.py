@@ -104,20 +104,20 @@ class PaddedSession(LazyOutputs):
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        kept: Ids = np.asarray(rows, dtype=np.int64)
+        order: Ids = np.asarray(rows, dtype=np.int64)
         batch = len(self._window.texts)
-        if np.array_equal(kept, np.arange(batch)):
+        if np.array_equal(order, np.arange(batch)):
             return
-        if len(kept) > batch:
+        if len(order) > batch:
             # Before the fork, so that the forks share the outputs of their row.
             self.last_outputs(1)
         if self._cache.positions:
-            self._cache.select(kept)
+            self._cache.select(order)
         before = self._window.length
-        self._window.select(kept)
+        self._window.select(order)
         gone = before - self._window.length  # if the longest text was dropped
         self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
-        self._outputs = tuple(output[kept] for output in self._outputs)
+        self._outputs = tuple(output[order] for output in self._outputs)
         if self._cache.positions:
             needed = int(self._cached_lengths().max(initial=1))
             self._cache.trim(max(needed, 1))

@@ -74,9 +74,9 @@ def requires(package: str, version: str) -> Iterator[None]:
     except Exception as error:  # an engine's interface may change in any way
         if installed is None and isinstance(error, ModuleNotFoundError):
             raise MissingDependencyError(f"{package} is not installed; {newer}") from error
-        found = package if installed is None else f"{package} {installed}"
+        engine = package if installed is None else f"{package} {installed}"
         raise MissingDependencyError(
-            f"{found} cannot be used: {reason_of(error)}; a version that works: "
+            f"{engine} cannot be used: {reason_of(error)}; a version that works: "
             f'pip install "{package}=={version}.*"'
         ) from error
 

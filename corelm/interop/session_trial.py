@@ -58,14 +58,14 @@ def session_faults(
     session = start(texts[::-1, :PROMPT])
     session.next_logits()
     try:
-        found = _after_moves(session, texts[:, PROMPT:].T)
+        moved = _after_moves(session, texts[:, PROMPT:].T)
     except Exception:  # an engine's error, of any type
         return {"select": np.inf}
     whole = start(texts)
     expected = whole.last_logits(2) if can(whole, "rewind") else None
     last = whole.next_logits()
-    if expected is None or _moves_fault(found, (expected[:, 0], last)):
-        faults = _faults_of_moves(start, texts, found, last)
+    if expected is None or _moves_fault(moved, (expected[:, 0], last)):
+        faults = _faults_of_moves(start, texts, moved, last)
     else:
         faults = {}
     if can(session, "rewind"):
@@ -81,22 +81,22 @@ def _after_moves(session: Session, columns: NDArray[np.int64]) -> tuple[Array, A
     return first, _extended(session, columns[1][FORK])
 
 
-def _moves_fault(found: tuple[Array, Array], expected: tuple[Array, Array]) -> dict[str, float]:
+def _moves_fault(logits: tuple[Array, Array], expected: tuple[Array, Array]) -> dict[str, float]:
     """Return the error of `select` after two reorderings; empty if there is none."""
-    return _fault("select", found[0], expected[0]) | _fault("select", found[1], expected[1][FORK])
+    return _fault("select", logits[0], expected[0]) | _fault("select", logits[1], expected[1][FORK])
 
 
 def _faults_of_moves(
     start: Callable[[NDArray[np.int64]], Session],
     texts: NDArray[np.int64],
-    found: tuple[Array, Array],
+    logits: tuple[Array, Array],
     whole: Array,
 ) -> dict[str, float]:
     """Return the errors of `select` and `extend`; a session without `select` tells them apart."""
     fresh = start(texts[:, :PROMPT])
     fresh.next_logits()
     first, last = (_extended(fresh, column) for column in texts[:, PROMPT:].T)
-    return _moves_fault(found, (first, last)) | _fault("extend", last, whole)
+    return _moves_fault(logits, (first, last)) | _fault("extend", last, whole)
 
 
 def row_faults(
@@ -221,9 +221,9 @@ def _extended(session: Session, tokens: NDArray[np.int64]) -> Array:
     return session.next_logits()
 
 
-def _fault(operation: str, found: Array, expected: Array) -> dict[str, float]:
+def _fault(operation: str, logits: Array, expected: Array) -> dict[str, float]:
     """Return the largest error under the operation's name; empty if rounding explains it."""
-    error = _distance(found, expected)
+    error = _distance(logits, expected)
     allowed = max(SHARE * _distance(expected[0], expected[1]), ROUNDING)
     return {operation: error} if error > allowed else {}
 

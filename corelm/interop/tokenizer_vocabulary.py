@@ -130,16 +130,16 @@ class TokenizerVocabulary:
 
     def token_name(self, token: int) -> str:
         """Return the name of a token, such as `<|endoftext|>`; "" for an id without a token."""
-        found = self._tokenizer.convert_ids_to_tokens(int(token))
-        return found if isinstance(found, str) else ""
+        name = self._tokenizer.convert_ids_to_tokens(int(token))
+        return name if isinstance(name, str) else ""
 
     @property
     def chat_template(self) -> str | None:
         """The tokenizer's chat template; None if it has none."""
-        found = getattr(self._tokenizer, "chat_template", None)
-        if isinstance(found, dict):  # several templates, by name
-            found = found.get("default")
-        return found if isinstance(found, str) else None
+        template = getattr(self._tokenizer, "chat_template", None)
+        if isinstance(template, dict):  # several templates, by name
+            template = template.get("default")
+        return template if isinstance(template, str) else None
 
     def render_chat(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()

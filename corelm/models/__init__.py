@@ -93,13 +93,13 @@ _KERAS_HUB = _EngineFormat("a preset of KerasHub", "keras_hub", "corelm-keras-hu
 
 def _way_to_open(path: str) -> str | None:
     """Return how to open a model of another engine; None for every other path."""
-    found = _format_of(Path(path))
-    if found is None:
+    engine = _format_of(Path(path))
+    if engine is None:
         return None
-    way = f"{path} is {found.phrase}: open it as {found.scheme}:{path}"
-    if any(source.entry_point == found.scheme for source in registry().sources()):
+    way = f"{path} is {engine.phrase}: open it as {engine.scheme}:{path}"
+    if any(source.entry_point == engine.scheme for source in registry().sources()):
         return way
-    return f"{way}, after installing {found.package}"
+    return f"{way}, after installing {engine.package}"
 
 
 def _format_of(place: Path) -> _EngineFormat | None:

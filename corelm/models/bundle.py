@@ -167,10 +167,10 @@ class Bundle:
             _refuse_to_replace(target)
             atomic_files.write_folder(contents, target)
         except (OSError, ValueError, TypeError) as error:
-            kept = "; the earlier model is unchanged" if os.path.lexists(path) else ""
+            earlier = "; the earlier model is unchanged" if os.path.lexists(path) else ""
             reason = atomic_files.error_reason(error)
             raise ModelFileError(
-                f"the model could not be written to {str(path)!r}: {reason}{kept}"
+                f"the model could not be written to {str(path)!r}: {reason}{earlier}"
             ) from error
 
     @staticmethod
@@ -327,13 +327,13 @@ def _checked_manifest(content: bytes) -> dict[str, Any]:
 
 
 def _refuse_format(value: dict[str, Any]) -> None:
-    found = value.get("format")
-    if type(found) is int and found > FORMAT:
+    number = value.get("format")
+    if type(number) is int and number > FORMAT:
         raise ModelFileError(
-            f"a later corelm wrote it, in format {found}; this one reads format {FORMAT}: "
+            f"a later corelm wrote it, in format {number}; this one reads format {FORMAT}: "
             "update corelm"
         )
-    if type(found) is not int or found != FORMAT:
+    if type(number) is not int or number != FORMAT:
         raise ModelFileError(f"it does not say format {FORMAT}: corelm did not write it")
 
 

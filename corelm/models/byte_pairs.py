@@ -113,9 +113,9 @@ class BytePairVocabulary:
         return [i for word in words for i in self._encode_word(word)]
 
     def _encode_word(self, word: str) -> list[int]:
-        known = self._cache.get(word)
-        if known is not None:
-            return known
+        cached = self._cache.get(word)
+        if cached is not None:
+            return cached
         ids = self._merge([FIRST_BYTE + byte for byte in word.encode(errors="replace")])
         if len(word) <= LONGEST_CACHED:
             # Cleared when full: frequent words return at once, and no order of use must be kept.

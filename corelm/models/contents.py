@@ -97,15 +97,15 @@ def _is_finite(weight: Array) -> bool:
     return all(chunk.max() < INFINITE for chunk in chunks)
 
 
-def check_shapes(a: Architecture, found: Mapping[str, tuple[int, ...]]) -> None:
+def check_shapes(a: Architecture, stored: Mapping[str, tuple[int, ...]]) -> None:
     """Raise if the names and shapes of weights are not exactly an architecture's."""
     expected = shapes(a)
     for name, shape in expected.items():
-        if name not in found:
+        if name not in stored:
             raise ModelFileError(f"the weights {name!r} are missing")
-        if tuple(found[name]) != shape:
-            raise ModelFileError(f"the weights {name!r} are {found[name]} instead of {shape}")
-    foreign = sorted(found.keys() - expected.keys())
+        if tuple(stored[name]) != shape:
+            raise ModelFileError(f"the weights {name!r} are {stored[name]} instead of {shape}")
+    foreign = sorted(stored.keys() - expected.keys())
     if foreign:
         raise ModelFileError(f"a {a.kind} network has no weights {foreign[0]!r}")
 

@@ -50,14 +50,14 @@ server's."""
 
 
 def _words_and_punctuation(text: str) -> list[str]:
-    text, found, start = _dash.sub(" -- ", text.translate(_LOWER)), list[str](), 0
+    text, pieces, start = _dash.sub(" -- ", text.translate(_LOWER)), list[str](), 0
     while start < len(text):
         # No token has a space in it.
         end = text.find(" ", start + PART)
         end = len(text) if end < 0 else end
-        found += _marked.findall(text, start, end)
+        pieces += _marked.findall(text, start, end)
         start = end
-    return found
+    return pieces
 
 
 class Writer(Protocol):

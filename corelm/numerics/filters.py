@@ -206,8 +206,8 @@ def likeliest_tokens(row: Array, k: int) -> Tokens:
         >>> likeliest_tokens(np.array([1.0, 3.0, 2.0, 2.0]), 2).tolist()
         [1, 2]
     """
-    kept = top_k(row, min(k, np.size(row)))
-    return in_falling_order(row, np.flatnonzero(kept > -np.inf))
+    filtered = top_k(row, min(k, np.size(row)))
+    return in_falling_order(row, np.flatnonzero(filtered > -np.inf))
 
 
 def rank(row: Array, token: int) -> int:

@@ -48,11 +48,11 @@ def all_but(lists: Iterable[Forbidden], shape: tuple[int, ...]) -> NDArray[np.bo
     allowed = np.empty(shape, dtype=bool)
     allowed.fill(True)  # in a third of the time of `np.ones`
     for ids, owners in lists:
-        known = ids.view(np.uint64) < shape[1]  # without a sign, an id below 0 is a large one
+        exists = ids.view(np.uint64) < shape[1]  # without a sign, an id below 0 is a large one
         if isinstance(owners, int):
-            allowed[:, ids[known]] = False
+            allowed[:, ids[exists]] = False
         else:
-            allowed[owners[known], ids[known]] = False
+            allowed[owners[exists], ids[exists]] = False
     return allowed
 
 
@@ -66,8 +66,8 @@ def forbid_tokens(
         logits: (batch, vocabulary).
         ids, owners: as for `Forbidden`.
     """
-    kept = mask_logits(logits, Forbidden(ids, owners).allowed(logits.shape))
-    return kept, bool(np.isfinite(kept.max(axis=-1)).all())
+    filtered = mask_logits(logits, Forbidden(ids, owners).allowed(logits.shape))
+    return filtered, bool(np.isfinite(filtered.max(axis=-1)).all())
 
 
 def apply_mask(
@@ -93,22 +93,22 @@ def apply_mask(
         >>> after.tolist(), fell_back.tolist()
         ([[-inf, 0.0, -inf]], [True])
     """
-    kept, fell_back = _masked(logits, in_library_of(logits, allowed), model_logits)
-    return kept, _as_numpy(fell_back)
+    filtered, fell_back = _masked(logits, in_library_of(logits, allowed), model_logits)
+    return filtered, _as_numpy(fell_back)
 
 
 @kernel(rows.apply_mask)
 def _masked(logits: Array, allowed: Array, model_logits: Array) -> tuple[Array, Array]:
     """Apply the mask as `apply_mask` does, with all arrays of the library of the logits."""
     xp = array_namespace(logits)
-    kept = mask_logits(logits, allowed)
-    emptied = xp.max(kept, axis=-1, keepdims=True) == -np.inf
+    filtered = mask_logits(logits, allowed)
+    emptied = xp.max(filtered, axis=-1, keepdims=True) == -np.inf
     possible = mask_logits(model_logits, allowed)
     impossible = xp.max(possible, axis=-1, keepdims=True) == -np.inf
     likeliest = greedy(xp.where(impossible, model_logits, possible))
-    return xp.where(emptied, likeliest, kept), emptied[:, 0]
+    return xp.where(emptied, likeliest, filtered), emptied[:, 0]
 
 
 def _as_numpy(array: Array) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = np.asarray(array.cpu() if hasattr(array, "cpu") else array)
-    return found
+    on_cpu: NDArray[np.bool_] = np.asarray(array.cpu() if hasattr(array, "cpu") else array)
+    return on_cpu

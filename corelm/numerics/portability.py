@@ -70,8 +70,8 @@ def runs_on(sampler: Callable[[Any, Context], Any], array: Any) -> bool:
         return False
 
 
-def _agree(found: Array, expected: Array) -> bool:
-    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+def _agree(result: Array, expected: Array) -> bool:
+    if (result.shape, result.dtype) != (expected.shape, expected.dtype):
         return False
-    same: bool = np.allclose(softmax(found), softmax(expected), rtol=1e-4, atol=1e-6)
+    same: bool = np.allclose(softmax(result), softmax(expected), rtol=1e-4, atol=1e-6)
     return same

@@ -86,8 +86,8 @@ def load(
     if not isinstance(name, str | os.PathLike):
         raise UsageError(f"a model is a name or a path, not {shown(name)}")
     options = {"device": device, "dtype": dtype}
-    given = {key: value for key, value in options.items() if value is not None}
-    model = lifted(_loaded(name, given))
+    chosen = {key: value for key, value in options.items() if value is not None}
+    model = lifted(_loaded(name, chosen))
     with suppress(TypeError):  # the name of a model that allows no weak references isn't remembered
         _loads[id(model)] = weakref.ref(model), LoadedAs(str(name), device, dtype)
     return model
@@ -119,8 +119,8 @@ def loaded_as(model: object) -> LoadedAs | None:
         LoadedAs(name='imdb', device=None, dtype=None)
     """
     # Once a model is gone, another object may get its id.
-    found, loaded = _loads.get(id(model), (None, None))
-    return loaded if found is not None and found() is model else None
+    reference, loaded = _loads.get(id(model), (None, None))
+    return loaded if reference is not None and reference() is model else None
 
 
 def loaded_name(model: object) -> str | None:
@@ -144,12 +144,12 @@ class DisplayableModel(Displayable):
         return [Table(["", name], [*self._facts().items()])]
 
 
-def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageModel:
+def _loaded(name: str | os.PathLike[str], options: Mapping[str, str]) -> LanguageModel:
     scheme = _scheme(name)
     if scheme:
-        return _from_scheme(*scheme, given)
-    if given:
-        raise UsageError(f"the model {name!s} has no choice of {' or '.join(given)}")
+        return _from_scheme(*scheme, options)
+    if options:
+        raise UsageError(f"the model {name!s} has no choice of {' or '.join(options)}")
     return _from_path(name) if is_path(name) else _from_name(str(name))
 
 
@@ -251,9 +251,9 @@ def list_models(own: bool = False) -> list[ListedModel]:
         True
     """
     if own:
-        found = {name: ListedModel(name, name, None) for name in SHIPPED}
-        found |= {path.name: ListedModel(path.name, str(path), path) for path in _home_bundles()}
-        return [found[name] for name in sorted(found)]
+        models = {name: ListedModel(name, name, None) for name in SHIPPED}
+        models |= {path.name: ListedModel(path.name, str(path), path) for path in _home_bundles()}
+        return [models[name] for name in sorted(models)]
     offered = [listed for offer in registry().offers("corelm_models") for listed in _listed(offer)]
     return offered + [ListedModel(path.name, str(path), path) for path in _home_bundles()]
 

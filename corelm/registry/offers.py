@@ -84,13 +84,13 @@ def _names(folder: str) -> list[str]:
 
 
 def _by_files(groups: Sequence[str]) -> list[EntryPoint]:
-    found, points = set(), []
+    names, points = set(), []
     for folder in sys.path:
         for info in _infos(folder or "."):
             # `A_b` and `a-b` are one distribution; the one found first hides the other.
             name = re.sub("[-_.]+", "-", info.rpartition(".")[0].partition("-")[0]).lower()
-            if name not in found:
-                found.add(name)
+            if name not in names:
+                names.add(name)
                 points += _points(os.path.join(folder, info), groups)
     return points
 
@@ -273,13 +273,13 @@ def _check_class(
 
 def distinct(offers: Iterable[Offer]) -> list[Offer]:
     """Return the offers without duplicates, which two entry points to one module cause."""
-    kept: dict[str, list[Offer]] = {}
+    by_name: dict[str, list[Offer]] = {}
     # Lists by name instead of a set: a plugin's values may not be hashable.
     for offer in offers:
-        same_name = kept.setdefault(offer.full_name, [])
+        same_name = by_name.setdefault(offer.full_name, [])
         if not any(other.value == offer.value for other in same_name):
             same_name.append(offer)
-    return [offer for same_name in kept.values() for offer in same_name]
+    return [offer for same_name in by_name.values() for offer in same_name]
 
 
 def offers_by_name(offers: Iterable[Offer]) -> Mapping[str, list[Offer]]:
@@ -303,8 +303,8 @@ def section(thing: object, title: str) -> str:
         'top_p, min_p.'
     """
     pattern = rf"^{title}:\s*(.*?)\s*(?:\n\n|\Z)"
-    found = re.search(pattern, docstring(thing), re.MULTILINE | re.DOTALL)
-    return " ".join(found[1].split()) if found else ""
+    match = re.search(pattern, docstring(thing), re.MULTILINE | re.DOTALL)
+    return " ".join(match[1].split()) if match else ""
 
 
 def docstring(thing: object) -> str:

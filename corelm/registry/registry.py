@@ -254,16 +254,16 @@ class Registry:
 
     def _admit(self, source: Source, plugin: Any) -> None:
         # Two entry points may name one module: register it once, and offer it under both.
-        known = self._manager.is_registered(plugin)
+        is_registered = self._manager.is_registered(plugin)
         try:
             with plugin_errors(), stdout_to_stderr():
                 check_version(plugin)
-                if not known:
+                if not is_registered:
                     self._manager.register(plugin, name=str(source))
                     self._check_hooks(plugin)
                 offered = {hook: self._ask(hook, source, plugin) for hook in self.checks}
         except PluginError:
-            if not known and self._manager.is_registered(plugin):
+            if not is_registered and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)  # or its observer would still run
             raise
         self._offered[source] = offered

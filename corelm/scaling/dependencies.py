@@ -80,13 +80,13 @@ def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
 def _modules(distribution: str) -> frozenset[str]:
     """Return the top-level modules of a distribution; none if its metadata does not list them."""
     try:
-        found = metadata.distribution(distribution)
+        installed = metadata.distribution(distribution)
     except (metadata.PackageNotFoundError, ValueError):
         return frozenset()
-    listed = found.read_text("top_level.txt")
+    listed = installed.read_text("top_level.txt")
     if listed is not None:
         return frozenset(listed.split())
-    code = (file.parts[0] for file in found.files or () if file.name.endswith(SUFFIXES))
+    code = (file.parts[0] for file in installed.files or () if file.name.endswith(SUFFIXES))
     # The finder of an editable installation contains paths of this machine.
     return frozenset(n.partition(".")[0] for n in code if not n.startswith((".", "__editable__")))
 
@@ -98,13 +98,13 @@ def _data_of(distribution: str) -> tuple[str, ...]:
     Of an editable installation this is its folder: a plugin of one module reads files beside it.
     """
     try:
-        found = metadata.distribution(distribution)
+        installed = metadata.distribution(distribution)
     except (metadata.PackageNotFoundError, ValueError):
         return ()
-    if folder := _editable_folder(found):
+    if folder := _editable_folder(installed):
         return (folder,)
     modules = {*_modules(distribution), *(f"{name}.py" for name in _modules(distribution))}
-    listed = (file for file in found.files or () if file.parts[0] not in modules)
+    listed = (file for file in installed.files or () if file.parts[0] not in modules)
     # Outside site-packages are scripts of this machine, such as `../../../bin/corelm-boost`.
     data = (file for file in listed if file.parts[0] != ".." and not _IGNORED.search(str(file)))
     return tuple(str(file.locate()) for file in data)

@@ -109,8 +109,8 @@ class Job:
             ExecutorError: a version, code or model differs; the message has both values.
         """
         expected = dict(self.versions)
-        for name, found in _versions(expected).items():
-            _compare(name, expected[name], found)
+        for name, actual in _versions(expected).items():
+            _compare(name, expected[name], actual)
         code = digests(name for name, _ in self.code)
         for name, digest in self.code:
             if code[name] != digest:
@@ -155,10 +155,10 @@ def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies, text: s
     return jobs
 
 
-def _compare(name: str, expected: str, found: str) -> None:
-    if found != expected:
+def _compare(name: str, expected: str, actual: str) -> None:
+    if actual != expected:
         raise ExecutorError(
-            f"a worker has {name} {found}, expected {expected}; install the same version on both"
+            f"a worker has {name} {actual}, expected {expected}; install the same version on both"
         )
 
 

@@ -48,8 +48,8 @@ def units_of(
 ) -> Iterator[WriteTexts | WritePrompts]:
     """Yield the units from text `first` on, which must be the first text of a batch."""
     if not prompts:
-        found = (WriteTexts(texts, samples) for samples in batches(texts.n))
-        return (unit for unit in found if unit.samples.start >= first)
+        units = (WriteTexts(texts, samples) for samples in batches(texts.n))
+        return (unit for unit in units if unit.samples.start >= first)
     numbered = enumerate(texts.batches(prompts))
     return (WritePrompts(tuple(part), i) for i, part in numbered if i * BATCH >= first)
 

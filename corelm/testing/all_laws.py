@@ -85,14 +85,14 @@ def obeys_the_laws(
         )
     kind = kinds.pop()
     options = {"vocabulary": vocabulary, "model": model, "tolerance": tolerance}
-    given = {name: value for name, value in options.items() if value is not None}
-    if foreign := given.keys() - {OPTIONS[kind]}:
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if foreign := chosen.keys() - {OPTIONS[kind]}:
         raise UsageError(f"the laws of a {kind} take no {min(foreign)}")
     if portable and kind != "sampler":
         raise UsageError(f"the laws of a {kind} take no portable")
     laws = (*LAWS[kind], *(LAWS["portable"] if portable else ()))
     pairs = [(thing, law) for thing in things for law in laws]
-    tests = [(thing, partial(_guarded(law, kind), **given)) for thing, law in pairs]
+    tests = [(thing, partial(_guarded(law, kind), **chosen)) for thing, law in pairs]
     names = [type(x).__name__ if kind == "model" else repr(x) for x, _ in pairs]
     ids = [f"{name}-{law.__name__}" for name, (_, law) in zip(names, pairs, strict=True)]
     return pytest.mark.parametrize((kind, "law"), tests, ids=ids)

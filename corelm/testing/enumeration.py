@@ -39,7 +39,7 @@ def text_probabilities(
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     stream = RandomStream(0, [0])  # unused random numbers: every branch is followed
     decoding = DecodingTask(model, ids, read_sampler(sampler), stream, length).start()
-    found: dict[Text, float] = {(): 1.0} if length == 0 else {}
+    result: dict[Text, float] = {(): 1.0} if length == 0 else {}
     p = np.ones(1)
     for position in range(length):
         q = softmax(decoding.next().logits.astype(np.float64))
@@ -49,13 +49,13 @@ def text_probabilities(
         decoding.select(rows)
         texts = np.column_stack([decoding.context.drawn, tokens])
         ended = decoding.is_end(tokens) | (position + 1 == length)
-        found |= zip(map(tuple, texts[ended].tolist()), p[ended].tolist(), strict=True)
+        result |= zip(map(tuple, texts[ended].tolist()), p[ended].tolist(), strict=True)
         if ended.all():
             break
         p = p[~ended]
         decoding.select(~ended)
         decoding.advance(tokens[~ended])
-    return found
+    return result
 
 
 def g_test(counts: Mapping[Text, int], probabilities: Mapping[Text, float]) -> float:

@@ -117,8 +117,8 @@ def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
             again = answer(sampler, case)
             if not np.array_equal(again, expected):
                 wrong = again != expected
-                shown = changed_row(case, expected, wrong) + changed_row(case, again, wrong)
-                yield case, f"gave two answers to one question{shown}"
+                row = changed_row(case, expected, wrong) + changed_row(case, again, wrong)
+                yield case, f"gave two answers to one question{row}"
     if global_random_state() != before:
         yield questions[0], "drew random numbers"
 
@@ -187,8 +187,8 @@ def survives_a_point_mass(sampler: Sampler, ask: Ask) -> Complaints:
         certain = case.logits > -np.inf
         result = answer(sampler, case, ALONE)
         if (result[certain] == -np.inf).any():
-            shown = changed_row(case, result, certain & (result == -np.inf))
-            yield case, f"removed the one token that was possible{shown}"
+            row = changed_row(case, result, certain & (result == -np.inf))
+            yield case, f"removed the one token that was possible{row}"
 
 
 @_law("")  # `answer` complains
@@ -215,8 +215,8 @@ def ignores_a_constant(sampler: Sampler, ask: Ask) -> Complaints:
             shifted = Case(case.logits + case.logits.dtype.type(constant), case.context)
             if not np.allclose(softmax(answer(sampler, shifted)), before, rtol=1e-3, atol=1e-5):
                 after = softmax(answer(sampler, shifted))
-                shown = changed_row(shifted, log(after), differ(after, before, 1e-3, 1e-5))
-                yield case, f"changed its answer when {constant:g} was added to every logit{shown}"
+                row = changed_row(shifted, log(after), differ(after, before, 1e-3, 1e-5))
+                yield case, f"changed its answer when {constant:g} was added to every logit{row}"
 
 
 @_law("Set `is_argmax_invariant = False` in the class, or keep the order of the most likely token.")
@@ -232,8 +232,8 @@ def keeps_the_most_likely_token(sampler: Sampler, ask: Ask) -> Complaints:
         gap = before.max(axis=-1) - before[rows, after.argmax(axis=-1)]
         wrong = overtaken & (gap > TIE)
         if wrong.any():
-            shown = changed_row(case, after, wrong)
-            yield case, f"made another token more likely than the most likely one{shown}"
+            row = changed_row(case, after, wrong)
+            yield case, f"made another token more likely than the most likely one{row}"
 
 
 @_law(
@@ -254,8 +254,8 @@ def changes_nothing_when_neutral(sampler: Sampler, ask: Ask) -> Complaints:
         for case in questions:
             before, after = softmax(case.logits), softmax(answer(neutral, case))
             if not np.allclose(after, before, rtol=1e-4, atol=1e-6):
-                shown = changed_row(case, log(after), differ(after, before, 1e-4, 1e-6))
-                yield case, f"changed a distribution as {neutral}, which should be neutral{shown}"
+                row = changed_row(case, log(after), differ(after, before, 1e-4, 1e-6))
+                yield case, f"changed a distribution as {neutral}, which should be neutral{row}"
 
 
 @_law("Name every part of the context that the sampler looks at in `reads`.")

@@ -71,18 +71,18 @@ class Examination:
 
     def check_each(self, session: Session, texts: Sequence[Ids], when: str) -> Complaints:
         """Complain if a row of a session differs from a new session of its text alone."""
-        found = session.next_logits()
+        logits = session.next_logits()
         expected = np.concatenate([self.logits(text[None]) for text in texts])
-        yield from self.compare(found, expected, when)
+        yield from self.compare(logits, expected, when)
         if can(session, "rewind"):
             last = session.last_logits(1)[:, 0]
             yield from self.compare(last, expected, f"in last_logits(1) {when}")
 
-    def compare(self, found: Array, expected: Array, when: str) -> Complaints:
+    def compare(self, actual: Array, expected: Array, when: str) -> Complaints:
         """Complain if two arrays differ by more than the tolerance."""
-        if np.shape(found) != np.shape(expected):
-            yield f"returned the shape {np.shape(found)} instead of {np.shape(expected)} {when}"
-        elif (difference := _difference(found, expected)) > self._tolerance:
+        if np.shape(actual) != np.shape(expected):
+            yield f"returned the shape {np.shape(actual)} instead of {np.shape(expected)} {when}"
+        elif (difference := _difference(actual, expected)) > self._tolerance:
             yield f"differs by {difference:.2g} {when}, where {self._tolerance:g} is allowed"
 
     def check(self, session: Session, texts: Ids, when: str) -> Complaints:

@@ -170,9 +170,9 @@ class ToySession:
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        kept = np.asarray(rows, dtype=np.int64)
-        self._tokens = [tokens[kept] for tokens in self._tokens]
-        self._lengths = self._lengths[kept]
+        order = np.asarray(rows, dtype=np.int64)
+        self._tokens = [tokens[order] for tokens in self._tokens]
+        self._lengths = self._lengths[order]
 
     def join(self, other: Session) -> None:
         """Append the rows of another session of this model.

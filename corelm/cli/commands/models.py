@@ -59,8 +59,8 @@ def corelm_commands() -> Mapping[str, Any]:
         "export-generate": (export_generate, "Write a sampler as a folder for transformers."),
         "remove": (remove, "Delete a model from corelm's home."),
     }
-    found = application(models, short_help, commands, cls=ModelsGroup, invoke_without_command=True)
-    return {"models": found}
+    app = application(models, short_help, commands, cls=ModelsGroup, invoke_without_command=True)
+    return {"models": app}
 
 
 def models(context: typer.Context, json: Json = False) -> None:
@@ -238,10 +238,10 @@ def _find(name: str) -> ListedModel:
         UsageError: none or several models; the message lists them.
         ModelFileError: a path without a model.
     """
-    found = [model for model in list_models() if name in (model.name, model.source)]
-    if len(found) == 1:
-        return found[0]
-    if not found and Path(name).is_dir():
+    matches = [model for model in list_models() if name in (model.name, model.source)]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches and Path(name).is_dir():
         return ListedModel(name, name, Path(name))
     load(name)  # raises the right error, unless this is a plugin's model without a folder
     return ListedModel(name, name, None)

@@ -102,12 +102,12 @@ def _offers(*registries: Registry) -> dict[Source, list[tuple[str, str]]]:
     """Return the offers of each plugin: pairs of kind and name."""
     # A mask is a sampler.
     kinds = {kind.hook: kind.name for kind in scaffold.KINDS if kind is not scaffold.MASK}
-    found: dict[Source, list[tuple[str, str]]] = {}
+    offers: dict[Source, list[tuple[str, str]]] = {}
     for registry in registries:
         for hook in registry.checks:
             for offer in registry.offers(hook):
-                found.setdefault(offer.source, []).append((kinds[hook], offer.name))
-    return found
+                offers.setdefault(offer.source, []).append((kinds[hook], offer.name))
+    return offers
 
 
 def _words(source: Source, offers: dict[Source, list[tuple[str, str]]]) -> Iterator[str]:
@@ -175,7 +175,7 @@ def new(
     pip install -e ./corelm-top-cube
     """
     flags = (sampler, mask, decoder, model, metric, observer, command)
-    chosen = [kind for kind, given in zip(scaffold.KINDS, flags, strict=True) if given]
+    chosen = [kind for kind, is_set in zip(scaffold.KINDS, flags, strict=True) if is_set]
     if len(chosen) > 1:
         names = " or ".join(f"--{kind.name}" for kind in chosen)
         raise UsageError(f"{names}, not both: a package to start from offers one thing")

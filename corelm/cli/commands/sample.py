@@ -175,7 +175,7 @@ def sample(
         prompts = _prompts(prompt, prompt_file)
         if receipt is not None and (prompts or output is not None):
             raise UsageError("--receipt is of one text: leave out --output and a file of prompts")
-        given = None if prompts else read_prompt(prompt, prompt_file)
+        text = None if prompts else read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         file = None if output is None else _destination(output, where)
         # Texts added to a file continue its run, so they need its seed.
@@ -193,7 +193,7 @@ def sample(
             ),
         }
         language_model = load(model, device=device, dtype=dtype)
-        first = prompts[0] if prompts else prompt_for(language_model, given)
+        first = prompts[0] if prompts else prompt_for(language_model, text)
         if chat:
             first = _as_message(language_model, first)
             prompts = [_as_message(language_model, each) for each in prompts]
@@ -281,13 +281,13 @@ def _destination(output: str, where: tuple[Any, ...]) -> Destination:
     return Destination.of(output, *where)
 
 
-def _refuse_unused(output: str | None, where: tuple[Any, ...], shown: bool) -> None:
+def _refuse_unused(output: str | None, where: tuple[Any, ...], is_for_stdout: bool) -> None:
     """Raise if an option would have no effect."""
     if output is None and where != (None, None, False):
         raise UsageError("--workers, --scheduler and --resume need --output FILE")
     if output == STDIN:
         raise UsageError("--output writes a file: leave it out to write to standard output")
-    if output is not None and shown:
+    if output is not None and is_for_stdout:
         raise UsageError(
             "--json, --no-stream, --color and --alternatives are for standard output: leave out "
             "--output"

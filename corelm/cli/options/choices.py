@@ -165,18 +165,18 @@ def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     if arguments is None:  # another command is called
         return extended(command, [])
     own = {**own_options(command), "--help": False}
-    given, _ = scan(arguments, own)
+    options, _ = scan(arguments, own)
     # Twice: the first pass finds the sampler, whose options the second pass can then read.
     if completed_words() is not None:
-        return extended(command, _chosen_while_typing(given, own))
+        return extended(command, _chosen_while_typing(options, own))
     with Output.open():
-        chosen = _chosen(given, own)
-    known = own | {name: value for choice in chosen for name, value in choice.options.items()}
-    given, words = scan(arguments, known)
-    refuse_unknown(arguments, known, chosen)
+        chosen = _chosen(options, own)
+    existing = own | {name: value for choice in chosen for name, value in choice.options.items()}
+    options, words = scan(arguments, existing)
+    refuse_unknown(arguments, existing, chosen)
     if len(words) > 1:
         raise UsageError(f"one prompt, not {len(words)}: put it in quotation marks")
-    _note_clashes(given, own, chosen)
+    _note_clashes(options, own, chosen)
     return extended(command, chosen)
 
 
@@ -185,12 +185,12 @@ def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
     return Chosen.of("sampler", cls, RESERVED, **defaults)
 
 
-def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chosen]:
+def _chosen(options: Mapping[str, str | None], own: Collection[str]) -> list[Chosen]:
     """Return the sampler and the decoder that the command line names, with their options."""
     from corelm.registry.expressions import Expression, is_name
 
     chosen = []
-    sampler, preset = given.get("--sampler"), given.get("--preset")
+    sampler, preset = options.get("--sampler"), options.get("--preset")
     if sampler is not None and preset is not None:
         raise UsageError(
             f"--sampler or --preset, not both: `corelm presets {preset}` prints an expression "
@@ -204,22 +204,24 @@ def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chose
         default = Expression.built_in(SAMPLER)
         chosen.append(replace(options_of(type(default), t=TEMPERATURE), name=default.name))
     if "--decoder" in own:
-        taken = RESERVED.union(*(choice.options for choice in chosen))
-        cls = registry().decoder(given.get("--decoder") or f"{OWN}:{DECODER}")
-        chosen.append(Chosen.of("decoder", cls, taken))
+        reserved = RESERVED.union(*(choice.options for choice in chosen))
+        cls = registry().decoder(options.get("--decoder") or f"{OWN}:{DECODER}")
+        chosen.append(Chosen.of("decoder", cls, reserved))
     return chosen
 
 
-def _chosen_while_typing(given: Mapping[str, str | None], own: Collection[str]) -> Sequence[Chosen]:
+def _chosen_while_typing(
+    options: Mapping[str, str | None], own: Collection[str]
+) -> Sequence[Chosen]:
     """Call `_chosen` for the shell's completion; return nothing while a name is incomplete."""
     try:
         with Output.open():
-            return _chosen(given, own)
+            return _chosen(options, own)
     except CorelmError:
         return []
 
 
-def _note_clashes(given: Collection[str], own: Collection[str], chosen: Sequence[Chosen]) -> None:
+def _note_clashes(options: Collection[str], own: Collection[str], chosen: Sequence[Chosen]) -> None:
     """Note an option of the command that has the name of a parameter.
 
     `--length 3` is the command's own option also when the sampler has a parameter `length`.
@@ -227,7 +229,7 @@ def _note_clashes(given: Collection[str], own: Collection[str], chosen: Sequence
     for choice in chosen:
         for parameter, (option, *_) in choice.names.items():
             name = flag(parameter)
-            if name != option and name in given and name in own and option not in given:
+            if name != option and name in options and name in own and option not in options:
                 messages.tell(
                     f"note: {name} is the option of the command; the parameter {parameter} of "
                     f"the {choice.kind} {choice.cls.name} is {option}"

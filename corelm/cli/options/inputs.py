@@ -54,10 +54,10 @@ class Inputs:
             CorelmError: a prompt that can't be read, an unknown sampler, a model that can't be
                 loaded.
         """
-        given = read_prompt(self.prompt, self.prompt_file)
+        text = read_prompt(self.prompt, self.prompt_file)
         chosen = sampler_of(self.built, self.sampler, self.preset)
         model = load(self.model, device=self.device, dtype=self.dtype)
-        return model, chosen, prompt_for(model, given)
+        return model, chosen, prompt_for(model, text)
 
 
 def with_choices(
@@ -82,8 +82,8 @@ def with_choices(
 
     @wraps(command)
     def called(**values: Any) -> Any:
-        given = {parameter.name: values.pop(parameter.name) for parameter in named}
-        return command(Inputs(**given), **values)
+        inputs = {parameter.name: values.pop(parameter.name) for parameter in named}
+        return command(Inputs(**inputs), **values)
 
     arguments = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in listed]
     return with_chosen_options(with_arguments(called, arguments))

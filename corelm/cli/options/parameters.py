@@ -93,8 +93,8 @@ class Options:
         Raises:
             ParameterError: a value of the wrong type or outside its rule.
         """
-        given = ((p, _value(p, values[self._key(p)])) for p in self.parameters)
-        return {p.name: p.convert(value) for p, value in given if value is not None}
+        pairs = ((p, _value(p, values[self._key(p)])) for p in self.parameters)
+        return {p.name: p.convert(value) for p, value in pairs if value is not None}
 
     def _key(self, parameter: Parameter) -> str:
         return f"{self.kind}_{parameter.name}"
@@ -250,24 +250,24 @@ def with_parameters(
     return extended(command, [Options("settings", tuple(parameters), names)])
 
 
-def _free(kind: str, parameter: Parameter, taken: Collection[str]) -> list[str]:
+def _free(kind: str, parameter: Parameter, reserved: Collection[str]) -> list[str]:
     name, *aliases = map(flag, (parameter.name, *parameter.rule.aliases))
-    if name in taken:
+    if name in reserved:
         name = flag(f"{kind}-{parameter.name}")
-    return [name, *(alias for alias in aliases if alias not in taken)]
+    return [name, *(alias for alias in aliases if alias not in reserved)]
 
 
 def _no(name: str) -> str:
     return f"--no-{name[2:]}"
 
 
-def _value(parameter: Parameter, given: Any) -> Any:
+def _value(parameter: Parameter, value: Any) -> Any:
     """Return a value in a form that the parameter converts; None selects its default."""
-    if parameter.type is tuple and given:
-        return given[0] if len(given) == 1 else tuple(given)
-    if parameter.type is dict and given:
-        return dict(_pair(parameter, pair) for part in given for pair in part.split(","))
-    return given
+    if parameter.type is tuple and value:
+        return value[0] if len(value) == 1 else tuple(value)
+    if parameter.type is dict and value:
+        return dict(_pair(parameter, pair) for part in value for pair in part.split(","))
+    return value
 
 
 def _pair(parameter: Parameter, text: str) -> tuple[int | str, float | str]:

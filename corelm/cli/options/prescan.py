@@ -72,7 +72,7 @@ def scan(
 
 
 def refuse_unknown(
-    arguments: Sequence[str], known: Mapping[str, bool], chosen: Sequence[Chosen]
+    arguments: Sequence[str], existing: Mapping[str, bool], chosen: Sequence[Chosen]
 ) -> None:
     """Raise if an option does not exist.
 
@@ -80,8 +80,8 @@ def refuse_unknown(
         UsageError: names the nearest option, the expression that was probably meant, or the
             options of the sampler and the decoder.
     """
-    given, _ = scan(arguments, known)
-    unknown = [name for name in given if name not in known]
+    options, _ = scan(arguments, existing)
+    unknown = [name for name in options if name not in existing]
     if not unknown:
         return
     name = unknown[0]
@@ -90,17 +90,17 @@ def refuse_unknown(
     if word in (offer.name for offer in registry().offers("corelm_samplers")):
         raise UsageError(
             f"there is no option {name}; {word} is a sampler; write "
-            f'--sampler "{_expression(arguments, known, chosen)}"'
+            f'--sampler "{_expression(arguments, existing, chosen)}"'
         )
     short = SHORT.get(word)
-    if short in known:
+    if short in existing:
         raise UsageError(f"there is no option {name}; did you mean {short}?")
-    hint = did_you_mean(name, known, CLOSE) or _way_out(word, given, chosen)
+    hint = did_you_mean(name, existing, CLOSE) or _way_out(word, options, chosen)
     raise UsageError(f"there is no option {name}{hint}")
 
 
 def _expression(
-    arguments: Sequence[str], known: Mapping[str, bool], chosen: Sequence[Chosen]
+    arguments: Sequence[str], existing: Mapping[str, bool], chosen: Sequence[Chosen]
 ) -> str:
     """Return the chain that the options named after samplers, and the chosen one, probably mean.
 
@@ -108,32 +108,32 @@ def _expression(
     """
     classes = {flag(offer.name): offer.value for offer in registry().offers("corelm_samplers")}
     foreign = {option: bool(cls.parameters()) for option, cls in classes.items()}
-    given, _ = scan(arguments, {**foreign, **known})
+    options, _ = scan(arguments, {**foreign, **existing})
     foreign_stages = [
         (classes[option].kind, _stage(classes[option], [value]))
-        for option, value in given.items()
-        if option in classes and option not in known
+        for option, value in options.items()
+        if option in classes and option not in existing
     ]
     # A temperature first would flatten the probabilities that a filter compares.
     stages = sorted(
-        [*foreign_stages, *_own_stage(given, chosen)], key=lambda s: s[0] == "temperature"
+        [*foreign_stages, *_own_stage(options, chosen)], key=lambda s: s[0] == "temperature"
     )
     return " | ".join(text for _, text in stages)
 
 
 def _own_stage(
-    given: Mapping[str, str | None], chosen: Sequence[Chosen]
+    options: Mapping[str, str | None], chosen: Sequence[Chosen]
 ) -> Iterator[tuple[str, str]]:
     """Yield the kind and text of the chosen sampler; nothing if no option names it."""
     sampler = next((choice for choice in chosen if choice.kind == "sampler"), None)
     if sampler is None:
-        yield from [("", each) for each in [given.get("--sampler")] if each]
+        yield from [("", each) for each in [options.get("--sampler")] if each]
         return
     values = [
-        next((given[name] for name in names if name in given), None)
+        next((options[name] for name in names if name in options), None)
         for names in sampler.names.values()
     ]
-    if "--sampler" in given or any(value is not None for value in values):
+    if "--sampler" in options or any(value is not None for value in values):
         yield getattr(sampler.cls, "kind", ""), _stage(sampler.cls, values)
 
 
@@ -147,9 +147,9 @@ def _stage(cls: type[Parameterized], values: Sequence[str | None]) -> str:
     return f"{cls.name}({', '.join(texts)})" if texts else cls.name
 
 
-def _way_out(word: str, given: Collection[str], chosen: Sequence[Chosen]) -> str:
+def _way_out(word: str, options: Collection[str], chosen: Sequence[Chosen]) -> str:
     """Return the end of the message: the valid options, or where the parameter belongs."""
-    if "--preset" in given:
+    if "--preset" in options:
         return (
             "; a preset holds its own parameters: `corelm presets NAME` prints it as an "
             "expression that you can edit and pass to --sampler"

@@ -36,8 +36,8 @@ def example_expression(cls: type[Parameterized], name: str) -> str:
     """Return the first call in the docstring as an expression, or the bare name."""
     # Brackets inside brackets, one level deep, as in `Ban(words=("a", "b"))`.
     name_in_code, nested = re.escape(cls.__name__), r"\([^()\n]*\)"
-    found = re.search(rf"\b{name_in_code}(\((?:[^()\n]|{nested})*\))", docstring(cls))
-    return f"{name}{found[1]}" if found else name
+    match = re.search(rf"\b{name_in_code}(\((?:[^()\n]|{nested})*\))", docstring(cls))
+    return f"{name}{match[1]}" if match else name
 
 
 def example(cls: type[Sampler], name: str) -> Sampler:

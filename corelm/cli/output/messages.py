@@ -321,15 +321,15 @@ def stages(counted: str = "bytes", lines: int = 0) -> Iterator[ShowStage]:
         progress.TimeRemainingColumn(),
         console=console_for(sys.stderr),
         transient=True,
-    ) as shown:
-        yield _Bars(shown)
+    ) as bars:
+        yield _Bars(bars)
 
 
 class _Bars:
     """A bar for each stage."""
 
-    def __init__(self, shown: Progress) -> None:
-        self._shown = shown
+    def __init__(self, bars: Progress) -> None:
+        self._shown = bars
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:

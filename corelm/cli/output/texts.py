@@ -94,20 +94,20 @@ def writer(request: Request, json: bool, whole: bool) -> Callable[[Request, Outp
 def _write_stream(request: Request, out: Output) -> None:
     open_texts = request.open_texts((0,))
     out.text(request.texts.prompt, bold=True)
-    shown, line_end = 0, "\n"
+    written, line_end = 0, "\n"
     try:
         for step in open_texts.stream(request.steps((0,))):
             style = style_of(float(step.model_surprisal[0])) if request.is_colored else {}
             out.text(step.text, **style)
-            shown += len(step.text)
+            written += len(step.text)
             if step.finish_reason:  # before messages of a decoder that has finished
                 out.text(line_end)
                 line_end = ""
     except (Exception, KeyboardInterrupt) as error:
         for text in getattr(error, "generations", ()):
-            out.text(text.text[shown:])  # held back, as it may have begun a stop string
-            shown = len(text.text)
-        if not (request.texts.prompt or shown):
+            out.text(text.text[written:])  # held back, as it may have begun a stop string
+            written = len(text.text)
+        if not (request.texts.prompt or written):
             line_end = ""  # no line was begun
         raise
     finally:

@@ -104,8 +104,8 @@ def _refuse_to_replace(folder: Path, names: set[str]) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{str(folder)!r} is a file; this format needs a folder")
-    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    foreign = sorted(found - names)
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    foreign = sorted(files - names)
     if foreign:
         raise UsageError(f"{str(folder)!r} also holds {foreign[0]!r}; choose another folder")
 
