@@ -228,7 +228,10 @@ class KerasSession:
 def _fixed_length(model: Any) -> int | None:
     """Return the length of the input of a model that takes only one length, or None."""
     shape = getattr(model, "input_shape", None)
-    return shape[1] if isinstance(shape, tuple) and len(shape) == 2 else None
+    # A model without a declared input has the shape of its first call, such as a trial: that shape
+    # has a number of rows, and the model takes other lengths too.
+    is_declared = isinstance(shape, tuple) and len(shape) == 2 and shape[0] is None
+    return shape[1] if is_declared else None
 
 
 def _power_of_two_above(size: int) -> int:

@@ -98,6 +98,22 @@ def test_a_model_of_one_length_gets_that_length():
     assert inner.seen[-1] == [[4, 3, 0, 0, 0]]
 
 
+@pytest.mark.slow
+def test_a_model_without_a_declared_input_keeps_its_context(tmp_path):
+    """Wrapping it calls it once, with a text of two tokens, and a saved file has that shape."""
+    import keras
+
+    layers = keras.layers.Embedding(6, 4), keras.layers.Dense(6)
+    model = keras.Sequential([*layers])
+    assert KerasLanguageModel(model, WORDS, 50).context_length == 50
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.input_shape[1] == 2
+    assert KerasLanguageModel(again, WORDS, 50).context_length == 50
+    declared = keras.Sequential([keras.Input((7,), dtype="int32"), *layers])
+    assert KerasLanguageModel(declared, WORDS, 50).context_length == 7
+
+
 def test_scores_are_computed_once_and_only_when_asked_for():
     inner = LastToken(COUNTING)
     session = KerasLanguageModel(inner, WORDS, 9, probabilities=False, causal=True).start(
