@@ -150,6 +150,39 @@ class Sampler(Displayable, Parameterized, ABC):
         return Chain(self.stages + other.stages)
 
 
+class KernelSampler(Sampler):
+    """A sampler made of functions on logits that have compiled kernels, such as `top_k`.
+
+    A subclass writes `kernels`; the call is made of it. A decoding step makes one call of the
+    kernels of such stages and the draw.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.filters import KernelSampler, top_k
+        >>> class TwoLeft(KernelSampler):
+        ...     '''Keep two tokens.'''
+        ...     reads = frozenset()
+        ...     def kernels(self, context, size):
+        ...         return [(top_k, 2)]
+        >>> corelm.sampling_distribution(TwoLeft(), [0.0, 1.0, 1.0]).tolist()
+        [0.0, 0.5, 0.5]
+    """
+
+    @abstractmethod
+    def kernels(self, context: Context, size: int) -> Sequence[tuple[Any, ...]]:
+        """Return the functions to apply to the logits in turn, each with its other arguments.
+
+        Args:
+            context: the tokens so far.
+            size: the number of logits in a row.
+        """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        for function, *arguments in self.kernels(context, logits.shape[-1]):
+            logits = function(logits, *arguments)
+        return logits
+
+
 class Mask(Sampler):
     """A sampler that makes tokens impossible by the context alone, as a grammar does.
 

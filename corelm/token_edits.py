@@ -100,11 +100,23 @@ def change_logits(
         >>> change_logits(logits, None, [1], lambda logit: logit / 2).tolist()
         [[1.0, 1.0]]
     """
+    if change is None:
+        _, *numbers = token_change(rows, ids, divide=divide, subtract=subtract)
+        return _change_tokens(logits, *numbers)
+    owners = np.arange(logits.shape[0])[:, None] if rows is None else rows
+    owners, ids = _in_vocabulary(owners, ids, logits.shape[1])
+    return _change_at(logits, owners * logits.shape[1] + ids, change)
+
+
+def token_change(
+    rows: ArrayLike | None, ids: ArrayLike, *, divide: float = 1.0, subtract: ArrayLike = 0.0
+) -> tuple[Any, ...]:
+    """Return the call of a `KernelSampler` that changes tokens as `change_logits` does.
+
+    Args:
+        rows, ids, divide, subtract: as for `change_logits`.
+    """
     ids = np.asarray(ids, dtype=np.int64)
-    if change is not None:
-        owners = np.arange(logits.shape[0])[:, None] if rows is None else rows
-        owners, ids = _in_vocabulary(owners, ids, logits.shape[1])
-        return _change_at(logits, owners * logits.shape[1] + ids, change)
     numbers = np.asarray(subtract, dtype=np.float64)
     if rows is not None:
         rows, ids, numbers = _rising(rows, ids, numbers)
@@ -112,7 +124,7 @@ def change_logits(
         numbers = np.broadcast_to(numbers, ids.shape)
     owners = (ids.shape[1] if ids.ndim > 1 else 0) if rows is None else rows
     less = numbers.ravel() if numbers.ndim else float(numbers)
-    return _change_tokens(logits, ids.ravel(), owners, divide, less)
+    return _change_tokens, ids.ravel(), owners, divide, less
 
 
 def _rising(rows: ArrayLike, ids: Ids, numbers: Array) -> tuple[Ids, Ids, Array]:
@@ -202,20 +214,23 @@ def _change_elsewhere(logits: Array, at: Ids, change: Callable[[Array], Array]) 
     return result
 
 
-def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
+def remove_tokens(logits: Array, rows: ArrayLike | None, ids: ArrayLike) -> Array:
     """Return a copy of the logits in which some tokens are impossible.
 
     A row that would be left empty keeps its most likely token, the lowest id on ties.
 
     Args:
         logits: (batch, vocabulary), of any array library.
-        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
+        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids; None for
+            all rows.
         ids: the id of each token, (tokens,).
 
     Example:
         >>> remove_tokens(np.array([[1.0, 2.0], [3.0, 0.0]]), [0, 1, 1], [1, 0, 1]).tolist()
         [[1.0, -inf], [3.0, -inf]]
     """
+    if rows is None:
+        rows = np.arange(logits.shape[0])[:, None]
     if array_namespace(logits) is not np:
         return _remove_elsewhere(logits, rows, ids)
     result = logits.copy()

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, mask_logits, param, softmax
-from corelm.filters import array_namespace, compiled, in_library_of
+from corelm.filters import KernelSampler, array_namespace, compiled, in_library_of
 
 PEAK, SHARPNESS, WIDTH = 5.0, 10.0, 0.3
 """The shape of the new logits: height at the target, steepness, scale of the distances."""
 
 
-class AdaptiveP(Sampler):
+class AdaptiveP(KernelSampler):
     """Favour tokens whose probability is near a target, which moves against the drawn tokens.
 
     A running mean m of the drawn tokens' probabilities starts at the target; a drawn token of
@@ -46,11 +46,10 @@ class AdaptiveP(Sampler):
     target: float = param(-1.0, "target probability; below 0 is off", ge=-1, le=1)
     decay: float = param(0.9, "share of the mean that stays after each token", ge=0, le=0.99)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         if self.target < 0:
-            return logits
-        aim = in_library_of(logits, self._aim(context.model_surprisal))
-        return peak_at(logits, aim, PEAK, SHARPNESS, WIDTH)
+            return []
+        return [(peak_at, self._aim(context.model_surprisal), PEAK, SHARPNESS, WIDTH)]
 
     def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the moved target: (batch,)."""
@@ -79,7 +78,10 @@ def peak_at(logits: Array, target: Array, peak: float, sharpness: float, width: 
         width: the scale of the distances, above 0.
     """
     xp = array_namespace(logits)
-    distance = xp.abs(softmax(logits) - xp.astype(target, logits.dtype)[:, None]) / width
+    distance = (
+        xp.abs(softmax(logits) - xp.astype(in_library_of(logits, target), logits.dtype)[:, None])
+        / width
+    )
     near = peak - sharpness * distance**2 / (1 + distance)
     return mask_logits(near, logits > -np.inf)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import TokenNames, change_logits
+from corelm.filters import KernelSampler, TokenNames, token_change
 
 Ids = NDArray[np.int64]
 FILTERED = 4
@@ -20,7 +20,7 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """The multiplier of the hashes: odd, with its set bits spread out."""
 
 
-class Dry(Sampler):
+class Dry(KernelSampler):
     """Don't repeat yourself: lower a token the more, the longer the repetition it would continue.
 
     Where the last n tokens of the context occurred before, followed by t, and n is at least
@@ -56,8 +56,8 @@ class Dry(Sampler):
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        breakers = self._breakers(context, logits.shape[-1])
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        breakers = self._breakers(context, size)
         texts = context.past(self.last, self.skip_prompt)
         found: list[tuple[int, int, int]] = []
         of_text: dict[int, int] = {}
@@ -66,12 +66,11 @@ class Dry(Sampler):
             # Texts of one prompt begin alike.
             if row == 0 or not np.array_equal(past, texts[row - 1]):
                 of_text = repetitions(past, breakers, self.allowed_length)
-            found += [(row, id, n) for id, n in of_text.items() if 0 <= id < logits.shape[-1]]
+            found += [(row, id, n) for id, n in of_text.items() if 0 <= id < size]
         if not found or self.multiplier == 0:  # 0 * inf is not a penalty
-            return logits
+            return []
         rows, ids, lengths = np.array(found).T
-        penalty = self._penalty(lengths)
-        return change_logits(logits, rows, ids, subtract=penalty)
+        return [token_change(rows, ids, subtract=self._penalty(lengths))]
 
     def _breakers(self, context: Context, size: int) -> set[int]:
         names = TokenNames(context.vocabulary, size)

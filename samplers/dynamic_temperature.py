@@ -6,10 +6,15 @@ import math
 from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
-from corelm.filters import array_namespace, compiled, min_and_shannon_entropy
+from corelm.filters import (
+    KernelSampler,
+    array_namespace,
+    compiled,
+    min_and_shannon_entropy,
+)
 
 
-class DynamicTemperature(Sampler):
+class DynamicTemperature(KernelSampler):
     """Use a low temperature where the model is sure and a high one where it isn't.
 
     The temperature is t_min + (t_max - t_min) (H / ln n)^exponent, with H the entropy and n the
@@ -39,8 +44,8 @@ class DynamicTemperature(Sampler):
     t_max: float = param(1.0, "temperature where all are equally likely", ge=0, lt=math.inf)
     exponent: float = param(1.0, "power of the relative entropy H / ln n", ge=0, lt=math.inf)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return dynamic_temperature(logits, self.t_min, self.t_max, self.exponent)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(dynamic_temperature, self.t_min, self.t_max, self.exponent)]
 
 
 @compiled("dynamic_temperature")

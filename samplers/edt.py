@@ -8,10 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
-from corelm.filters import array_namespace, compiled, min_and_shannon_entropy
+from corelm.filters import (
+    KernelSampler,
+    array_namespace,
+    compiled,
+    min_and_shannon_entropy,
+)
 
 
-class EDT(Sampler):
+class EDT(KernelSampler):
     """Lower the temperature where the entropy is low: t * base ** (theta / H).
 
     H is the entropy in nats. Where the model is all but certain, the temperature goes to 0; where H
@@ -40,10 +45,10 @@ class EDT(Sampler):
     theta: float = param(0.1, "nats of entropy around which it falls", ge=0, lt=math.inf)
     base: float = param(0.8, "share of t that is left at H = theta", gt=0, le=1)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         if self.theta == 0 or self.base == 1:
-            return apply_temperature(logits, self.t)
-        return edt(logits, self.t, self.theta, self.base)
+            return [(apply_temperature, self.t)]
+        return [(edt, self.t, self.theta, self.base)]
 
 
 @compiled("edt")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import min_entropy, surprisal_of_probability, within_nats
+from corelm import Context, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, surprisal_of_probability, within_min_entropy
 
 
-class Epsilon(Sampler):
+class Epsilon(KernelSampler):
     """Keep the tokens of probability at least epsilon, and the most likely token in any case.
 
     epsilon = 0 switches it off.
@@ -33,9 +33,9 @@ class Epsilon(Sampler):
 
     epsilon: float = param(0.0, "the lowest probability that stays; 0 is off", ge=0, lt=1)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         # p >= epsilon, as a distance from the likeliest token, whose surprisal is the min-entropy.
-        return within_nats(logits, surprisal_of_probability(self.epsilon) - min_entropy(logits))
+        return [(within_min_entropy, surprisal_of_probability(self.epsilon), -1.0)]
 
 
 @hookimpl

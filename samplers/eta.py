@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import (
+    KernelSampler,
     array_namespace,
     compiled,
     min_and_shannon_entropy,
@@ -14,7 +15,7 @@ from corelm.filters import (
 )
 
 
-class Eta(Sampler):
+class Eta(KernelSampler):
     """Keep the tokens of probability at least eta, a threshold that falls with the entropy H.
 
     eta = min(epsilon, sqrt(epsilon) exp(-H)). The most likely token stays in any case;
@@ -42,8 +43,8 @@ class Eta(Sampler):
 
     epsilon: float = param(0.0, "the largest value of eta; 0 is off", ge=0, lt=1)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return eta(logits, surprisal_of_probability(self.epsilon))
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(eta, surprisal_of_probability(self.epsilon))]
 
 
 @compiled("eta")

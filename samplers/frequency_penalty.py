@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits, compiled, token_counts
+from corelm.filters import KernelSampler, change_logits, compiled, token_counts
 
 
-class FrequencyPenalty(Sampler):
+class FrequencyPenalty(KernelSampler):
     """Subtract a penalty from the logit of a token each time that it occurs in the context.
 
     l becomes l - penalty * count; a penalty below 0 is a reward.
@@ -44,9 +44,9 @@ class FrequencyPenalty(Sampler):
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         past = context.past(self.last, self.skip_prompt)
-        return subtract_counts(logits, past.ravel(), past.shape[1], self.penalty)
+        return [(subtract_counts, past.ravel(), past.shape[1], self.penalty)]
 
 
 @compiled("subtract_counts", by_row=False)

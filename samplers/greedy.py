@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, apply_temperature, hookimpl
+from corelm import Context, Sampler, apply_temperature, hookimpl
+from corelm.filters import KernelSampler
 
 
-class Greedy(Sampler):
+class Greedy(KernelSampler):
     """Put all probability on the most likely token, the lowest id on ties.
 
     The entropy is 0.
@@ -24,8 +25,8 @@ class Greedy(Sampler):
     reads = frozenset()
     is_argmax_invariant = True
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return apply_temperature(logits, 0.0)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(apply_temperature, 0.0)]
 
 
 @hookimpl

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits
+from corelm import Context, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, token_change
 
 
-class LengthBias(Sampler):
+class LengthBias(KernelSampler):
     """Make the end more likely, or less, with each drawn token.
 
     After n drawn tokens, weight (n - start) is added to the logits of the end tokens if n > start.
@@ -40,12 +40,12 @@ class LengthBias(Sampler):
     )
     start: int = param(0, "how many drawn tokens are free", ge=0)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         ends = () if context.vocabulary is None else tuple(context.vocabulary.ends)
         late = context.position - self.start
         if not ends or late <= 0:
-            return logits
-        return change_logits(logits, None, ends, subtract=-self.weight * late)
+            return []
+        return [token_change(None, ends, subtract=-self.weight * late)]
 
 
 @hookimpl

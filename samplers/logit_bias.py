@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from corelm import Array, Context, ParameterError, Sampler, hookimpl, param
-from corelm.filters import TokenNames, change_logits, remove_tokens
+from corelm import Context, ParameterError, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, TokenNames, remove_tokens, token_change
 
 
-class LogitBias(Sampler):
+class LogitBias(KernelSampler):
     """Add chosen numbers to the logits of chosen tokens, in every context.
 
     Minus infinity makes a token impossible; if that leaves no token, the most likely one stays. An
@@ -45,23 +43,22 @@ class LogitBias(Sampler):
                     f"not {token!r} to {bias!r}"
                 )
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         # Summed by id: a word and an id may name the same token.
         biases: dict[int, float] = {}
-        names = TokenNames(context.vocabulary, logits.shape[-1])
+        names = TokenNames(context.vocabulary, size)
         for token, bias in self.bias.items():
             id = names.id(token)
             biases[id] = biases.get(id, 0.0) + bias
         if not any(biases.values()):
-            return logits
+            return []
         # Adding minus infinity could leave a row without tokens; removing keeps the likeliest.
         added = {id: bias for id, bias in biases.items() if bias > -math.inf}
-        less = [-bias for bias in added.values()]
-        biased = change_logits(logits, None, [*added], subtract=less)
+        change = token_change(None, [*added], subtract=[-bias for bias in added.values()])
         if len(added) == len(biases):
-            return biased
+            return [change]
         removed = [id for id in biases if id not in added]
-        return remove_tokens(biased, np.arange(logits.shape[0])[:, None], removed)
+        return [change, (remove_tokens, None, removed)]
 
 
 def _is_token(token: Any) -> bool:

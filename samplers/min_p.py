@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import surprisal_of_probability, within_nats
+from corelm import Context, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, surprisal_of_probability, within_nats
 
 
-class MinP(Sampler):
+class MinP(KernelSampler):
     """Keep the tokens at least p times as likely as the most likely one: p_i >= p max p.
 
     p = 0 switches it off; p = 1 keeps the most likely token and its ties.
@@ -33,8 +33,8 @@ class MinP(Sampler):
         0.0, "share of the largest probability; 0 is off", ge=0, le=1, aliases=("min_p",)
     )
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return within_nats(logits, surprisal_of_probability(self.p))
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(within_nats, surprisal_of_probability(self.p))]
 
 
 @hookimpl

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import in_library_of, min_entropy, within_nats
+from corelm import Context, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, within_min_entropy
 
 STEEPEST = 1e300
 """A larger learning rate moves mu no further: beyond all surprisals, either way."""
 
 
-class Mirostat(Sampler):
+class Mirostat(KernelSampler):
     """Keep the tokens whose surprisal is at most mu, and move mu so that the text averages tau.
 
     The surprisal of a token is -log2 of its probability, in bits; the most likely token always
@@ -43,9 +43,9 @@ class Mirostat(Sampler):
     tau: float = param(5.0, "target surprisal in bits; inf is off", ge=0)
     eta: float = param(0.1, "learning rate of mu", ge=0, lt=math.inf)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         nats = self._mu(context.surprisal) * math.log(2)  # the paper counts in bits
-        return within_nats(logits, in_library_of(logits, nats) - min_entropy(logits))
+        return [(within_min_entropy, nats, -1.0)]
 
     @np.errstate(over="ignore")  # an infinite mu keeps all tokens
     def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import change_logits
+from corelm import Context, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, token_change
 
 
-class PresencePenalty(Sampler):
+class PresencePenalty(KernelSampler):
     """Subtract a penalty from the logit of every token that occurs in the context.
 
     l becomes l - penalty, however often the token occurs; a penalty below 0 is a reward.
@@ -41,9 +41,9 @@ class PresencePenalty(Sampler):
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         past = context.past(self.last, self.skip_prompt)
-        return change_logits(logits, None, past, subtract=self.penalty)
+        return [token_change(None, past, subtract=self.penalty)]
 
 
 @hookimpl

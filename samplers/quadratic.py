@@ -8,13 +8,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, mask_logits, param
-from corelm.filters import array_namespace, compiled, subtract_max, widen
+from corelm.filters import (
+    KernelSampler,
+    array_namespace,
+    compiled,
+    subtract_max,
+    widen,
+)
 
 USUAL = 1e-30, 1e30
 """Factors between these multiply in the logits' own type."""
 
 
-class Quadratic(Sampler):
+class Quadratic(KernelSampler):
     """Bend the logits by a parabola: the top tokens draw closer together, the tail falls away.
 
     With d the distance of a logit from the largest, k = (3 - curve) / 2 and
@@ -40,10 +46,9 @@ class Quadratic(Sampler):
     factor: float = param(0.0, "how steep; 0 is off", ge=0, lt=math.inf)
     curve: float = param(1.0, "1 is a parabola, 3 a cubic; more raises the runners-up", ge=1, le=10)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        if self.factor == 0:  # in the formula it would make all tokens equally likely
-            return logits
-        return quadratic(logits, self.factor, self.curve)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        # A factor of 0 would make all tokens equally likely.
+        return [(quadratic, self.factor, self.curve)] if self.factor else []
 
 
 @compiled("quadratic")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, log_softmax, param
-from corelm.filters import change_logits
+from corelm import Context, Sampler, hookimpl, log_softmax, param
+from corelm.filters import KernelSampler, token_change
 
 
-class RepetitionPenalty(Sampler):
+class RepetitionPenalty(KernelSampler):
     """Make every token that occurs in the context less likely, once.
 
     Its logit l becomes l / penalty if it is above 0, and l * penalty otherwise, so that a penalty
@@ -52,12 +52,11 @@ class RepetitionPenalty(Sampler):
         # Log-probabilities have no arbitrary constant that the penalty could depend on.
         object.__setattr__(self, "is_shift_invariant", self.normalised)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        if self.normalised:
-            logits = log_softmax(logits)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         past = context.past(self.last, self.skip_prompt)
         # A repeated pair is changed once, so the ids need not be made unique.
-        return change_logits(logits, None, past, divide=self.penalty)
+        penalty = token_change(None, past, divide=self.penalty)
+        return [(log_softmax,), penalty] if self.normalised else [penalty]
 
 
 @hookimpl

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl
+from corelm import Context, Sampler, hookimpl
+from corelm.filters import KernelSampler
 
 
-class Stochastic(Sampler):
+class Stochastic(KernelSampler):
     """Draw from the model's own distribution, unchanged.
 
     Related: temperature.
@@ -22,8 +23,8 @@ class Stochastic(Sampler):
     reads = frozenset()
     is_argmax_invariant = True
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return logits
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return []
 
 
 @hookimpl

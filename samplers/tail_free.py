@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import (
+    KernelSampler,
     array_namespace,
     at_least,
     compiled,
@@ -19,7 +20,7 @@ STRAIGHT = 1e-9
 """Probabilities that bend by less than this share of the largest one are on a line."""
 
 
-class TailFree(Sampler):
+class TailFree(KernelSampler):
     """Keep the tokens before the tail, found by the curvature of the sorted probabilities.
 
     The second differences of the probabilities in falling order are made absolute and sum to 1.
@@ -48,8 +49,8 @@ class TailFree(Sampler):
 
     z: float = param(1.0, "share of the curvature; 1 is off", ge=0, le=1, aliases=("tfs",))
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return tail_free(logits, self.z)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(tail_free, self.z)]
 
 
 @compiled("tail_free")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
+from corelm import Context, Sampler, apply_temperature, hookimpl, param
+from corelm.filters import KernelSampler
 
 
-class Temperature(Sampler):
+class Temperature(KernelSampler):
     """Sharpen (t < 1) or flatten (t > 1) the distribution: softmax(logits / t).
 
     t = 0 is greedy, t = 1 changes nothing, t = inf is uniform. The entropy never falls as t
@@ -31,8 +32,8 @@ class Temperature(Sampler):
 
     t: float = param(1.0, "softmax temperature; 0 is greedy", ge=0, aliases=("temperature",))
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return apply_temperature(logits, self.t)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(apply_temperature, self.t)]
 
 
 @hookimpl

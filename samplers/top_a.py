@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import min_entropy, surprisal_of_probability, within_nats
+from corelm import Context, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, surprisal_of_probability, within_min_entropy
 
 
-class TopA(Sampler):
+class TopA(KernelSampler):
     """Keep the tokens of probability at least a times the largest probability squared.
 
     The surer the model, the higher the threshold: with a = 0.2 it is 0.162 where the largest
@@ -34,10 +34,10 @@ class TopA(Sampler):
 
     a: float = param(0.0, "factor of the squared probability; 0 is off", ge=0, aliases=("top_a",))
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         # p >= a max^2 is -ln p <= -ln a - 2 ln max, and the distance from the largest logit is
         # -ln p less the largest token's own surprisal.
-        return within_nats(logits, surprisal_of_probability(self.a) + min_entropy(logits))
+        return [(within_min_entropy, surprisal_of_probability(self.a), 1.0)]
 
 
 @hookimpl

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import (
+    KernelSampler,
     array_namespace,
     at_least,
     compiled,
@@ -16,7 +17,7 @@ from corelm.filters import (
 )
 
 
-class TopH(Sampler):
+class TopH(KernelSampler):
     """Keep as many top tokens as possible while their entropy stays at most h times the full one.
 
     The entropy of the tokens that stay is computed after renormalising them; it grows with every
@@ -41,8 +42,8 @@ class TopH(Sampler):
 
     h: float = param(1.0, "share of the entropy; 1 is off", ge=0, le=1, aliases=("top_h",))
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return top_h(logits, self.h) if self.h < 1 else logits
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(top_h, self.h)] if self.h < 1 else []
 
 
 @compiled("top_h")

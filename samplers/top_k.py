@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import top_k
+from corelm import Context, Sampler, hookimpl, param
+from corelm.filters import KernelSampler, top_k
 
 
-class TopK(Sampler):
+class TopK(KernelSampler):
     """Keep the k most likely tokens, the lowest id first on ties.
 
     k = 0 switches it off; a k above the vocabulary keeps every token.
@@ -31,9 +31,8 @@ class TopK(Sampler):
 
     k: int = param(0, "how many tokens stay; 0 is off", ge=0, aliases=("top_k",))
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        k = self.k or logits.shape[-1]
-        return top_k(logits, k) if k < logits.shape[-1] else logits
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(top_k, self.k)] if 0 < self.k < size else []
 
 
 @hookimpl

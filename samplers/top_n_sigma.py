@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import array_namespace, compiled, widen, within_nats
+from corelm.filters import KernelSampler, array_namespace, compiled, widen, within_nats
 
 ALL = 1e30
 """More standard deviations than lie between any two logits: at most the root of their number."""
 
 
-class TopNSigma(Sampler):
+class TopNSigma(KernelSampler):
     """Keep the tokens whose logit is within n standard deviations of the largest.
 
     The deviation is the population's, over the logits still in play. n = inf switches it off;
@@ -38,9 +38,20 @@ class TopNSigma(Sampler):
 
     n: float = param(1.0, "how many standard deviations; inf is off", ge=0, aliases=("n_sigma",))
 
-    @np.errstate(over="ignore")
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return within_nats(logits, min(self.n, ALL) * logit_std(logits))
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(within_std, min(self.n, ALL))]
+
+
+@compiled("within_std")
+@np.errstate(over="ignore")
+def within_std(logits: Array, times: float) -> Array:
+    """Keep the tokens at most some standard deviations of the logits below the likeliest.
+
+    Args:
+        logits: (batch, vocabulary).
+        times: at least 0.
+    """
+    return within_nats(logits, times * logit_std(logits))
 
 
 @compiled("logit_std")

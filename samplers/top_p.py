@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import (
+    KernelSampler,
     array_namespace,
     at_least,
     compiled,
@@ -16,7 +17,7 @@ from corelm.filters import (
 )
 
 
-class TopP(Sampler):
+class TopP(KernelSampler):
     """Keep the fewest most likely tokens whose probabilities sum to at least p: the nucleus.
 
     The token that crosses p stays; ties go to the lowest id. p = 1 switches it off; p = 0 keeps
@@ -42,8 +43,8 @@ class TopP(Sampler):
         1.0, "the least probability that stays; 1 is off", ge=0, le=1, aliases=("top_p",)
     )
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return top_p(logits, self.p)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(top_p, self.p)]
 
 
 @compiled("top_p")

@@ -8,6 +8,7 @@ import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, mask_logits, param
 from corelm.filters import (
+    KernelSampler,
     array_namespace,
     at_least,
     compiled,
@@ -16,7 +17,7 @@ from corelm.filters import (
 )
 
 
-class Typical(Sampler):
+class Typical(KernelSampler):
     """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
 
     The nearer a token's surprisal -ln p_i is to the entropy, the more typical the token; ties go to
@@ -43,8 +44,8 @@ class Typical(Sampler):
         1.0, "the least probability that stays; 1 is off", gt=0, le=1, aliases=("typical_p",)
     )
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return typical(logits, self.p)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(typical, self.p)]
 
 
 @compiled("typical")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, apply_temperature, hookimpl
+from corelm import Context, Sampler, apply_temperature, hookimpl
+from corelm.filters import KernelSampler
 
 
-class Uniform(Sampler):
+class Uniform(KernelSampler):
     """Make every token that is still in play equally likely.
 
     The entropy is ln of their number.
@@ -24,8 +25,8 @@ class Uniform(Sampler):
     kind = "temperature"
     reads = frozenset()
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        return apply_temperature(logits, math.inf)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        return [(apply_temperature, math.inf)]
 
 
 @hookimpl

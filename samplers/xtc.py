@@ -9,6 +9,7 @@ import numpy as np
 
 from corelm import Array, Context, Sampler, Vocabulary, hookimpl, mask_logits, param
 from corelm.filters import (
+    KernelSampler,
     TokenNames,
     array_namespace,
     compiled,
@@ -19,7 +20,7 @@ from corelm.filters import (
 )
 
 
-class Xtc(Sampler):
+class Xtc(KernelSampler):
     """Exclude top choices: with a probability, drop all good tokens but the least likely one.
 
     Good tokens have at least the threshold's probability and aren't in `special`; one of them, the
@@ -55,9 +56,9 @@ class Xtc(Sampler):
         "tokens that it leaves alone: words, ids, end and newline for the ends of texts and lines",
     )
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        protected = self._protected(context.vocabulary, logits.shape[-1])
-        return xtc(logits, self.probability, self.threshold, protected)
+    def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
+        protected = np.array(sorted(self._protected(context.vocabulary, size)), dtype=np.int64)
+        return [(xtc, self.probability, self.threshold, protected)]
 
     def _protected(self, vocabulary: Vocabulary | None, size: int) -> set[int]:
         named = {"end", "newline"}.intersection(self.special)
@@ -93,7 +94,7 @@ def xtc(
     good = within_nats(logits, surprisal_of_probability(threshold) - least) > -np.inf
     # `arange` would need the shape and the device as arguments; counting true values inherits both.
     ids = _running_count(logits == logits) - 1
-    for token in protected:
+    for token in map(int, protected):
         good = good & (ids != token)
     # The last good token stays; on ties the one with the highest id.
     lowest = xp.min(xp.where(good, logits, np.inf), axis=-1, keepdims=True)

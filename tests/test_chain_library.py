@@ -20,11 +20,11 @@ from kernels import needs_kernels
 
 import corelm
 from corelm import Context, RandomStream
+from corelm.decoding.draws import calls_of
 from corelm.errors import UsageError
 from corelm.interop import chain_text
 from corelm.language_model import never_drawn
 from corelm.native import rows
-from corelm.native.backend import Recorder
 from corelm.testing import ToyModel
 
 pytestmark = needs_kernels
@@ -97,7 +97,7 @@ def in_python(expression: str, tokens: Tokens, case: Case) -> Answer:
     context = Context.of(texts, prompt_length=prompt, vocabulary=tokens)
     calls: tuple[rows.Call, ...] = ()
     for stage in stages:
-        calls += stage(Recorder(case.logits.shape), context).calls
+        calls += calls_of(stage, context, case.logits.shape[1])
     stream = RandomStream(case.seed, [3])
     uniforms = np.array([stream.at(row)[0] for row in range(len(case.logits))])
     out, drawn, surprisals, valid = rows.sample(

@@ -427,21 +427,6 @@ def test_the_drawn_tokens_are_appended_when_none_are_passed():
         decoding.advance()
 
 
-def test_a_session_gets_the_tokens_before_the_step_is_made_unless_a_text_ends():
-    decoding = task(samples=range(9), length=12).start()
-    ended = False
-    while not ended:
-        before = decoding.session.next_logits()
-        step = decoding.draw(extend=True)
-        ended = bool(decoding.is_end(step.tokens).any())
-        assert np.array_equal(decoding.session.next_logits(), before) == ended
-        decoding.select(~decoding.is_end(step.tokens))
-        decoding.advance()
-        reread = ToyModel().start(decoding.context.tokens.copy())
-        assert np.array_equal(decoding.session.next_logits(), reread.next_logits())
-    assert decoding.context.drawn.shape[1] > 2
-
-
 def steps_as_lists(steps):
     names = ("samples", "tokens", "model_logits", "logits", "surprisal")
     return [{name: getattr(step, name).tolist() for name in names} for step in steps]

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corelm_samplers.top_n_sigma import logit_std
 
 import corelm
 from corelm import Context, CorelmError, Sampler, native
@@ -30,8 +29,6 @@ from corelm.chain_stages import (
 from corelm.decoding.draws import DrawPlan
 from corelm.decoding.step import Figures, Step, measured_step
 from corelm.errors import ModelOutputError, SamplerError
-from corelm.filters import min_entropy, top_k, within_nats
-from corelm.native.backend import Recorder
 from corelm.numerics.distributions import draw_checked
 from corelm.registry.registry import registry
 from corelm.runs import ModelLogits
@@ -98,10 +95,9 @@ def by_stages(
     tokens, surprisal, valid = draw_checked(result, uniforms)
     if not valid:
         raise invalid_result(sampler, result, context.position)
-    allowed = allowed_tokens(trace, result.shape)
-    fell_back = rows_that_fell_back(trace, len(result))
-    found = model, result, tokens, surprisal, allowed, fell_back
-    return *found, *figures_of(model, result, tokens, surprisal)
+    drawn = model, result, tokens, surprisal
+    of_masks = allowed_tokens(trace, result.shape), rows_that_fell_back(trace, len(result))
+    return *drawn, *(of_masks if sampler.has_masks else ()), *figures_of(*drawn)
 
 
 def figures_of(
@@ -116,10 +112,9 @@ def figures_of(
 def by_plan(
     plan: DrawPlan, logits: np.ndarray, uniforms: np.ndarray, context: Context
 ) -> tuple[np.ndarray, ...]:
-    position = context.position
-    drawn = plan.draw(logits, uniforms, position, lambda: context, masks=True, measured=True)
-    *found, figures = drawn
-    return *found, *figures_of(*drawn[:4], figures)
+    drawn = plan.draw(logits, uniforms, lambda: context, measured=True)
+    of_masks = () if drawn.allowed is None else (drawn.allowed, drawn.fell_back)
+    return *drawn[:4], *of_masks, *figures_of(*drawn[:4], drawn.figures)
 
 
 def past_of(
@@ -228,7 +223,7 @@ def test_what_reads_the_text_is_in_the_call(expression, monkeypatch):
     for batch in (2, 2, 3, 1):
         logits = rng.normal(0, 1, (batch, SIZE)).astype(np.float32)
         context = past_of(rng, batch)
-        drawn = plan.draw(logits, rng.random(batch), context.position, lambda c=context: c)
+        drawn = plan.draw(logits, rng.random(batch), lambda c=context: c)
         assert drawn.tokens.shape == (batch,)
 
 
@@ -270,7 +265,7 @@ def test_logits_that_are_no_distribution_are_the_models_fault():
     plan = DrawPlan(corelm.sampler("top_k(k=2)"), VOCABULARY)
     logits = np.full((1, SIZE), np.nan, dtype=np.float32)
     with pytest.raises(ModelOutputError, match="at step 4"):
-        plan.draw(logits, np.array([0.5]), 4, lambda: Context.of([[0]]))
+        plan.draw(logits, np.array([0.5]), lambda: Context.of([[0] * 4], prompt_length=0))
 
 
 @compiled
@@ -279,7 +274,7 @@ def test_a_parameter_that_the_model_is_too_small_for_is_named():
     assert str(plan.after) == "top_k(k=3)"
     small = np.zeros((1, SIZE - 1), dtype=np.float32)
     with pytest.raises(ModelOutputError, match=f"must be \\(batch, {SIZE}\\)"):
-        plan.draw(small, np.array([0.5]), 0, lambda: Context.of([[0]]))
+        plan.draw(small, np.array([0.5]), lambda: Context.of([[0]]))
 
 
 def test_a_result_that_is_no_distribution_names_its_stage():
@@ -294,33 +289,11 @@ def test_a_result_that_is_no_distribution_names_its_stage():
     plan = DrawPlan(Broken() | corelm.sampler("top_k(k=2)"), VOCABULARY)
     logits = np.zeros((1, SIZE), dtype=np.float32)
     with pytest.raises(SamplerError, match=r"broken returned NaN.* at step 0"):
-        plan.draw(logits, np.array([0.5]), 0, lambda: Context.of([[0]]))
-
-
-@pytest.mark.parametrize(
-    "work",
-    [
-        lambda logits: logits - 1, lambda logits: np.float64(1) - logits, np.exp, np.argsort,
-        np.max, np.zeros_like, lambda logits: min_entropy(logits) + 1,
-        lambda logits: -logit_std(logits),
-        lambda logits: 1 - min_entropy(logits) + 1, lambda logits: np.exp(min_entropy(logits)),
-        lambda logits: np.ones(2) / logit_std(logits),
-        lambda logits: within_nats(logits, min_entropy(logits)),
-        lambda logits: within_nats(logits, 1 - logit_std(logits)),
-        lambda logits: within_nats(logits, 2 * min_entropy(logits)),
-        lambda logits: within_nats(logits, 2 - 2 * logit_std(logits)),
-        lambda logits: within_nats(top_k(logits, 2), 1 - min_entropy(logits)),
-    ],
-)  # fmt: skip
-def test_no_kernel_is_recorded_for_other_arithmetic(work):
-    with pytest.raises(TypeError):
-        work(Recorder((2, 13)))
+        plan.draw(logits, np.array([0.5]), lambda: Context.of([[0]]))
 
 
 @pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
 def test_draws_ahead_take_ends_of_any_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = copy(VOCABULARY)
     monkeypatch.setattr(vocabulary, "ends", frozenset(VOCABULARY.ends))
-    draws = DrawPlan(corelm.sampler("greedy"), vocabulary).ahead(lambda: np.zeros((2, 1)), 1)
-    assert draws is not None
-    assert draws.stops.tolist() == [*VOCABULARY.ends]
+    assert DrawPlan(corelm.sampler("greedy"), vocabulary).stops.tolist() == [*VOCABULARY.ends]

@@ -6,8 +6,10 @@ An ability is a method: an object that has the method has the ability, and needs
 | the method | without it |
 |---|---|
 | of a session | |
+| `draw` | `draw_next` draws from `next_logits` |
 | `rewind`, `last_logits` | `Decoding.rewind` reads the text again; each token costs a pass |
 | `join` | texts of different lengths are decoded one after the other |
+| `join_many` | `join_all` joins neighbours first |
 | `fork` | a prompt is read again each time that it comes |
 | `hidden_states` | decoders and metrics that compare them refuse the model |
 | of a vocabulary | |

@@ -1,3 +1,3 @@
 from corelm.abilities.optional import FullVocabulary as FullVocabulary
 from corelm.abilities.optional import can as can
-from corelm.abilities.wrapper import SessionWrapper as SessionWrapper
+from corelm.abilities.sessions import SessionWrapper as SessionWrapper

@@ -5,56 +5,17 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeGuard, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, cast, overload
 
 from corelm.errors import UsageError
 from corelm.language_model import Session, Vocabulary, has_method
-from corelm.numerics.distributions import Array
 from corelm.printable import shown
 
-OfSession = Literal["rewind", "join", "fork", "hidden_states"]
+if TYPE_CHECKING:
+    from corelm.abilities.sessions import SessionAbilities
+
+OfSession = Literal["draw", "rewind", "join", "join_many", "fork", "hidden_states"]
 OfVocabulary = Literal["writer", "token_bytes", "texts_after", "token_name", "render_chat"]
-
-
-class SessionAbilities(Session, Protocol):
-    """The optional methods of a session, beyond the three that it must have.
-
-    Each method is an ability by itself, but for `rewind` and `last_logits`, which belong together.
-    A session needs none of them, and no base class.
-    """
-
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last `count` tokens.
-
-        The last of them equal the result of `next_logits`.
-        """
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row, for decoders that guess ahead.
-
-        The logits of a text do not depend on whether its tokens came one by one or several at a
-        time, nor on tokens that were dropped.
-        """
-
-    def join(self, other: Session) -> None:
-        """Append the rows of another session of the same model, which must not be used afterwards.
-
-        The rows of such a session may differ in length, and the logits of a row do not depend on
-        the other rows. The model takes a list of ids for each row in `LanguageModel.start`.
-
-        Raises:
-            UsageError: a session of another model, or this session itself.
-        """
-
-    def fork(self) -> SessionAbilities:
-        """Return a copy, so that a prompt that was read once begins several texts.
-
-        A change to one of the two leaves the other as it is. The logits are the same to the last
-        bit.
-        """
-
-    def hidden_states(self, count: int) -> Array:
-        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
 
 
 class VocabularyAbilities(Vocabulary, Protocol):
@@ -113,8 +74,8 @@ def can(thing: Session | Vocabulary, ability: str) -> bool:
 
     Args:
         thing: a session, or a vocabulary.
-        ability: of a session: "rewind", "join", "fork" or "hidden_states"; of a vocabulary:
-            "writer", "token_bytes", "texts_after", "token_name" or "render_chat".
+        ability: of a session: "draw", "rewind", "join", "join_many", "fork" or "hidden_states"; of
+            a vocabulary: "writer", "token_bytes", "texts_after", "token_name" or "render_chat".
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -291,12 +252,12 @@ class FullVocabulary:
         # One pass over the whole text answers for most: they have no unknown word.
         if unknown not in encode(text):
             return []
-        found: dict[str, None] = {}
+        words: dict[str, None] = {}
         for word in text.split():
             if unknown in encode(word):
                 parts = [part for part in re.findall(WORD, word) if unknown in encode(part)]
-                found.update(dict.fromkeys(parts or [word]))
-        return list(found)
+                words.update(dict.fromkeys(parts or [word]))
+        return list(words)
 
     def writer(self, prompt: Sequence[int] = ()) -> Callable[[int], str]:
         """Return a function from each next id of a text to the text that it adds.

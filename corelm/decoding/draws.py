@@ -1,21 +1,12 @@
-"""Draws: their random numbers, and the plan that makes them one call of the kernels.
-
-All randomness is one uniform number per (seed, prompt, sample, position).
-
-A decoding step of a small model takes less time than ten calls of NumPy. So the stages at the end
-of a chain that are nothing but kernels, and the draw, become one call. What a stage reads of the
-text becomes arguments of its kernels, at each step. Others, such as a stranger's sampler, run
-before it, one at a time.
-"""
+"""Uniform numbers per (seed, prompt, sample, position), and the plan that draws with them."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +26,10 @@ from corelm.decoding.step import Drawn, Figures, ModelLogits
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
-from corelm.native.ahead import Draws
-from corelm.native.backend import FLOAT32, Recorder
+from corelm.native.backend import FLOAT32, kernel_name
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.numerics.masks import Forbidden, all_but
-from corelm.sampling import Chain, Mask, Sampler, Switch
+from corelm.sampling import Chain, KernelSampler, Mask, Sampler, Switch
 
 BLOCK = 64
 """Numbers taken at a time from each sample's generator: a call for each token would be slow."""
@@ -177,14 +167,30 @@ CONSTANT = {"vocabulary"}
 
 NONE = np.empty(0, dtype=np.int64)
 
+Calls = tuple[rows.Call, ...]
+
 
 class DrawPlan:
     """A sampler's stages and the draw in few calls, with the bits of one call for each stage.
+
+    The stages at the end of a chain that are nothing but kernels, and the draw, become one call: a
+    decoding step of a small model takes less time than ten calls of NumPy. Text-dependent stages
+    are evaluated each step and passed as kernel arguments; third-party samplers run first, one at a
+    time.
 
     Args:
         sampler: the sampler or chain.
         vocabulary: the model's vocabulary.
         unknown: allow [UNK] to be sampled.
+
+    Attributes:
+        prepare: validates and masks the model's logits.
+        size: the number of logits in a row.
+        never: the ids that are never drawn.
+        stops: the ids that end a text.
+        before: the stages that run one at a time, first; None without any.
+        after: the other stages, which are one call with the draw where there are kernels.
+        kernels: the kernels of the whole chain if they are the same at every step; else None.
 
     Example:
         >>> import corelm
@@ -195,29 +201,34 @@ class DrawPlan:
         ...         return logits / 2
         >>> chain = Halved() | corelm.sampler("top_k(k=2) | temperature(t=0.5)")
         >>> plan = DrawPlan(chain, ToyModel().vocabulary)
-        >>> str(plan.before), str(plan.after)
-        ('halved', 'top_k(k=2) | temperature(t=0.5)')
+        >>> str(plan.before), str(plan.after), plan.kernels
+        ('halved', 'top_k(k=2) | temperature(t=0.5)', None)
     """
 
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, unknown: bool = False) -> None:
         self.prepare = ModelLogits(vocabulary, unknown)
+        self.never: NDArray[np.int64] = self.prepare.never
+        self.stops: NDArray[np.int64] = np.array([*vocabulary.ends], dtype=np.int64)
+        self._sampler, self.size = sampler, len(vocabulary)
         stages = sampler.active_stages
-        first = _first_of_last(stages, vocabulary)
-        self._kernels, self._vocabulary = stages[first:], vocabulary
-        self._known: tuple[int, list[Calls | None]] = -1, []
-        self._sampler = sampler
+        examples = [_longest_calls(stage, _example(vocabulary), self.size) for stage in stages]
+        first = _first_of_last(examples)
         self.before: Sampler | None = _chain(stages[:first])
-        """The stages that run one at a time, first."""
         self.after: Sampler | None = _chain(stages[first:])
-        """The other stages, which are one call with the draw where there are kernels."""
+        # The stages of `after`, with their kernels where they don't depend on the text.
+        self._stages: list[tuple[Sampler, Calls | None]] = [
+            (stage, calls if stage.reads <= CONSTANT else None)
+            for stage, calls in zip(stages[first:], examples[first:], strict=True)
+        ]
+        self._has_masks = sampler.has_masks
+        is_constant = native.kernels and not (first or self._has_masks)
+        self.kernels: Calls | None = self._calls(None) if is_constant else None
 
     def draw(
         self,
         logits: Array,
         uniforms: NDArray[np.float64],
-        position: int,
         context: Callable[[], Context],
-        masks: bool = False,
         measured: bool = False,
     ) -> Drawn:
         """Draw one token of each row.
@@ -225,9 +236,7 @@ class DrawPlan:
         Args:
             logits: (batch, vocabulary) the model's, which are overwritten.
             uniforms: (batch,) numbers in [0, 1).
-            position: the number of tokens drawn before.
             context: returns the past of each row.
-            masks: return what masks allow.
             measured: return the figures of the rows, which take less time now than later.
 
         Raises:
@@ -237,52 +246,29 @@ class DrawPlan:
             UsageError: as for `corelm.chain_stages.apply`.
         """
         logits = self.prepare.check(logits, len(uniforms))
-        trace: list[StageResult] | None = [] if masks else None
         if self.before is None and (
-            drawn := self._in_one_call(
-                logits, self.prepare.never, uniforms, context, trace, measured
-            )
+            drawn := self._in_one_call(logits, self.never, uniforms, context, measured)
         ):
             return drawn
         # Also after a call that found a row that is no distribution: what follows names the fault.
-        result = model_logits = self.prepare(logits, position)
+        past = context()
+        trace: list[StageResult] | None = [] if self._has_masks else None
+        result = model_logits = self.prepare(logits, past.position)
         if self.before is not None:
-            result = apply(self.before, model_logits, context(), trace)
-            if drawn := self._in_one_call(result, NONE, uniforms, context, trace):
-                return self._checked(drawn._replace(model_logits=model_logits), position)
+            result = apply(self.before, model_logits, past, trace)
+            if drawn := self._in_one_call(result, NONE, uniforms, lambda: past, trace=trace):
+                return self._checked(drawn._replace(model_logits=model_logits), past)
         if self.after is not None:
-            result = run_stages(self.after, result, context(), trace, model_logits)
+            result = run_stages(self.after, result, past, trace, model_logits)
         tokens, surprisal, valid = draw_checked(result, uniforms)
         if not valid:
-            raise invalid_result(self._sampler, result, position)
-        of_masks = _possible(trace, (), result.shape)
-        return self._checked(Drawn(model_logits, result, tokens, surprisal, *of_masks), position)
+            raise invalid_result(self._sampler, result, past.position)
+        of_masks = self._of_masks(trace, (), result.shape)
+        return self._checked(Drawn(model_logits, result, tokens, surprisal, *of_masks), past)
 
-    def ahead(
-        self,
-        uniforms: Callable[[], NDArray[np.float64]],
-        batch: int,
-        measured: bool = False,
-    ) -> Draws | None:
-        """Return how to draw several tokens of each row, up to an end, in one call.
-
-        None if it takes more than kernels, or depends on the text.
-
-        Args:
-            uniforms: returns (tokens, batch) numbers in [0, 1).
-            batch: the number of rows.
-            measured: as for `draw`.
-        """
-        calls = None if native.kernels is None or self.before else self._constant(batch)
-        if calls is None or None in calls:
-            return None
-        stages = tuple(call for each in calls if each for call in each)
-        stops = np.array([*self._vocabulary.ends], dtype=np.int64)
-        return Draws(self.prepare.never, stages, stops, uniforms(), measured)
-
-    def _checked(self, drawn: Drawn, position: int) -> Drawn:
+    def _checked(self, drawn: Drawn, past: Context) -> Drawn:
         if drawn.logits is not drawn.model_logits:
-            check_drawn(self._sampler, drawn.tokens, drawn.model_logits, repeat(position))
+            check_drawn(self._sampler, drawn.tokens, drawn.model_logits, repeat(past.position))
         return drawn
 
     def _in_one_call(
@@ -291,147 +277,146 @@ class DrawPlan:
         never: NDArray[np.int64],
         uniforms: NDArray[np.float64],
         context: Callable[[], Context],
-        trace: list[StageResult] | None,
         measured: bool = False,
+        trace: Sequence[StageResult] | None = None,
     ) -> Drawn | None:
         """Return the draw from these logits of the model; None where it can't be one call."""
-        if native.kernels is None or logits.dtype is not FLOAT32:
+        # A third-party sampler may return an array that the kernels can't read, or not write into.
+        if native.kernels is None or logits.dtype is not FLOAT32 or not logits.flags.carray:
             return None
-        try:
-            calls = self._calls(len(logits), context)
-            figures = Figures(*np.empty((3, len(logits)))) if measured else None
-            wanted = figures or (None, None, None)
-            out, tokens, surprisal, valid = rows.sample(logits, never, calls, uniforms, wanted)
-        except Exception:  # what the kernels can't read or do; each stage by itself says what it is
+        calls = self._calls(context) if self.kernels is None else self.kernels
+        if calls is None:
             return None
+        figures = Figures(*np.empty((3, len(logits)))) if measured else None
+        wanted = figures or (None, None, None)
+        out, tokens, surprisal, valid = rows.sample(logits, never, calls, uniforms, wanted)
         if not valid:  # such as a row of which a mask leaves nothing
             return None
-        of_masks = _possible(trace, calls, out.shape)
+        of_masks = self._of_masks(trace, calls, out.shape)
         return Drawn(logits, out, tokens, surprisal, *of_masks, figures)
 
-    def _calls(self, batch: int, context: Callable[[], Context]) -> Calls:
-        """Return the kernels of a step."""
-        calls, now = tuple[rows.Call, ...](), None
-        for stage, found in zip(self._kernels, self._constant(batch), strict=True):
-            if found is None:
-                now = context() if now is None else now
-                found = _recorded(stage, batch, now)
-            calls += found
+    def _calls(self, context: Callable[[], Context] | None) -> Calls | None:
+        """Return the kernels of a step; None if a stage is more than kernels at this step.
+
+        Args:
+            context: returns the past of each row; None for kernels that don't depend on it.
+        """
+        calls, past = Calls(), None
+        for stage, of_stage in self._stages:
+            if of_stage is None and context is not None:
+                past = context() if past is None else past
+                of_stage = calls_of(stage, past, self.size)
+            if of_stage is None:
+                return None
+            calls += of_stage
         return calls
 
-    def _constant(self, batch: int) -> list[Calls | None]:
-        """Return the kernels of each stage that doesn't depend on the text, which are kept."""
-        if self._known[0] != batch:
-            known = [
-                calls_of(stage, self._vocabulary, batch) if stage.reads <= CONSTANT else None
-                for stage in self._kernels
-            ]
-            self._known = batch, known
-        return self._known[1]
+    def _of_masks(
+        self, trace: Sequence[StageResult] | None, calls: Calls, shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+        """Return the tokens that masks allow, and the rows that fell back, as `Drawn` has them.
+
+        Args:
+            trace: the stages that ran one at a time, if any.
+            calls: the kernels, in which no row fell back.
+            shape: (batch, vocabulary).
+        """
+        if not self._has_masks:
+            return None, None
+        allowed = all_but(
+            (Forbidden(*each) for name, *each in calls if name == "forbid_tokens"), shape
+        )
+        for name, *each in calls:
+            if name == "allow_tokens":
+                allowed &= each[0]
+        if trace:
+            allowed &= allowed_tokens(trace, shape)
+        return allowed, rows_that_fell_back(trace or (), shape[0])
 
 
-Calls = tuple[rows.Call, ...]
-
-
-def _recorded(stage: Sampler, batch: int, context: Context) -> Calls:
-    if not stage._is_built_in:
-        raise TypeError("a stranger's sampler runs by itself")
-    if isinstance(stage, Mask):
-        allowed = stage.allowed(ListingContext.like(context, context.vocabulary_size))
-        if allowed is None:
-            return ()
-        is_list = isinstance(allowed, Forbidden)
-        return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
-    if isinstance(stage, Switch):
-        chosen = stage.choose(context)
-        if any(each is not chosen[0] for each in chosen):
-            raise TypeError("each of several samplers acts in rows of its own")
-        return _all_recorded(chosen[0], batch, context)
-    result: Any = stage(Recorder((batch, context.vocabulary_size)), context)  # type: ignore[arg-type]
-    calls: Calls = result.calls
-    return calls
-
-
-def _all_recorded(sampler: Sampler, batch: int, context: Context) -> Calls:
-    found = (_recorded(stage, batch, context) for stage in sampler.active_stages)
-    return tuple(call for calls in found for call in calls)
-
-
-def _possible(
-    trace: list[StageResult] | None, calls: Calls, shape: tuple[int, ...]
-) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-    """Return what masks allow, as `Drawn` does.
-
-    Args:
-        trace: the stages that ran one at a time; None if it isn't wanted.
-        calls: the kernels, in which no row fell back.
-        shape: (batch, vocabulary).
-    """
-    if trace is None:
-        return None, None
-    lists = (Forbidden(*each) for name, *each in calls if name == "forbid_tokens")
-    allowed = all_but(lists, shape)
-    for name, *each in calls:
-        if name == "allow_tokens":
-            allowed &= each[0]
-    if trace:
-        allowed &= allowed_tokens(trace, shape)
-    return allowed, rows_that_fell_back(trace, shape[0])
-
-
-def _first_of_last(stages: Sequence[Sampler], vocabulary: Vocabulary) -> int:
-    """Return where the longest end of a chain that consists of kernels begins."""
-    if native.kernels is None:
-        return 0
-    first, room = len(stages), native.kernels.MOST_STAGES
-    while first:
-        calls = calls_of(stages[first - 1], vocabulary)
-        room -= 0 if calls is None else max(len(calls), 1)
-        if calls is None or room < 0:
-            break
-        first -= 1
-    return first
-
-
-def calls_of(stage: Sampler, vocabulary: Vocabulary, batch: int = 0) -> Calls | None:
-    """Return the kernels that a stage consists of; None if it does anything else.
+def calls_of(stage: Sampler, context: Context, size: int) -> Calls | None:
+    """Return the kernels that do what a stage does at a step; None if it does anything else.
 
     Args:
         stage: a sampler that is no chain.
-        vocabulary: the model's vocabulary.
-        batch: the number of rows; each has a text of one drawn token.
+        context: the past of each row.
+        size: the number of logits in a row.
     """
-    if isinstance(stage, Switch):
-        return _calls_of_longest(stage, vocabulary, batch)
-    context = _example(batch, vocabulary)
-    no_rows = np.empty((0, len(vocabulary)), dtype=np.float32)
-    try:
-        calls = _recorded(stage, batch, context)
-        if not batch:
-            rows.sample(no_rows, NONE, calls, np.empty(0))  # raises unless it knows the kernels
-    except Exception:  # it looked at the logits, or its arguments are wrong, as a call will tell
+    if not stage._is_built_in:
         return None
+    try:
+        if isinstance(stage, KernelSampler):
+            calls = [(kernel_name(each), *others) for each, *others in stage.kernels(context, size)]
+            return None if any(name is None for name, *_ in calls) else tuple(calls)
+        if isinstance(stage, Mask):
+            return _calls_of_mask(stage.allowed(ListingContext.like(context, size)))
+        if isinstance(stage, Switch):
+            chosen = stage.choose(context)
+            is_one = all(each is chosen[0] for each in chosen)
+            return (
+                _joined(calls_of(each, context, size) for each in chosen[0].active_stages)
+                if is_one
+                else None
+            )
+    except UsageError:  # such as a word that the vocabulary lacks: the stage by itself says so
+        pass
+    return None
+
+
+def _calls_of_mask(allowed: NDArray[np.bool_] | Forbidden | None) -> Calls:
+    if allowed is None:
+        return ()
+    is_list = isinstance(allowed, Forbidden)
+    return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
+
+
+def _joined(parts: Iterable[Calls | None]) -> Calls | None:
+    calls = Calls()
+    for part in parts:
+        if part is None:
+            return None
+        calls += part
     return calls
 
 
-def _example(batch: int, vocabulary: Vocabulary) -> Context:
-    nats = np.ones((batch, 2))
-    return Context(np.zeros((batch, 2), dtype=np.int64), nats, nats, 1, vocabulary)
-
-
-def _calls_of_longest(stage: Switch, vocabulary: Vocabulary, batch: int) -> Calls | None:
-    """Return the most kernels that one of a switch's samplers consists of; None if one doesn't."""
-    try:
-        chosen = stage.choose(_example(1, vocabulary))
-    except Exception:  # such as a word that the vocabulary lacks, as a call will tell
+def constant_calls(stage: Sampler, vocabulary: Vocabulary) -> Calls | None:
+    """Return the kernels of a stage that are the same for every text; None if it does more."""
+    if not stage.reads <= CONSTANT:
         return None
-    found: list[Calls] = []
-    for sampler in (*chosen, *stage.nested.values()):
-        calls = [calls_of(each, vocabulary, batch) for each in sampler.active_stages]
-        if not stage._is_built_in or None in calls:
-            return None
-        found.append(tuple(call for each in calls if each for call in each))
-    return max(found, key=len)
+    return calls_of(stage, _example(vocabulary), len(vocabulary))
+
+
+def _example(vocabulary: Vocabulary) -> Context:
+    """Return the context of a text of two tokens, the second of them drawn."""
+    nats = np.ones((1, 2))
+    return Context(np.zeros((1, 2), dtype=np.int64), nats, nats, 1, vocabulary)
+
+
+def _longest_calls(stage: Sampler, example: Context, size: int) -> Calls | None:
+    """Return a stage's kernels for an example; of a switch, those of its longest sampler."""
+    if not (stage._is_built_in and isinstance(stage, Switch)):
+        return calls_of(stage, example, size)
+    try:
+        samplers = [*stage.choose(example), *stage.nested.values()]
+    except UsageError:  # as in `calls_of`
+        return None
+    options = [
+        _joined(_longest_calls(each, example, size) for each in sampler.active_stages)
+        for sampler in samplers
+    ]
+    calls = [option for option in options if option is not None]
+    return max(calls, key=len) if len(calls) == len(options) else None
+
+
+def _first_of_last(examples: Sequence[Calls | None]) -> int:
+    """Return where the longest end of a chain that consists of kernels begins."""
+    if native.kernels is None:
+        return 0
+    first, room = len(examples), native.kernels.MOST_STAGES
+    while first and (calls := examples[first - 1]) is not None and room >= max(len(calls), 1):
+        room -= max(len(calls), 1)
+        first -= 1
+    return first
 
 
 def _chain(stages: Sequence[Sampler]) -> Sampler | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
+from corelm.abilities.sessions import draw_next
 from corelm.chain_stages import StageResult, check_result, run_stages
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
@@ -21,8 +22,7 @@ from corelm.decoding.step import (
     model_surprisals,
 )
 from corelm.errors import CorelmError, UsageError
-from corelm.language_model import LanguageModel, Session, has_method, is_end
-from corelm.native.ahead import Draws, Taken
+from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
 from corelm.sampling import Sampler
 
@@ -117,7 +117,6 @@ class Decoding:
     Attributes:
         session: the model's session.
         samples: (batch,) the sample of the run that each row belongs to.
-        is_extended: True if the session was given the tokens of the last draw at once.
 
     Example:
         >>> import corelm
@@ -154,12 +153,12 @@ class Decoding:
         )
         self._has_masks, self._measured = task.sampler.has_masks, task.measured
         self._length = task.length
-        # Sessions of corelm's own networks alone can: it is speed, not a part of the contract.
-        self._draws_ahead = has_method(self.session, "drawn_ahead") and not self._has_masks
+        # (tokens, batch) random numbers of `samples`, from the position `_first` on; empty for new
+        # samples.
+        self._uniforms, self._first = np.empty((0, 0)), 0
         self._last: NextLogits | Drawn | None = None  # of next or draw
         self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
         self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
-        self.is_extended: bool = False
 
     @property
     def context(self) -> Context:
@@ -176,50 +175,46 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, or its result is not a distribution.
         """
-        found = self._distributions(scores)
-        if found.logits is not found.model_logits:
-            check_result(self._sampler, found.logits, self.context)
-        return found
+        distributions = self._distributions(scores)
+        if distributions.logits is not distributions.model_logits:
+            check_result(self._sampler, distributions.logits, self.context)
+        return distributions
 
-    def draw(self, scores: Array | None = None, *, extend: bool = False) -> Step:
+    def draw(self, scores: Array | None = None) -> Step:
         """Draw one token for each row with the random number of its sample.
 
         Args:
             scores: as for `next`.
-            extend: unless a token ends its text, give the session the tokens at once: it works
-                while the step is made. The caller then has to advance by them.
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
         """
-        drawn = self._drawn_ahead(extend) if scores is None and self._draws_ahead else None
-        if drawn is None:
-            drawn = self._drawn_now(scores)
-        if extend and not (self.is_extended or np.count_nonzero(self.is_end(drawn.tokens))):
-            self._extend(drawn.tokens, ahead=self._draws_ahead)
-            self.is_extended = True
+        uniforms, draw = self._next_uniforms(), (self._past, self._measured)
+        drawn = (
+            draw_next(self.session, self._plan, uniforms, *draw)
+            if scores is None
+            else self._plan.draw(np.array(scores), uniforms[0], *draw)
+        )
         self._last, self._rows = drawn, None
         step = self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
         return measured_step(step, drawn.figures)
 
-    def _drawn_now(self, scores: Array | None) -> Drawn:
-        position = self._builder.position
-        # By sample, not by row: a row that is dropped does not shift the numbers of the others.
-        uniforms = self._random_stream.at(position, self.samples)
-        raw = self.session.next_logits() if scores is None else np.array(scores)
-        return self._plan.draw(
-            raw, uniforms, position, lambda: self.context, self._has_masks, self._measured
-        )
+    def _past(self) -> Context:
+        return self._builder.context
 
-    def _drawn_ahead(self, extend: bool) -> Drawn | None:
-        """Return the next tokens if the session draws them; it is extended, if it may be."""
-        taken: Taken | None = self.session.drawn_ahead(extend)  # type: ignore[attr-defined]
-        if taken is None:
-            return None
-        self.is_extended = taken.goes_on
-        return Drawn.of(taken)
+    def _next_uniforms(self) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens, at least one: (tokens, batch)."""
+        position = self._builder.position
+        at = position - self._first
+        if not 0 <= at < len(self._uniforms):
+            # By sample, not by row: a row that is dropped does not shift the others' numbers.
+            numbers = self._random_stream.following(position, self.samples)
+            left = max(self._length - position, 1)
+            self._uniforms = np.ascontiguousarray(numbers[:, :left].T)
+            self._first, at = position, 0
+        return self._uniforms[at:]
 
     def step(self, tokens: Ids) -> Step:
         """Return the step that takes these tokens from the last distributions.
@@ -238,9 +233,9 @@ class Decoding:
         model_logits = self.model_logits(scores)
         trace: list[StageResult] | None = [] if self._has_masks else None
         logits = run_stages(self._sampler, model_logits, context, trace)
-        self._last = found = NextLogits.of(model_logits, logits, trace)
+        self._last = distributions = NextLogits.of(model_logits, logits, trace)
         self._rows = self._drawn = None
-        return found
+        return distributions
 
     def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
         if self._last is None:
@@ -266,24 +261,11 @@ class Decoding:
         """
         if tokens is None:
             tokens = self._drawn_tokens()
-        if not (is_read or self.is_extended):
-            self._extend(tokens)  # first, for a session may begin at once in the background
+        if not is_read:
+            # First, for a session may begin at once in the background. A copy: a model of another
+            # package may write into it, and the step has the tokens.
+            self.session.extend(np.array(tokens))
         self._append(tokens)
-
-    def _extend(self, tokens: Ids, ahead: bool = False) -> None:
-        # A copy: a model of another package may write into it, and the step has the tokens.
-        extend: Callable[..., None] = self.session.extend
-        extend(np.array(tokens), *([self._next_draws] if ahead else []))
-
-    def _next_draws(self) -> Draws | None:
-        """Return how to draw the tokens after the next ones; None if each step may differ."""
-        batch = len(self.samples)
-        return self._plan.ahead(self._next_uniforms, batch, self._measured)
-
-    def _next_uniforms(self) -> NDArray[np.float64]:
-        following = self._builder.position + 1
-        uniforms = self._random_stream.following(following, self.samples)
-        return np.ascontiguousarray(uniforms[:, : max(self._length - following, 0)].T)
 
     def _append(self, tokens: Ids) -> None:
         """Append one token to each row of the context."""
@@ -328,6 +310,7 @@ class Decoding:
         self.session.select(rows)
         self._builder.select(rows)
         self.samples = read_only(self.samples[rows])
+        self._uniforms = np.empty((0, 0))
         # Composing indices is cheap; copying the logits would not be, and few decoders need them.
         self._rows = rows if self._rows is None else self._rows[rows]
         if self._drawn is not None:
@@ -356,20 +339,19 @@ class Decoding:
 
     def _forget(self) -> None:
         self._last = self._rows = self._drawn = None
-        self.is_extended = False
 
     def _surprisal_of(self, tokens: Ids) -> Nats:
         """Return the surprisal of tokens under the last logits of the sampler; nan without any."""
         if self._last is None:
             return np.full(len(tokens), np.nan)
-        return surprisals(self._kept(self._last.logits), tokens)
+        return surprisals(self._selected(self._last.logits), tokens)
 
     def _model_surprisal_of(self, tokens: Ids) -> Nats:
         if self._last is None:
             return np.full(len(tokens), np.nan)
-        return model_surprisals(self._kept(self._last.model_logits), tokens)
+        return model_surprisals(self._selected(self._last.model_logits), tokens)
 
-    def _kept(self, logits: Array) -> Array:
+    def _selected(self, logits: Array) -> Array:
         return logits if self._rows is None else logits[self._rows]
 
 

@@ -15,7 +15,6 @@ from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.lazy import cached_property
-from corelm.native.ahead import Taken
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import (
     Array,
@@ -60,6 +59,7 @@ class Drawn(NamedTuple):
         fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None if
             not wanted.
         figures: what a step of this draw computes otherwise; None if not wanted, or left to it.
+        ready: how many tokens after it the session has drawn too; None if it draws none ahead.
     """
 
     model_logits: Array
@@ -69,12 +69,20 @@ class Drawn(NamedTuple):
     allowed: NDArray[np.bool_] | None = None
     fell_back: NDArray[np.bool_] | None = None
     figures: Figures | None = None
+    ready: int | None = None
 
-    @classmethod
-    def of(cls, taken: Taken) -> Drawn:
-        """Return tokens that the kernels drew after a step of their own."""
-        figures = Figures(*taken.figures) if taken.figures else None
-        return cls(taken.model_logits, taken.logits, taken.tokens, taken.surprisal, figures=figures)
+    def step(self, position: int, samples: NDArray[np.int64]) -> Step:
+        """Return the step of all rows.
+
+        Args:
+            position: the number of tokens drawn before.
+            samples: (batch,) the sample of the run that each row belongs to.
+        """
+        step = Step(
+            position, samples, self.tokens, self.model_logits, self.logits, self.surprisal,
+            self.allowed, self.fell_back,
+        )  # fmt: skip
+        return measured_step(step, self.figures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,22 +234,42 @@ def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) 
 
 
 class RowFigures:
-    """The figures of a step's rows as lists, computed once, when they are first read.
+    """The tokens and figures of a step's rows as lists, computed once, when they are first read.
 
-    Reading single numbers out of an array is slow.
+    Reading single numbers out of an array is slow, and few programs read the step itself.
 
     Args:
-        step: the step.
+        drawn: the step, or its tokens as they were drawn.
+        position: of the step.
     """
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
+    def __init__(self, drawn: Drawn | Step, position: int = 0) -> None:
+        self._drawn, self._position = drawn, position
+
+    @cached_property
+    def step(self) -> Step:
+        """The step of all rows."""
+        drawn = self._drawn
+        if isinstance(drawn, Step):
+            return drawn
+        return drawn.step(self._position, np.arange(len(drawn.tokens)))
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """The token of each row."""
+        tokens: list[int] = self._drawn.tokens.tolist()
+        return tokens
+
+    def ids(self, rows: slice) -> NDArray[np.int64]:
+        """Return the tokens of some rows as an array."""
+        return self._drawn.tokens[rows]
 
     @cached_property
     def entropies(self) -> list[float]:
         """The entropy of each row's distribution that a token was drawn from, in nats."""
-        found: list[float] = self.step.entropy.tolist()
-        return found
+        figures = None if isinstance(self._drawn, Step) else self._drawn.figures
+        entropies: list[float] = (self.step if figures is None else figures).entropy.tolist()
+        return entropies
 
     @cached_property
     def rows(self) -> list[tuple[float, float, float, float]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import Step
-from corelm.generation.drawn_rows import DrawnPart, DrawnRows, DrawPlans
 from corelm.generation.generate import Ancestral, Texts
+from corelm.generation.joint_draws import JointDraws
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.prompts import PrefixCache, Prompt
+from corelm.generation.request_rows import RequestRows
 from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
 from corelm.language_model import LanguageModel
 
@@ -31,7 +32,7 @@ class BatchedTexts:
     """
 
     def __init__(
-        self, model: LanguageModel, texts: Texts, open_texts: OpenTexts, plans: DrawPlans
+        self, model: LanguageModel, texts: Texts, open_texts: OpenTexts, draws: JointDraws
     ) -> None:
         self.texts: Texts = texts
         self.open_texts: OpenTexts = open_texts
@@ -40,21 +41,22 @@ class BatchedTexts:
         self.each_step: bool = True
         self.error: Exception | None = None
         self.is_read: bool = False
-        self.rows: DrawnRows | None = None
-        self._model, self._plans = model, plans
+        self.rows: RequestRows | None = None
+        self._model, self._draws = model, draws
         ids = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
         self._prompt = Prompt(model, ids)
         self.unread: int = len(ids)
         self.just_read: int = 0
         self._view: SessionView | None = None
         self._steps: Iterator[Step] = iter(())
-        self._last: Step | DrawnPart | None = None
+        # The step of the last round, or what makes it: few callers read it. None without one.
+        self._last: Step | Callable[[], Step] | None = None
 
     @property
     def step(self) -> Step | None:
         """The step of the last round; None if there was none."""
-        if isinstance(self._last, DrawnPart):
-            self._last = self._last.step()  # few callers read it
+        if self._last is not None and not isinstance(self._last, Step):
+            self._last = self._last()
         return self._last
 
     @property
@@ -126,7 +128,7 @@ class BatchedTexts:
 
     def _join(self, view: SessionView) -> None:
         texts, opened = self.texts, self.open_texts
-        self.rows = DrawnRows.of(self._plans, texts, opened, view, self._prompt.ids)
+        self.rows = self._draws.rows_of(texts, opened, view, self._prompt.ids)
         viewed = ViewedModel(self._model, view)
         steps = texts.steps(viewed, opened.samples, opened.keeps_figures)
         self._begin(() if self.rows else steps)

@@ -13,9 +13,8 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from corelm.generation.batched_texts import BatchedTexts
-from corelm.generation.drawn_rows import DrawPlans
 from corelm.generation.generate import BATCH, Texts, batches
-from corelm.generation.joint_draws import JointDraws, draw_together
+from corelm.generation.joint_draws import JointDraws
 from corelm.generation.prompts import PrefixCache
 from corelm.generation.shared_session import SharedSession
 from corelm.language_model import LanguageModel
@@ -91,9 +90,9 @@ class ContinuousBatch:
     ) -> None:
         self._model, self._rows, self._piece, self._again = model, rows, piece, again
         self._prefixes = prefixes or PrefixCache(0)
-        self._plans = DrawPlans(model.vocabulary)
         self._shared, self._is_ahead = SharedSession(), False
-        self._draws = JointDraws(self._shared, model.context_length if again is not None else None)
+        context_length = model.context_length if again is not None else None
+        self._draws = JointDraws(self._shared, model.vocabulary, context_length)
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
         self._new: list[BatchedTexts] = []  # just read; they join after their first token
@@ -126,7 +125,7 @@ class ContinuousBatch:
                 several tokens of each text, which takes less time.
         """
         opened = texts.open(self._model, range(texts.n) if samples is None else samples, measured)
-        request = BatchedTexts(self._model, texts, opened, self._plans)
+        request = BatchedTexts(self._model, texts, opened, self._draws)
         request.each_step = each_step
         self._waiting.append(request)
         return request
@@ -243,7 +242,7 @@ class ContinuousBatch:
         new = [each for each in self._new if each.rows and each.view and each.view.is_read]
         if not new:
             return []
-        yield Turn((), partial(draw_together, self._shared, [x.rows for x in new if x.rows]))
+        yield Turn((), partial(self._draws.draw_apart, [x.rows for x in new if x.rows]))
         return (yield from _taken(new))
 
     def _draw(self) -> None:
@@ -262,10 +261,7 @@ class ContinuousBatch:
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
         read = [request for request in self._running if request.is_read and request.view]
-        rows = [request.rows for request in read if request.rows]
-        are_all = all(request.rows for request in _growing(self._running))
-        draws = partial(self._draws.next_draws, rows if are_all else [])
-        self._shared.advance([request.view for request in read if request.view], draws)
+        self._shared.advance([request.view for request in read if request.view])
 
     def _take_ready(self, requests: Sequence[BatchedTexts]) -> None:
         """Take the tokens that are drawn ahead, as long as no text ends and none is waited for.
@@ -273,7 +269,7 @@ class ContinuousBatch:
         Args:
             requests: all that share the session.
         """
-        while self._is_ahead and self._shared.has_drawn_ahead and not _ended(requests):
+        while self._is_ahead and self._draws.are_ready and not _ended(requests):
             self._draw()
             self._advance()
             _take(requests)

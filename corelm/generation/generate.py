@@ -40,15 +40,13 @@ class Ancestral(Decoder):
             return
         decoding = task.start()
         for position in range(task.length):
-            is_last = position + 1 == task.length
-            step = decoding.draw(extend=not is_last)
-            if not decoding.is_extended:  # it is the last token, at least of some texts
-                unfinished = ~decoding.is_end(step.tokens)
-                if is_last or not np.count_nonzero(unfinished):
-                    yield step
-                    return
-                # Finished rows leave first, so the model doesn't read their last tokens.
-                decoding.select(unfinished)
+            step = decoding.draw()
+            unfinished = ~decoding.is_end(step.tokens)
+            if position + 1 == task.length or not np.count_nonzero(unfinished):
+                yield step
+                return
+            # Finished rows leave first, so the model doesn't read their last tokens.
+            decoding.select(unfinished)
             decoding.advance()
             yield step
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.abilities.wrapper import if_wrapped_can
+from corelm.abilities.sessions import if_wrapped_can
 from corelm.errors import UsageError
 from corelm.language_model import Session, padded_rows
 from corelm.numerics.distributions import Array

@@ -1,71 +1,94 @@
-"""Draw the tokens of several requests with equal chains in one call."""
+"""Draw the tokens of several requests with equal chains in one call.
+
+A chain of corelm's own samplers that reads nothing but the logits treats each row by itself, to the
+last bit. So the rows of all requests with such a chain are drawn together, whatever their lengths.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.decoding.step import Drawn
+from corelm.decoding.draws import DrawPlan
+from corelm.decoding.step import RowFigures
 from corelm.errors import CorelmError
-from corelm.generation.drawn_rows import DrawnRows, DrawnStep
+from corelm.generation.generate import Texts
+from corelm.generation.open_texts import OpenTexts
+from corelm.generation.request_rows import RequestRows
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
-from corelm.native.ahead import Draws
+from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
+from corelm.sampling import Sampler
 
-
-def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
-    """Draw the tokens of requests with equal chains in one call for each chain.
-
-    Where one fails, its requests draw alone later, and fail by themselves.
-
-    Args:
-        shared: the session of all views, whose logits are computed.
-        rows: requests whose views have all joined it, or whose own sessions are all read.
-    """
-    groups: defaultdict[str, list[DrawnRows]] = defaultdict(list)
-    for each in rows:
-        groups[each.key].append(each)
-    for group in groups.values():
-        group.sort(key=_place)
-        views = [each.view for each in group if each.view is not None]
-        logits = _logits_of(shared, views)
-        uniforms = np.concatenate([each.uniforms()[:, 0] for each in group])
-        measured = any(each.measured for each in group)
-        try:
-            drawn = group[0].draw(logits, uniforms, measured)
-        except CorelmError:
-            continue
-        end = 0
-        for each, view in zip(group, views, strict=True):
-            first, end = end, end + view.size
-            each.take(drawn, slice(first, end))
+MOST_PLANS = 64
+"""The number of plans that a batch keeps."""
 
 
 class JointDraws:
     """Draws for the requests that share a session.
 
-    As long as no row comes, ends or slides, the model begins its next step as soon as the tokens
-    are drawn, before each row takes its own; it may go on to draw several.
+    As long as no row comes, ends or slides, the rows are steady: the session gets the tokens of all
+    as soon as they are drawn, before each request takes its own. It may draw several tokens ahead.
 
     Args:
         shared: the session.
+        vocabulary: the model's vocabulary.
         context_length: the model's, if windows that slide leave the session.
     """
 
-    def __init__(self, shared: SharedSession, context_length: int | None) -> None:
+    def __init__(
+        self, shared: SharedSession, vocabulary: Vocabulary, context_length: int | None
+    ) -> None:
         self._shared, self._context_length = shared, context_length
-        self._rows: list[DrawnRows] = []  # that stay as they are
-        self._left = 0  # for how many steps, unless a token ends a text
-        self._parts: list[tuple[DrawnRows, slice]] = []  # in the order of the session's rows
-        self._uniforms = np.empty((0, 0))  # (tokens, rows) of their next tokens
+        self._vocabulary, self._ends = vocabulary, frozenset(vocabulary.ends)
+        # By the key of the chain, the oldest first: making a plan takes as long as many tokens.
+        self._plans: dict[str, DrawPlan] = {}
+        # The steady requests, as `draw` got them, which together have all rows of the session;
+        # empty while none are. The next four fields belong to them: `_begin` sets all five.
+        self._rows: list[RequestRows] = []
+        # Each with its rows, in the order of the session's.
+        self._parts: list[tuple[RequestRows, slice]] = []
+        # The tokens that are appended before a request ends by its length, or slides: from 0 on.
+        self._left = 0
+        # (tokens, rows) numbers of their next tokens; `draw` drops those that it used.
+        self._uniforms = np.empty((0, 0))
         self._measured = False
+        # The tokens after the last ones that the session has drawn, if it got the last ones.
+        self._ready = 0
 
-    def draw(self, rows: list[DrawnRows], *, are_all: bool, more: bool) -> bool:
+    @property
+    def are_ready(self) -> bool:
+        """True if the session has drawn the next tokens, so that `draw` need not wait."""
+        return self._ready > 0
+
+    def rows_of(
+        self, texts: Texts, open_texts: OpenTexts, view: SessionView, ids: Sequence[int]
+    ) -> RequestRows | None:
+        """Return the rows of a request; None if its chain doesn't treat each row by itself.
+
+        Args:
+            texts: the request.
+            open_texts: its texts.
+            view: a session that has read the prompt, in one row.
+            ids: the prompt.
+        """
+        sampler = texts.strategy.sampler
+        if not texts.length or not _treats_rows_alone(sampler):
+            return None
+        # A text, whose hash Python keeps: a sampler's is computed from its fields each time.
+        key = f"{sampler} {texts.unknown}"
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
+            plan = self._plans[key] = DrawPlan(sampler, self._vocabulary, texts.unknown)
+        return RequestRows(key, plan, self._vocabulary, texts, open_texts, view, ids)
+
+    def draw(self, rows: list[RequestRows], *, are_all: bool, more: bool) -> bool:
         """Draw the next tokens of requests; return True if the session has them already.
 
         Args:
@@ -73,83 +96,99 @@ class JointDraws:
             are_all: there are no others in it.
             more: False if others wait to join it.
         """
-        found = self._draw_steady(rows, more) if rows and are_all else None
-        if found is None:
-            self._rows = []
-            self._shared.compute()
-            inside = [each for each in rows if each.view and each.view.own is None]
-            draw_together(self._shared, inside)
-            return False
-        drawn, is_appended = found
-        self._left, self._uniforms = self._left - 1, self._uniforms[1:]
-        if self._left < 0 or not drawn.all_grow:
-            self._rows = []
-        for each, part in self._parts:
-            each.take(drawn, part, is_appended=is_appended)
-        return is_appended
+        if rows and are_all and (rows == self._rows or self._begin(rows)):
+            try:
+                return self._draw_steady(more)
+            except CorelmError:  # each then draws alone, and fails by itself
+                pass
+        self._rows = []
+        self._shared.compute()
+        self.draw_apart([each for each in rows if each.view and each.view.own is None])
+        return False
 
-    def next_draws(self, rows: list[DrawnRows]) -> Draws | None:
-        """Return how to draw the next tokens of requests, which are all in the session.
+    def draw_apart(self, rows: Sequence[RequestRows]) -> None:
+        """Draw the tokens of requests in one call for each chain.
+
+        Where one fails, its requests draw alone later, and fail by themselves.
 
         Args:
-            rows: the requests, whose last tokens are being appended.
+            rows: requests whose views have all joined the session, whose logits are computed, or
+                whose own sessions are all read.
         """
-        return self._draws_after(0) if rows and self._begin(rows) else None
-
-    def _draw_steady(self, rows: list[DrawnRows], more: bool) -> tuple[DrawnStep, bool] | None:
-        """Draw for rows that stay as they are; return whether the session has the tokens, too.
-
-        None where it can't.
-        """
-        if rows == self._rows and (taken := self._shared.drawn_ahead(more)):
-            drawn, is_appended = rows[0].drawn_step(Drawn.of(taken)), taken.goes_on
-        elif more and (rows == self._rows or self._begin(rows)):
+        groups: defaultdict[str, list[RequestRows]] = defaultdict(list)
+        for each in rows:
+            groups[each.key].append(each)
+        for group in groups.values():
+            group.sort(key=_place)
+            views = [each.view for each in group if each.view is not None]
+            logits = _logits_of(self._shared, views)
+            uniforms = np.concatenate([each.uniforms()[:, 0] for each in group])
+            measured = any(each.measured for each in group)
             try:
-                drawn, is_appended = self._draw_now(), False
-            except CorelmError:  # each then draws alone, and fails by itself
-                return None
-        else:
-            return None
-        if more and self._left and drawn.all_grow and not is_appended:
-            self._shared.extend(drawn.of(slice(None)), partial(self._draws_after, 1))
-            is_appended = True
-        return drawn, is_appended
+                drawn = group[0].plan.draw(logits, uniforms, group[0].context, measured)
+            except CorelmError:
+                continue
+            figures = RowFigures(drawn)
+            ends = accumulate(view.size for view in views)
+            for each, view, end in zip(group, views, ends, strict=True):
+                each.take(figures, slice(end - view.size, end))
 
-    def _draw_now(self) -> DrawnStep:
-        logits, numbers = self._shared.logits(0, self._shared.size), self._numbers()
-        return self._rows[0].draw(logits, numbers[0], self._measured)
-
-    def _draws_after(self, after: int) -> Draws | None:
-        """Return how to draw the next tokens, but the first `after`, which the session gets now."""
-        return self._rows[0].draws(self._numbers(after), self._measured)
-
-    def _begin(self, rows: list[DrawnRows]) -> bool:
-        """Prepare for the steps in which these rows stay as they are; False if there are none."""
+    def _begin(self, rows: list[RequestRows]) -> bool:
+        """Prepare for the steps in which these rows are steady; False if there are none."""
         ordered = sorted(rows, key=_place)
         views = [each.view for each in ordered if each.view]
         is_whole = len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
-        self._left = min(each.steps_left(self._context_length) for each in rows)
-        if not is_whole or self._left < 1 or any(each.key != rows[0].key for each in rows):
+        left = min(each.steps_left(self._context_length) for each in rows)
+        if not is_whole or left < 1 or any(each.key != rows[0].key for each in rows):
             return False
         ends = accumulate(view.size for view in views)
         parts = zip(ordered, views, ends, strict=True)
         self._parts = [(each, slice(end - view.size, end)) for each, view, end in parts]
-        self._rows, self._uniforms = rows, np.empty((0, self._shared.size))
+        self._rows, self._left, self._uniforms = rows, left, np.empty((0, self._shared.size))
         self._measured = any(each.measured for each in rows)
         return True
 
-    def _numbers(self, after: int = 0) -> NDArray[np.float64]:
-        """Return the random numbers of the next tokens, but the first `after`: (tokens, rows)."""
-        if len(self._uniforms) <= after:
-            most = self._left + 1 - after  # the last token isn't appended
-            numbers = [each.uniforms(most, after) for each, _ in self._parts]
+    def _draw_steady(self, more: bool) -> bool:
+        first, uniforms = self._rows[0], self._next_uniforms()
+        drawn = self._shared.draw(
+            first.plan, uniforms[: None if more else 1], first.context, self._measured
+        )
+        figures = RowFigures(drawn)
+        all_grow = self._ends.isdisjoint(figures.tokens)
+        ready = drawn.ready or 0
+        is_appended = bool(all_grow and self._left and (more or ready))
+        if is_appended:
+            self._shared.extend(drawn.tokens)
+        self._left, self._uniforms = self._left - 1, uniforms[1:]
+        self._ready = ready if is_appended else 0
+        if self._left < 0 or not all_grow:
+            self._rows = []
+        for each, part in self._parts:
+            each.take(figures, part, is_appended=is_appended)
+        return is_appended
+
+    def _next_uniforms(self) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens, at least one: (tokens, rows)."""
+        if not len(self._uniforms):
+            most = self._left + 1  # the last token isn't appended
+            numbers = [each.uniforms(most) for each, _ in self._parts]
             tokens = min(each.shape[1] for each in numbers)
-            more = np.concatenate([each[:, :tokens] for each in numbers]).T.copy()
-            self._uniforms = np.concatenate([self._uniforms, more])
-        return self._uniforms[after:]
+            self._uniforms = np.concatenate([each[:, :tokens] for each in numbers]).T.copy()
+        return self._uniforms
 
 
-def _place(rows: DrawnRows) -> int:
+def _treats_rows_alone(sampler: Sampler) -> bool:
+    """Return True if rows of several requests can be drawn together with a sampler.
+
+    corelm's own samplers treat a row alike in any batch.
+    """
+    return all(
+        not stage.reads and stage._acts_by == "call" and stage._is_built_in
+        for stage in sampler.active_stages
+    )
+
+
+def _place(rows: RequestRows) -> int:
     return rows.view.place_of() if rows.view is not None else 0
 
 

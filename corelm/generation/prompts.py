@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
-from corelm.abilities.optional import SessionAbilities
+from corelm.abilities.sessions import SessionAbilities
 from corelm.language_model import LanguageModel, Session
 
 LEAST = 16

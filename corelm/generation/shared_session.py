@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.abilities import can
-from corelm.abilities.optional import SessionAbilities
+from corelm.abilities.sessions import SessionAbilities, draw_next, join_all
+from corelm.context import Context
+from corelm.decoding.draws import DrawPlan
+from corelm.decoding.step import Drawn
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Session, Vocabulary, has_method
-from corelm.native.ahead import Draws, Taken
+from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.numerics.distributions import Array
 
 
@@ -36,47 +38,28 @@ class SharedSession:
         assert self._logits is not None
         return self._logits[first:end]
 
-    def extend(self, tokens: NDArray[np.int64], draws: Callable[[], Draws | None]) -> None:
-        """Append a token to each row, in the order of the rows.
-
-        Args:
-            tokens: (batch,) ids.
-            draws: returns how to draw the next ones, for a session that can in the background.
-        """
-        session: Any = self._session
+    def draw(
+        self,
+        plan: DrawPlan,
+        uniforms: NDArray[np.float64],
+        context: Callable[[], Context],
+        measured: bool,
+    ) -> Drawn:
+        """Draw the next token of each row, as `corelm.abilities.sessions.draw_next` does."""
+        assert self._session is not None
         self._logits = None
-        can_draw = has_method(session, "drawn_ahead")
-        session.extend(np.array(tokens), *([draws] if can_draw else []))  # it may keep the array
+        return draw_next(self._session, plan, uniforms, context, measured)
 
-    def drawn_ahead(self, more: bool) -> Taken | None:
-        """Return the next tokens of all rows, if they were drawn in the background.
+    def extend(self, tokens: NDArray[np.int64]) -> None:
+        """Append a token to each row, in the order of the rows: (batch,) ids."""
+        assert self._session is not None
+        self._logits = None
+        self._session.extend(np.array(tokens))  # it may keep the array
 
-        The session has them, if more are drawn after them.
-
-        Args:
-            more: False to take what is drawn, and draw no more.
-        """
-        session: Any = self._session
-        taken: Taken | None = None
-        if has_method(session, "drawn_ahead"):
-            taken = session.drawn_ahead(True, more)
-        return taken
-
-    @property
-    def has_drawn_ahead(self) -> bool:
-        """True if `drawn_ahead` has tokens for which it need not wait."""
-        return getattr(self._session, "has_drawn_ahead", False)
-
-    def advance(
-        self, views: Sequence[SessionView], draws: Callable[[], Draws | None] = lambda: None
-    ) -> None:
+    def advance(self, views: Sequence[SessionView]) -> None:
         """Keep only the rows of these views, and append their tokens.
 
         A view that still has a session of its own joins the shared session, if it can.
-
-        Args:
-            views: the views, whose places are set before `draws` is called.
-            draws: as for `extend`.
         """
         self._logits = None
         inside = in_order(view for view in views if view.own is None)
@@ -98,31 +81,15 @@ class SharedSession:
             view.place(self.size)
             self.size += view.size
         if self._session is not None:
-            self.extend(np.concatenate([view.take_tokens() for view in inside]), draws)
+            self.extend(np.concatenate([view.take_tokens() for view in inside]))
 
     def _join(self, sessions: list[Any]) -> None:
         if self._session is None:
-            self._session = joined(sessions)
-        elif getattr(self._session, "joins_many", False):
-            self._session.join(*sessions)
+            self._session = join_all(sessions)
+        elif can(self._session, "join_many"):
+            self._session.join_many(*sessions)
         else:
-            self._session.join(joined(sessions))
-
-
-def joined(sessions: Sequence[Any]) -> Any:
-    """Join sessions, at once or neighbours first: no row is copied once for each session.
-
-    Args:
-        sessions: at least one; all but the first are empty afterwards.
-    """
-    if len(sessions) > 1 and getattr(sessions[0], "joins_many", False):
-        sessions[0].join(*sessions[1:])
-        return sessions[0]
-    while len(sessions) > 1:
-        for one, other in zip(sessions[::2], sessions[1::2], strict=False):
-            one.join(other)
-        sessions = sessions[::2]
-    return sessions[0]
+            self._session.join(join_all(sessions))
 
 
 class SessionView:
@@ -142,13 +109,13 @@ class SessionView:
         self.own: Session | None = own
         self.size = 1
         self._first = 0  # the index of its first row in the shared session; the others follow
-        self._kept: NDArray[np.int64] | None = None  # the rows selected since the last step
+        self._selected: NDArray[np.int64] | None = None  # the rows selected since the last step
         self._tokens: NDArray[Any] | None = None
         self._logits: Array | None = None  # of its own session
 
     def enter(self, session: Session) -> None:
         """Take a session of its own again, of as many rows; the view has left the shared one."""
-        self.own, self._first, self._kept = session, 0, None
+        self.own, self._first, self._selected = session, 0, None
 
     def read(self) -> None:
         """Compute the logits of its own session, which raises the error of an engine here."""
@@ -171,7 +138,7 @@ class SessionView:
         if self.own is not None:
             logits, self._logits = self._logits, None
             return self.own.next_logits() if logits is None else logits
-        if self._kept is not None:
+        if self._selected is not None:
             raise UsageError("a shared session drops rows after their logits")
         return self._shared.logits(self._first, self._first + self.size)
 
@@ -192,19 +159,19 @@ class SessionView:
             UsageError: after tokens were appended in this step.
         """
         if self._tokens is not None:
-            raise UsageError("a shared session drops rows before it takes their tokens")
-        kept = np.asarray(rows, dtype=np.int64)
+            raise UsageError("call select() before extend() in each step")
+        selected = np.asarray(rows, dtype=np.int64)
         if self.own is not None:
-            self.own.select(kept)
+            self.own.select(selected)
             self._logits = None
         else:
-            self._kept = kept if self._kept is None else self._kept[kept]
-        self.size = len(kept)
+            self._selected = selected if self._selected is None else self._selected[selected]
+        self.size = len(selected)
 
     @property
     def first(self) -> int | None:
         """The index of its first row in the shared session; None if rows were selected since."""
-        return self._first if self._kept is None else None
+        return self._first if self._selected is None else None
 
     def place_of(self) -> int:
         """Return the index that its first row had before rows were selected."""
@@ -213,13 +180,13 @@ class SessionView:
     @property
     def rows(self) -> NDArray[np.int64]:
         """(batch,) the indices of its rows in the shared session."""
-        if self._kept is not None:
-            return self._first + self._kept
+        if self._selected is not None:
+            return self._first + self._selected
         return np.arange(self._first, self._first + self.size)
 
     def place(self, first: int) -> None:
         """Record the view's new place: the index of its first row in the shared session."""
-        self.own, self._first, self._kept = None, first, None
+        self.own, self._first, self._selected = None, first, None
 
     def take_tokens(self) -> NDArray[Any]:
         """Return the tokens to append, and clear them.
@@ -250,9 +217,9 @@ def filled(views: list[SessionView]) -> list[SessionView]:
     size = len(views)
     if any(view.size != 1 or view.first is None for view in views):
         return views
-    found = {view.first: view for view in views}
+    by_place = {view.first: view for view in views}
     last = iter([view for view in views if view.place_of() >= size])
-    return [found.get(place) or next(last) for place in range(size)]
+    return [by_place.get(place) or next(last) for place in range(size)]
 
 
 def neighbours(views: Sequence[SessionView]) -> tuple[int, int] | None:

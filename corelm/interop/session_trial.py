@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
-from corelm.abilities.optional import SessionAbilities
+from corelm.abilities.sessions import SessionAbilities
 from corelm.errors import CorelmError
 from corelm.language_model import Session
 from corelm.numerics.distributions import Array

@@ -1,4 +1,4 @@
-"""Tools to test an engine's adapter: a tokenizer, a tiny GPT-2, samplers, a test of draws."""
+"""Tools to test an engine's adapter: a tokenizer, a tiny GPT-2, samplers, tests of draws."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.exact import sampling_distribution
+from corelm.interop.draw_checks import check_draws_ahead
 from corelm.models.bundle import Bundle
 from corelm.models.byte_pairs import BytePairVocabulary
 from corelm.models.contents import shapes
@@ -23,7 +24,13 @@ GPT2_MERGES = (
     "Ġ t|h e|Ġt he|i n|in g|Ġ a|o r|e r|Ġ s|Ġ m|o v|i e|Ġm ov|Ġmov ie|Ġ w|o o|oo d|Ġ g|Ġg ood|n d|"
     "Ġa nd|i s|Ġ is|Ġ f|i l|il m|Ġf ilm|T h|Th is|Ġ b|a d|Ġb ad|a s|Ġw as|Ġ Ġ|Ã ©|e n|Ġ in"
 )
-__all__ = ["SAMPLERS", "check_draws", "tiny_gpt2", "tiny_tokenizer"]
+__all__ = [
+    "SAMPLERS",
+    "check_draws",
+    "check_draws_ahead",
+    "tiny_gpt2",
+    "tiny_tokenizer",
+]
 
 
 def tiny_gpt2(folder: str | os.PathLike[str], *, seed: int = 0, context_length: int = 64) -> Path:

@@ -5,6 +5,7 @@ A row's logits are the same to the last bit whichever other rows are decoded wit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import Any
@@ -16,11 +17,12 @@ from corelm import native
 from corelm.errors import UsageError
 from corelm.language_model import Session
 from corelm.models.contents import StoredVocabulary, check_fit
-from corelm.models.draws_ahead import DrawsAhead, NextDraws
+from corelm.models.draws_ahead import DrawsAhead, NextDraws, TokenBlocks
 from corelm.models.networks.base import Architecture, BackgroundStep, Network
 from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Matrix, Weights, bare_products
 from corelm.models.sliding_window import SlidingWindow
+from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array, softmax
 from corelm.registry.models import DisplayableModel
 
@@ -104,9 +106,6 @@ class NumpySession(DrawsAhead):
     tokens differ, so all the time under a greedy sampler.
     """
 
-    joins_many = True
-    """`join` takes several sessions at once."""
-
     def __init__(self, network: Network, window: SlidingWindow) -> None:
         self._network = network
         self._window = window
@@ -119,7 +118,10 @@ class NumpySession(DrawsAhead):
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
         self._background: BackgroundStep | None = None
-        self._ahead_from = 0  # the length of the texts that its first step reads
+        # The draws of `_blocks` in the background and their process; None without any. The length
+        # of the texts that the first draws read.
+        self._drawing: tuple[Any, int] | None = None
+        self._ahead_from = 0
 
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
@@ -137,13 +139,7 @@ class NumpySession(DrawsAhead):
         """Return (batch, count, width): the last hidden states at each of the last tokens."""
         return self._by_row(self._hidden(count))
 
-    def extend(self, tokens: ArrayLike, draws: NextDraws | None = None) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows.
-
-        Args:
-            tokens: the tokens.
-            draws: returns how to draw further ones in the background, where that can be done.
-        """
+    def _append(self, tokens: ArrayLike, following: NextDraws | None) -> None:
         self._finish_background()  # the background step reads the window and writes the cache
         if self._copies > 1:
             tokens = self._of_texts(np.asarray(tokens))
@@ -154,7 +150,7 @@ class NumpySession(DrawsAhead):
         # One token after processed ones, as in decoding: begin at once, while the caller works.
         # Several tokens may still be rewound before logits are needed.
         if self._window.length == before + 1 and self._processed == before:
-            self._begin(draws)
+            self._begin(following)
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
@@ -183,7 +179,15 @@ class NumpySession(DrawsAhead):
         self._copies = 1
         self._select_texts(kept)
 
-    def join(self, *others: Session) -> None:
+    def join(self, other: Session) -> None:
+        """Append the rows of another session of this model.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+        self.join_many(other)
+
+    def join_many(self, *others: Session) -> None:
         """Append the rows of other sessions of this model; no row is copied more than once.
 
         Raises:
@@ -267,7 +271,7 @@ class NumpySession(DrawsAhead):
         self._outputs = self._outputs[kept]
         self._logits = None if self._logits is None else self._logits[kept]
 
-    def _begin(self, draws: NextDraws | None) -> None:
+    def _begin(self, following: NextDraws | None) -> None:
         """Start to process one token of each row in the background, if possible."""
         window = self._window
         times: Ids | None = None
@@ -282,30 +286,43 @@ class NumpySession(DrawsAhead):
                 return  # the windows of some rows slid, so these rows have more tokens to process
             texts, times = window.windows(starts), window.lengths - starts
         may_draw = new == self._copies == 1 and (times is None or window.is_whole)
-        if draws and may_draw and self._begin_ahead(draws, texts.shape[1], times):
+        if may_draw and self._begin_ahead(following, texts.shape[1], times):
             return
         self._background = self._network.begin(texts, new, self._cache, 1, times)
         if self._background:
             self._processed = self._cached_at = window.length
 
-    def _begin_ahead(self, next_draws: NextDraws, time: int, times: Ids | None) -> bool:
+    def _begin_ahead(self, following: NextDraws | None, time: int, times: Ids | None) -> bool:
         """Draw tokens in the background, after windows of this length; False if impossible."""
-        # First what is known at once: at most steps of a large batch, this is all.
-        may_draw = self._network.most_ahead(len(self._window.texts)) > 1
-        found = self._next_draws(next_draws, time) if may_draw else None
-        if found is None:
+        size = self._network.most_ahead(len(self._window.texts))
+        blocks = self._new_blocks(following, size, time, times) if size > 1 else None
+        if blocks is None or len(blocks) < 2:
             return False
-        self._ahead = self._network.draw_ahead(found[0], self._cache, found[1], times)
-        self._ahead_from = self._window.length
-        return self._ahead is not None
+        self._begin_block(blocks)
+        if self._drawing is not None:
+            self._blocks, self._ahead_from = blocks, self._window.length
+        return self._drawing is not None
+
+    def _begin_block(self, blocks: TokenBlocks) -> None:
+        window, times = blocks.window, blocks.times
+        passes = self._network.passes(window, self._cache, times, len(blocks))
+        self._drawing = (blocks.begin(passes), os.getpid()) if passes else None
+
+    def _end_block(self, blocks: TokenBlocks, more: bool) -> int:
+        drawing, self._drawing = self._drawing, None
+        # In a forked child no thread draws, and passes that were begun can't be made again.
+        if drawing is None or drawing[1] != os.getpid():
+            return 0
+        return loaded().end_ahead(drawing[0], more)
 
     def _stop_ahead(self) -> None:
-        """Draw nothing more in the background; what was not taken is forgotten."""
-        ahead, self._ahead = self._ahead, None
-        if ahead:
+        blocks = self._blocks
+        super()._stop_ahead()
+        if blocks is not None:
             self._processed = 0  # if it fails
+            drawn = blocks.count + self._end_block(blocks, more=False)
             # Before a token is drawn, a step has read the one before it.
-            read = self._ahead_from + ahead.stop() - 1
+            read = self._ahead_from + drawn - 1
             self._processed = self._cached_at = min(read, self._window.length)
 
     def _finish_background(self) -> None:

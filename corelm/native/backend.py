@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from types import FunctionType
-from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeGuard, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import UsageError
 from corelm.native import rows
-from corelm.native.rows import Call, Rows
+from corelm.native.rows import Rows
 
 BLOCK = 2**17
 """The largest number of logits in a block of rows: 1 MB in float64. A block has at least one
@@ -77,14 +77,13 @@ def kernel(
                     return result
                 except (TypeError, ValueError):
                     pass
-            if isinstance(logits, Recorder):
-                return cast("R", logits.after(on_rows.__name__, *arguments, **named))
             if check_entries is not None:
                 check_entries(logits, *arguments, **named)
             if native.kernels is None or not _can_read(logits, in_place, arguments):
                 return define(logits, *arguments, **named)
             return cast("R", _call_any(on_rows, logits, *arguments, **named))
 
+        vars(serve)["kernel"] = on_rows.__name__
         return cast("Callable[Concatenate[Array, P], R]", serve)
 
     return decorate
@@ -126,95 +125,20 @@ def _is_on_rows(value: Any) -> TypeGuard[Callable[..., Any]]:
     return isinstance(value, FunctionType) and value.__code__.co_varnames[:1] == ("rows",)
 
 
-class Recorder:
-    """Stands for logits while a sampler is called once, and records the kernels that it calls.
+def named(name: str) -> Callable[[Definition], Definition]:
+    """Return a decorator that names the kernel of a function that calls it in some cases only."""
 
-    Anything else that is done with it raises an exception: the sampler is then more than its
-    kernels.
+    def name_kernel(function: Definition) -> Definition:
+        vars(function)["kernel"] = name
+        return function
 
-    Args:
-        shape: (batch, vocabulary) of the logits.
-        calls: the kernels called so far, each with its arguments after the logits.
-    """
-
-    __slots__ = ("calls", "shape")
-    __array_ufunc__ = None
-
-    def __init__(self, shape: tuple[int, int], calls: tuple[Call, ...] = ()) -> None:
-        self.shape = shape
-        self.calls = calls
-
-    def __array_namespace__(self) -> Any:
-        return np  # whose arrays may become arguments
-
-    def __array_function__(self, *arguments: Any) -> Any:
-        return NotImplemented  # NumPy would take it for an array of one object
-
-    def after(self, name: str, *arguments: Any) -> Recorder | Column:
-        """Return what stands for the result of a kernel."""
-        if name in Column.STAGES:
-            return Column(self, name)
-        if name == "within_nats" and isinstance(arguments[0], Column):
-            call = arguments[0].bounds(self)
-        else:
-            call = (name, *(_constant(argument) for argument in arguments))
-        return Recorder(self.shape, (*self.calls, call))
+    return name_kernel
 
 
-class Column:
-    """Stands for a figure of each row of a recorder, or for what is made of it once.
-
-    Args:
-        recorder: stands for the logits.
-        name: the kernel of the figure.
-        plus: what is added, a number or (batch,).
-        times: what multiplies the figure.
-    """
-
-    STAGES: ClassVar = {"min_entropy": "within_min_entropy", "logit_std": "within_std"}
-    """The kernels that compute a figure, and those that keep the tokens within it."""
-
-    __array_ufunc__ = None  # so that NumPy's arrays leave the arithmetic to the methods below
-    dtype = np.dtype(np.float64)
-
-    def __init__(
-        self, recorder: Recorder, name: str, plus: Any = None, times: float | None = None
-    ) -> None:
-        self._recorder, self._name, self._plus, self._times = recorder, name, plus, times
-        self.shape = recorder.shape[:1]
-
-    def __radd__(self, other: Any) -> Column:
-        return self._made(other, 1.0)
-
-    def __rsub__(self, other: Any) -> Column:
-        return self._made(other, -1.0)
-
-    def __rmul__(self, other: float) -> Column:
-        return self._made(None, float(other))
-
-    def _made(self, plus: Any, times: float) -> Column:
-        if self._times is not None:
-            raise TypeError("no kernel computes more of a figure")
-        return Column(self._recorder, self._name, plus, times)
-
-    def bounds(self, logits: Recorder) -> Call:
-        """Return the call that keeps the tokens within these nats of the likeliest."""
-        is_shifted = self._name == "min_entropy"
-        if (
-            logits is not self._recorder
-            or self._times is None
-            or is_shifted == (self._plus is None)
-        ):
-            raise TypeError("no kernel keeps the tokens within this figure")
-        plus = (_constant(self._plus),) if is_shifted else ()
-        return (self.STAGES[self._name], *plus, self._times)
-
-
-def _constant(argument: Any) -> Any:
-    """Convert an argument that doesn't depend on the logits to a type that the kernels read."""
-    if isinstance(argument, (int, float, np.ndarray)):
-        return argument
-    return np.fromiter(argument, np.int64, len(argument))  # ids; raises for anything else
+def kernel_name(function: Callable[..., Any]) -> str | None:
+    """Return the name of the kernel that computes what a function on logits does, if any."""
+    name: str | None = getattr(function, "kernel", None)
+    return name
 
 
 class Tensor(Protocol):

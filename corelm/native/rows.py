@@ -125,6 +125,18 @@ def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
     return out
 
 
+def within_min_entropy(rows: Rows, nats: float | Doubles, times: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().within_min_entropy(rows, nats, times, out)
+    return out
+
+
+def within_std(rows: Rows, times: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().within_std(rows, times, out)
+    return out
+
+
 def eta(rows: Rows, nats: float) -> Rows:
     out = np.empty_like(rows)
     loaded().eta(rows, nats, out)

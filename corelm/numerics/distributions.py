@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.errors import ParameterError
 from corelm.native import rows
-from corelm.native.backend import kernel
+from corelm.native.backend import kernel, named
 from corelm.numerics.arrays import (
     array_namespace,
     as_floats,
@@ -128,6 +128,7 @@ def subtract_max(logits: Array) -> Array:
     return logits - array_namespace(logits).max(logits, axis=-1, keepdims=True)
 
 
+@named("apply_temperature")
 def apply_temperature(logits: Array, t: float | Array) -> Array:
     """Divide the logits by a temperature, exactly at its ends and safely near them.
 

@@ -20,6 +20,7 @@ from corelm.native.backend import kernel
 from corelm.numerics.arrays import (
     array_namespace,
     as_floats,
+    in_library_of,
     is_number,
     running_count,
     wide_float,
@@ -29,6 +30,7 @@ from corelm.numerics.distributions import (
     apply_temperature,
     is_likeliest,
     mask_logits,
+    min_entropy,
     softmax,
 )
 
@@ -174,6 +176,23 @@ def within_nats(logits: Array, nats: Any) -> Array:
     # In nats the tolerance is absolute: a relative one of a probability is the same factor there.
     near = wide >= xp.max(wide, axis=-1, keepdims=True) - nats - SLACK
     return mask_logits(logits, is_likeliest(logits) | (near & (nats >= -SLACK)))
+
+
+@kernel(rows.within_min_entropy)
+def within_min_entropy(logits: Array, nats: Any, times: float) -> Array:
+    """Keep the tokens at most nats + times * the row's min-entropy below the likeliest.
+
+    Args:
+        logits: (batch, vocabulary).
+        nats: one number, or (batch,) of NumPy.
+        times: multiplies the min-entropy, the surprisal of the likeliest token.
+
+    Example:
+        >>> within_min_entropy(np.log([[0.5, 0.1, 0.4]]), np.log(2), -0.5).round(4).tolist()
+        [[-0.6931, -inf, -0.9163]]
+    """
+    bound = in_library_of(logits, nats) if isinstance(nats, np.ndarray) else nats
+    return within_nats(logits, bound + times * min_entropy(logits))
 
 
 Tokens = NDArray[np.intp]

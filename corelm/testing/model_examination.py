@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
-from corelm.abilities.optional import SessionAbilities
+from corelm.abilities.sessions import SessionAbilities
 from corelm.language_model import LanguageModel, Session, never_drawn
 from corelm.numerics.distributions import Array
 from corelm.registry.models import lifted

@@ -10,11 +10,15 @@ from small_models import SMALL, small_model
 
 import corelm
 from corelm import native
-from corelm.abilities import can
+from corelm.abilities import SessionWrapper, can
+from corelm.abilities.sessions import join_all
+from corelm.decoding.draws import DrawPlan
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.continuous_batch import PIECE
-from corelm.generation.drawn_rows import DrawnRows
-from corelm.generation.shared_session import SessionView, SharedSession, joined
+from corelm.generation.joint_draws import JointDraws
+from corelm.generation.request_rows import RequestRows
+from corelm.generation.shared_session import SessionView, SharedSession
+from corelm.interop.draw_checks import SingleSteps
 from corelm.numerics.distributions import surprisals_and_entropy
 from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
@@ -112,28 +116,44 @@ def test_other_decoders_have_a_session_of_their_own():
     ]
 
 
-@pytest.fixture
-def single_steps(monkeypatch):
-    """Sessions draw no tokens ahead."""
-    monkeypatch.setattr("corelm.models.networks.base.IN_VAIN", 0)
+class Noted(SingleSteps):
+    """A model that draws no tokens ahead, and calls a function before each call of a session.
+
+    Args:
+        model: the model.
+        note: takes the name of the call and the number of rows.
+    """
+
+    def __init__(self, model, note):
+        super().__init__(model)
+        self.note = note
+
+    def start(self, tokens):
+        session = NotedSession(self._model.start(tokens))
+        session.note = self.note
+        return session
 
 
-@pytest.mark.usefixtures("single_steps")
-def test_a_step_of_all_texts_is_one_call(monkeypatch):
-    batch, rows = ContinuousBatch(GPT2), []
+class NotedSession(SessionWrapper):
+    def next_logits(self):
+        logits = super().next_logits()
+        self.note("logits", len(logits))
+        return logits
+
+    def extend(self, tokens):
+        self.note("extend", len(tokens))
+        super().extend(tokens)
+
+
+def test_a_step_of_all_texts_is_one_call():
+    calls = []
+    batch = ContinuousBatch(Noted(GPT2, lambda *call: calls.append(call)))
     for seed in range(5):
         batch.add(request("w1 " * (seed + 1), length=6, seed=seed))
     batch.step()
-    original = type(GPT2.start([[3]])).next_logits
-
-    def counted(session):
-        logits = original(session)
-        rows.append(len(logits))
-        return logits
-
-    monkeypatch.setattr(type(GPT2.start([[3]])), "next_logits", counted)
+    calls.clear()
     batch.step()
-    assert rows == [5]
+    assert calls == [("logits", 5), ("extend", 5)]
 
 
 def test_models_whose_sessions_cannot_be_joined_write_the_same():
@@ -254,9 +274,9 @@ def test_a_long_prompt_is_read_at_half_speed_at_least_while_short_ones_come():
 
 
 def test_first_tokens_of_requests_that_come_together_are_drawn_in_one_call(monkeypatch):
-    calls, draw = [], DrawnRows.draw
+    calls, draw = [], DrawPlan.draw
     note = lambda self, logits, *others: calls.append(len(logits)) or draw(self, logits, *others)  # noqa: E731
-    monkeypatch.setattr(DrawnRows, "draw", note)
+    monkeypatch.setattr(DrawPlan, "draw", note)
     batch = ContinuousBatch(ToyModel())
     added = [batch.add(request(prompt, length=3)) for prompt in ("the", "the cat", "the cat sat")]
     batch.step()
@@ -267,21 +287,18 @@ def test_first_tokens_of_requests_that_come_together_are_drawn_in_one_call(monke
     assert [len(each.open_texts.tokens[0]) for each in added] == [2] * 3
 
 
-@pytest.mark.usefixtures("single_steps")
-def test_first_tokens_do_not_wait_for_the_step_of_the_others(monkeypatch):
-    batch = ContinuousBatch(GPT2)
-    others = [batch.add(request("w1 w2", length=9, seed=seed)) for seed in range(3)]
+def test_first_tokens_do_not_wait_for_the_step_of_the_others():
+    added, noted = [], []
+    batch = ContinuousBatch(
+        Noted(GPT2, lambda call, rows: call == "logits" and rows == 3 and noted.append(lengths()))
+    )
+    lengths = lambda: [len(each.open_texts.tokens[0]) for each in added]  # noqa: E731
+    added += [batch.add(request("w1 w2", length=9, seed=seed)) for seed in range(3)]
     batch.step()
-    new, compute, taken = batch.add(request("w3 w4", length=9)), SharedSession.compute, []
-
-    def noted(self):
-        taken.append([len(each.open_texts.tokens[0]) for each in (*others, new)])
-        compute(self)
-
-    monkeypatch.setattr(SharedSession, "compute", noted)
+    added.append(batch.add(request("w3 w4", length=9)))
     batch.step()
-    assert taken[0] == [1, 1, 1, 1]
-    assert [len(each.open_texts.tokens[0]) for each in (*others, new)] == [2, 2, 2, 1]
+    assert noted == [[1, 1, 1, 1]]
+    assert lengths() == [2, 2, 2, 1]
 
 
 def test_newcomers_join_in_pairs():
@@ -292,7 +309,7 @@ def test_newcomers_join_in_pairs():
             self += other
             copied.append(len(other))
 
-    assert joined([Rows([i]) for i in range(11)]) == [*range(11)]
+    assert join_all([Rows([i]) for i in range(11)]) == [*range(11)]
     assert sum(copied) <= 11 * 4
 
 
@@ -343,7 +360,7 @@ def test_a_view_takes_one_token_of_each_row_in_a_step():
     view.extend(np.array([3, 4]))
     with pytest.raises(UsageError, match="before its next step"):
         view.next_logits()
-    with pytest.raises(UsageError, match="drops rows before"):
+    with pytest.raises(UsageError, match=r"call select\(\) before extend\(\)"):
         view.select([0])
     with pytest.raises(UsageError, match="one token of each row"):
         view.extend(np.array([3, 4]))
@@ -437,40 +454,37 @@ def test_the_last_rows_take_the_places_of_dropped_ones():
     assert session.selected == [[0, 1, 2, 7, 4, 5, 6], [0, 5, 2, 3, 6], [2, 3]]
 
 
-@pytest.mark.usefixtures("single_steps")
 def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
-    done, extend, figures = [], SharedSession.extend, surprisals_and_entropy
-    monkeypatch.setattr(
-        SharedSession, "extend", lambda *args: done.append("model") or extend(*args)
-    )
+    calls, figures = [], surprisals_and_entropy
     monkeypatch.setattr(
         "corelm.decoding.step.surprisals_and_entropy",
-        lambda *args: done.append("figures") or figures(*args),
+        lambda *args: calls.append("figures") or figures(*args),
     )
-    batch = ContinuousBatch(GPT2)
+    batch = ContinuousBatch(Noted(GPT2, lambda call, rows: calls.append(call)))
     for seed in (1, 2, 3):
         batch.add(request("w1 w2", length=4, seed=seed))
     batch.step()
-    done.clear()
+    calls.clear()
     assert {float(each.step.entropy[0]) for each in batch.step()}
-    assert done == ["model", "figures"]  # once for all rows
+    assert calls == ["logits", "extend", "figures"]  # once for all rows
 
 
-def steps_begun_early(monkeypatch, batch):
+def steps_begun_early(*texts, again=None):
     """Return, for each step of a batch, whether the model began before the rows took tokens."""
-    appended, take = [], DrawnRows.take
-
-    def recorded(*arguments, is_appended=False):
-        appended.append(is_appended)
-        take(*arguments, is_appended=is_appended)
-
-    monkeypatch.setattr(DrawnRows, "take", recorded)
-    found = []
+    calls, early = [], []
+    batch = ContinuousBatch(Noted(GPT2, lambda call, rows: calls.append(call)), again=again)
+    requests = [batch.add(each) for each in texts]
     while batch:
-        appended.clear()
-        batch.step()
-        found.append(any(appended))
-    return found
+        extends = []
+        for turn in batch.turns():
+            calls.clear()
+            turn.run()
+            if not turn.requests:  # the model's work: to draw, then to append
+                extends.append("extend" in calls)
+        early.append(any(extends[:-1]))
+    for each in requests:
+        assert each.open_texts.generations() == alone_unmeasured(each.texts)
+    return early
 
 
 @pytest.mark.parametrize(
@@ -481,25 +495,44 @@ def steps_begun_early(monkeypatch, batch):
         (9, [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),  # later windows slide
     ],
 )
-def test_the_model_begins_before_rows_take_their_tokens_while_they_stay(monkeypatch, again, steps):
-    batch = ContinuousBatch(GPT2, again=again)
-    short = batch.add(request("w1 w2", length=5, seed=3))
-    long = batch.add(request("w1 w2 w3", length=12, n=2, seed=1))
-    assert steps_begun_early(monkeypatch, batch)[:12] == steps
-    for each in (short, long):
-        assert each.open_texts.generations() == alone_unmeasured(each.texts)
+def test_the_model_begins_before_rows_take_their_tokens_while_they_stay(again, steps):
+    short = request("w1 w2", length=5, seed=3)
+    long = request("w1 w2 w3", length=12, n=2, seed=1)
+    assert steps_begun_early(short, long, again=again)[:12] == steps
 
 
 def alone_unmeasured(texts):
     return [replace(text, steps=[]) for text in alone(GPT2, texts)]
 
 
-def test_requests_with_other_chains_are_drawn_apart(monkeypatch):
+def test_requests_with_other_chains_are_drawn_apart():
+    both = [request("w1 w2", sampler, length=5) for sampler in ("top_p", "min_p")]
+    assert not any(steps_begun_early(*both))
+
+
+@pytest.mark.parametrize(
+    ("fault", "match"),
+    [
+        ("steps_left", "a draw of 7 tokens for rows that have 6 left"),
+        ("rows", "the draw has 1 tokens for a request of 2 rows, 2 of them in the session"),
+    ],
+)
+def test_a_fault_in_joint_draws_is_named_where_it_is(monkeypatch, fault, match):
+    left, begin = RequestRows.steps_left, JointDraws._begin
+
+    def begin_with_a_row_less(self, rows):
+        is_begun = begin(self, rows)
+        self._parts = [(each, slice(part.start, part.stop - 1)) for each, part in self._parts]
+        return is_begun
+
+    if fault == "steps_left":
+        monkeypatch.setattr(RequestRows, "steps_left", lambda *arguments: left(*arguments) + 1)
+    else:
+        monkeypatch.setattr(JointDraws, "_begin", begin_with_a_row_less)
     batch = ContinuousBatch(GPT2)
-    both = [batch.add(request("w1 w2", sampler, length=5)) for sampler in ("top_p", "min_p")]
-    assert not any(steps_begun_early(monkeypatch, batch))
-    for each in both:
-        assert each.open_texts.generations() == alone_unmeasured(each.texts)
+    batch.add(request("w1 w2", length=7, n=2))
+    with pytest.raises(AssertionError, match=match):
+        finished(batch)
 
 
 def test_the_figures_of_all_texts_of_a_step_are_computed_in_one_pass(monkeypatch):

@@ -11,12 +11,16 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
-import corelm.decoding.draws
 from corelm import native
 from corelm.errors import ModelOutputError
+from corelm.interop.draw_checks import (
+    SingleSteps,
+    check_requests,
+    check_sessions,
+    tokens_ahead,
+)
 from corelm.models.networks import base
 from corelm.models.numpy_model import NumpyModel
-from corelm.native.ahead import NetworkAhead
 from corelm.native.cpu import cpu_limit
 from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
@@ -43,48 +47,26 @@ def cores(request):
     native.kernels.use_cores(cpu_limit())
 
 
-@pytest.fixture
-def begun(monkeypatch):
-    """The runs of draws that were begun."""
-    runs = []
-    begin = NetworkAhead._begin
-    note = lambda run: (runs.append(run), begin(run))[1]  # noqa: E731
-    monkeypatch.setattr(NetworkAhead, "_begin", note)
-    return runs
-
-
-@pytest.fixture
-def unobserved(monkeypatch):
-    """No observer, which an installed plugin may be, reads each step."""
-    monkeypatch.setattr(Registry, "load_observers", lambda registry: False)
-
-
 def model_of(kind, end=False, context=24):
     return small_model(replace(SMALL[kind], context_length=context), end)
 
 
-def step_by_step(function, *arguments, **options):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "IN_VAIN", 0)
-        return function(*arguments, **options)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chain", CHAINS)
-def test_texts_are_those_of_single_steps(kind, chain, cores):
+@pytest.mark.usefixtures("cores")
+def test_texts_are_those_of_single_steps(kind, chain):
     """Also beyond the window, with ends, and of rows that end one after the other."""
     for end, n in itertools.product((False, True), (1, 5)):
-        arguments = {"sampler": chain, "n": n, "seed": 7, "length": 60}
-        texts = corelm.generate(model_of(kind, end), "w1 w2", **arguments)
-        assert texts == step_by_step(corelm.generate, model_of(kind, end), "w1 w2", **arguments)
+        arguments, model = {"sampler": chain, "n": n, "seed": 7, "length": 60}, model_of(kind, end)
+        texts = corelm.generate(model, "w1 w2", **arguments)
+        assert texts == corelm.generate(SingleSteps(model), "w1 w2", **arguments)
 
 
 def test_steps_are_those_of_single_steps():
     model = model_of("gpt2")
     arguments = {"sampler": "top_k(k=9) | temperature(t=0.9)", "seed": 3, "length": 40}
-    steps = corelm.stream(model, "w1", **arguments)
-    expected = step_by_step(list, corelm.stream(model, "w1", **arguments))
-    for step, other in zip(steps, expected, strict=True):
+    steps, others = (corelm.stream(m, "w1", **arguments) for m in (model, SingleSteps(model)))
+    for step, other in zip(steps, others, strict=True):
         assert step.model_logits.tobytes() == other.model_logits.tobytes()
         assert step.logits.tobytes() == other.logits.tobytes()
         for name in ("tokens", "surprisal", "entropy", "model_entropy", "model_surprisal", "text"):
@@ -94,160 +76,47 @@ def test_steps_are_those_of_single_steps():
 
 
 @pytest.mark.parametrize("kind", ["book", "default", "gpt2"])
-def test_networks_draw_ahead(kind, begun):
-    corelm.generate(model_of(kind), "w1", sampler="temperature(t=0.7)", length=20)
-    assert begun
+def test_networks_draw_ahead(kind):
+    assert tokens_ahead(model_of(kind), [3], "temperature(t=0.7)", n=2) == 7
 
 
 @pytest.mark.parametrize(
     "chain", ["dry(multiplier=1)", "repetition_penalty(penalty=1.3)", "ban(words=('w4',))"]
 )
-def test_what_depends_on_the_text_or_is_a_mask_is_not_drawn_ahead(chain, begun):
-    corelm.generate(model_of("gpt2"), "w1", sampler=chain, length=20)
-    assert not begun
+def test_what_depends_on_the_text_or_is_a_mask_is_not_drawn_ahead(chain):
+    assert tokens_ahead(model_of("gpt2"), [3], chain) == 0
 
 
-def test_a_large_batch_is_not_drawn_ahead(monkeypatch, begun):
+def test_a_large_batch_is_not_drawn_ahead(monkeypatch):
     """Its step takes so long that little is gained, and much may be in vain."""
     model = model_of("gpt2")
     each = sum(inputs * units for inputs, units, _ in model.matrices)
     monkeypatch.setattr(base, "IN_VAIN", 8 * each - 1)
-    corelm.generate(model, "w1", sampler="stochastic", n=4, length=20)
-    assert not begun
-    corelm.generate(model, "w1", sampler="stochastic", n=2, length=20)
-    assert begun
+    assert [tokens_ahead(model, [3], n=n) for n in (8, 4, 2, 1)] == [0, 0, 2, 6]
 
 
-def drawing(model, n=2, length=30, chain="temperature(t=0.7)"):
-    prompt, stream = np.array([3, 4]), corelm.RandomStream(1, range(n))
-    return corelm.DecodingTask(model, prompt, corelm.sampler(chain), stream, length).start()
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("cores")
+def test_a_session_can_do_anything_in_the_middle_of_draws(kind):
+    """Tokens that were drawn and not appended are forgotten."""
+    check_sessions(model_of(kind), [3, 4])
+    check_sessions(model_of(kind), [3, 4], sampler="mirostat", counts=[3])
 
 
-def drawn_steps(decoding, count):
-    for _ in range(count):
-        decoding.draw(extend=True)
-        decoding.advance()
+PROMPTS = [[3], [3, 4, 5], [7, 8], [9]]
 
 
-CHANGES = {
-    "nothing": lambda decoding: None,
-    "rewind": lambda decoding: decoding.rewind(2),
-    "select": lambda decoding: decoding.select(np.array([1])),
-    "fork": lambda decoding: decoding.select(np.array([1, 0, 1])),
-    "next": lambda decoding: decoding.next(),
-    "extend": lambda decoding: decoding.advance(np.array([5, 6])),
-    "draw": lambda decoding: decoding.draw(),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("count", range(12))
-def test_a_session_can_do_anything_in_the_middle_of_draws(change, count, cores):
-    """Tokens that were drawn and not taken are forgotten."""
-    model = model_of("default")
-
-    def session_after(decoding):
-        drawn_steps(decoding, count)
-        if count > 2 or change != "rewind":
-            CHANGES[change](decoding)
-        return decoding
-
-    decoding, expected = session_after(drawing(model)), step_by_step(session_after, drawing(model))
-    tokens = decoding.context.tokens
-    assert tokens.tolist() == expected.context.tokens.tolist()
-    fresh = model.start(tokens.copy())
-    other = decoding.session.fork()
-    for session in (decoding.session, other):
-        assert session.hidden_states(2).tobytes() == fresh.hidden_states(2).tobytes()
-        assert session.next_logits().tobytes() == fresh.next_logits().tobytes()
-    other.join(decoding.session)
-    assert len(other.next_logits()) == 2 * len(tokens)
-
-
-class Again(corelm.Ancestral):
-    """The ordinary decoder, for which requests have a session of their own."""
-
-
-SESSION_CHANGES = {
-    "nothing": lambda session: session,
-    "rewind": lambda session: session.rewind(1) or session,
-    "select": lambda session: session.select([2, 0]) or session,
-    "drop the longest": lambda session: session.select([0, 2]) or session,
-    "fork": lambda session: session.fork(),
-    "extend": lambda session: session.extend([[5, 6], [7, 8], [9, 3]]) or session,
-    "join": lambda session: session.join(session.fork()) or session,
-}
-
-
-@pytest.mark.parametrize("change", SESSION_CHANGES)
-@pytest.mark.parametrize(("count", "more"), [*itertools.product(range(9), (True, False))])
-def test_rows_of_several_lengths_are_drawn_ahead(change, count, more, cores, begun):
-    model, prompts = model_of("gpt2"), [[3], [4, 5, 6, 7], [8, 9]]
-    plan = corelm.decoding.draws.DrawPlan(corelm.sampler("top_k(k=9)"), model.vocabulary)
-    numbers = np.random.default_rng(1).random((12, 3))
-
-    def tokens_of(session):
-        session.next_logits()
-        session.extend([10, 11, 12], lambda: plan.ahead(lambda: numbers, 3))
-        taken = [session.drawn_ahead(True, more) for _ in range(count)]
-        return [each for each in taken if each]
-
-    session = model.start(prompts)
-    taken = tokens_of(session)
-    assert begun[0]._times is not None
-    assert len(taken) == count if more else len(taken) <= count
-    texts = [[*prompt, 10 + i] for i, prompt in enumerate(prompts)]
-    for numbers_of_step, each in zip(numbers, taken, strict=False):
-        expected = plan.draw(model.start(texts).next_logits(), numbers_of_step, 0, lambda: None)
-        assert each.logits.tobytes() == expected.logits.tobytes()
-        assert each.tokens.tolist() == expected.tokens.tolist()
-        if each.goes_on:
-            texts = [[*text, int(token)] for text, token in zip(texts, each.tokens, strict=True)]
-    fresh = SESSION_CHANGES[change](model.start(texts))
-    assert SESSION_CHANGES[change](session).next_logits().tobytes() == fresh.next_logits().tobytes()
-
-
-@pytest.mark.parametrize("after", range(1, 14))
-@pytest.mark.parametrize("each_step", [True, False])
-@pytest.mark.parametrize("event", ["join", "cancel", "other chain", "other decoder", "stop"])
-@pytest.mark.usefixtures("unobserved")
-def test_requests_that_come_and_go_write_their_own_texts(event, after, each_step, begun):
+@pytest.mark.parametrize("again", [None, 8])
+@pytest.mark.parametrize("observed", [True, False])
+@pytest.mark.parametrize("kind", ["default", "gpt2"])
+def test_requests_that_come_and_go_write_their_own_texts(kind, again, observed, monkeypatch):
     """Tokens that were drawn before one comes are taken first."""
-    model = model_of("gpt2", end=True, context=40)
-
-    def texts(prompt, seed, chain="temperature(t=0.7)", decoder=None, **endings):
-        strategy = Strategy(corelm.sampler(chain), decoder)
-        return Texts(prompt, strategy, 20, 1, seed, Endings.of(**endings))
-
-    asked = [texts("w1", 1), texts("w1 w2 w3", 5), texts("w5 w6", 3)]
-    if event == "stop":
-        [full] = corelm.generate(model, "w1", sampler="temperature(t=0.7)", length=20, seed=1)
-        asked[0] = texts("w1", 1, stop=(full.text.split()[min(after, len(full.tokens)) - 1],))
-    batch = ContinuousBatch(model)
-    added = [batch.add(each, each_step=each_step) for each in asked]
-    for _ in range(after):
-        batch.step()
-    if event == "cancel":
-        added.pop(1).finish()
-    elif event == "other decoder":
-        added.append(batch.add(texts("w7", 7, decoder=Again())))
-    elif event != "stop":
-        added.append(batch.add(texts("w7", 7, *(["min_p(p=0.1)"] if event != "join" else []))))
-    while batch:
-        batch.step()
-    assert any(run._times is not None for run in begun)
-    for each in added:
-        [text], asked = each.open_texts.generations(), each.texts
-        strategy, endings = asked.strategy, asked.endings.settings.items()
-        [alone] = corelm.generate(
-            model, asked.prompt, sampler=strategy.sampler, decoder=strategy.decoder, length=20,
-            seed=asked.seed, **{name: value for name, value in endings if value},
-        )  # fmt: skip
-        assert text == replace(alone, steps=[])
+    monkeypatch.setattr(Registry, "load_observers", lambda registry: observed)
+    check_requests(model_of(kind, end=True), PROMPTS, length=30, again=again)
 
 
-@pytest.mark.usefixtures("unobserved")
-def test_a_step_takes_several_tokens_where_nobody_reads_each_step():
+def test_a_step_takes_several_tokens_where_nobody_reads_each_step(monkeypatch):
+    monkeypatch.setattr(Registry, "load_observers", lambda registry: False)
     model = model_of("gpt2", context=40)
 
     def steps(*each_step, **endings):
@@ -259,28 +128,6 @@ def test_a_step_takes_several_tokens_where_nobody_reads_each_step():
 
     assert steps(False, False) <= 6
     assert steps(False, True) == steps(False, False, stop_regex=("zzz",)) == 20
-
-
-def test_copies_of_one_text_are_drawn_after_a_draw_ahead():
-    model = model_of("gpt2")
-    decoding = drawing(model, n=1)
-    drawn_steps(decoding, 3)
-    decoding.session.select(np.zeros(3, np.int64))
-    assert len(decoding.session.next_logits()) == 3
-
-
-def test_draws_with_and_without_extending_take_turns():
-    model, orders = model_of("gpt2"), np.random.default_rng(4).random((6, 25)) < 0.6
-
-    def tokens(order):
-        decoding, found = drawing(model), []
-        for extend in order.tolist():
-            found.append(decoding.draw(extend=extend).tokens.tolist())
-            decoding.advance()
-        return found, decoding.session.next_logits().tobytes()
-
-    for order in orders:
-        assert tokens(order) == step_by_step(tokens, order)
 
 
 @pytest.mark.parametrize("at", [2, 6, 10])
@@ -299,7 +146,7 @@ def window_pass(count):
     """Passes over two rows, and the window that they write tokens into."""
     network = model_of("gpt2")._network
     window, states = np.full((2, 12), 3), np.zeros((2, 1, 16), "f4")
-    plan, cache = network._plan, network.new_cache(2)
+    plan, cache = network._plan, np.zeros_like(network.new_cache(2))
     return native.kernels.window_pass(plan, window, cache, states, None, count), window
 
 
@@ -351,14 +198,6 @@ def test_draws_ahead_need_passes(passes):
         )
 
 
-@pytest.mark.parametrize(("chain", "most"), [("dry(multiplier=1)", 2**28), ("stochastic", 0)])
-def test_numbers_are_prepared_only_for_draws_ahead(chain, most, monkeypatch):
-    """Not at each step of a large batch, or of a chain that reads the text."""
-    monkeypatch.setattr(base, "IN_VAIN", most)
-    monkeypatch.setattr(corelm.RandomStream, "following", None)
-    corelm.generate(model_of("gpt2"), "w1", sampler=chain, n=2, length=9)
-
-
 def test_a_text_that_nobody_reads_on_is_dropped():
     for _ in range(20):
         steps = corelm.stream(model_of("gpt2"), "w1", sampler="stochastic", length=200)
@@ -369,17 +208,13 @@ def test_a_text_that_nobody_reads_on_is_dropped():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_goes_on_with_its_parents_draws():
-    def rest(decoding):
-        drawn_steps(decoding, 12)
-        return decoding.context.tokens.tolist()
-
-    decoding = drawing(model_of("gpt2"))
-    drawn_steps(decoding, 2)
-    expected = step_by_step(rest, drawing(model_of("gpt2"), length=30))
+    model, arguments = model_of("gpt2"), {"sampler": "stochastic", "seed": 1, "length": 20}
+    expected = [step.tokens[0] for step in corelm.stream(SingleSteps(model), "w1", **arguments)]
+    steps = corelm.stream(model, "w1", **arguments)
+    first = [next(steps).tokens[0] for _ in range(2)]
     child = os.fork()
+    tokens = first + [step.tokens[0] for step in steps]
     if not child:
-        drawn_steps(decoding, 10)
-        os._exit(decoding.context.tokens.tolist() != expected)
+        os._exit(tokens != expected)
     assert os.waitpid(child, 0)[1] == 0
-    drawn_steps(decoding, 10)
-    assert decoding.context.tokens.tolist() == expected
+    assert tokens == expected

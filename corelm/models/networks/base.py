@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import ModelFileError
 from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
-from corelm.native.ahead import Ahead, Draws, NetworkAhead
 from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
 
@@ -312,10 +311,18 @@ class Network(ABC):
         """Return how many tokens of each row are worth drawing in one call; fewer than 2: none."""
         return 0
 
-    def draw_ahead(
-        self, window: Ids, cache: Array, draws: Draws, times: Ids | None = None
-    ) -> Ahead | None:
-        """Start steps and draws in turn in another thread, as `Ahead` does; None if it can't."""
+    def passes(self, window: Ids, cache: Array, times: Ids | None, count: int) -> Any:
+        """Return the passes over the last token of each row, and over those that are drawn then.
+
+        Args:
+            window: (batch, time) ids, with room for all tokens to be drawn but the last one.
+            cache: as for `process`, of the tokens before the first pass's.
+            times: (batch,) the tokens of each row; None if all rows have one length.
+            count: the number of passes.
+
+        Returns:
+            The capsule of a `struct corelm_pass`; None if the network needs a mask, or kernels.
+        """
         return None
 
     @property
@@ -396,19 +403,14 @@ class Transformer(Network):
         return BackgroundStep(run, outputs, logits)
 
     def most_ahead(self, batch: int) -> int:
-        most = IN_VAIN // max(self._multiplications * batch, 1)
-        return min(Ahead.MOST, most) if self._plan else 0
+        return IN_VAIN // max(self._multiplications * batch, 1) if self._plan else 0
 
-    def draw_ahead(
-        self, window: Ids, cache: Array, draws: Draws, times: Ids | None = None
-    ) -> Ahead | None:
-        block, count = self.most_ahead(len(window)), len(draws.uniforms)
+    def passes(self, window: Ids, cache: Array, times: Ids | None, count: int) -> Any:
         mask = self._attention_mask(window[:, : window.shape[1] - count + 1], 1, times)
-        if count < 2 or mask is not None:
+        if mask is not None or not self._plan:
             return None
-        return NetworkAhead(
-            self._plan, cache, self._width, window, self._scores.width, draws, block, times
-        )
+        states = np.empty((len(window), 1, self._width), np.float32)
+        return loaded().window_pass(self._plan, window, cache, states, times, count)
 
     def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
         outputs = np.empty((batch, new, self._width), dtype=np.float32)

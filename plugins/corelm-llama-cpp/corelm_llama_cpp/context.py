@@ -89,13 +89,13 @@ class Context:
         _check(failure, len(ids))
         getters = (llama.llama_get_logits, llama.llama_get_embeddings)[: 1 + hidden]
         rows = len(ids) if hidden else int(wanted.sum())
-        found = [
+        results = [
             np.ctypeslib.as_array(get(self._pointer), (rows, width))
             if rows
             else np.empty((0, width))
             for get, width in zip(getters, self.widths, strict=False)
         ]
-        return [outputs[wanted] for outputs in found] if hidden else found
+        return [outputs[wanted] for outputs in results] if hidden else results
 
     def pass_seconds(self, tokens):
         """Return the time of a pass with this many tokens; None before the first one."""
@@ -105,7 +105,7 @@ class Context:
         """Draw tokens, with a pass over one token of each sequence before each draw.
 
         Args:
-            block: what to draw, a block of `corelm.interop.DrawsAhead`.
+            block: the tokens to draw, as `corelm.interop.DrawsAhead` prepares them.
             ids: (rows,) the tokens of the first pass.
             sequences: (rows,) as for `process`.
             positions: (rows,) the positions of the tokens.

@@ -67,8 +67,8 @@ class GrammarMask:
         candidates = llama.llama_token_data_array(data, len(logits), -1, False)
         llama.llama_sampler_apply(self._pointer, ctypes.byref(candidates))
         masked = np.full_like(logits, -np.inf)
-        kept = records[: candidates.size]
-        masked[kept["id"]] = kept["logit"]
+        rest = records[: candidates.size]
+        masked[rest["id"]] = rest["logit"]
         return masked
 
 

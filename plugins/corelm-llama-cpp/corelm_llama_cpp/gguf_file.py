@@ -100,5 +100,5 @@ def _number(model, key, default=math.nan):
 def _value(model, key):
     """Return a value of the file's metadata as text; None if it has none."""
     buffer = ctypes.create_string_buffer(256)  # for numbers and names; a longer value is cut off
-    found = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
-    return None if found < 0 else buffer.value.decode("utf-8", "replace")
+    size = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return None if size < 0 else buffer.value.decode("utf-8", "replace")

@@ -96,8 +96,8 @@ class LlamaCppSession(DrawsAhead):
         self._sequences, self._window = sequences, window
         self._vocabulary, self._may_draw = vocabulary, may_draw
         self._rows = [Row() for _ in window.texts]
-        self._outputs = ()  # at the last tokens; empty if not computed, or given away
-        self._is_given = False  # the last logits were given away
+        self._outputs = ()  # at the last tokens; empty if not computed, or handed over
+        self._is_handed_over = False  # the last logits were, to the caller
         self._hidden = False
 
     def next_logits(self):
@@ -106,7 +106,7 @@ class LlamaCppSession(DrawsAhead):
         The array is handed over, not copied; a second call computes it again.
         """
         logits = np.ascontiguousarray(self._last_outputs(1)[0][:, -1])
-        self._outputs, self._is_given = (), True
+        self._outputs, self._is_handed_over = (), True
         return logits
 
     def last_logits(self, count):
@@ -119,24 +119,31 @@ class LlamaCppSession(DrawsAhead):
             self._hidden, self._outputs = True, ()  # they lack hidden states
         return self._last_outputs(count)[1].copy()
 
-    def extend(self, tokens, draws=None):
-        """Append tokens of shape (batch,) or (batch, time) to the rows.
-
-        Args:
-            tokens: the tokens.
-            draws: returns how to draw further ones in one call, where that can be done.
-        """
-        self._stop_ahead()
+    def _append(self, tokens, following):
         before = self._window.length
         self._window.extend(tokens)
         if self._window.length > before:  # no tokens, no change: the outputs stay valid
-            self._outputs, self._is_given = (), False
-        if draws and self._window.length == before + 1 and not self._hidden:
-            draw = partial(self._sequences.draw_ahead, self._rows)
-            self._begin_with_engine(draw, draws, self._vocabulary, self._tokens_of_call())
+            self._outputs, self._is_handed_over = (), False
+        window = self._window
+        if (
+            window.length == before + 1
+            and not self._hidden
+            and (window.is_equal or window.is_whole)
+        ):
+            time = window.length - window.start(window.length)
+            times = None if window.is_equal else window.lengths
+            self._blocks = self._new_blocks(following, self._tokens_of_call(), time, times)
+
+    def _end_block(self, blocks, more):
+        if not more:
+            return 0
+        return self._sequences.draw_ahead(self._rows, blocks, blocks.texts, blocks.lengths)
 
     def _tokens_of_call(self):
-        """Return how many tokens of each text may be drawn in one call."""
+        """Return how many tokens of each text may be drawn in one call.
+
+        One pays too if another thread makes the calls: it goes on while the caller takes the token.
+        """
         seconds = self._sequences.pass_seconds(len(self._rows))
         return int(CALL / seconds) if self._may_draw and seconds else 0
 
@@ -145,24 +152,24 @@ class LlamaCppSession(DrawsAhead):
         self._stop_ahead()
         self._window.rewind(count)
         if count:
-            kept = [output[:, :-count] for output in self._outputs]
-            self._outputs = tuple(kept) if kept and kept[0].shape[1] else ()
-            self._is_given = False
+            left = [output[:, :-count] for output in self._outputs]
+            self._outputs = tuple(left) if left and left[0].shape[1] else ()
+            self._is_handed_over = False
 
     def select(self, rows):
         """Keep these rows in this order; a row named twice is forked."""
         batch = len(self._rows)
-        kept = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
-        if np.array_equal(kept, np.arange(batch)):
+        selected = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
+        if np.array_equal(selected, np.arange(batch)):
             return
         self._stop_ahead()
-        if len(kept) > batch and not self._is_given:
+        if len(selected) > batch and not self._is_handed_over:
             # Before the fork, so that the forks share the outputs of their row.
-            self._sequences.reserve(len(kept))
+            self._sequences.reserve(len(selected))
             self._last_outputs(1)
-        self._rows = self._sequences.select(self._rows, kept.tolist())
-        self._window.select(kept)
-        self._outputs = tuple(output[kept] for output in self._outputs)
+        self._rows = self._sequences.select(self._rows, selected.tolist())
+        self._window.select(selected)
+        self._outputs = tuple(output[selected] for output in self._outputs)
 
     def join(self, other):
         """Append the rows of another session of the same model.
@@ -182,7 +189,7 @@ class LlamaCppSession(DrawsAhead):
         self._outputs = tuple(np.concatenate([a[:, -1:], b[:, -1:]]) for a, b in parts)
         if len(parts) < 1 + self._hidden:
             self._outputs = ()
-        self._is_given |= other._is_given
+        self._is_handed_over |= other._is_handed_over
 
     def fork(self):
         """Return a copy of the session; a change to one of the two leaves the other as it is.
@@ -221,11 +228,11 @@ class LlamaCppSession(DrawsAhead):
 
     def _over_windows(self, rows, spans):
         """Process rows of one length window by window; return each window's last outputs."""
-        found = []
+        windows = []
         for start, stop, count in spans:
             texts = self._window.texts[rows, start:stop]
             lengths = np.full(len(texts), stop - start)
-            found.append(
+            windows.append(
                 self._sequences.process(self._rows[rows], texts, lengths, count, self._hidden)
             )
-        return tuple(np.concatenate(outputs, axis=1) for outputs in zip(*found, strict=True))
+        return tuple(np.concatenate(outputs, axis=1) for outputs in zip(*windows, strict=True))

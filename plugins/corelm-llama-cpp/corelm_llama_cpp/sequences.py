@@ -73,8 +73,8 @@ class Sequences:
             count, width). The caller owns the arrays.
         """
         with self._placed(rows, texts, lengths) as numbers:
-            kept = self._keep(numbers, texts, lengths - count)
-            return self._read(numbers, texts, lengths, kept, count, hidden)
+            cached = self._keep(numbers, texts, lengths - count)
+            return self._read(numbers, texts, lengths, cached, count, hidden)
 
     def draw_ahead(self, rows, block, texts, lengths):
         """Draw the next tokens of each text; return how many.
@@ -84,14 +84,14 @@ class Sequences:
 
         Args:
             rows: a `Row` for each text.
-            block: what to draw, a block of `corelm.interop.DrawsAhead`.
+            block: the tokens to draw, as `corelm.interop.DrawsAhead` prepares them.
             texts: (batch, time) ids.
             lengths: (batch,) tokens of each text.
         """
         with self._placed(rows, texts, lengths) as numbers:
-            kept = self._keep(numbers, texts, lengths - 1)
+            cached = self._keep(numbers, texts, lengths - 1)
             has_room = lengths.max() + len(block) - 1 <= self._context.positions
-            if not (has_room and np.array_equal(kept, lengths - 1)):
+            if not (has_room and np.array_equal(cached, lengths - 1)):
                 return 0
             order, ids, positions = _last_tokens(numbers, texts, lengths)
             drawn, passes = self._context.draw_ahead(block, ids, numbers[order], positions, order)
@@ -130,26 +130,26 @@ class Sequences:
         with self._lock:
             self._reserve(self._needed([None] * rows), 1)
 
-    def select(self, rows, kept):
+    def select(self, rows, indices):
         """Return rows by their indices; one that comes twice is copied with its sequence."""
         with self._lock:
-            found = []
-            for index in kept:
+            selected = []
+            for index in indices:
                 row = rows[index]
-                if row in found:
+                if row in selected:
                     row = Row(row.shared)
-                found.append(row)
-            pairs = [(rows[i], row) for i, row in zip(kept, found, strict=True)]
+                selected.append(row)
+            pairs = [(rows[i], row) for i, row in zip(indices, selected, strict=True)]
             pairs = [
                 (old, new) for old, new in pairs if old is not new and old.sequence is not None
             ]
             if pairs:
-                self._reserve(self._needed(found), 1)
+                self._reserve(self._needed(selected), 1)
             for old, new in pairs:
                 if old.sequence is not None:  # not taken from it for a copy
-                    self._give(new, self._free(found))
+                    self._give(new, self._free(selected))
                     self._copy(old.sequence, new.sequence)
-            return found
+            return selected
 
     def _needed(self, rows):
         """Return how many sequences to reserve: for new rows, and for all living ones."""
@@ -242,10 +242,10 @@ class Sequences:
             most: (batch,) tokens to keep at most: the others' outputs are wanted.
         """
         counts = self._counts[numbers]
-        kept = np.minimum(_common(self._held[numbers, : texts.shape[1]], texts, counts), most)
-        for i in np.flatnonzero(kept < counts):
-            kept[i] = self._drop(int(numbers[i]), int(kept[i]))
-        return kept
+        cached = np.minimum(_common(self._held[numbers, : texts.shape[1]], texts, counts), most)
+        for i in np.flatnonzero(cached < counts):
+            cached[i] = self._drop(int(numbers[i]), int(cached[i]))
+        return cached
 
     def _drop(self, number, length):
         """Drop all but the first tokens of a sequence; return how many it still has."""
@@ -257,28 +257,28 @@ class Sequences:
             self._counts[number] = length
         return length
 
-    def _read(self, numbers, texts, lengths, kept, count, hidden):
+    def _read(self, numbers, texts, lengths, cached, count, hidden):
         """Process the tokens that the sequences lack; return the outputs of the last ones."""
-        if count == 1 and len(kept) and np.array_equal(kept, lengths - 1):
+        if count == 1 and len(cached) and np.array_equal(cached, lengths - 1):
             return self._read_next(numbers, texts, lengths, hidden)
         order = np.argsort(numbers)
-        left = (lengths - kept)[order]
+        left = (lengths - cached)[order]
         rows = np.repeat(order, left)  # the row of each token
         first = np.repeat(np.cumsum(left) - left, left)
-        positions = np.arange(len(rows)) - first + kept[rows]
+        positions = np.arange(len(rows)) - first + cached[rows]
         places = positions - (lengths - count)[rows]  # in the outputs, if it isn't negative
         widths = self._context.widths[: 1 + hidden]
-        found = [np.empty((len(numbers), count, width), np.float32) for width in widths]
+        results = [np.empty((len(numbers), count, width), np.float32) for width in widths]
         for start in range(0, len(rows), self._context.at_once):
             part = slice(start, start + self._context.at_once)
             row, position, place = rows[part], positions[part], places[part]
             ids, wanted = texts[row, position], place >= 0
             outputs = self._context.process(ids, numbers[row], position, wanted, hidden)
-            for array, of_pass in zip(found, outputs, strict=True):
+            for array, of_pass in zip(results, outputs, strict=True):
                 array[row[wanted], place[wanted]] = of_pass
             self._held[numbers[row], position] = ids
         self._counts[numbers] = lengths
-        return tuple(found)
+        return tuple(results)
 
     def _read_next(self, numbers, texts, lengths, hidden):
         """Process one token of each text, as at each step of decoding, in fewer calls of NumPy."""
@@ -286,10 +286,10 @@ class Sequences:
         sequences, wanted = numbers[order], np.ones(len(order), dtype=bool)
         outputs = self._context.process(ids, sequences, positions, wanted, hidden)
         self._held[sequences, positions], self._counts[numbers] = ids, lengths
-        found = [np.empty((len(order), 1, output.shape[1]), np.float32) for output in outputs]
-        for array, output in zip(found, outputs, strict=True):
+        results = [np.empty((len(order), 1, output.shape[1]), np.float32) for output in outputs]
+        for array, output in zip(results, outputs, strict=True):
             array[order, 0] = output
-        return tuple(found)
+        return tuple(results)
 
 
 def _last_tokens(numbers, texts, lengths):

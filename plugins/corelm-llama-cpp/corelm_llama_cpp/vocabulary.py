@@ -62,7 +62,7 @@ class LlamaCppVocabulary:
 
     def _with(self, attribute):
         """Return the ids of the tokens with an attribute."""
-        return [token for token, found in enumerate(self._attributes) if found & attribute]
+        return [token for token, bits in enumerate(self._attributes) if bits & attribute]
 
     @cached_property
     def _attributes(self):
@@ -84,9 +84,9 @@ class LlamaCppVocabulary:
         # Each token has at least a byte, except for a space that is put before the text.
         count = len(data) + 8
         ids = (llama.llama_token * count)()
-        found = llama.llama_tokenize(self._vocabulary, data, len(data), ids, count, False, True)
+        size = llama.llama_tokenize(self._vocabulary, data, len(data), ids, count, False, True)
         # The model puts the start token before a text. Alone it is a word, such as one to ban.
-        return ids[1:found] if found > 1 and ids[0] == self.start else ids[:found]
+        return ids[1:size] if size > 1 and ids[0] == self.start else ids[:size]
 
     @cached_property
     def chat_template(self):
@@ -133,7 +133,7 @@ class LlamaCppVocabulary:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            found = llama.llama_token_to_piece(self._vocabulary, int(token), buffer, size, 0, False)
-            if found >= 0:
-                return buffer.raw[:found]
-            size = -found
+            count = llama.llama_token_to_piece(self._vocabulary, int(token), buffer, size, 0, False)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count

@@ -9,7 +9,7 @@ import pytest
 import corelm
 from corelm import native
 from corelm.errors import CorelmError, ModelOutputError
-from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
+from corelm.interop.testing import check_draws_ahead
 
 llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 pytest.importorskip("corelm_llama_cpp.passes", reason="there was no compiler")
@@ -78,69 +78,10 @@ def test_steps_are_those_of_single_steps(model, single):
             assert getattr(step, name) == getattr(other, name)
 
 
-def drawing(model, n=2):
-    prompt, stream = np.array([7, 8]), corelm.RandomStream(1, range(n))
-    return corelm.DecodingTask(model, prompt, corelm.sampler("stochastic"), stream, 30).start()
-
-
-CHANGES = {
-    "nothing": lambda decoding: None,
-    "rewind": lambda decoding: decoding.rewind(2),
-    "select": lambda decoding: decoding.select(np.array([1])),
-    "fork": lambda decoding: decoding.select(np.array([1, 0, 1])),
-    "next": lambda decoding: decoding.next(),
-    "extend": lambda decoding: decoding.advance(np.array([5, 6])),
-    "draw": lambda decoding: decoding.draw(),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("count", range(3, 12))
-def test_a_session_can_do_anything_in_the_middle_of_draws(model, single, change, count):
-    """Tokens that were drawn and not taken are forgotten."""
-
-    def logits_after(decoding):
-        for _ in range(count):
-            decoding.draw(extend=True)
-            decoding.advance()
-        CHANGES[change](decoding)
-        fork = decoding.session.fork()
-        found = decoding.session.next_logits()
-        fork.extend(np.full(len(found), 9))
-        return decoding.context.tokens.tolist(), found.tobytes(), fork.next_logits().tobytes()
-
-    assert logits_after(drawing(model)) == logits_after(drawing(single))
-
-
-@pytest.mark.parametrize("after", range(1, 12))
-@pytest.mark.parametrize("each_step", [True, False])
-@pytest.mark.parametrize("event", ["join", "cancel", "other chain", "stop"])
-def test_requests_that_come_and_go_write_their_own_texts(model, event, after, each_step, drawn):
-    def texts(ids, seed, chain="temperature(t=0.7)", **endings):
-        return Texts("", Strategy.of(chain), 20, 1, seed, Endings.of(**endings), ids=ids)
-
-    asked = [texts([7], 1), texts([7, 8, 9], 5), texts([10, 11], 3)]
-    if event == "stop":
-        [full] = corelm.generate(model, [7], sampler="temperature(t=0.7)", length=20, seed=1)
-        asked[0] = texts([7], 1, stop=(full.text[after : after + 2],))
-    batch = ContinuousBatch(model, again=64)
-    added = [batch.add(each, each_step=each_step) for each in asked]
-    for _ in range(after):
-        batch.step()
-    if event == "cancel":
-        added.pop(1).finish()
-    elif event != "stop":
-        added.append(batch.add(texts([12], 7, *(["min_p(p=0.1)"] if event != "join" else []))))
-    while batch:
-        batch.step()
-    assert drawn or (event, after) == ("other chain", 1)
-    for each in added:
-        endings = {name: value for name, value in each.texts.endings.settings.items() if value}
-        [alone] = corelm.generate(
-            model, each.texts.ids, sampler=each.texts.strategy.sampler, length=20,
-            seed=each.texts.seed, **endings,
-        )  # fmt: skip
-        assert each.open_texts.generations()[0].tokens == alone.tokens
+def test_texts_do_not_depend_on_what_is_drawn_ahead(model):
+    """Also beyond the window, with windows that slide in turn."""
+    for again in (None, 64):
+        assert check_draws_ahead(model, [[7], [7, 8, 9], [10, 11], [12]], again=again) == 7
 
 
 def test_a_context_that_is_full_grows_before_more_is_drawn(gguf_file, drawn, monkeypatch):

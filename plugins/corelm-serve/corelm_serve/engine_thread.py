@@ -21,8 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, LanguageModel, Session
+from corelm import Array, Context, LanguageModel, Session
 from corelm.abilities import SessionWrapper
+from corelm.errors import CorelmError
+
+Draws = tuple[Any, NDArray[np.float64], bool]
+"""A plan, (tokens, batch) uniform numbers for the tokens to draw with it, `measured`."""
 
 
 class EngineThread:
@@ -42,9 +46,9 @@ class EngineThread:
 
     def begin(self, work: Callable[..., Any], *values: Any) -> Future[Any]:
         """Begin some work after all work that was begun before; return its future result."""
-        found: Future[Any] = Future()
-        self._calls.put((found, partial(work, *values)))
-        return found
+        result: Future[Any] = Future()
+        self._calls.put((result, partial(work, *values)))
+        return result
 
     @property
     def is_idle(self) -> bool:
@@ -53,12 +57,12 @@ class EngineThread:
 
     def _run(self) -> None:
         while True:
-            found, work = self._calls.get()
+            result, work = self._calls.get()
             try:
-                found.set_result(work())
+                result.set_result(work())
             except BaseException as error:  # of a plugin; this thread must go on
-                found.set_exception(error)
-            del found, work  # or the last session would live on
+                result.set_exception(error)
+            del result, work  # or the last session would live on
 
 
 class OneThreadModel:
@@ -79,8 +83,8 @@ class OneThreadModel:
 
     def next_token_distribution(self, tokens: NDArray[Any]) -> Array:
         """Return the probabilities after ids."""
-        found: Array = self._thread.call(self._model.next_token_distribution, tokens)
-        return found
+        probabilities: Array = self._thread.call(self._model.next_token_distribution, tokens)
+        return probabilities
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # also while there is no `_model` yet, as in a copy
@@ -94,12 +98,13 @@ compute in Python take turns, so that the engine, which then computes without th
 begin twice as late: nothing is gained by what the caller does meanwhile."""
 
 
-class Begun(NamedTuple):
-    """The result of a step, or of a block of tokens that the engine draws ahead."""
+class Block(NamedTuple):
+    """The tokens that an engine drew at a time, or the logits of the next one."""
 
     drawn: list[Any]
-    """The tokens that were drawn, as `corelm.interop.DrawsAhead` returns them."""
-    following: Future[Begun] | None = None
+    goes_on: bool = False
+    """The engine's session has the last token too, and draws more after it."""
+    following: Future[Block] | None = None
     """The next block, if it has begun."""
     logits: Array | None = None
     """Of the next token, where none was drawn."""
@@ -120,66 +125,63 @@ class OneThreadSession(SessionWrapper):
     def __init__(self, wrapped: Session, thread: EngineThread) -> None:
         super().__init__(wrapped)
         self._thread = thread
-        self._extended: list[Future[Any]] = []
-        self._begun: Future[Begun] | None = None
-        # Tokens that were drawn ahead: the engine's session has them, the caller hasn't.
-        self._ready: deque[Any] = deque()
-        self._goes_on = False  # the engine can draw more after them
-        self._more = True  # it may, while the caller works
-        self._taken = 0  # blocks since the last tokens were appended
+        self._extended: list[Future[Any]] = []  # since the last result, which raises their errors
+        self._following: Draws | None = None  # of the tokens after those that `draw` returned last
+        self._forget_draws()
+
+    def _forget_draws(self) -> None:
+        # How the tokens after the caller's are drawn; None if the engine draws none ahead. The
+        # fields below belong to these draws.
+        self._draws: Draws | None = None
+        self._block: Future[Block] | None = None  # the next one, or the logits of the next token
+        self._ready: deque[Any] = deque()  # from blocks that were taken, not appended yet
+        self._goes_on = False  # the engine draws more after those of the blocks
+        self._more = True  # it may begin another block while the caller works
+        self._taken = 0  # blocks
+        self._accepted = 0  # tokens that the caller appended after the first of the blocks began
+        self._appended = 0  # tokens that the engine's session got there; written on the thread
 
     def next_logits(self) -> Array:
         """Return the logits of the next token of each row."""
-        begun, self._begun = self._begun, None
-        found = Begun([]) if begun is None else self._result(begun)
-        if found.logits is not None:
-            return found.logits
-        self._begun = begun
-        logits: Array = self._call(super().next_logits)
-        return logits
+        if self._draws is None and self._block is not None:
+            block, self._block = self._result(self._block), None
+            logits: Array | None = block.logits
+            if logits is not None:
+                return logits
+        result: Array = self._call(super().next_logits)
+        return result
 
-    def extend(self, tokens: ArrayLike, draws: Callable[[], Any] | None = None) -> None:
-        """Append tokens to the rows.
+    def draw(
+        self,
+        plan: Any,
+        uniforms: NDArray[np.float64],
+        context: Callable[[], Context],
+        measured: bool = False,
+    ) -> Any:
+        """Draw the next token of each row; see `corelm.abilities.SessionAbilities`."""
+        drawn = self._drawn_ahead(plan, uniforms)
+        if drawn is None:
+            drawn = plan.draw(self.next_logits(), uniforms[0], context, measured)
+        self._following = plan, uniforms[1:], measured
+        return drawn
 
-        Args:
-            tokens: the tokens.
-            draws: as for `corelm.interop.DrawsAhead`.
-        """
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append tokens to the rows."""
+        if self._accepts(tokens):
+            return
+        following = self._following
         self._forget()
         ids = np.array(tokens)  # the caller may change its own
         if not (ids.ndim == 1 or ids.shape[1] == 1):
             self._extended.append(self._thread.begin(super().extend, ids))
             return
+        if following is not None and following[0].kernels is not None and len(following[1]):
+            self._draws, self._goes_on = following, True
         # One call for all: to wake a thread takes as long as some tokens.
-        found = draws() if draws else None
-        self._goes_on, self._taken = found is not None, 0
-        self._begun = self._thread.begin(self._step, ids, found)
-        self._extended.append(self._begun)
+        self._block = self._thread.begin(self._step, ids)
+        self._extended.append(self._block)
         with suppress(TimeoutError):
-            self._begun.exception(BEGIN)
-
-    def drawn_ahead(self, extend: bool, more: bool = True) -> Any:
-        """Return the next tokens of those drawn ahead, as `corelm.interop.DrawsAhead` does.
-
-        Args:
-            extend: append them to the texts, unless nothing is drawn after them.
-            more: False to take what is drawn, and draw no more.
-        """
-        self._more = more
-        if not self._ready:
-            self._take_block()
-        if not self._ready:
-            return None
-        taken = self._ready[0]
-        if taken.goes_on and not extend:
-            self._forget()
-            return taken._replace(goes_on=False)
-        return self._ready.popleft()
-
-    @property
-    def has_drawn_ahead(self) -> bool:
-        """True if `drawn_ahead` has tokens for which it need not wait."""
-        return bool(self._ready)
+            self._block.exception(BEGIN)
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows."""
@@ -187,7 +189,8 @@ class OneThreadSession(SessionWrapper):
 
     def last_logits(self, count: int) -> Array:
         """Return the logits after each of the last tokens."""
-        return self._call(super().last_logits, count)
+        logits: Array = self._call(super().last_logits, count)
+        return logits
 
     def rewind(self, count: int) -> None:
         """Drop the last tokens."""
@@ -203,59 +206,75 @@ class OneThreadSession(SessionWrapper):
         """Return a copy."""
         wrapped = self._call(self.wrapped.fork)
         other = copy(self)
-        other.wrapped, other._extended, other._ready = wrapped, [], deque()
+        other.wrapped, other._extended = wrapped, []
+        other._forget_draws()
         return other
 
     def hidden_states(self, count: int) -> Array:
         """Return the last hidden states."""
-        return self._call(super().hidden_states, count)
+        states: Array = self._call(super().hidden_states, count)
+        return states
+
+    def _drawn_ahead(self, plan: Any, uniforms: NDArray[np.float64]) -> Any:
+        """Return the next token of each row if the engine draws it with this plan and numbers."""
+        if self._draws is None or self._draws[0] is not plan:
+            return None
+        numbers = self._draws[1][self._accepted : self._accepted + 1]
+        if not len(numbers) or not np.array_equal(numbers[0], uniforms[0]):
+            return None
+        self._more = len(uniforms) > 1
+        if not self._ready:
+            self._take_block()
+        return self._ready[0] if self._ready else None
+
+    def _accepts(self, tokens: ArrayLike) -> bool:
+        """Append tokens that the engine's session has already, or has as soon as it draws more."""
+        is_last = len(self._ready) == 1 and not self._goes_on
+        if not self._ready or is_last or not np.array_equal(self._ready[0].tokens, tokens):
+            return False
+        self._ready.popleft()
+        self._accepted += 1
+        return True
 
     def _take_block(self) -> None:
         """Wait for the next block of tokens, if there is one."""
-        begun, self._begun = self._begun, None
-        if begun is None and self._goes_on and self._more:
-            begun = self._begin_block(self._taken + 1)
-        if begun is None:
+        if self._block is None and self._goes_on and self._more:
+            self._block = self._thread.begin(self._draw_block, self._taken + 1)
+        if self._block is None:
             return
-        self._goes_on = False
-        found = self._result(begun)
-        if found.drawn:
-            self._ready, self._begun = deque(found.drawn), found.following
-            self._goes_on, self._taken = found.drawn[-1].goes_on, self._taken + 1
-            if self._begun is None and self._goes_on and self._more:
-                self._begun = self._begin_block(self._taken + 1)
-        elif found.logits is not None:
-            self._begun = begun  # for `next_logits`
+        block = self._result(self._block)
+        if not block.drawn:  # `next_logits` takes the logits
+            self._draws, self._goes_on = None, False
+            return
+        self._ready.extend(block.drawn)
+        self._block, self._taken = block.following, self._taken + 1
+        self._goes_on = block.goes_on
+        if self._block is None and self._goes_on and self._more:
+            self._block = self._thread.begin(self._draw_block, self._taken + 1)
 
     def _forget(self) -> None:
-        """Drop the tokens that were drawn ahead and not taken, and logits computed ahead."""
-        ready, self._ready = self._ready, deque()
-        begun, self._begun = self._begun, None
-        is_drawn, self._goes_on = bool(ready) or self._goes_on, False
-        self._more = False
-        while begun is not None and is_drawn:
-            found = self._result(begun)
-            ready += found.drawn
-            begun = found.following
-        self._more = True
-        if count := sum(each.goes_on for each in ready):  # the engine's session has these
-            self._result(self._thread.begin(super().rewind, count))
+        """Drop the tokens that were drawn ahead and not appended, and logits computed ahead."""
+        self._following, block = None, self._block
+        try:
+            if self._draws is not None:
+                self._more = False  # the thread begins no further block
+                while block is not None:
+                    block = self._result(block).following
+                if count := self._appended - self._accepted:
+                    self._result(self._thread.begin(super().rewind, count))
+        finally:
+            self._forget_draws()
 
-    def _step(self, tokens: NDArray[Any], draws: Any) -> Begun:
+    def _step(self, tokens: NDArray[Any]) -> Block:
         """Append tokens, and draw the next ones or compute their logits; on the thread."""
-        if draws is None:
-            super().extend(tokens)
-        else:
-            self.wrapped.extend(tokens, lambda: draws)
-            if (block := self._block(1)).drawn:
-                return block
-        return Begun([], logits=super().next_logits())
+        super().extend(tokens)
+        if self._draws is not None:
+            with suppress(CorelmError):  # the caller's own draw has the same, at its position
+                return self._draw_block(1)
+        return Block([], logits=super().next_logits())
 
-    def _begin_block(self, number: int) -> Future[Begun]:
-        return self._thread.begin(self._block, number)
-
-    def _block(self, number: int) -> Begun:
-        """Take the tokens of a block, and begin the next one; on the thread.
+    def _draw_block(self, number: int) -> Block:
+        """Draw the tokens of a block, and begin the next one; on the thread.
 
         The next one begins at once: the caller, which wakes meanwhile, would have the interpreter
         first. It doesn't where other work waits, or the caller has yet to take the one before.
@@ -263,22 +282,41 @@ class OneThreadSession(SessionWrapper):
         Args:
             number: of the block, from 1 on.
         """
+        assert self._draws is not None
+        plan, uniforms, measured = self._draws
         drawn: list[Any] = []
-        while not drawn or (drawn[-1].goes_on and self.wrapped.has_drawn_ahead):
-            taken = self.wrapped.drawn_ahead(True)
-            if taken is None:
-                break
-            drawn.append(taken)
+        while not drawn or drawn[-1].ready:
+            if drawn:
+                self._append(drawn[-1])
+            left = uniforms[self._appended :]
+            drawn.append(self.wrapped.draw(plan, left, _no_context, measured))
+        goes_on = (
+            drawn[-1].ready is not None
+            and self._appended + 1 < len(uniforms)
+            and set(plan.stops.tolist()).isdisjoint(drawn[-1].tokens.tolist())
+        )
+        if goes_on:
+            self._append(drawn[-1])
         may_begin = self._more and self._thread.is_idle and number < self._taken + 2
-        is_next = may_begin and drawn and drawn[-1].goes_on
-        return Begun(drawn, self._begin_block(number + 1) if is_next else None)
+        if not (goes_on and may_begin):
+            return Block(drawn, goes_on)
+        return Block(drawn, goes_on, self._thread.begin(self._draw_block, number + 1))
+
+    def _append(self, drawn: Any) -> None:
+        self.wrapped.extend(drawn.tokens)
+        self._appended += 1
 
     def _call(self, work: Callable[..., Any], *values: Any) -> Any:
         self._forget()
         return self._result(self._thread.begin(work, *values))
 
-    def _result(self, found: Future[Any]) -> Any:
+    def _result(self, future: Future[Any]) -> Any:
         extended, self._extended = self._extended, []
         for earlier in extended:
             earlier.result()
-        return found.result()
+        return future.result()
+
+
+def _no_context() -> Context:
+    """Return a context for draws that read none, and whose errors the caller finds again."""
+    return Context.of([[]])
