@@ -3,7 +3,7 @@
 `corelm.compare` makes a report and `corelm.Report` reads one. For programs that go further, this
 package has its `Document` as dataclasses, the JSON `schema` that it follows, `Inference` and
 `Estimate`, the independent units and the intervals of its figures, and `human_figures`, which
-measures human text under the `Scores` of a model.
+measures human text under the `ModelScores` of a model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HOMES = {
     "Document": "corelm_report.document.content",
     "Estimate": "corelm_report.metrics.estimates",
     "Inference": "corelm_report.metrics.inference",
-    "Scores": "corelm_report.human_baseline",
+    "ModelScores": "corelm_report.human_baseline",
     "human_figures": "corelm_report.human_baseline",
     "schema": "corelm_report.document.schema",
 }
