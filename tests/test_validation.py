@@ -30,13 +30,14 @@ class Plain(Sampler):
         return logits + 1
 
 
-class Returns(Sampler):
-    """Return a fixed value and ignore the logits."""
+def returns(value):
+    """Return a sampler that returns a fixed value and ignores the logits."""
 
-    value: dict = param({})
+    class Named(Sampler):
+        def __call__(self, logits, context):
+            return value
 
-    def __call__(self, logits, context):
-        return self.value["it"]
+    return Named()
 
 
 @pytest.mark.parametrize(
@@ -116,12 +117,12 @@ def test_neutral_stages_are_not_called():
 
 def test_the_stages_can_run_without_the_last_check():
     invalid = np.full((1, 2), np.nan)
-    result = run_stages(COLD | Named(invalid), np.zeros((1, 2)), Context.of([[0]]))
+    result = run_stages(COLD | returns(invalid), np.zeros((1, 2)), Context.of([[0]]))
     assert np.isnan(result).all()
-    error = invalid_result(COLD | Named(invalid) | OFF, result, step=4)
+    error = invalid_result(COLD | returns(invalid) | OFF, result, step=4)
     assert str(error) == "named returned NaN at step 4, row 0"
     with pytest.raises(SamplerError, match="named returned NaN at step 0, row 0"):
-        run_stages(Named(invalid) | COLD, np.zeros((1, 2)), Context.of([[0]]))
+        run_stages(returns(invalid) | COLD, np.zeros((1, 2)), Context.of([[0]]))
 
 
 # Ways to break the contract
@@ -165,23 +166,14 @@ LATER = Context.of(np.zeros((2, 9), dtype=int), prompt_length=2)
 )
 def test_an_invalid_result_is_refused_with_sampler_step_and_row(value, message):
     with pytest.raises(SamplerError) as caught:
-        chain_stages.apply(GREEDY | Named(value) | GREEDY, LOGITS, LATER)
+        chain_stages.apply(GREEDY | returns(value) | GREEDY, LOGITS, LATER)
     assert str(caught.value) == f"named {message}"
-
-
-class Named(Returns):
-    def __init__(self, value):
-        object.__setattr__(self, "value", {"it": value})
-
-    @property
-    def expression(self):
-        return "named"
 
 
 def test_of_several_bad_rows_the_first_one_is_named():
     rows = np.array([[0.0, 0.0], [-INF, -INF], [np.nan, 0.0]])
     with pytest.raises(SamplerError, match="every token is impossible at step 0, row 1"):
-        chain_stages.apply(Named(rows), np.zeros((3, 2)), Context.of(np.zeros((3, 1), dtype=int)))
+        chain_stages.apply(returns(rows), np.zeros((3, 2)), Context.of(np.zeros((3, 1), dtype=int)))
 
 
 @pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, SystemExit])
