@@ -126,7 +126,7 @@ class Guidance(Decoder):
         Raises:
             ParameterError: a model with another vocabulary.
         """
-        main = Reading(model)
+        main = PromptedModel(model)
         if self.method == "contrastive":
             others, combine = (
                 [self._other("amateur", model)],
@@ -135,7 +135,7 @@ class Guidance(Decoder):
         elif self.method == "classifier_free":
             # Without a negative prompt, the model continues the last token alone.
             negative = model.vocabulary.encode(self.negative) if self.negative else prompt[-1:]
-            others = [Reading(model, np.asarray(negative, dtype=np.int64), len(prompt))]
+            others = [PromptedModel(model, np.asarray(negative, dtype=np.int64), len(prompt))]
             combine = partial(classifier_free, weight=self.weight)
         else:
             others = [self._other(name, model) for name in ("expert", "anti_expert")]
@@ -149,11 +149,11 @@ class Guidance(Decoder):
             raise ParameterError(
                 f"{parameter} must be a model with the same vocabulary, which {name!r} is not"
             )
-        return Reading(other)
+        return PromptedModel(other)
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class PromptedModel:
     """A model that reads the text, after another prompt if it has one.
 
     Attributes:
@@ -180,7 +180,7 @@ class GuidedModel:
     It is a model like any other, so every decoder and sampler works with it.
 
     Args:
-        readings: `Reading`s of models with one vocabulary; the first one is guided. A token that it
+        readings: `PromptedModel`s with one vocabulary; the first one is guided. A token that it
             makes impossible stays impossible.
         combine: a function from the log-probabilities of the readings, each (batch, vocabulary), to
             the logits.
@@ -190,7 +190,7 @@ class GuidedModel:
         >>> import corelm
         >>> from corelm.testing import ToyModel
         >>> large, small = ToyModel(), ToyModel(logits=np.zeros(13))
-        >>> guided = GuidedModel([Reading(large), Reading(small)], contrastive)
+        >>> guided = GuidedModel([PromptedModel(large), PromptedModel(small)], contrastive)
         >>> corelm.generate(guided, "the", sampler="greedy", length=3)[0].text
         ' cat sat on'
     """

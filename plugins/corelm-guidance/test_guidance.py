@@ -3,7 +3,7 @@
 import corelm_guidance
 import numpy as np
 import pytest
-from corelm_guidance import Guidance, GuidedModel, Reading, contrastive, experts
+from corelm_guidance import Guidance, GuidedModel, PromptedModel, contrastive, experts
 
 import corelm
 from corelm import ParameterError
@@ -106,13 +106,13 @@ def test_impossible_tokens():
     """What the guided model excludes stays out; what another excludes counts as almost nothing."""
     table = {name: np.zeros(6) for name in ("base", "up", "down")}
     table["base"][3], table["up"][4], table["down"][[4, 5]] = -np.inf, -np.inf, -np.inf
-    readings = [Reading(ToyModel(["a", "b", "c"], logits)) for logits in table.values()]
+    readings = [PromptedModel(ToyModel(["a", "b", "c"], logits)) for logits in table.values()]
     [p] = GuidedModel(readings, experts).next_token_distribution([[3]])
     assert p.tolist() == [0, 0, 0, 0, 0, 1]
 
 
 def test_a_guided_model_works_with_any_decoder():
-    readings = [Reading(MODELS["main"]), Reading(MODELS["weak"])]
+    readings = [PromptedModel(MODELS["main"]), PromptedModel(MODELS["weak"])]
     model = GuidedModel(readings, contrastive)
     options = {"sampler": "stochastic", "length": 8, "n": 4, "seed": 1}
     texts = corelm.generate(model, "a b", **options)

@@ -141,8 +141,8 @@ class Mauve(corelm.HumanMetric):
         repetitions = [_repetition(own, theirs, seed) for seed in range(self.repetitions)]
 
         def figure(rows: Sequence[int]) -> list[float] | None:
-            found = [value for each in repetitions if (value := each(rows)) is not None]
-            return found or None
+            values = [value for each in repetitions if (value := each(rows)) is not None]
+            return values or None
 
         return figure
 

@@ -54,7 +54,7 @@ class Power(Decoder):
         """Yield the steps of the texts, once all moves are made."""
         if not task:
             return
-        chain = Chain(task, self.alpha)
+        chain = MarkovChains(task, self.alpha)
         for start in range(0, task.length, self.block):
             stop = min(start + self.block, task.length)
             chain.extend(start, stop)
@@ -65,7 +65,7 @@ class Power(Decoder):
         yield from task.replay([text[text != PAST_THE_END].tolist() for text in texts])
 
 
-class Chain:
+class MarkovChains:
     """The texts of a run, one Markov chain each.
 
     Args:

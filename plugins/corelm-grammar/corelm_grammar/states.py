@@ -20,7 +20,7 @@ MOST_TRIED = 64
 """The most allowed tokens that are each tried, to see if anything can follow."""
 
 
-class State(NamedTuple):
+class GrammarState(NamedTuple):
     """A grammar's state after a text. Neither part is ever changed, so threads can share it.
 
     Attributes:
@@ -32,7 +32,7 @@ class State(NamedTuple):
     mask: np.ndarray
 
 
-NOWHERE = State(None, np.empty(0, np.uint8))
+NOWHERE = GrammarState(None, np.empty(0, np.uint8))
 """The state after a text that cannot become a match."""
 
 
@@ -84,7 +84,7 @@ class States:
 def _state(matcher):
     if not matcher.is_error():
         try:
-            return State(matcher, np.frombuffer(matcher.compute_bitmask(), np.uint8))
+            return GrammarState(matcher, np.frombuffer(matcher.compute_bitmask(), np.uint8))
         except ValueError:
             pass
     reason = matcher.get_error().partition("\n")[0]
@@ -109,8 +109,8 @@ def allowed_tokens(grammar, context, size):
     # A model may have more logits than its tokenizer has tokens; those have no text.
     allowed = np.zeros((len(context.tokens), size), dtype=bool)
     for row, tokens in zip(allowed, context.tokens.tolist(), strict=True):
-        found = matching.allowed(tokens, context.prompt_length)[:size]
-        row[: len(found)] = found
+        ids = matching.allowed(tokens, context.prompt_length)[:size]
+        row[: len(ids)] = ids
     return allowed
 
 

@@ -21,7 +21,7 @@ MOST_STATES = 256
 """The most writer states with cached columns; a vocabulary of words has a few dozen."""
 
 
-class Texts:
+class TokenTexts:
     """Texts as the tokens of llguidance, followed by the 256 bytes and by the end.
 
     The bytes let a matcher read any text, even one that the vocabulary's tokens can't spell.
@@ -48,8 +48,8 @@ class Texts:
 def _byte_tokens(first, text):
     """Return one token for each byte.
 
-    A method of `Texts` would make the tokenizer refer to its owner, in a cycle through llguidance
-    that Python's garbage collector cannot see.
+    A method of `TokenTexts` would make the tokenizer refer to its owner, in a cycle through
+    llguidance that Python's garbage collector cannot see.
     """
     return [first + byte for byte in text]
 
@@ -67,7 +67,7 @@ class _Tokens:
         return self._encode(text if isinstance(text, bytes) else text.encode())
 
 
-class Reading(NamedTuple):
+class RowReading(NamedTuple):
     """A row of a context, read as text.
 
     Attributes:
@@ -76,7 +76,7 @@ class Reading(NamedTuple):
         columns: for each token of the vocabulary, the token of llguidance that it would be next.
     """
 
-    texts: Texts
+    texts: TokenTexts
     drawn: bytes
     columns: Any
 
@@ -88,12 +88,12 @@ class ByteReader:
 
     def __init__(self, vocabulary):
         self._bytes = [bytes(vocabulary.token_bytes(i)) for i in range(len(vocabulary))]
-        self._texts = Texts(self._bytes)
+        self._texts = TokenTexts(self._bytes)
 
     def __call__(self, tokens, prompt_length):
-        """Return the `Reading` of a list of ids."""
+        """Return the `RowReading` of a list of ids."""
         drawn = b"".join([self._bytes[token] for token in tokens[prompt_length:]])
-        return Reading(self._texts, drawn, slice(len(self._bytes)))
+        return RowReading(self._texts, drawn, slice(len(self._bytes)))
 
 
 class WordReader:
@@ -103,15 +103,15 @@ class WordReader:
 
     def __init__(self, vocabulary):
         self._vocabulary = vocabulary
-        self._forms = _Forms(Texts([b""]), {"": 0})
+        self._forms = _Forms(TokenTexts([b""]), {"": 0})
         self._columns = {}
 
     def __call__(self, tokens, prompt_length):
-        """Return the `Reading` of a list of ids."""
+        """Return the `RowReading` of a list of ids."""
         decode = self._vocabulary.decode
         drawn = decode(tokens)[len(decode(tokens[:prompt_length])) :]
         texts, columns = self._look_up(self._vocabulary.texts_after(tokens))
-        return Reading(texts, drawn.encode(), columns)
+        return RowReading(texts, drawn.encode(), columns)
 
     def _look_up(self, written):
         """Return llguidance's tokens, and the index of each text among them."""
@@ -130,7 +130,7 @@ class WordReader:
 class _Forms(NamedTuple):
     """All texts seen so far, with their indices among the tokens of llguidance."""
 
-    texts: Texts
+    texts: TokenTexts
     places: dict
 
     def extended(self, written):
@@ -143,7 +143,7 @@ class _Forms(NamedTuple):
         cased = dict.fromkeys(form for word in words for form in (word, _capitalised(word)))
         met = [*self.places, *written, *cased, *(" " + form for form in cased)]
         places = {text: place for place, text in enumerate(dict.fromkeys(met))}
-        return _Forms(Texts([text.encode() for text in places]), places)
+        return _Forms(TokenTexts([text.encode() for text in places]), places)
 
 
 def _capitalised(word):

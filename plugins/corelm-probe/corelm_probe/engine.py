@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm import Sampler
 from corelm.errors import CorelmError
-from corelm_probe.evidence import Evidence, Texts, distribution, reads_history
+from corelm_probe.evidence import DrawnTexts, Evidence, distribution, reads_history
 from corelm_probe.models import SIZE, ProbeModel
 
 Settings = Mapping[str, Any]
@@ -95,7 +95,7 @@ class CallableEngine(Engine):
 
 
 @dataclass(frozen=True)
-class Request:
+class DrawRequest:
     """A request for n texts of a length after a prompt."""
 
     prompt: tuple[int, ...]
@@ -103,15 +103,15 @@ class Request:
     length: int
 
 
-def requests_for(chain: Sampler, model: ProbeModel, draws: int) -> list[Request]:
+def requests_for(chain: Sampler, model: ProbeModel, draws: int) -> list[DrawRequest]:
     """Return the requests whose draws show most about a chain, after a short and a long prompt."""
     short, long = (_ranked(model)[1],), prompt_with_history(model)
     if reads_history(chain):
         n = max(1, draws // (2 * SHORT))
-        return [Request(short, n, SHORT), Request(long, n, SHORT)]
+        return [DrawRequest(short, n, SHORT), DrawRequest(long, n, SHORT)]
     few = draws // 10  # one token at a time costs an engine without batches more than long texts
     texts = max(1, (draws - few) // LENGTH)
-    return [Request(short, texts, LENGTH), Request(long, max(1, few), 1)]
+    return [DrawRequest(short, texts, LENGTH), DrawRequest(long, max(1, few), 1)]
 
 
 def prompt_with_history(model: ProbeModel) -> tuple[int, ...]:
@@ -140,7 +140,11 @@ def _ranked(model: ProbeModel) -> list[int]:
 
 
 def collect(
-    engine: Engine, model: ProbeModel, settings: Settings, requests: Sequence[Request], seed: int
+    engine: Engine,
+    model: ProbeModel,
+    settings: Settings,
+    requests: Sequence[DrawRequest],
+    seed: int,
 ) -> Evidence:
     """Draw the texts of requests, each with a seed of its own.
 
@@ -151,7 +155,7 @@ def collect(
     for i, request in enumerate(requests):
         drawn = engine.draw(request.prompt, settings, request.n, seed + i, request.length)
         shape = (request.n, request.length)
-        texts.append(Texts(request.prompt, checked(drawn, shape, engine.name)))
+        texts.append(DrawnTexts(request.prompt, checked(drawn, shape, engine.name)))
     return Evidence(model, texts)
 
 

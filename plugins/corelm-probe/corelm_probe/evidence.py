@@ -24,7 +24,7 @@ def reads_history(sampler: Sampler) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class DrawnTexts:
     """Texts that an engine drew after one prompt.
 
     Attributes:
@@ -37,7 +37,7 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class Position:
+class PositionDraws:
     """The draws at one position of texts with one prompt.
 
     Attributes:
@@ -52,7 +52,7 @@ class Position:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class CountedDraws:
     """Draws that have the same distribution under a chain, counted.
 
     Attributes:
@@ -78,7 +78,7 @@ class Evidence:
     """
 
     model: ProbeModel
-    texts: Sequence[Texts]
+    texts: Sequence[DrawnTexts]
 
     @property
     def draws(self) -> int:
@@ -118,7 +118,7 @@ class Evidence:
                 )
             )
 
-    def positions(self, sampler: Sampler) -> Iterator[Position]:
+    def positions(self, sampler: Sampler) -> Iterator[PositionDraws]:
         """Yield the draws of each position, with their probabilities under a chain."""
         rows = None if reads_history(sampler) else self._rows(sampler)
         for texts, steps in zip(self.texts, self._steps, strict=True):
@@ -126,7 +126,7 @@ class Evidence:
                 yield from self._followed(sampler, texts, steps)
                 continue
             for contexts, drawn in steps:
-                yield Position(contexts, drawn, rows[contexts[:, -1]])
+                yield PositionDraws(contexts, drawn, rows[contexts[:, -1]])
 
     def divergence(self, chain: Sampler, other: Sampler) -> float:
         """Return the mean Kullback-Leibler divergence of a draw under two chains, in nats.
@@ -144,7 +144,7 @@ class Evidence:
             total = float(times @ _divergences(self._rows(chain), self._rows(other)))
         return max(total / max(self.draws, 1), 0.0)
 
-    def cells(self, sampler: Sampler) -> list[Cell]:
+    def cells(self, sampler: Sampler) -> list[CountedDraws]:
         """Group the draws that have the same distribution under a chain."""
         if reads_history(sampler):
             return list(self._cells_of_contexts(sampler))
@@ -161,9 +161,9 @@ class Evidence:
     def _followed(
         self,
         sampler: Sampler,
-        texts: Texts,
+        texts: DrawnTexts,
         steps: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
-    ) -> Iterator[Position]:
+    ) -> Iterator[PositionDraws]:
         """Yield each position as drawn by a chain that reads the history, surprisals included."""
         length = len(texts.prompt)
         shape = (len(texts.tokens), length + texts.tokens.shape[1])
@@ -184,9 +184,9 @@ class Evidence:
             with np.errstate(divide="ignore"):
                 surprisal[rows, now] = -np.log(p[places, drawn])
             model_surprisal[rows, now] = -log_softmax(logits)[places, drawn]
-            yield Position(contexts, drawn, p)
+            yield PositionDraws(contexts, drawn, p)
 
-    def _cells_of_last_tokens(self, rows: NDArray[np.float64]) -> Iterator[Cell]:
+    def _cells_of_last_tokens(self, rows: NDArray[np.float64]) -> Iterator[CountedDraws]:
         """Yield the draws after each last token.
 
         Later tokens of `last` are a Markov chain: how often a token is the last one depends on the
@@ -197,9 +197,9 @@ class Evidence:
                 table = table.sum(axis=0, keepdims=True)
             for last in np.flatnonzero(table.any(axis=1)).tolist():
                 after = "" if self.model.is_constant else f" after {self.model.words[last]!r}"
-                yield Cell(stage + after, stage, table[last], rows[last])
+                yield CountedDraws(stage + after, stage, table[last], rows[last])
 
-    def _cells_of_contexts(self, sampler: Sampler) -> Iterator[Cell]:
+    def _cells_of_contexts(self, sampler: Sampler) -> Iterator[CountedDraws]:
         for number, (texts, steps) in enumerate(zip(self.texts, self._steps, strict=True), 1):
             where = f"the prompt of {len(texts.prompt)} tokens"
             for i, part in enumerate(self._followed(sampler, texts, steps), 1):
@@ -211,7 +211,7 @@ class Evidence:
                     after = self.model.decode(part.contexts[row, len(texts.prompt) :].tolist())
                     label = where + (f" and {after!r}" if after else "")
                     stage = f"token {i} after prompt {number}"
-                    yield Cell(label, stage, counts, part.probabilities[row])
+                    yield CountedDraws(label, stage, counts, part.probabilities[row])
 
 
 def distribution(
@@ -229,7 +229,7 @@ def _divergences(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray((p * ratios + np.where(q == 0, p, 0)).sum(axis=1))
 
 
-def _steps(texts: Texts) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _steps(texts: DrawnTexts) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the contexts, (rows, time), and the tokens drawn after them, of each position."""
     prompt = np.tile(np.array(texts.prompt, np.int64), (len(texts.tokens), 1))
     whole = np.concatenate([prompt, texts.tokens], axis=1)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from corelm_probe.verdict import Alternative, Fit, Verdict
+from corelm_probe.verdict import Fit, RivalHypothesis, Verdict
 
 MOST = 6
 """The most alternatives to list."""
@@ -74,7 +74,7 @@ def _alternatives(verdict: Verdict) -> Iterator[str]:
         yield from _listed(close)
 
 
-def _listed(rows: list[Alternative]) -> Iterator[str]:
+def _listed(rows: list[RivalHypothesis]) -> Iterator[str]:
     for one in rows[:MOST]:
         needed = "" if math.isinf(one.draws) else f" (some {_rounded(one.draws):,} draws would do)"
         yield f"           {one.hypothesis.about or 'as the settings say'}{needed}"

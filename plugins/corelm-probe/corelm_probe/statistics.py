@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm_probe.evidence import Cell
+from corelm_probe.evidence import CountedDraws
 
 ENOUGH = 20.0
 """The least expected count at which the chi-square distribution fits well enough."""
@@ -42,7 +42,7 @@ class StageTest:
     worst: str
 
 
-def stage_tests(cells: Iterable[Cell], words: Sequence[str], seed: int) -> list[StageTest]:
+def stage_tests(cells: Iterable[CountedDraws], words: Sequence[str], seed: int) -> list[StageTest]:
     """Test the draws of each stage against the distributions of a chain.
 
     Args:
@@ -58,7 +58,7 @@ def stage_tests(cells: Iterable[Cell], words: Sequence[str], seed: int) -> list[
 
 
 def _test_stage(
-    stage: str, cells: Sequence[Cell], words: Sequence[str], rng: np.random.Generator
+    stage: str, cells: Sequence[CountedDraws], words: Sequence[str], rng: np.random.Generator
 ) -> StageTest:
     counts = np.stack([cell.counts for cell in cells])
     p = np.stack([cell.probabilities for cell in cells])
@@ -128,7 +128,10 @@ def _statistic(counts: NDArray[np.int64], expected: NDArray[np.float64]) -> NDAr
 
 
 def _worst(
-    cells: Sequence[Cell], counts: NDArray[np.int64], p: NDArray[np.float64], words: Sequence[str]
+    cells: Sequence[CountedDraws],
+    counts: NDArray[np.int64],
+    p: NDArray[np.float64],
+    words: Sequence[str],
 ) -> str:
     """Return the token that is furthest from its expected count, in words."""
     expected = counts.sum(axis=1, keepdims=True) * p

@@ -51,7 +51,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Alternative:
+class RivalHypothesis:
     """A chain that the draws do not rule out.
 
     Attributes:
@@ -99,7 +99,7 @@ class Verdict:
     nearest: Hypothesis | None = None
     tried: int = 0
     fault: str = ""
-    alternatives: Sequence[Alternative] = ()
+    alternatives: Sequence[RivalHypothesis] = ()
     unsupported: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, str] = field(default_factory=dict)
 
@@ -237,20 +237,20 @@ def _finer(best: Hypothesis, chain: Sampler, evidence: Evidence) -> Hypothesis |
 
 def alternatives(
     best: Hypothesis, others: Iterable[Hypothesis], evidence: Evidence, level: float
-) -> list[Alternative]:
+) -> list[RivalHypothesis]:
     """Return the hypotheses that draws do not rule out, those with the same distribution first.
 
     A hypothesis is ruled out if the draws are 1 / level times likelier under the best one.
     """
     least = evidence.log_likelihood(best.sampler) + math.log(level)
-    rows: dict[str, Alternative] = {}
+    rows: dict[str, RivalHypothesis] = {}
     for other in others:
         if other.sampler == best.sampler or str(other.sampler) in rows:
             continue
         if evidence.log_likelihood(other.sampler) >= least:
             nats = evidence.divergence(best.sampler, other.sampler)
             needed = math.inf if nats * evidence.draws < SAME else -math.log(level) / nats
-            rows[str(other.sampler)] = Alternative(other, needed)
+            rows[str(other.sampler)] = RivalHypothesis(other, needed)
     return sorted(rows.values(), key=lambda alternative: -alternative.draws)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from corelm_probe import MODELS
 from corelm_probe.engine import EngineError, checked, prompt_with_history
-from corelm_probe.evidence import Evidence, Texts
+from corelm_probe.evidence import DrawnTexts, Evidence
 from corelm_probe.hypotheses import hypotheses
 from corelm_probe.statistics import g_test
 from corelm_probe.variants import AlwaysDivide, TopKTies, TopPTies
@@ -65,7 +65,7 @@ def test_the_likelihood_of_texts_is_that_of_a_report_of_corelm(chain, name):
     toy = Known(model)
     written = corelm.generate(toy, "AB", sampler=sampler, length=12, n=3, seed=5)
     tokens = np.array([text.tokens for text in written])
-    evidence = Evidence(model, [Texts(tuple(model.encode("AB")), tokens)])
+    evidence = Evidence(model, [DrawnTexts(tuple(model.encode("AB")), tokens)])
     expected = -sum(step.surprisal for text in written for step in text.steps)
     assert evidence.log_likelihood(sampler) == pytest.approx(expected, rel=1e-6)
     assert evidence.divergence(sampler, sampler) == pytest.approx(0, abs=1e-12)
@@ -109,7 +109,7 @@ class Characters:
 
 
 def test_a_shorter_text_counts_its_tokens_only():
-    texts = Texts((1,), np.array([[2, 3, -1], [2, -1, -1]]))
+    texts = DrawnTexts((1,), np.array([[2, 3, -1], [2, -1, -1]]))
     evidence = Evidence(MODELS["flat"], [texts])
     assert evidence.draws == 3
     for chain in ("stochastic", "presence_penalty(penalty=0)", "presence_penalty(penalty=0.0001)"):
@@ -154,7 +154,7 @@ def test_definitions_of_engines():
 
 
 def test_hypotheses_differ_and_are_in_words():
-    evidence = Evidence(MODELS["slope"], [Texts((1,), np.array([[2, 3]]))])
+    evidence = Evidence(MODELS["slope"], [DrawnTexts((1,), np.array([[2, 3]]))])
     chain = corelm.sampler(
         "repetition_penalty(penalty=1.2) | frequency_penalty(penalty=0.2) | top_k(k=9) | "
         "top_p(p=0.9) | min_p(p=0.1) | temperature(t=0.7)"

@@ -97,9 +97,9 @@ def measure_power(
 
     The texts are written at three temperatures, with and without a watermark.
     """
-    from corelm_watermark.power import TEMPERATURES, WATERMARKS, Plan, tables
+    from corelm_watermark.power import TEMPERATURES, WATERMARKS, PowerPlan, tables
 
-    plan = Plan(
+    plan = PowerPlan(
         texts=texts,
         unmarked=unmarked or texts,
         human=human,

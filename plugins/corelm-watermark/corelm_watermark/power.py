@@ -29,7 +29,7 @@ TIMES = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class PowerPlan:
     """The measurements to make.
 
     Attributes:

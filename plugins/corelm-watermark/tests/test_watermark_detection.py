@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corelm_watermark import GreenList, SynthID, detect
 from corelm_watermark.detection import watermark_of
-from corelm_watermark.power import Plan, human_texts, p_values, repetitive, tables
+from corelm_watermark.power import PowerPlan, human_texts, p_values, repetitive, tables
 from scipy import stats
 
 import corelm
@@ -151,7 +151,7 @@ def test_human_texts_are_spread_over_the_folder(tmp_path):
 @pytest.mark.slow
 def test_the_tables(tmp_path):
     (tmp_path / "a.txt").write_text(" ".join(WORDS))
-    plan = Plan(
+    plan = PowerPlan(
         texts=2,
         unmarked=2,
         human=str(tmp_path),
