@@ -350,6 +350,11 @@ def test_a_stream_may_echo_the_prompt_with_its_logprobs(client):
         assert [value for part in parts for value in part[name]] == values
 
 
+def test_a_stream_of_no_token_ends_at_once(client):
+    [event] = client.stream(max_tokens=0)
+    assert [(each["text"], each["finish_reason"]) for each in event["choices"]] == [("", "length")]
+
+
 def test_imdb_and_its_word_vocabulary(open_client):
     model = corelm.load("imdb")
     client = open_client({"imdb": model})

@@ -156,6 +156,11 @@ def test_tokens_and_texts(client):
     assert client.post("/detokenize", json={"tokens": [999]}).status_code == 400
 
 
+def test_a_long_list_is_a_whole_one(client):
+    answer = client.post("/tokenize", json={"prompt": "the " * 3000}).json()
+    assert len(answer["tokens"]) == answer["count"] == 3000
+
+
 def test_the_vocabulary_is_described(client):
     found = client.get("/tokenizer_info").json()
     assert found["vocab_size"] == 13

@@ -65,6 +65,12 @@ def test_a_client_that_reads_nothing_is_dropped_and_its_texts_with_it(monkeypatc
         wait_until(has_stopped(model))
 
 
+def test_a_client_that_reads_late_gets_everything():
+    with served(parser="h11", buffer=4096) as url, asked(url, 4096, max_tokens=10) as connection:
+        time.sleep(0.5)
+        assert rest(connection, b"0\r\n\r\n").endswith(b"}\r\n0\r\n\r\n")
+
+
 def test_a_client_that_leaves_ends_its_texts():
     model = Counted(0.001)
     with served({"toy": model}) as url:
@@ -76,7 +82,10 @@ def test_a_client_that_leaves_ends_its_texts():
 
 def test_a_backlog_ends_in_an_error():
     model = Counted()
-    with served({"toy": model}) as url, asked(url, stream=True) as connection:
+    with (
+        served({"toy": model}, buffer=2**16) as url,
+        asked(url, 2**16, stream=True) as connection,
+    ):
         wait_until(has_stopped(model))  # long before the end, as nobody reads
         assert model.steps < 4000
         content = rest(connection, b"0\r\n\r\n")
