@@ -139,7 +139,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-class Scale(NamedTuple):
+class ColorScale(NamedTuple):
     """A scale of colours.
 
     Attributes:
@@ -158,5 +158,5 @@ class Scale(NamedTuple):
         return 0 if math.isnan(number) else bisect_right(self.bounds, number)
 
 
-SURPRISAL_SCALE = Scale((2, 4, 6, 8, 10))
+SURPRISAL_SCALE = ColorScale((2, 4, 6, 8, 10))
 """The colours of words by their surprisal in nats: in notebooks, terminals, reports and pages."""

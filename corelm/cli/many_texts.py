@@ -23,7 +23,7 @@ import numpy as np
 
 from corelm.cli.output import messages
 from corelm.cli.output.messages import stages
-from corelm.cli.output.texts import Request
+from corelm.cli.output.texts import WriteRequest
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
 from corelm.models import NamedModel, atomic_files
@@ -65,7 +65,7 @@ class Destination:
         seed = (stored or {}).get("seed")
         return seed if isinstance(seed, int) else None
 
-    def write(self, request: Request) -> None:
+    def write(self, request: WriteRequest) -> None:
         """Write the texts of a request."""
         model, texts = request.model, request.texts
         things = [each for each in texts.strategy if each is not None]
@@ -81,7 +81,7 @@ class Destination:
 
     def _write(
         self,
-        request: Request,
+        request: WriteRequest,
         opened_executor: AbstractContextManager[RunUnits],
         origin: Mapping[str, Any],
     ) -> None:

@@ -31,7 +31,7 @@ CORELM = '"corelm>=$version"'
 
 
 @dataclass(frozen=True)
-class Kind:
+class PackageKind:
     """One kind of thing that a package can offer.
 
     Attributes:
@@ -54,18 +54,20 @@ class Kind:
 
 
 FROZEN = '[tool.ruff.lint]\nignore = ["RUF012"] # corelm freezes the attributes of a sampler'
-SAMPLER = Kind(
+SAMPLER = PackageKind(
     "sampler",
     "corelm_samplers",
     "top_cube",
     "corelm samplers $name",
     lint=FROZEN,
 )
-MASK = Kind("mask", "corelm_samplers", "lipogram", "corelm samplers $name", lint=FROZEN)
-DECODER = Kind("decoder", "corelm_decoders", "sure_start", "corelm decoders $name")
-MODEL = Kind("model", "corelm_models", "letters", 'corelm sample "the cat" --model $name')
-METRIC = Kind("metric", "corelm_metrics", "words_per_text", "corelm report greedy --metric $name")
-COMMAND = Kind(
+MASK = PackageKind("mask", "corelm_samplers", "lipogram", "corelm samplers $name", lint=FROZEN)
+DECODER = PackageKind("decoder", "corelm_decoders", "sure_start", "corelm decoders $name")
+MODEL = PackageKind("model", "corelm_models", "letters", 'corelm sample "the cat" --model $name')
+METRIC = PackageKind(
+    "metric", "corelm_metrics", "words_per_text", "corelm report greedy --metric $name"
+)
+COMMAND = PackageKind(
     "command",
     "corelm_commands",
     "next_entropy",
@@ -73,13 +75,13 @@ COMMAND = Kind(
     group='"corelm.commands"',
     dependencies=f'{CORELM}, "typer>=0.29"',
 )
-OBSERVER = Kind("observer", "corelm_next_token", "entropy_log", "corelm plugins")
+OBSERVER = PackageKind("observer", "corelm_next_token", "entropy_log", "corelm plugins")
 KINDS = (SAMPLER, MASK, DECODER, MODEL, METRIC, OBSERVER, COMMAND)
 IN_EXPRESSIONS = (SAMPLER, DECODER)
 """The kinds that share their names: an expression such as `top_k` may mean either."""
 
 
-def named(text: str, kind: Kind = SAMPLER) -> dict[str, str]:
+def named(text: str, kind: PackageKind = SAMPLER) -> dict[str, str]:
     """Return the words that the templates leave open, such as the names of class and module.
 
     Raises:
@@ -115,14 +117,14 @@ def named(text: str, kind: Kind = SAMPLER) -> dict[str, str]:
     return words | {"dependencies": Template(kind.dependencies).substitute(words)}
 
 
-def _entry(name: str, kind: Kind) -> str:
+def _entry(name: str, kind: PackageKind) -> str:
     """Return the name of the entry point."""
     if kind is OBSERVER:
         return kind.hook  # it offers nothing that is called by a name
     return name.replace("_", "-") if kind is COMMAND else name  # typed on a command line
 
 
-def namesakes(name: str, kind: Kind) -> Iterator[str]:
+def namesakes(name: str, kind: PackageKind) -> Iterator[str]:
     """Yield a warning for each offer of the name that is installed."""
     if kind is OBSERVER:
         return
@@ -137,14 +139,14 @@ def namesakes(name: str, kind: Kind) -> Iterator[str]:
                 yield _namesake(describe.origin(source), source.distribution, other, name)
 
 
-def _namesake(origin: str, distribution: str, kind: Kind, name: str) -> str:
+def _namesake(origin: str, distribution: str, kind: PackageKind, name: str) -> str:
     which = "each is chosen by its full name"
     if distribution == OWN:
         which = "the bare name stays corelm's, and yours is chosen by its full name"
     return f"{origin} already has a {kind.name} {name}: with both installed, {which}"
 
 
-def write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:
+def write(folder: Path, words: Mapping[str, str], kind: PackageKind) -> None:
     """Write the files into a new folder; none is left if one cannot be written."""
     try:
         folder.mkdir(parents=True)
@@ -162,7 +164,7 @@ def write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:
         raise
 
 
-def _contents(words: Mapping[str, str], kind: Kind) -> dict[str, str]:
+def _contents(words: Mapping[str, str], kind: PackageKind) -> dict[str, str]:
     """Return the text of each file by its name."""
     templates = resources.files("corelm.cli") / "template"
     contents = {}

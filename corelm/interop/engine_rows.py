@@ -19,7 +19,7 @@ NONE: Nats = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class EngineRow:
     """A text of the batch.
 
     Attributes:
@@ -52,7 +52,7 @@ class EngineRows:
     """
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[EngineRow] = []
         self._logits: tuple[Array, Array] | None = None
 
     def advance(
@@ -75,7 +75,7 @@ class EngineRows:
         ids = range(len(texts)) if samples is None else samples
         self.rows = [
             self._row(
-                Row(text, min(int(length), len(text)), int(sample), NONE, NONE),
+                EngineRow(text, min(int(length), len(text)), int(sample), NONE, NONE),
                 self._candidates(i) if samples is None else self._of_sample(int(sample)),
             )
             for i, (text, length, sample) in enumerate(zip(texts, lengths, ids, strict=True))
@@ -104,13 +104,13 @@ class EngineRows:
                 return j
         return None
 
-    def _row(self, new: Row, candidates: Iterable[int]) -> Row:
+    def _row(self, new: EngineRow, candidates: Iterable[int]) -> EngineRow:
         """Return a row that continues a text of the last step, or the new text."""
         j = self.continued(new.tokens, candidates)
         if j is None:
             return new
         before, nats = self.rows[j], self._surprisals(j, new.tokens[-1:])
-        return Row(new.tokens, before.prompt_length, before.sample, *nats)
+        return EngineRow(new.tokens, before.prompt_length, before.sample, *nats)
 
     def _candidates(self, i: int) -> Iterator[int]:
         """Yield the indices of the last step's rows, the one in the same place first."""
@@ -132,7 +132,7 @@ class EngineRows:
         return np.append(before.surprisal, sampler), np.append(before.model_surprisal, model)
 
 
-def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None, size: int) -> Context:
+def context_of(rows: Sequence[EngineRow], vocabulary: Vocabulary | None, size: int) -> Context:
     """Return the context of rows of one length and prompt length, with `size` logits each."""
     tokens, prompt_length = np.stack([row.tokens for row in rows]), rows[0].prompt_length
     return Context(

@@ -224,7 +224,7 @@ _NEEDS = {
 """The parts of a context that follow from other parts: to declare one of these is enough."""
 
 
-class Guard:
+class ContextGuard:
     """A context that raises at access to undeclared parts, and records these parts."""
 
     def __init__(self, context: Context, reads: frozenset[str]) -> None:
@@ -237,11 +237,11 @@ class Guard:
             raise UsageError(f"the sampler does not declare that it reads {name}")
         return getattr(self._context, name)
 
-    def copy(self) -> Guard:
+    def copy(self) -> ContextGuard:
         """Return the guard itself, which already protects the context."""
         return self
 
-    def with_vocabulary_size(self, size: int) -> Guard:
+    def with_vocabulary_size(self, size: int) -> ContextGuard:
         """Return the guard of the same context for rows of this many logits."""
         self._context = self._context.with_vocabulary_size(size)
         return self

@@ -23,7 +23,7 @@ from corelm.testing.cases import (
     ALL,
     MODEST,
     Case,
-    Guard,
+    ContextGuard,
     InvalidResultError,
     answer,
     call,
@@ -263,7 +263,7 @@ def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
     """Read no part of the context that `reads` leaves out."""
     for case in ask(*ALL):
         for stage in sampler.stages:
-            guard = Guard(case.context, stage.reads)
+            guard = ContextGuard(case.context, stage.reads)
             try:
                 stage(case.logits.copy(), guard)  # type: ignore[arg-type]
             # Also if the sampler catches the guard's error and fails later.

@@ -34,7 +34,7 @@ from corelm.cli.options.choices import (
 )
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
-from corelm.cli.output.texts import Record, Request, writer
+from corelm.cli.output.texts import RecordWriter, WriteRequest, writer
 from corelm.decoding.draws import RandomStream
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.generation.endings import REPEATS, Endings
@@ -204,7 +204,7 @@ def sample(
             **settings,
         )
         note_prompts(language_model, prompts)
-        request = Request(
+        request = WriteRequest(
             label(model), language_model, texts, prompts, is_colored(out, color),
             _alternatives(language_model, texts.prompt, prompts, count),
             None if receipt is None else _receipt(receipt, model, language_model, texts),
@@ -245,7 +245,7 @@ def _alternatives(
     return Alternatives(model.vocabulary, prompt, count)
 
 
-def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record:
+def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> RecordWriter:
     """Return what records a text for a receipt.
 
     Raises:
@@ -267,7 +267,7 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
     offers = [each for each in entry_points("corelm.records") if each.name == "receipt"]
     if not offers:
         raise MissingDependencyError("--receipt needs corelm-replay: pip install corelm-replay")
-    make: Callable[..., Record] = offers[0].load()
+    make: Callable[..., RecordWriter] = offers[0].load()
     return make(name, model, prompt=texts.prompt, sampler=texts.strategy.sampler, seed=texts.seed)
 
 

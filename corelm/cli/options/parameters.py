@@ -57,7 +57,7 @@ WIDEST = 48
 
 
 @dataclass(frozen=True)
-class Options:
+class ParameterOptions:
     """Parameters as options of a command.
 
     Attributes:
@@ -101,7 +101,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Chosen(Options):
+class Chosen(ParameterOptions):
     """A sampler or a decoder whose parameters become options.
 
     Attributes:
@@ -204,7 +204,9 @@ def _listed(default: Any) -> Any:
     return [",".join(map(str, default))] if plain else None
 
 
-def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callable[..., Any]:
+def extended(
+    command: Callable[..., Any], options: Sequence[ParameterOptions]
+) -> Callable[..., Any]:
     """Return the command with more options, each kind after the option of that name.
 
     The command receives the built samplers, decoders and settings in its argument `built`, by kind.
@@ -247,7 +249,7 @@ def with_parameters(
     It gets their values in its argument `built`, by "settings" and by name.
     """
     names = {parameter.name: [own_flag(parameter.name)] for parameter in parameters}
-    return extended(command, [Options("settings", tuple(parameters), names)])
+    return extended(command, [ParameterOptions("settings", tuple(parameters), names)])
 
 
 def _free(kind: str, parameter: Parameter, reserved: Collection[str]) -> list[str]:

@@ -16,7 +16,7 @@ from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import softmax
 
 
-class Alternative(NamedTuple):
+class LikelyToken(NamedTuple):
     """A token that is likely at a place of a text.
 
     Attributes:
@@ -53,8 +53,8 @@ class Alternatives:
         self._vocabulary, self._count = vocabulary, count
         prompt_ids = FullVocabulary(vocabulary).prompt_ids(prompt)
         self._past: defaultdict[int, list[int]] = defaultdict(lambda: list(prompt_ids))
-        self.of_samples: defaultdict[int, list[list[Alternative]]] = defaultdict(list)
-        self.own: defaultdict[int, list[Alternative]] = defaultdict(list)
+        self.of_samples: defaultdict[int, list[list[LikelyToken]]] = defaultdict(list)
+        self.own: defaultdict[int, list[LikelyToken]] = defaultdict(list)
 
     def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Yield the steps, and keep the alternatives of each."""
@@ -72,11 +72,11 @@ class Alternatives:
 
     def _at(
         self, step: Step, row: int, tokens: Sequence[int], past: Sequence[int]
-    ) -> list[Alternative]:
+    ) -> list[LikelyToken]:
         p = softmax(step.model_logits[row].astype(np.float64))
         text_of, logits = FullVocabulary(self._vocabulary).text_after(past), step.logits[row]
         return [
-            Alternative(token, text_of(token), float(p[token]), bool(logits[token] > -np.inf))
+            LikelyToken(token, text_of(token), float(p[token]), bool(logits[token] > -np.inf))
             for token in tokens
         ]
 

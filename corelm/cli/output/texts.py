@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from corelm.cli.output.alternatives import Alternatives
 
 
-class Record(Protocol):
+class RecordWriter(Protocol):
     """A file about one text, which a package offers in the group `corelm.records`.
 
     It is called with the arguments of `corelm.stream` that decide the text: `model_name`, `model`,
@@ -35,7 +35,7 @@ class Record(Protocol):
         """Write the file, after the text."""
 
 
-class Request(NamedTuple):
+class WriteRequest(NamedTuple):
     """The texts to draw, and the model that draws them.
 
     Attributes:
@@ -54,7 +54,7 @@ class Request(NamedTuple):
     prompts: Sequence[str] = ()
     is_colored: bool = False
     alternatives: Alternatives | None = None
-    record: Record | None = None
+    record: RecordWriter | None = None
 
     @property
     def total(self) -> int:
@@ -84,14 +84,16 @@ class Request(NamedTuple):
         return self.total == 1 and not self.prompts and is_plain
 
 
-def writer(request: Request, json: bool, whole: bool) -> Callable[[Request, Output], None]:
+def writer(
+    request: WriteRequest, json: bool, whole: bool
+) -> Callable[[WriteRequest, Output], None]:
     """Return the function that writes the texts of a request."""
     if json:
         return _write_json
     return _write_stream if request.is_streamed and not whole else _write_texts
 
 
-def _write_stream(request: Request, out: Output) -> None:
+def _write_stream(request: WriteRequest, out: Output) -> None:
     open_texts = request.open_texts((0,))
     out.text(request.texts.prompt, bold=True)
     written, line_end = 0, "\n"
@@ -115,7 +117,7 @@ def _write_stream(request: Request, out: Output) -> None:
     _note_masks(open_texts.generations())
 
 
-def _write_texts(request: Request, out: Output) -> None:
+def _write_texts(request: WriteRequest, out: Output) -> None:
     """Write texts in order; if there are several, each under its number."""
     texts = []
     measured = request.is_colored or request.alternatives is not None
@@ -144,7 +146,7 @@ def _pieces(text: Generation, is_colored: bool) -> Iterator[tuple[str, dict[str,
 
 
 def _write_alternatives(
-    text: Generation, request: Request, alternatives: Alternatives, out: Output
+    text: Generation, request: WriteRequest, alternatives: Alternatives, out: Output
 ) -> None:
     """Write each word with its probability and the likely words under it."""
     table = WordTable(out)
@@ -175,7 +177,7 @@ def _note_masks(texts: Sequence[Generation]) -> None:
         )
 
 
-def _write_json(request: Request, out: Output) -> None:
+def _write_json(request: WriteRequest, out: Output) -> None:
     """Write one document; on failure it holds the texts so far and the error."""
     from importlib.metadata import version
 
@@ -206,7 +208,7 @@ def _write_json(request: Request, out: Output) -> None:
     out.json(document)
 
 
-def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
+def _texts(request: WriteRequest, measured: bool = False) -> Iterator[Generation]:
     """Yield the texts; on failure, yield the texts so far and then raise.
 
     Raises:
@@ -226,7 +228,9 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
             raise failure
 
 
-def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
+def _written(
+    request: WriteRequest, measured: bool
+) -> Iterator[tuple[OpenTexts, BaseException | None]]:
     """Yield batches of finished texts, each with the error that cut it short, or None."""
     if request.prompts:
         from corelm.generation.continuous_batch import ContinuousBatch

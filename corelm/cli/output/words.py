@@ -31,7 +31,7 @@ def style_of(surprisal: float) -> dict[str, Any]:
     return STYLES[SURPRISAL_SCALE.level(surprisal)]
 
 
-class Cell(NamedTuple):
+class WordCell(NamedTuple):
     """A word with figures under it.
 
     Attributes:
@@ -54,12 +54,12 @@ class WordTable:
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._cells: list[Cell] = []
+        self._cells: list[WordCell] = []
         self._used = 0
 
     def add(self, text: str, figures: Sequence[str], style: dict[str, Any]) -> None:
         """Add a word; a line that is full is written."""
-        cell = Cell(visible(text), [strip_controls(figure) for figure in figures], style)
+        cell = WordCell(visible(text), [strip_controls(figure) for figure in figures], style)
         if self._cells and self._used + _width(cell) > self._out.width:
             self.end()
         self._cells.append(cell)
@@ -77,7 +77,7 @@ class WordTable:
             self._write(cells, [(each, self._out.styled(each, dim=True)) for each in figures])
         self._out.document("\n")
 
-    def _write(self, cells: Sequence[Cell], texts: Sequence[tuple[str, str]]) -> None:
+    def _write(self, cells: Sequence[WordCell], texts: Sequence[tuple[str, str]]) -> None:
         """Write one line; each text is given plain and styled."""
         from rich.cells import cell_len
 
@@ -88,7 +88,7 @@ class WordTable:
         self._out.document("".join(parts).rstrip(" ") + "\n")
 
 
-def _width(cell: Cell) -> int:
+def _width(cell: WordCell) -> int:
     from rich.cells import cell_len
 
     return max(map(cell_len, (cell.word, *cell.figures)))
