@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 
+from corelm_report import schema
 from corelm_report.document.figure import VIEWS, Figure
 from corelm_report.document.figures import of_view
-from corelm_report.document.schema import schema
 from corelm_serve.models import Limits
 from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest, Message

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from corelm.cli.app import COMMANDS as OF_THE_HEART
 from corelm.cli.app import main
 
-COMMANDS = (
-    *OF_THE_HEART,
-    "bench",
-    "chat",
-    "data",
-    "explain",
-    "models",
-    "plugins",
-    "presets",
-    "report",
-    "score",
-    "study",
-    "train",
-)
-"""The guests' are found by their entry points."""
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
+LISTED = re.findall(r"^\| `corelm (.+?)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+"""The commands that the reference names."""
+
+COMMANDS = [command for command in LISTED if " " not in command]
+GROUPS = sorted({command.partition(" ")[0] for command in LISTED if " " in command})
 
 
 @pytest.mark.packages
-def test_help_lists_every_command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_the_reference_names_every_command(
+    group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CORELM_PLUGINS", "")
-    assert main(["--help"]) == 0
-    lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
-    assert {line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "} == set(
-        COMMANDS
+    assert main([*group.split(), "--help"]) == 0
+    help = capsys.readouterr().out.partition("Commands:\n")[2]
+    offered = re.findall(r"^  (\S+)", help, re.MULTILINE)
+    assert sorted(offered) == sorted(
+        name for words in LISTED for parent, _, name in [words.rpartition(" ")] if parent == group
     )
 
 
 @pytest.mark.packages
-@pytest.mark.parametrize("command", [*COMMANDS, "models show", "models export", "data imdb"])
+@pytest.mark.parametrize("command", LISTED)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--help", "-h"):
         assert main([*command.split(), option]) == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
@@ -28,6 +30,13 @@ def test_every_declared_figure_is_in_the_schema_with_its_meaning():
             key = schema()["$defs"][PARTS[figure.view]]["properties"][figure.name]
             assert {"$ref", "type"} & key.keys()
             assert key.get("description", figure.text) == figure.text
+
+
+def test_the_reference_names_every_figure():
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "report.md").read_text("utf-8")
+    lists = re.findall(r"^The figures are (.+?)\. Each has", page, re.MULTILINE | re.DOTALL)
+    for view, listed in zip(VIEWS, lists, strict=True):
+        assert re.findall(r"`(\w+)`", listed) == [figure.name for figure in of_view(view)]
 
 
 def test_a_declaration_is_complete():
