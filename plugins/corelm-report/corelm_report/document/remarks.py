@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from corelm.runs import printable
 from corelm_report.document.content import Difference, Document, SamplerEntry
@@ -123,7 +123,7 @@ def _of_difference(sampler: str, difference: Difference, design: StudyDesign) ->
     better = cheapest([pilot], Goal(half, None)) if parts.whole else None
     if better is None or better.cost > CHEAPER * design.cost:
         return parts
-    return ErrorParts(sampler, between, parts.of_texts, parts.of_human, design, better)
+    return replace(parts, better=better)
 
 
 def error_sentences(document: Document) -> list[str]:

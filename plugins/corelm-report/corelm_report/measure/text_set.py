@@ -349,7 +349,7 @@ class TextSet:
         return difference if decided else replace(difference, ci95=None, p=None)
 
     def parts(self, name: str, other: TextSet | None) -> VarianceParts | None:
-        """Return a mean's variance, or its paired difference's, between and within prompts.
+        """Split the variance of a mean or of a paired difference: between and within prompts.
 
         None if the figure isn't a mean, or if each prompt has one text.
         """

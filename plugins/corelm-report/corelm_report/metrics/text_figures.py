@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.runs import Endings, machine
-from corelm_report.metrics.inference import Inference
+from corelm_report.metrics.inference import GROUPS, Inference
 from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out, sharing
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 Value = TypeVar("Value")
 
-GROUPS = 64
-"""The most parts of a set that are left out in turn."""
 WINDOW, BEST, RAW = 32_768, 9, -15
 """gzip's window in bytes, the level of `gzip.compress`, and zlib's code for no header."""
 EXACT = 2**12

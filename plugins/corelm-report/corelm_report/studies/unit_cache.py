@@ -314,7 +314,7 @@ class Whole:
         return self.unit
 
     def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
-        """Return the missing pieces by index, from the result of `rest`."""
+        """Return the newly computed pieces by index, from the result of `rest`."""
         return {0: result}
 
     def joined(self, pieces: Sequence[str]) -> str:
@@ -345,7 +345,7 @@ class OnContexts:
         return replace(self.unit, samplers=samplers, temperatures=at)
 
     def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
-        """Return the missing pieces by index, from the result of `rest`."""
+        """Return the newly computed pieces by index, from the result of `rest`."""
         unit = json.loads(result)
         samplers = dict(zip((at for at in missing if at >= 2), unit["samplers"], strict=True))
         pieces = {0: unit["model"], 1: unit["curve"]} | samplers
@@ -372,7 +372,7 @@ class OfSamplers:
         return DrawTexts(tuple(self.unit.shares[at] for at in missing))
 
     def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
-        """Return the missing pieces by index, from the result of `rest`."""
+        """Return the newly computed pieces by index, from the result of `rest`."""
         return dict(zip(missing, map(json.dumps, json.loads(result)), strict=True))
 
     def joined(self, pieces: Sequence[str]) -> str:
