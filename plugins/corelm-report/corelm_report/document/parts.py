@@ -70,8 +70,8 @@ class DocumentPart:
         """Read the part from a JSON object that follows the schema; missing keys get defaults."""
         values: Json = {}
         keys = _keys(cls)
-        named = {name for _, name, _, _ in keys}
-        for each, name, read, _ in keys:
+        named = {name for _, name, _ in keys}
+        for each, name, read in keys:
             if "others" in each.metadata:
                 values[each.name] = {key: content[key] for key in content if key not in named}
             elif name in content:
@@ -81,29 +81,29 @@ class DocumentPart:
     def to_dict(self) -> Json:
         """Return the part as a JSON object, with its keys in the order of the fields."""
         made: Json = {}
-        for each, name, _, write in _keys(type(self)):
+        for each, name, _ in _keys(type(self)):
             value = getattr(self, each.name)
             if "others" in each.metadata:
                 made |= value
             elif value is not None or "if_given" not in each.metadata:
-                made[name] = write(value)
+                made[name] = _as_json(value)
         return made
 
 
-_Keys = list[tuple[Field[Any], str, Callable[[Any], Any], Callable[[Any], Any]]]
+Reader = Callable[[Any], Any]
 
 
-def _keys(kind: Any) -> _Keys:
+def _keys(kind: Any) -> list[tuple[Field[Any], str, Reader]]:
     # mypy takes no class for hashable whose instances are not.
     return _cached_keys(kind)
 
 
 @cache
-def _cached_keys(kind: Any) -> _Keys:
-    """Return the fields of a class with their keys, readers and writers."""
+def _cached_keys(kind: Any) -> list[tuple[Field[Any], str, Reader]]:
+    """Return the fields of a class with their keys and the functions that read their values."""
     hints = get_type_hints(kind)
     return [
-        (each, each.metadata.get("key", each.name), *_converters(hints[each.name]))
+        (each, each.metadata.get("key", each.name), _reader(hints[each.name]))
         for each in fields(kind)
     ]
 
@@ -112,24 +112,35 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _converters(kind: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return the functions that read and write a value of a type.
-
-    Plain lists and dicts pass unchanged: copying every number of every token would take longer than
-    everything else.
-    """
-    if (inside := _not_none(kind)) is not None:
-        read, write = _converters(inside)
-        return _unless_none(read), _unless_none(write)
-    if is_dataclass(kind) and isinstance(kind, type) and issubclass(kind, DocumentPart):
-        return kind.from_dict, kind.to_dict
+# Plain lists and dicts pass unchanged in both directions: copying every number of every token would
+# take longer than everything else.
+def _reader(kind: Any) -> Reader:
+    """Return the function that reads a value of a type from JSON."""
+    kind = _not_none(kind) or kind
     origin, inner = get_origin(kind), get_args(kind)
-    if origin in (list, dict):
-        read, write = _converters(inner[-1])
-        if read is not _same:
-            many = _of_list if origin is list else _of_dict
-            return many(read), many(write)
-    return _same, _same
+    of_item = _reader(inner[-1]) if origin in (list, dict) else _same
+    if isinstance(kind, type) and issubclass(kind, DocumentPart):
+        return _unless_none(kind.from_dict)
+    if of_item is _same:
+        return _same
+    if origin is list:
+        return _unless_none(lambda items: [of_item(each) for each in items])
+    return _unless_none(lambda items: {name: of_item(each) for name, each in items.items()})
+
+
+def _unless_none(read: Reader) -> Reader:
+    return lambda value: None if value is None else read(value)
+
+
+def _as_json(value: Any) -> Any:
+    """Return the value of a field as JSON has it."""
+    if isinstance(value, DocumentPart):
+        return value.to_dict()
+    if isinstance(value, list) and value and isinstance(value[0], DocumentPart):
+        return [each.to_dict() for each in value]
+    if isinstance(value, dict) and isinstance(next(iter(value.values()), None), DocumentPart):
+        return {name: each.to_dict() for name, each in value.items()}
+    return value
 
 
 def _not_none(kind: Any) -> Any:
@@ -138,20 +149,6 @@ def _not_none(kind: Any) -> Any:
     if get_origin(kind) in (Union, UnionType) and len(inner) == 2 and NoneType in inner:
         return next(each for each in inner if each is not NoneType)
     return None
-
-
-def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    if convert is _same:
-        return _same
-    return lambda value: None if value is None else convert(value)
-
-
-def _of_list(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda values: [convert(value) for value in values]
-
-
-def _of_dict(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda values: {name: convert(value) for name, value in values.items()}
 
 
 # ---- the JSON Schema ----
