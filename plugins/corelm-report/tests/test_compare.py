@@ -473,17 +473,23 @@ def test_a_word_that_the_model_lacks_fails_only_its_sampler():
         ({"seeds": "1..x"}, "cannot read the range '1..x'"),
         ({"seeds": "1,x"}, "seed must be a whole number, not 'x'"),
         ({"seeds": []}, "a report needs at least one seed"),
-        ({"match": "entropy"}, "cannot read the target 'entropy'; write FIGURE=NUMBER"),
+        ({"match": "entropy"}, "cannot read the target 'entropy'; write FIGURE=NUMBER, such as "
+         "entropy=3 or mass_kept=0.9, or surprisal=human"),
+        ({"match": "xyz=3"}, "'xyz' cannot be matched; the figures are: surprisal, entropy, "),
+        ({"match": "entropy=3=4"}, "entropy must be a number or 'human', not '3=4'"),
+        ({"match": "entropy=inf"}, "entropy must be at least 0, not inf"),
         ({"match": [3]}, "cannot read the target 3"),
         ({"match": "entropy=people"}, "entropy must be a number or 'human', not 'people'"),
         ({"match": "entropy=-1"}, "entropy must be at least 0, not -1"),
         ({"match": "entropy=nan"}, "entropy must be at least 0, not nan"),
         ({"match": "mass_kept=90"}, "mass_kept must be between 0 and 1, not 90"),
-        ({"match": "mass_kept=human"}, "the mass_kept of human text is not known; only"),
+        ({"match": "mass_kept=human"}, "the mass_kept of human text is not known; only "
+         "surprisal can be matched to it, and every figure to a number"),
         ({"match": "entropi=3"}, "'entropi' cannot be matched; did you mean 'entropy'?"),
         ({"match": "human_recall=0.9"}, "human_recall needs human contexts"),
         ({"match": "surprisal=human", "samplers": ["temperature"]}, "there are no human texts to"),
-        ({"match": "entropy=human", "samplers": ["temperature"]}, "human text has no entropy"),
+        ({"match": "entropy=human", "samplers": ["temperature"]}, "human text has no entropy "
+         "under a model, only a surprisal: use surprisal=human"),
         ({"match": "entropy=1", "samplers": ["mirostat"]}, "leaves"),
     ],
 )  # fmt: skip

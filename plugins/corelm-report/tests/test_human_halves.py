@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from corelm_report.measure.generated_texts import draw
-from corelm_report.measure.human import halves, human_against_human
-from corelm_report.plan.plan import plan
 
 import corelm
-from corelm.registry.offers import Offer, Source
-from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
 
 WORDS = ["cat", "dog", "mat", "sat", "ran", "saw"]
@@ -31,14 +24,6 @@ def report():
     return corelm.compare(
         ToyModel(), ["temperature(t=1.0)"], prompts="the", n=24, length=9, reference=people(96)
     )
-
-
-def test_the_halves_are_disjoint_and_hold_the_copies_of_a_text_together():
-    texts = [[i // 2] for i in range(40)]
-    first, second = halves(texts)
-    assert sorted(first + second) == list(range(40))
-    assert not {texts[i][0] for i in first} & {texts[i][0] for i in second}
-    assert halves([[0]] * 40) is halves([[i] for i in range(15)]) is None
 
 
 def test_the_row_follows_human_text_and_compares_with_the_other_half(report):
@@ -73,36 +58,30 @@ def test_too_few_human_texts_have_no_row():
     assert "human_halves" not in document
 
 
-class Shared(corelm.HumanMetric):
-    """The share of the words of texts that human texts have too."""
+METRIC = """
+import corelm
 
-    meaning = "the share of words that human texts have"
+class Shared(corelm.HumanMetric):
+    meaning = "the share of texts that human texts have"
 
     def compare(self, texts, human, model):
-        known = {word for text in human for word in text.split()}
+        return lambda rows: sum(texts[i] in human for i in rows) / max(len(rows), 1)
 
-        def figure(rows):
-            words = [word for i in rows for word in texts[i].split()]
-            return sum(word in known for word in words) / len(words)
+@corelm.hookimpl
+def corelm_metrics():
+    return {"shared": Shared}
+"""
 
-        return figure
 
-
-def test_a_metric_that_compares_with_human_text_reads_the_other_half():
-    """Each half has a word of its own in every text, so they share all but one of ten words."""
-    asked = plan(ToyModel(), "toy", ["greedy"], prompts="the", n=8, length=9)
-    offer = Offer("shared", Shared(), Source("corelm-shared", "1", "shared"))
-    texts = Texts(
-        "the", Strategy(corelm.sampler("uniform")), length=9, n=32, seed=1, endings=Endings()
-    )
-    records = draw(ToyModel(), texts, range(32))
-    for record, text in zip(records, people(32), strict=True):
-        record["tokens"] = [WORDS.index(word) for word in text.split()[1:]]
-        record["text"] = text
-    first, _ = halves([record["tokens"] for record in records])
-    for i, record in enumerate(records):
-        record["text"] += " one" if i in first else " two"
-    found = human_against_human(replace(asked, metrics=(offer,)), records, [], None)
-    assert found.generated_texts.figures["corelm-shared:shared"] == pytest.approx(10 / 11)
+def test_a_metric_that_compares_with_human_text_reads_the_other_half(installed_plugin):
+    """Copies of a text are in one half, so no text of a half is in the other one."""
+    installed_plugin("corelm-shared", {"shared": "corelm_shared"}, METRIC)
+    asked = {"prompts": "the", "n": 8, "length": 9, "metrics": "shared"}
+    row = corelm.compare(ToyModel(), ["greedy"], reference=people(32) * 2, **asked).to_dict()[
+        "human_halves"
+    ]
+    assert row["generated_texts"]["corelm-shared:shared"] == 0.0
     # It is a distance already, so it has no difference.
-    assert "corelm-shared:shared" not in found.differences.generated_texts
+    assert "corelm-shared:shared" not in row["differences"]["generated_texts"]
+    few = corelm.compare(ToyModel(), ["greedy"], reference=["the cat"] * 40, **asked).to_dict()
+    assert "human_halves" not in few

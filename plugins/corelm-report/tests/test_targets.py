@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from corelm_report.plan.targets import FreeParameter, Target, precision
 
-from corelm.errors import UsageError
-
 
 @pytest.mark.parametrize(
     ("text", "figure", "value", "written"),
@@ -23,30 +21,6 @@ def test_a_target_is_read_and_written(text, figure, value, written):
     target = Target.read(text)
     assert target == Target(figure, value) == Target.read(written)
     assert str(target) == written
-
-
-FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or surprisal=human"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("entropy", f"cannot read the target 'entropy'; {FORM}"),
-        (3, f"cannot read the target 3; {FORM}"),
-        ("xyz=3", "'xyz' cannot be matched; the figures are: surprisal, entropy, "),
-        ("entropy=3=4", "entropy must be a number or 'human', not '3=4'"),
-        ("entropy=inf", "entropy must be at least 0, not inf"),
-        ("mass_kept=1.01", "mass_kept must be between 0 and 1, not 1.01"),
-        ("mass_kept=human", "the mass_kept of human text is not known; only surprisal can be "
-         "matched to it, and every figure to a number"),
-        ("entropy=human", "human text has no entropy under a model, only a surprisal: use "
-         "surprisal=human"),
-    ],
-)  # fmt: skip
-def test_anything_else_is_refused(text, message):
-    with pytest.raises(UsageError) as refused:
-        Target.read(text)
-    assert str(refused.value).startswith(message)
 
 
 @pytest.mark.parametrize(
