@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from corelm_report import Document, Inference
-from corelm_report.measure.until import Until, growing
+from corelm_report.measure.until import growing
 from corelm_report.metrics.inference import anytime_share_interval
 from corelm_report.plan.plan import plan
 
@@ -99,7 +99,7 @@ def test_texts_are_added_to_few_prompts_and_prompts_to_many():
 )
 def test_another_condition_is_refused(text):
     with pytest.raises(UsageError):
-        Until.read(text)
+        corelm.compare(ToyModel(), ["greedy"], until=text)
 
 
 def test_the_command_stops_by_itself(tmp_path, run):

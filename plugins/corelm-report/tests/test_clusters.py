@@ -9,7 +9,6 @@ import pytest
 from corelm_report import Document, Inference
 from corelm_report.plan.texts import parse_prompts
 from corelm_report.render.permutation_tests import permutation_tests
-from corelm_report.studies.study_file import read_study
 
 import corelm
 from corelm.errors import UsageError
@@ -75,13 +74,13 @@ def test_prompts_alone_would_be_twice_as_many(report):
     assert "clusters" not in alone["header"]
 
 
-def test_the_command_and_a_study_read_the_clusters(tmp_path, run):
+def test_the_command_and_a_study_read_the_clusters(tmp_path, monkeypatch, run):
     lines = [{"prompt": f"the {i}", "cluster": f"document {i // 2}"} for i in range(16)]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    (tmp_path / "study.toml").write_text('samplers = ["greedy"]\nprompts = "prompts.jsonl"')
-    study = read_study(tmp_path / "study.toml")
-    assert study.report["prompts"]["the 3"] == "document 1"
-    json.dumps(study.settings())
+    (tmp_path / "study.toml").write_text(
+        'models = ["toy"]\nsamplers = ["uniform"]\nprompts = "prompts.jsonl"\nn = 1\nlength = 3\n'
+        '[write]\nforms = ["json"]\nplots = []'
+    )
     file = tmp_path / "report.json"
     place = str(tmp_path / "prompts.jsonl")
     result = run(
@@ -89,7 +88,10 @@ def test_the_command_and_a_study_read_the_clusters(tmp_path, run):
         "--json", str(file),
     )  # fmt: skip
     assert result.code == 0
-    assert json.loads(file.read_text())["samplers"][0]["generated_texts"]["units"] == 8
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    assert run("study", "run", str(tmp_path / "study.toml")).code == 0
+    for report in (file, tmp_path / "study/toy/report.json"):
+        assert json.loads(report.read_text())["samplers"][0]["generated_texts"]["units"] == 8
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from corelm_report.measure.counted import CountedModel
 from documents import carrier, compare
 
 import corelm
@@ -237,15 +236,6 @@ class Restores(Sampler):
         restored = np.full_like(logits, -np.inf)
         restored[:, 0] = 0
         return restored if context.position == 9 else logits
-
-
-def test_a_report_makes_few_more_passes_than_its_longest_text_has_tokens():
-    model, n, length = CountedModel(ToyModel(end=False), 1), 12, 40
-    samplers = ["greedy", "stochastic", "top_p(p=0.9)", "temperature(t=0.7)", "min_p(p=0.1)"]
-    report = corelm.compare(model, samplers, n=n, length=length, contexts=n, seed=1)
-    assert not report.failed
-    # The contexts, then all texts together: 60 fit into a batch.
-    assert model.calls <= 1.1 * 2 * length
 
 
 @pytest.mark.parametrize("prompts", ["the", ["the", "the dog sat"]])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from corelm_report import Document
 from corelm_report.judging.judge import (
     Design,
     corrected_win_rates,
@@ -16,20 +17,7 @@ from corelm_report.judging.judge import (
     of_first_shown,
     win_rates,
 )
-from corelm_report.judging.pairs import (
-    JudgeVerdict,
-    Pair,
-    chosen,
-    matched,
-    pairs_as_csv,
-    pairs_as_page,
-    pairs_of,
-    read_verdicts,
-)
-
-import corelm
-from corelm.errors import UsageError
-from corelm.testing import ToyModel
+from corelm_report.judging.pairs import JudgeVerdict, Pair
 
 PROMPTS, TEXTS = 16, 8
 DESIGN = Design({}, frozenset(f"prompt {i}" for i in range(60)), equal=0)
@@ -141,110 +129,89 @@ def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
     assert few.ends is few.p is few.p_holm is None
 
 
-@pytest.fixture(scope="module")
-def document():
-    report = corelm.compare(
-        ToyModel(), ["temperature(t=1.0)", "temperature(t=0.3)", "uniform"],
-        prompts=["the", "the cat", "<b>=1+1"], n=4, length=6, against="temperature(t=1.0)",
-        texts="all",
-    )  # fmt: skip
-    return Document.from_dict(report.to_dict())
-
-
-def test_pairs_are_blinded_and_are_those_of_the_report(document):
-    pairs = list(pairs_of(document, "toy"))
-    again = [pair.id for pair in pairs_of(document, "toy")]
-    assert [pair.id for pair in pairs] == again
-    assert len({pair.id for pair in pairs}) == len(pairs)
-    assert {pair.swapped for pair in pairs} == {True, False}
-    texts = {(t.prompt, t.sample): t.text for t in document.samplers[0].texts}
-    for pair in pairs:
-        assert texts[pair.sample[0], pair.sample[2]] == pair.texts[1]
-        assert sorted(pair.shown) == sorted(pair.texts)
-    for written in (pairs_as_csv(pairs), pairs_as_page(pairs)):
-        assert "temperature" not in written
-        assert "uniform" not in written
-    page = pairs_as_page(pairs)
-    assert "<b>" not in page
-    assert "default-src 'none'" in page
-    assert "://" not in page
-
-
-def test_few_pairs_are_spread_over_prompts(document):
-    few = chosen(list(pairs_of(document, "toy")), 3)
-    for sampler in ("temperature(t=0.3)", "uniform"):
-        prompts = {pair.sample[0] for pair in few if pair.sampler == sampler}
-        assert len(prompts) == 3
-
-
-def test_a_formula_is_no_formula_in_a_spreadsheet():
-    pair = Pair("x", "a", "b", "toy", ("=1+1", 1, 0), ("@a", "-b"), False)
-    assert pairs_as_csv([pair]).splitlines()[1] == "x,'=1+1,'@a,'-b,,"
-
-
-def test_verdicts_are_read_from_csv_and_json_lines(tmp_path, document):
-    pairs = list(pairs_of(document, "toy"))[:3]
-    (tmp_path / "v.csv").write_text(
-        f"\ufeffpair,verdict,judge\n{pairs[0].id},First,Ann\n{pairs[1].id},,Ann\n"
-    )
-    (tmp_path / "v.jsonl").write_text(json.dumps({"pair": pairs[2].id, "verdict": "tie"}) + "\n")
-    found = [*read_verdicts(tmp_path / "v.csv"), *read_verdicts(tmp_path / "v.jsonl")]
-    assert found == [JudgeVerdict(pairs[0].id, 1.0, "Ann"), JudgeVerdict(pairs[2].id, 0.5)]
-    assert [pair for pair, _ in matched(found, pairs, "v.csv")] == [pairs[0], pairs[2]]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("v.csv", "id,verdict\n", "no column pair"),
-        ("v.csv", "pair,verdict\nx,better\n", "line 2 of v.csv: a verdict is one of first"),
-        ("v.jsonl", "[1]", "line 1 of v.jsonl is no JSON object"),
-        ("v.jsonl", "{", "line 1 of v.jsonl is not JSON"),
-        ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1"),
-    ],
-)
-def test_other_files_are_refused(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(UsageError, match=message):
-        read_verdicts(tmp_path / name)
-
-
-def test_a_verdict_of_a_different_study_is_refused():
-    with pytest.raises(UsageError, match="which the results lack"):
-        matched([JudgeVerdict("x", 1.0)], [], "v.csv")
-
-
 STUDY = """
 models = ["toy"]
-samplers = ["temperature(t=1.0)", "temperature(t=0.3)"]
-prompts = ["the", "the cat", "the dog", "a", "the mat", "cat", "dog", "mat"]
+samplers = ["temperature(t=1.0)", "temperature(t=0.3)", "uniform"]
+prompts = ["the", "the cat", "<b>=1+1", "a", "the mat", "cat", "dog", "=mat"]
 n = 2
 length = 6
 texts = "all"
 against = "temperature(t=1.0)"
 [write]
-forms = []
+forms = ["json"]
 plots = []
 """
 
 
-def test_the_command_writes_pairs_and_reads_verdicts(tmp_path, monkeypatch, run):
+@pytest.fixture
+def judge(tmp_path, monkeypatch, run):
+    """A function that judges the pairs of a study, which was run."""
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "study.toml").write_text(STUDY)
+    Path("study.toml").write_text(STUDY)
     assert run("study", "run", "study.toml").code == 0
-    assert run("study", "judge", "study.toml", "--write", "pairs.csv").code == 0
-    assert run("study", "judge", "study.toml", "--write", "pairs.html", "--pairs", "3").code == 0
-    assert (tmp_path / "pairs.html").read_text().count("<fieldset") == 3
-    lines = list(csv.DictReader(io.StringIO((tmp_path / "pairs.csv").read_text())))
-    for name, judge in (("people.csv", "first"), ("model.csv", "tie")):
-        with (tmp_path / name).open("w") as file:
-            writer = csv.writer(file)
-            writer.writerow(["pair", "verdict"])
-            writer.writerows([line["pair"], judge] for line in lines)
-    done = run("study", "judge", "study.toml", "--people", "people.csv", "--by-model", "model.csv")
+    return lambda *words: run("study", "judge", "study.toml", *words)
+
+
+def written(judge, name, *words):
+    """The pairs that are written to a file."""
+    assert judge("--write", name, *words).code == 0
+    return list(csv.DictReader(io.StringIO(Path(name).read_text())))
+
+
+def test_pairs_are_blinded_and_are_those_of_the_report(judge):
+    pairs = written(judge, "pairs.csv")
+    assert pairs == written(judge, "again.csv")
+    assert len({pair["pair"] for pair in pairs}) == len(pairs)
+    document = json.loads(Path("study/toy/report.json").read_text())
+    against, *others = ({text["text"] for text in row["texts"]} for row in document["samplers"])
+    places = set()
+    for pair in pairs:
+        _, prompt, *shown, _, _ = pair.values()
+        assert prompt.removeprefix("'") in document["header"]["prompts"]
+        assert prompt not in ("=mat", "=1+1")  # a formula is no formula in a spreadsheet
+        places.add(tuple(text in against for text in shown))
+        assert all(text in against.union(*others) for text in shown)
+    assert {(True, False), (False, True)} <= places
+    few = written(judge, "few.csv", "--pairs", "3")  # of each sampler, spread over the prompts
+    assert len(few) == 6
+    assert len({pair["prompt"] for pair in few}) >= 3
+    assert judge("--write", "pairs.html", "--pairs", "3").code == 0
+    page = Path("pairs.html").read_text()
+    assert page.count("<fieldset") == 6
+    assert "default-src 'none'" in page
+    for text in ("<b>", "://", "temperature", "uniform"):
+        assert text not in page
+    assert "temperature" not in Path("pairs.csv").read_text()
+
+
+def test_the_command_reads_verdicts_from_csv_and_json_lines(judge):
+    pairs = [pair["pair"] for pair in written(judge, "pairs.csv")]
+    for name, verdict in (("people.csv", "First"), ("model.csv", "tie")):
+        lines = [f"{pair},{verdict},Ann" for pair in pairs[2:]]
+        heading = ["\ufeffpair,verdict,judge", f"{pairs[1]},,Ann"]  # a pair that nobody judged
+        Path(name).write_text("\n".join([*heading, *lines]))
+    Path("more.jsonl").write_text(json.dumps({"pair": pairs[0], "verdict": "first"}))
+    people = ("--people", "people.csv", "--people", "more.jsonl")
+    done = judge(*people, "--by-model", "model.csv")
     assert done.code == 0
     assert "Verdicts of people" in done.out
     assert "The text shown first was preferred in 100" in done.out
     assert "corrected by people's" in done.out
-    assert run("study", "judge", "study.toml").code == 2
+    judged = re.findall(r"(?:temperature\(t=0\.3\)|uniform) .*?(\d+) +\d+ *$", done.out, re.M)
+    assert sum(map(int, judged[:2])) == len(pairs) - 1
+    assert judge().code == 2
+
+
+def test_other_files_are_refused(judge):
+    for name, text, message in (
+        ("v.csv", "id,verdict\n", "no column pair"),
+        ("v.csv", "pair,verdict\nx,better\n", "line 2 of v.csv: a verdict is one of first"),
+        ("v.csv", "pair,verdict\nx,first\n", "which the results lack"),
+        ("v.jsonl", "[1]", "line 1 of v.jsonl is no JSON object"),
+        ("v.jsonl", "{", "line 1 of v.jsonl is not JSON"),
+        ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1"),
+    ):
+        Path(name).write_text(text)
+        done = judge("--people", name)
+        assert (done.code, message in " ".join(done.err.split())) == (2, True), done.err

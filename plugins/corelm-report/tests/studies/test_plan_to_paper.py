@@ -10,9 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from corelm_report.studies.study_file import UNTIL_AND_TESTS, read_study
-
-from corelm.errors import UsageError
 
 PAGE = Path(__file__).parents[4] / "docs/how-to/from-plan-to-paper.md"
 TINY = {
@@ -70,13 +67,12 @@ def test_the_page_leads_from_a_plan_to_a_paper(run, tmp_path, monkeypatch):
     assert 60 < agreement < 95
 
 
-def test_a_condition_is_checked_with_the_file(tmp_path):
+def test_a_condition_is_checked_with_the_file(run, tmp_path):
     file = tmp_path / "study.toml"
-    file.write_text('samplers = ["greedy"]\nuntil = "width(x) < 1"')
-    with pytest.raises(UsageError, match="line 2: until must be a condition"):
-        read_study(file)
-    file.write_text(
-        'samplers = ["greedy"]\nuntil = "width(surprisal) < 1"\n[write]\nforms = ["p_values"]'
-    )
-    with pytest.raises(UsageError, match=re.escape(UNTIL_AND_TESTS)):
-        read_study(file)
+    for condition, more, message in (
+        ("width(x) < 1", "", "line 2: until must be a condition"),
+        ("width(surprisal) < 1", '\n[write]\nforms = ["p_values"]', "leave out until, or p_values"),
+    ):
+        file.write_text(f'samplers = ["greedy"]\nuntil = "{condition}"{more}')
+        done = run("study", "run", str(file))
+        assert (done.code, message in done.err) == (2, True)
