@@ -215,6 +215,10 @@ def test_a_sampler_that_fails_or_reads_the_past_gets_no_warning():
     class Reads(MaxRatio):
         reads = frozenset({"tokens"})
 
+    class ReadsHeat(Heat):
+        reads = frozenset({"tokens"})
+
+    assert lint(ReadsHeat() | sampler("min_p(p=0.1)")) == []
     for unknown in (Fails(), Reads()):
         assert lint(unknown | sampler("top_k(k=3)") | unknown) == []
         assert lint(Heat() | unknown | sampler("min_p(p=0.9)")) == [

@@ -12,10 +12,10 @@ import platformdirs
 import pytest
 
 import corelm
-from corelm import CorelmError, machine
+from corelm import CorelmError
 from corelm.bundles import Corpus
 from corelm.cli.options.choices import read_text
-from corelm.machine import home, open_input
+from corelm.runs import machine
 
 pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 
@@ -48,7 +48,7 @@ def test_the_processor_has_its_name(cpuinfo):
 
 def test_the_setting_decides(monkeypatch, tmp_path):
     monkeypatch.setenv("CORELM_HOME", str(tmp_path))
-    assert home() == tmp_path
+    assert machine.home() == tmp_path
 
 
 def test_without_the_setting_it_is_the_platforms_own_place(monkeypatch):
@@ -56,9 +56,9 @@ def test_without_the_setting_it_is_the_platforms_own_place(monkeypatch):
         platformdirs, "user_data_path", lambda name, appauthor: Path("/data", name, str(appauthor))
     )
     monkeypatch.setenv("CORELM_HOME", "")
-    assert home() == Path("/data/corelm/False")
+    assert machine.home() == Path("/data/corelm/False")
     monkeypatch.delenv("CORELM_HOME")
-    assert home() == Path("/data/corelm/False")
+    assert machine.home() == Path("/data/corelm/False")
 
 
 @pipes
@@ -66,7 +66,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(b"a\n" * 100_000,))
     writer.start()
-    with open_input(tmp_path / "pipe") as file:
+    with machine.open_input(tmp_path / "pipe") as file:
         assert file.read() == b"a\n" * 100_000
     writer.join()
 
