@@ -447,14 +447,13 @@ def test_the_arithmetic_shows_both_sides_of_a_cut(client):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("tokens", [[], [4, 5]])
-def test_draws_are_those_of_a_run(client, monkeypatch, tokens):
-    monkeypatch.setattr("corelm_serve.play.places.AT_ONCE", 40)
-    found = next_word(client, sampler="top_k(k=4)", draws=100, tokens=tokens)
-    counts = {each["id"]: each["count"] for each in found["tokens"] if each["count"]}
-    assert (found["draws"], sum(counts.values())) == (100, 100)
-    if not tokens:
-        run = corelm.generate(ToyModel(), "the", sampler="top_k(k=4)", n=100, length=1, seed=3)
-        drawn = [text.tokens[0] for text in run]
-        assert counts == {token: drawn.count(token) for token in set(drawn)}
-    assert next_word(client, sampler="top_k(k=4)")["draws"] == 0
+def test_draws_are_those_of_a_run(open_client):
+    client = open_client({"toy": corelm.load("imdb")})
+    asked = {"prompt": "This movie", "sampler": "top_k(k=4)"}
+    reply = next_word(client, **asked, draws=1000)  # too many for one array of probabilities
+    counts = {each["id"]: each["count"] for each in reply["tokens"] if each["count"]}
+    assert (reply["draws"], sum(counts.values())) == (1000, 1000)
+    run = corelm.generate("imdb", "This movie", sampler="top_k(k=4)", n=1000, length=1, seed=3)
+    drawn = [text.tokens[0] for text in run]
+    assert counts == {token: drawn.count(token) for token in set(drawn)}
+    assert next_word(client, **asked)["draws"] == 0

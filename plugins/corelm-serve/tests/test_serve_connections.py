@@ -48,20 +48,25 @@ def rest(connection):
     return content
 
 
+@pytest.fixture
+def _impatient(monkeypatch):
+    monkeypatch.setattr("corelm_serve.server.SILENCE", 0.1)
+
+
+@pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: a\r\nX"])
-def test_a_connection_without_a_request_is_closed(connect, monkeypatch, sent):
-    monkeypatch.setattr("corelm_serve.server.SILENCE", 0.05)
+def test_a_connection_without_a_request_is_closed(connect, sent):
     connection = connect()
     with contextlib.suppress(OSError):  # closed already
         connection.sendall(sent)
     assert rest(connection) == b""
 
 
+@pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize("more", [b"", b"GE"])
 def test_a_connection_is_closed_if_no_further_request_comes_but_not_before_its_answer(
-    connect, monkeypatch, more
+    connect, more
 ):
-    monkeypatch.setattr("corelm_serve.server.SILENCE", 0.1)
     connection = connect(Counted(0.05))
     connection.sendall(request(connection, max_tokens=10))  # takes several times as long
     answer = connection.recv(2**16)
