@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from serve_process import SOON
 
+from corelm.cli.app import main
+
 httpx = pytest.importorskip("httpx2", reason="pip install httpx2")
 pytestmark = pytest.mark.slow
 
@@ -43,13 +45,17 @@ def test_a_lesson_is_opened():
         assert json.loads(unquote(url.fragment)) == {"lesson": 3, "seed": 1}
         process.terminate()
         process.communicate(timeout=SOON)
-    with start("--lesson", "6") as process:
-        process.communicate(timeout=SOON)
-    assert process.returncode == 2
 
 
-def test_a_mistake_is_told_before_anything_opens():
-    with start("--sampler", "temperatur") as process:
-        out, errors = process.communicate(timeout=SOON)
-    assert (process.returncode, out) == (2, "")
-    assert "did you mean 'temperature'" in errors
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lesson", "6"], "'--lesson'"),
+        (["--sampler", "temperatur"], "did you mean 'temperature'"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_opens(arguments, message, capsys):
+    assert main(["play", "--no-browser", *arguments]) == 2
+    written = capsys.readouterr()
+    assert message in written.err
+    assert written.out == ""
