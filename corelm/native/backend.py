@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
+from inspect import signature
 from types import FunctionType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeGuard, TypeVar, cast
+from typing import Any, Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +26,21 @@ BLOCK = 2**17
 """The largest number of logits in a block of rows: 1 MB in float64. A block has at least one
 row."""
 
-P = ParamSpec("P")
 R = TypeVar("R")
+Definition = TypeVar("Definition", bound=Callable[..., Any])
 Array = NDArray[Any]
 
 FLOAT32 = np.dtype(np.float32)
 
 
 def kernel(
-    on_rows: Callable[Concatenate[Rows, P], Any],
+    on_rows: Callable[..., Any],
     check: Callable[..., None] | None = None,
     *,
     check_entries: Callable[..., None] | None = None,
     in_place: bool = False,
     by_row: bool = True,
-) -> Callable[[Callable[Concatenate[Array, P], R]], Callable[Concatenate[Array, P], R]]:
+) -> Callable[[Definition], Definition]:
     """Call a kernel in place of the definition wherever the kernel can read the logits.
 
     Args:
@@ -53,17 +54,18 @@ def kernel(
             called on a few rows at a time.
     """
 
-    def decorate(
-        definition: Callable[Concatenate[Array, P], R],
-    ) -> Callable[Concatenate[Array, P], R]:
+    def decorate(definition: Definition) -> Definition:
+        define: Callable[..., Any]
         define = partial(in_blocks, definition) if by_row else definition
 
         @wraps(definition)
-        def serve(logits: Array, /, *arguments: P.args, **named: P.kwargs) -> R:
+        def serve(logits: Any, /, *arguments: Any, **named: Any) -> Any:
             if type(logits) is not np.ndarray and not hasattr(logits, "shape"):
                 raise UsageError(f"expected an array, not {type(logits).__name__}")
+            if named:  # kernels take their arguments in the order of the definition's
+                arguments = signature(definition).bind(logits, *arguments, **named).args[1:]
             if check is not None:
-                check(logits, *arguments, **named)
+                check(logits, *arguments)
             if (
                 type(logits) is np.ndarray
                 and logits.dtype is FLOAT32
@@ -73,23 +75,19 @@ def kernel(
                 # A decoding step makes five such calls, so the checks are left to the kernel: it
                 # raises for rows that it can't read in place.
                 try:
-                    result: R = on_rows(logits, *arguments, **named)
-                    return result
+                    return on_rows(logits, *arguments)
                 except (TypeError, ValueError):
                     pass
             if check_entries is not None:
-                check_entries(logits, *arguments, **named)
+                check_entries(logits, *arguments)
             if native.kernels is None or not _can_read(logits, in_place, arguments):
-                return define(logits, *arguments, **named)
-            return cast("R", _call_any(on_rows, logits, *arguments, **named))
+                return define(logits, *arguments)
+            return _call_any(on_rows, logits, *arguments)
 
         vars(serve)["kernel"] = on_rows.__name__
-        return cast("Callable[Concatenate[Array, P], R]", serve)
+        return cast("Definition", serve)
 
     return decorate
-
-
-Definition = TypeVar("Definition", bound=Callable[..., Any])
 
 
 def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definition]:
@@ -115,9 +113,9 @@ def compiled(name: str, by_row: bool = True) -> Callable[[Definition], Definitio
     """
     on_rows = getattr(rows, name, None)
     if not _is_on_rows(on_rows):
-        known = ", ".join(sorted(each for each, value in vars(rows).items() if _is_on_rows(value)))
-        raise UsageError(f"there is no kernel {name!r}; the kernels on logits are: {known}")
-    return cast("Callable[[Definition], Definition]", kernel(on_rows, by_row=by_row))
+        names = ", ".join(sorted(each for each, value in vars(rows).items() if _is_on_rows(value)))
+        raise UsageError(f"there is no kernel {name!r}; the kernels on logits are: {names}")
+    return kernel(on_rows, by_row=by_row)
 
 
 def _is_on_rows(value: Any) -> TypeGuard[Callable[..., Any]]:
@@ -173,32 +171,22 @@ def _is_behaved(logits: Array) -> bool:
     return flags.c_contiguous and flags.aligned
 
 
-def _call_any(
-    on_rows: Callable[Concatenate[Rows, P], object],
-    logits: Array | Tensor,
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> object:
+def _call_any(on_rows: Callable[..., object], logits: Array | Tensor, *arguments: Any) -> object:
     """Call a kernel on an array, or on a tensor, which gets tensors as its result."""
     if isinstance(logits, np.ndarray):
-        return _call(on_rows, logits, *arguments, **named)
-    arrays = _call(on_rows, logits.numpy(), *arguments, **named)
+        return _call(on_rows, logits, *arguments)
+    arrays = _call(on_rows, logits.numpy(), *arguments)
     return _each_array(arrays, sys.modules["torch"].from_numpy)
 
 
-def _call(
-    on_rows: Callable[Concatenate[Rows, P], object],
-    logits: Array,
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> object:
+def _call(on_rows: Callable[..., object], logits: Array, *arguments: Any) -> object:
     """Call a kernel on logits of any number of axes; copy them if their layout differs."""
     if not _is_behaved(logits):
         logits = np.require(logits, requirements=("C", "ALIGNED"))
     if logits.ndim == 2:
-        return on_rows(logits, *arguments, **named)
+        return on_rows(logits, *arguments)
     shape = logits.shape[:-1]
-    result = on_rows(logits.reshape(-1, logits.shape[-1]), *arguments, **named)
+    result = on_rows(logits.reshape(-1, logits.shape[-1]), *arguments)
     return _each_array(result, lambda array: array.reshape(shape + array.shape[1:]))
 
 

@@ -6,7 +6,7 @@ of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -111,10 +111,24 @@ def logit_std(rows: Rows) -> Doubles:
     return out
 
 
-def greedy(rows: Rows) -> Rows:
-    out = np.empty_like(rows)
-    loaded().greedy(rows, out)
-    return out
+def _stage(name: str) -> Callable[..., Rows]:
+    """Return a kernel from logits to logits, which gets its other arguments as they are."""
+
+    def on_rows(rows: Rows, *arguments: Any) -> Rows:
+        out = np.empty_like(rows)
+        getattr(loaded(), name)(rows, *arguments, out)
+        return out
+
+    on_rows.__name__ = name
+    return on_rows
+
+
+greedy, softmax, log_softmax = map(_stage, ("greedy", "softmax", "log_softmax"))
+within_min_entropy, within_std = map(_stage, ("within_min_entropy", "within_std"))
+eta, top_k, top_p, top_h = map(_stage, ("eta", "top_k", "top_p", "top_h"))
+typical, tail_free, quadratic = map(_stage, ("typical", "tail_free", "quadratic"))
+edt, dynamic_temperature = map(_stage, ("edt", "dynamic_temperature"))
+change_tokens = _stage("change_tokens")
 
 
 def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
@@ -125,95 +139,9 @@ def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
     return out
 
 
-def within_min_entropy(rows: Rows, nats: float | Doubles, times: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().within_min_entropy(rows, nats, times, out)
-    return out
-
-
-def within_std(rows: Rows, times: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().within_std(rows, times, out)
-    return out
-
-
-def eta(rows: Rows, nats: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().eta(rows, nats, out)
-    return out
-
-
-def top_k(rows: Rows, k: int) -> Rows:
-    out = np.empty_like(rows)
-    loaded().top_k(rows, k, out)
-    return out
-
-
-def top_p(rows: Rows, p: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().top_p(rows, p, out)
-    return out
-
-
-def top_h(rows: Rows, h: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().top_h(rows, h, out)
-    return out
-
-
-def typical(rows: Rows, p: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().typical(rows, p, out)
-    return out
-
-
-def tail_free(rows: Rows, z: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().tail_free(rows, z, out)
-    return out
-
-
 def peak_at(rows: Rows, target: Doubles, peak: float, sharpness: float, width: float) -> Rows:
     out = np.empty_like(rows)
     loaded().peak_at(rows, _ready(target, FLOAT64), peak, sharpness, width, out)
-    return out
-
-
-def softmax(rows: Rows) -> Rows:
-    out = np.empty_like(rows)
-    loaded().softmax(rows, out)
-    return out
-
-
-def log_softmax(rows: Rows) -> Rows:
-    out = np.empty_like(rows)
-    loaded().log_softmax(rows, out)
-    return out
-
-
-def edt(rows: Rows, t: float, theta: float, base: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().edt(rows, t, theta, base, out)
-    return out
-
-
-def dynamic_temperature(rows: Rows, t_min: float, t_max: float, exponent: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().dynamic_temperature(rows, t_min, t_max, exponent, out)
-    return out
-
-
-def quadratic(rows: Rows, factor: float, curve: float) -> Rows:
-    out = np.empty_like(rows)
-    loaded().quadratic(rows, factor, curve, out)
-    return out
-
-
-def change_tokens(
-    rows: Rows, ids: Ids, owners: Ids | int, divide: float, subtract: float | Doubles
-) -> Rows:
-    out = np.empty_like(rows)
-    loaded().change_tokens(rows, ids, owners, divide, subtract, out)
     return out
 
 
