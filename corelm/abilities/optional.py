@@ -7,12 +7,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, cast, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corelm.errors import UsageError
 from corelm.language_model import Session, Vocabulary, has_method
 from corelm.printable import shown
 
 if TYPE_CHECKING:
     from corelm.abilities.sessions import SessionAbilities
+    from corelm.context import Context
+    from corelm.decoding.draws import DrawPlan
+    from corelm.decoding.step import Drawn
 
 OfSession = Literal["draw", "rewind", "join", "join_many", "fork", "hidden_states"]
 OfVocabulary = Literal["writer", "token_bytes", "texts_after", "token_name", "render_chat"]
@@ -85,6 +91,44 @@ def can(thing: Session | Vocabulary, ability: str) -> bool:
     if ability == "rewind" and not has_method(thing, "last_logits"):
         return False
     return has_method(thing, ability)
+
+
+def draw_next(
+    session: Session,
+    plan: DrawPlan,
+    uniforms: NDArray[np.float64],
+    context: Callable[[], Context],
+    measured: bool = False,
+) -> Drawn:
+    """Draw the next token of each row, by the session's own `draw` if it has one.
+
+    Args:
+        session: the session.
+        plan, uniforms, context, measured: as for `SessionAbilities.draw`.
+    """
+    if can(session, "draw"):
+        return session.draw(plan, uniforms, context, measured)
+    return plan.draw(session.next_logits(), uniforms[0], context, measured)
+
+
+def join_all(sessions: Sequence[Any]) -> Any:
+    """Join sessions, at once or neighbours first: no row is copied once for each session.
+
+    Args:
+        sessions: at least one; all but the first are empty afterwards.
+
+    Returns:
+        The first session.
+    """
+    first, *others = sessions
+    if others and can(first, "join_many"):
+        first.join_many(*others)
+        return first
+    while len(sessions) > 1:
+        for one, other in zip(sessions[::2], sessions[1::2], strict=False):
+            one.join(other)
+        sessions = sessions[::2]
+    return first
 
 
 class _SkippingWriter(Protocol):

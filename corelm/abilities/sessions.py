@@ -1,8 +1,8 @@
-"""The optional methods of sessions, their defaults, and a wrapper that has those of its session."""
+"""The optional methods of sessions, and a wrapper that has those of its session."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.abilities.optional import can
 from corelm.context import Context
 from corelm.language_model import Session, has_method
 from corelm.numerics.distributions import Array
@@ -82,44 +81,6 @@ class SessionAbilities(Session, Protocol):
 
     def hidden_states(self, count: int) -> Array:
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
-
-
-def draw_next(
-    session: Session,
-    plan: DrawPlan,
-    uniforms: NDArray[np.float64],
-    context: Callable[[], Context],
-    measured: bool = False,
-) -> Drawn:
-    """Draw the next token of each row, by the session's own `draw` if it has one.
-
-    Args:
-        session: the session.
-        plan, uniforms, context, measured: as for `SessionAbilities.draw`.
-    """
-    if can(session, "draw"):
-        return session.draw(plan, uniforms, context, measured)
-    return plan.draw(session.next_logits(), uniforms[0], context, measured)
-
-
-def join_all(sessions: Sequence[Any]) -> Any:
-    """Join sessions, at once or neighbours first: no row is copied once for each session.
-
-    Args:
-        sessions: at least one; all but the first are empty afterwards.
-
-    Returns:
-        The first session.
-    """
-    first, *others = sessions
-    if others and can(first, "join_many"):
-        first.join_many(*others)
-        return first
-    while len(sessions) > 1:
-        for one, other in zip(sessions[::2], sessions[1::2], strict=False):
-            one.join(other)
-        sessions = sessions[::2]
-    return first
 
 
 M = TypeVar("M", bound=Callable[..., Any])

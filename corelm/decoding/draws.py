@@ -26,7 +26,7 @@ from corelm.decoding.step import Drawn, Figures, ModelLogits
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
-from corelm.native.backend import FLOAT32, kernel_name
+from corelm.native.backend import FLOAT32
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.numerics.masks import Forbidden, all_but
 from corelm.sampling import Chain, KernelSampler, Mask, Sampler, Switch
@@ -346,7 +346,10 @@ def calls_of(stage: Sampler, context: Context, size: int) -> Calls | None:
         return None
     try:
         if isinstance(stage, KernelSampler):
-            calls = [(kernel_name(each), *others) for each, *others in stage.kernels(context, size)]
+            calls = [
+                (getattr(function, "kernel", None), *arguments)
+                for function, *arguments in stage.kernels(context, size)
+            ]
             return None if any(name is None for name, *_ in calls) else tuple(calls)
         if isinstance(stage, Mask):
             return _calls_of_mask(stage.allowed(ListingContext.like(context, size)))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities import can
-from corelm.abilities.sessions import draw_next
+from corelm.abilities.optional import draw_next
 from corelm.chain_stages import StageResult, check_result, run_stages
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.abilities import can
-from corelm.abilities.sessions import SessionAbilities, draw_next, join_all
+from corelm.abilities.optional import draw_next, join_all
+from corelm.abilities.sessions import SessionAbilities
 from corelm.context import Context
 from corelm.decoding.draws import DrawPlan
 from corelm.decoding.step import Drawn

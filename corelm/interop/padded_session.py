@@ -42,7 +42,7 @@ class PaddedCache(KeyValueCache, Protocol):
         """Append the rows of another cache; neither is empty."""
 
     def trim(self, positions: int) -> None:
-        """Drop all but the last `positions`; the dropped ones are padding in each row."""
+        """Keep the last `positions` of the cache; the others are padding in every row."""
 
 
 class PaddedSession(LazyOutputs):

@@ -124,19 +124,16 @@ def _is_on_rows(value: Any) -> TypeGuard[Callable[..., Any]]:
 
 
 def named(name: str) -> Callable[[Definition], Definition]:
-    """Return a decorator that names the kernel of a function that calls it in some cases only."""
+    """Return a decorator that names the kernel of a function that calls it in some cases only.
+
+    A function on logits has the name of its kernel, if it has one, as its attribute `kernel`.
+    """
 
     def name_kernel(function: Definition) -> Definition:
         vars(function)["kernel"] = name
         return function
 
     return name_kernel
-
-
-def kernel_name(function: Callable[..., Any]) -> str | None:
-    """Return the name of the kernel that computes what a function on logits does, if any."""
-    name: str | None = getattr(function, "kernel", None)
-    return name
 
 
 class Tensor(Protocol):

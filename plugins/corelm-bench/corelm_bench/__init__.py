@@ -161,7 +161,7 @@ def _written(task: DecodingTask) -> tuple[int, int, float]:
 
 
 def _shares(task: DecodingTask) -> tuple[float, float]:
-    """Write them with a clock in each step; return the sampler's share of the time and the draw's.
+    """Time sampler and draw apart; return each one's share of a step.
 
     Each is alone here. Without a clock, the kernels do both at once, or for several steps in one
     call.
