@@ -9,9 +9,8 @@ import pytest
 import corelm
 from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
-from corelm.generation.generate import default_prompt, prompt_notes, unknown_words_note
-from corelm.models import identity_of
-from corelm.runs import ForcedTokens
+from corelm.generation.generate import unknown_words_note
+from corelm.runs import ForcedTokens, NamedModel
 from corelm.testing import ToyModel
 
 
@@ -30,7 +29,7 @@ def test_the_default_prompt(words, stated, prompt):
     model = ToyModel(words)
     if stated is not None:
         model.default_prompt = stated
-    assert default_prompt(model) == prompt
+    assert NamedModel(model).default_prompt == prompt
 
 
 def test_the_default_prompt_of_a_vocabulary_that_refuses_unknown_text():
@@ -50,7 +49,7 @@ def test_the_default_prompt_of_a_vocabulary_that_refuses_unknown_text():
 
     model = ToyModel()
     model.vocabulary = Letters()
-    assert default_prompt(model) == "a"
+    assert NamedModel(model).default_prompt == "a"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_unknown_words_are_named_once(prompts, named):
 @pytest.mark.parametrize(("words", "seen"), [(99, None), (100, 51), (149, 100), (999, 100)])
 def test_a_note_says_how_much_of_a_long_prompt_the_model_sees(words, seen):
     note = f"the prompt has {words:,} tokens, and the model sees the last {seen} of them"
-    notes = [*prompt_notes(ToyModel(), ["the cat", "the " * words])]
+    notes = NamedModel(ToyModel()).notes(["the cat", "the " * words])
     assert notes == ([f"{note}: its context is 100"] if seen else [])
 
 
@@ -82,18 +81,18 @@ def test_a_model_without_a_known_context_gets_no_note():
     class Boundless(ToyModel):
         context_length = None
 
-    assert [*prompt_notes(Boundless(), ["the " * 1000])] == []
+    assert NamedModel(Boundless()).notes(["the " * 1000]) == []
 
 
 def test_a_model_without_a_checksum_is_identified_by_its_distribution():
     model = ToyModel()
     after = model.next_token_distribution([model.vocabulary.encode("the cat")])
-    assert identity_of(model, "the cat") == hashlib.sha256(after.tobytes()).hexdigest()
-    assert identity_of(model, "the dog") != identity_of(model, "the cat")
+    assert NamedModel(model).fingerprint("the cat") == hashlib.sha256(after.tobytes()).hexdigest()
+    assert NamedModel(model).fingerprint("the dog") != NamedModel(model).fingerprint("the cat")
     model.manifest = {"checksum": "0" * 64}
-    assert identity_of(model, "the cat") == "0" * 64
+    assert NamedModel(model).fingerprint("the cat") == "0" * 64
     model.manifest = {"checksum": 3}
-    assert identity_of(model, "the cat") != 3
+    assert NamedModel(model).fingerprint("the cat") != 3
 
 
 @pytest.mark.parametrize(
@@ -135,4 +134,4 @@ def test_a_prompt_may_begin_with_the_name_of_the_start_token(name):
     assert (
         FullVocabulary(vocabulary).prompt_ids(f"This movie{start}") != plain
     )  # within a text it is text
-    assert list(prompt_notes(model, [f"{start}This movie"])) == []
+    assert NamedModel(model).notes([f"{start}This movie"]) == []

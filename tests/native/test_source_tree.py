@@ -12,7 +12,7 @@ import pytest
 
 import corelm
 
-IMPORT = "import corelm; print(corelm.__file__); print(corelm.native.kernels is not None)"
+IMPORT = "import corelm.native; print(corelm.__file__); print(corelm.native.kernels is not None)"
 
 
 @pytest.fixture
