@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from corelm_probe import MODELS
-from corelm_probe.engine import EngineError, checked, prompt_with_history
+from corelm_probe import MODELS, EngineError
+from corelm_probe.engine import checked, prompt_with_history
 from corelm_probe.evidence import DrawnTexts, Evidence
 from corelm_probe.hypotheses import hypotheses
 from corelm_probe.statistics import g_test

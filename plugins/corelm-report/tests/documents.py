@@ -70,6 +70,17 @@ def _shares(samplers: list[Document]) -> Iterator[Document]:
                        "interval": ends}  # fmt: skip
 
 
+def tables_of(document: Document) -> str:
+    """The page of a report without its pictures, which take most of the time of a page."""
+    plain = copy.deepcopy(document) | {"curve": NOTHING["curve"]}
+    for row in [plain["reference"], *plain["samplers"]]:
+        for view in ("teacher_forced", "generated_texts"):
+            if row and row.get(view):
+                row[view] |= {"by_position": []} | ({"diversity": None} if view[0] == "g" else {})
+                row[view].pop("human_recall", None)
+    return report_of(plain).to_html()
+
+
 def tripped(document: Document, text: str, metrics: Sequence[str] = ()) -> str:
     """What a condition of `--fail-if` says of a report; empty if it passes."""
     entries = [(row["sampler"], row["name"]) for row in document["samplers"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corelm_report import Inference
-from documents import TEXTS, compare, report_of
+from documents import TEXTS, compare, tables_of
 from page_reader import note_of, table_of
 
 
@@ -51,6 +51,6 @@ def test_the_number_of_units_is_shown():
     document = compare(["greedy", "stochastic"], n=4)
     units = [each["generated_texts"]["units"] for each in document["samplers"]]
     assert units == [1, 4]
-    page = report_of(document).to_html()
+    page = tables_of(document)
     assert "<var>n</var> = 4 (1 independent) unless" in table_of(page, "varied")
     assert note_of(page, "varied", "stochastic") == "n = 4"

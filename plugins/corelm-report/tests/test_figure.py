@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from documents import report_of
+from documents import report_of, tables_of
 from page_reader import rows_of
 
 Document = dict[str, Any]
@@ -60,7 +60,7 @@ def test_a_figure_and_its_interval_as_distances_from_it(document):
     rows = with_rows(document, len(FIGURES))
     for row, (figure, value, ends, _) in zip(rows, FIGURES, strict=True):
         row["generated_texts"].update({figure: value, "ci95": {figure: ends and [*ends]}})
-    cells = rows_of(report_of(document).to_html(), "likely")
+    cells = rows_of(tables_of(document), "likely")
     titles = {"surprisal": "surprisal", "rep_2": "rep-2", "entropy_drift": "drift"}
     shown = [cells[f"row {i}"][titles[case[0]]].figure for i, case in enumerate(FIGURES)]
     assert shown == [case[3] for case in FIGURES]
@@ -82,7 +82,7 @@ def test_entropies_as_bits_and_as_choices(document):
     rows = with_rows(document, len(ENTROPIES))
     for row, (nats, ends, _, _) in zip(rows, ENTROPIES, strict=True):
         row["teacher_forced"]["entropy"].update(mean=nats, ci95=ends and [*ends])
-    cells = rows_of(report_of(document).to_html(), "teacher-forced")
+    cells = rows_of(tables_of(document), "teacher-forced")
     for i, (_, _, bits, choices) in enumerate(ENTROPIES):
         assert cells[f"row {i}"]["choices"].figure == choices
         assert bits in (None, cells[f"row {i}"]["bits"].figure)
@@ -104,7 +104,7 @@ def test_a_difference_has_its_sign(document):
     rows = with_rows(document, len(DIFFERENCES))
     for row, (figure, value, ends, _, _) in zip(rows, DIFFERENCES, strict=True):
         row["differences"]["generated_texts"] = {figure: {"value": value, "ci95": ends}}
-    cells = rows_of(report_of(document).to_html(), "likely")
+    cells = rows_of(tables_of(document), "likely")
     lines = report_of(document).to_markdown().splitlines()
     for i, (figure, _, _, page, markdown) in enumerate(DIFFERENCES):
         title = {"surprisal": "surprisal", "rep_2": "rep-2"}[figure]

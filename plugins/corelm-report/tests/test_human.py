@@ -182,3 +182,15 @@ def test_figures_of_other_amounts_of_text_are_left_out():
 def test_unusable_figures_of_a_manifest_are_ignored(people):
     row = human_row(n=1, **people)
     assert row is None or row["name"] == "human"
+
+
+def test_a_difference_from_the_figures_of_a_manifest_has_the_error_of_both():
+    model = carrier(ci95={"surprisal": [1.0, 1.2]})
+    document = compare(["stochastic"], model=model, n=24)
+    human, [row] = document["reference"]["generated_texts"], document["samplers"]
+    own, found = row["generated_texts"], row["differences"]["generated_texts"]
+    for name in ("surprisal", "perplexity"):
+        assert found[name]["value"] == pytest.approx(own[name] - human[name])
+        low, high = found[name]["ci95"]
+        widths = [each["ci95"][name][1] - each["ci95"][name][0] for each in (own, human)]
+        assert high - low == pytest.approx(math.hypot(*widths), rel=0.2)

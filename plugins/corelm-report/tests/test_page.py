@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from corelm_report import schema
-from documents import EVIL, every_number, full, hostile, report_of, visible
+from documents import EVIL, every_number, full, hostile, report_of, tables_of, visible
 from page_reader import Cell, Reader, note_of, rows_of, table_of
 
 import corelm
@@ -104,7 +104,7 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     row["teacher_forced"]["ci95"]["expected_surprisal"] = [0.9, 1.25]
     difference = row["differences"]["teacher_forced"]["expected_surprisal"]
     difference.update(value=-0.5, ci95=[-0.75, -0.25], p=1e-6)
-    text = page(document)
+    text = tables_of(document)
     cells = rows_of(text, ENTROPY)["temperature(t=0.5)"]
     figure = "1.00+0.25\N{MINUS SIGN}0.10"
     assert cells["entropy"] == Cell(figure, "", "", bold=False)
@@ -123,7 +123,7 @@ def test_the_interval_of_a_share_and_its_difference_are_in_percentage_points(doc
     row["generated_texts"]["rep_2"] = 0.25
     row["generated_texts"]["ci95"]["rep_2"] = [0.125, 0.375]
     row["differences"]["generated_texts"]["rep_2"] = {"value": -0.3, "ci95": [-0.31, -0.05]}
-    cell = rows_of(page(document), LIKELIHOOD)["temperature(t=0.5)"]["rep-2"]
+    cell = rows_of(tables_of(document), LIKELIHOOD)["temperature(t=0.5)"]["rep-2"]
     assert cell.figure == "25.0%±12.5"
     assert cell.difference == "\N{MINUS SIGN}30.0+25.0\N{MINUS SIGN}1.0 pp"
 
@@ -131,17 +131,17 @@ def test_the_interval_of_a_share_and_its_difference_are_in_percentage_points(doc
 def test_rows_and_tables_without_figures_are_left_out(document):
     greedy, *others = document["samplers"]
     greedy["teacher_forced"] = None  # as for a decoder
-    text = page(document)
+    text = tables_of(document)
     assert [*rows_of(text, ENTROPY)] == ["temperature(t=0.5)", "uniform"]
     absent = "Without these figures: <bdi>human text</bdi>, <bdi>greedy</bdi>."
     assert absent in table_of(text, ENTROPY)
     for row in others:
         row["teacher_forced"] = None
-    assert 'id="teacher-forced"' not in page(document)
+    assert 'id="teacher-forced"' not in tables_of(document)
 
 
 def test_the_number_of_texts_is_said_once_and_where_it_differs(document):
-    text = page(document)
+    text = tables_of(document)
     caption = "<var>n</var> = 16 (8 independent) unless a row says otherwise."
     assert caption in table_of(text, VARIETY)
     assert note_of(text, VARIETY, "human text") == "n = 8"
@@ -152,7 +152,9 @@ def test_figures_of_sets_name_the_size_of_the_sets(document):
     """Distinct-n of 2,496 human texts is of sets as large as the samplers', not of all at once."""
     texts = document["reference"]["generated_texts"]
     texts |= {"n": 2496, "set_size": 64, "units": None}
-    varied, likely = (note_of(page(document), each, "human text") for each in (VARIETY, LIKELIHOOD))
+    varied, likely = (
+        note_of(tables_of(document), each, "human text") for each in (VARIETY, LIKELIHOOD)
+    )
     assert "n = 2,496 in sets of 64" in varied
     assert "n = 2,496" in likely
     assert "sets" not in likely
@@ -163,7 +165,7 @@ def test_the_settings_of_a_sweep_are_a_block_of_their_own(document):
     temperature["sweep"] = "temperature(t=1..3/3)"
     settings = [temperature | {"sampler": f"temperature(t={t})"} for t in (1.0, 2.0, 3.0)]
     document["samplers"] = settings + others
-    blocks = table_of(page(document), VARIETY).split("<tbody>")[1:]
+    blocks = table_of(tables_of(document), VARIETY).split("<tbody>")[1:]
     assert [block.count('<th scope="row"') for block in blocks] == [1, 3, 1]
     titles = [re.findall(r'colspan="99"><bdi>(.*?)</bdi>', block) for block in blocks]
     assert titles == [[], ["temperature(t=1..3/3)"], []]
@@ -239,12 +241,12 @@ def test_formulas_have_variables_and_minus_signs(whole):
 
 
 def test_figures_of_other_texts_say_so(document):
-    text = page(document)
+    text = tables_of(document)
     cells = rows_of(text, DIVERGENCE)["human text"]
     assert note_of(text, DIVERGENCE, "human text") == ""
     assert cells["expected surprisal"].note == "of the words written"
     document["header"]["contexts"]["source"] = "model"
-    text = page(document)
+    text = tables_of(document)
     notes = {row: note_of(text, DIVERGENCE, row) for row in rows_of(text, DIVERGENCE)}
     assert notes.pop("human text") == "measured on other texts"
     assert not any(notes.values())
@@ -255,7 +257,7 @@ def test_levels_of_surprisal_are_those_of_the_legend(document):
     [token, *_] = document["samplers"][0]["texts"][0]["tokens"]
     written = [token | {"token": f" p{i}", "p": p} for i, p in enumerate(by_p)]
     document["samplers"][0]["texts"][0]["tokens"] = written
-    text = page(document)
+    text = tables_of(document)
     levels = re.findall(r'<span(?: class="s(\d)")? tabindex="0">p\d<', text)
     assert [int(level or 0) for level in levels] == [*by_p.values()]
     [legend] = re.findall(r'class="legend".*?</p>', text)

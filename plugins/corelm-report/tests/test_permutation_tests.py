@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from corelm_report.metrics.conclusions import holm
 from corelm_report.render.permutation_tests import p_value
-from documents import TEXTS, compare, report_of
+from documents import TEXTS, compare, report_of, tables_of
 from long_programs import long_program
 from page_reader import rows_of
 from scipy import stats
@@ -126,8 +126,7 @@ def bold(document, figures):
     """The figures whose differences are bold if the first sampler's texts have these alone."""
     first, *_ = document["samplers"]
     differences = {"against": "human", "teacher_forced": {}, "generated_texts": figures}
-    page = report_of({**document, "samplers": [{**first, "differences": differences}]}).to_html()
-    return bold_of(page)
+    return bold_of(tables_of({**document, "samplers": [{**first, "differences": differences}]}))
 
 
 def bold_of(page):

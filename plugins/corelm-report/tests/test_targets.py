@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from corelm_report.plan.targets import FreeParameter, Target, precision
 
+from corelm.errors import UsageError
+
 
 @pytest.mark.parametrize(
     ("text", "figure", "value", "written"),
@@ -79,6 +81,12 @@ def test_values_go_from_one_end_of_the_range_to_the_other(installed_plugin):
         assert (values[0], values[-1]) == (least, most)
         assert len(values) > 12
     assert FreeParameter.of("whole").values() == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("expression", ["greedy", "temperature(t=0.5)"])
+def test_an_expression_without_an_open_number_has_none_to_match(expression):
+    with pytest.raises(UsageError, match="leaves no number open"):
+        FreeParameter.of(expression)
 
 
 def test_between_two_values():

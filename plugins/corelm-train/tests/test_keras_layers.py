@@ -5,14 +5,13 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="pip install keras")
 
+from corelm_train import PRESETS, build  # noqa: E402
 from corelm_train.keras_layers import (  # noqa: E402
     Gpt2Block,
     PositionalEmbedding,
     PreNormBlock,
     TransformerDecoder,
-    build,
 )
-from corelm_train.settings import PRESETS  # noqa: E402
 
 from corelm.bundles import Architecture  # noqa: E402
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_train import keras_model
-from corelm_train.keras_model import KerasLanguageModel
+from corelm_train import KerasLanguageModel, keras_model
 from corelm_train.network_weights import set_weights
 from small_models import SMALL, numbered_words, random_weights, small_model
 
@@ -322,7 +321,7 @@ def test_scores_of_a_keras_model_that_looks_ahead_are_those_of_the_text_alone(lo
 @pytest.mark.parametrize("kind", SMALL)
 def test_rounding_does_not_look_like_looking_ahead(kind, precision, caplog):
     keras = pytest.importorskip("keras", reason="pip install keras")
-    from corelm_train.keras_layers import build
+    from corelm_train import build
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
@@ -337,7 +336,7 @@ def test_rounding_does_not_look_like_looking_ahead(kind, precision, caplog):
 @pytest.mark.parametrize("kind", SMALL)
 def test_it_agrees_with_the_runtime_wherever_the_window_is(kind):
     pytest.importorskip("keras", reason="pip install keras")
-    from corelm_train.keras_layers import build
+    from corelm_train import build
 
     network = build(SMALL[kind])
     set_weights(network, random_weights(SMALL[kind]))

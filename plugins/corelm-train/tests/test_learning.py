@@ -6,9 +6,8 @@ from small_models import SMALL
 
 keras = pytest.importorskip("keras", reason="pip install keras tensorflow")
 
-from corelm_train.keras_layers import build  # noqa: E402
+from corelm_train import PRESETS, build  # noqa: E402
 from corelm_train.learning import optimizer  # noqa: E402
-from corelm_train.settings import PRESETS  # noqa: E402
 
 
 @pytest.mark.slow

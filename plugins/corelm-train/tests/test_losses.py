@@ -3,9 +3,10 @@
 import math
 
 import pytest
-from corelm_train.cli.output import HEIGHT, LEGEND, WIDTH, loss_curve
+from corelm_train import PRESETS
+from corelm_train.cli.output import loss_curve
 from corelm_train.progress import LossHistory, TrainingPlan, after_training, before_training
-from corelm_train.settings import LITTLE_TEXT_BYTES, PRESETS, preset_for
+from corelm_train.settings import preset_for
 
 
 def plan(tokens=10**6, steps_per_epoch=100, epochs=3):
@@ -57,7 +58,7 @@ def test_the_end_by_patience_is_explained():
 
 def test_a_curve_of_two_losses():
     assert loss_curve(LossHistory([4.0, 2.0, 0.5], [4.0, 2.5, 4.0])) == [
-        LEGEND,
+        "loss by epoch, in nats per token: o held-out, . training, * kept",
         "  4.00 |o           o",
         "       |",
         "       |",
@@ -75,12 +76,12 @@ def test_a_curve_of_two_losses():
 def test_a_curve_is_small_and_of_plain_characters(epochs):
     held_out = [2.0 + abs(epoch - epochs // 3) / epochs for epoch in range(epochs)]
     lines = loss_curve(LossHistory([None] * epochs, held_out))
-    assert len(lines) == HEIGHT + 3
-    assert all(len(line) <= WIDTH + 8 and line.isascii() and line.isprintable() for line in lines)
+    assert len(lines) == 11
+    assert all(len(line) <= 68 and line.isascii() and line.isprintable() for line in lines)
     assert sum(line.count("*") for line in lines[1:]) == 1
 
 
 def test_the_preset_depends_on_the_amount_of_text():
-    assert preset_for(LITTLE_TEXT_BYTES - 1) == "small"
-    assert preset_for(LITTLE_TEXT_BYTES) == "default"
+    assert preset_for(299_999) == "small"
+    assert preset_for(300_000) == "default"
     assert {"small", "default"} <= PRESETS.keys()

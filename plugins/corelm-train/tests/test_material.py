@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("keras", reason="pip install keras tensorflow")
 
+from corelm_train import TrainingSettings
 from corelm_train.material import prepare
 from corelm_train.progress import Reporter
-from corelm_train.settings import TrainingSettings
 
 from corelm.errors import DataError, TrainingError, UsageError
 

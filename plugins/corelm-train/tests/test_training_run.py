@@ -14,18 +14,21 @@ from small_models import numbered_words
 
 keras = pytest.importorskip("keras", reason="pip install keras tensorflow")
 
-from corelm_train import checkpoint  # noqa: E402
+from corelm_train import (  # noqa: E402
+    KerasLanguageModel,
+    TrainingRun,
+    TrainingSettings,
+    build,
+    checkpoint,
+    train,
+    weights_of,
+)
 from corelm_train import settings as training_settings  # noqa: E402
 from corelm_train.callbacks import TextGeneration  # noqa: E402
 from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run  # noqa: E402
 from corelm_train.devices import Devices, connect  # noqa: E402
-from corelm_train.keras_layers import build  # noqa: E402
-from corelm_train.keras_model import KerasLanguageModel  # noqa: E402
 from corelm_train.learning import Scorer, ShuffledBatches  # noqa: E402
-from corelm_train.network_weights import weights_of  # noqa: E402
 from corelm_train.progress import Reporter  # noqa: E402
-from corelm_train.run import TrainingRun, train  # noqa: E402
-from corelm_train.settings import TrainingSettings  # noqa: E402
 
 import corelm  # noqa: E402
 from corelm import CorelmError  # noqa: E402

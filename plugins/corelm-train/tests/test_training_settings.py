@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from corelm_train.settings import PRESETS, TrainingSettings
+from corelm_train import PRESETS, TrainingSettings
 
 from corelm.errors import UsageError
 

@@ -16,10 +16,8 @@ from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
-from corelm_train.network_weights import weights_of  # noqa: E402
+from corelm_train import PRESETS, TrainingRun, TrainingSettings, train, weights_of  # noqa: E402
 from corelm_train.progress import Reporter  # noqa: E402
-from corelm_train.run import TrainingRun, train  # noqa: E402
-from corelm_train.settings import PRESETS, TrainingSettings  # noqa: E402
 
 
 class Stop(Reporter):
