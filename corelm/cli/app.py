@@ -21,8 +21,7 @@ import typer
 from typer.main import get_command
 
 from corelm.cli.applications import TextGroup, exit_code
-from corelm.cli.options.parameters import completed_words, with_optional_values
-from corelm.cli.options.prescan import called
+from corelm.cli.options.parameters import called, completed_words, with_optional_values
 from corelm.errors import CorelmError, PluginError, UsageError
 from corelm.printable import one_line, shown
 from corelm.registry.loading import OWN

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -14,18 +16,15 @@ from corelm.cli.options.parameters import (
     COLOR,
     RESERVED,
     Chosen,
+    called,
     completed_words,
     decoder_names,
     extended,
     flag,
     model_names,
+    own_flag,
     preset_names,
     sampler_names,
-)
-from corelm.cli.options.prescan import (
-    arguments_of,
-    own_options,
-    refuse_unknown,
     scan,
 )
 from corelm.cli.output import messages
@@ -173,11 +172,33 @@ def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
         chosen = _chosen(options, own)
     existing = own | {name: value for choice in chosen for name, value in choice.options.items()}
     options, words = scan(arguments, existing)
-    refuse_unknown(arguments, existing, chosen)
+    if not options.keys() <= existing.keys():
+        from corelm.cli.options.unknown_options import refuse_unknown  # late: for an error alone
+
+        refuse_unknown(arguments, existing, chosen)
     if len(words) > 1:
         raise UsageError(f"one prompt, not {len(words)}: put it in quotation marks")
     _note_clashes(options, own, chosen)
     return extended(command, chosen)
+
+
+def arguments_of(command: str) -> Sequence[str] | None:
+    """Return the words after a command; None when another command is called."""
+    name, words = called.get()
+    return words if name in (command, f"{OWN}:{command}") else None
+
+
+def own_options(command: Callable[..., Any]) -> dict[str, bool]:
+    """Return the options of a command, and True for each that takes a value.
+
+    By convention each is the flag of its argument's name; one that takes no value is a bool.
+    """
+    arguments = inspect.signature(command, eval_str=True).parameters
+    return {own_flag(name): not _is_bool(p.annotation) for name, p in arguments.items()}
+
+
+def _is_bool(annotation: Any) -> bool:
+    return bool in (annotation, *typing.get_args(annotation))
 
 
 def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:

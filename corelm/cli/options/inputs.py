@@ -21,13 +21,24 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.parameters import with_arguments, with_parameters
+from corelm.cli.options.parameters import ParameterOptions, extended, own_flag, with_arguments
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter
 from corelm.registry.models import MODEL, load
 from corelm.sampling import Sampler
 
 __all__ = ["Inputs", "with_choices"]
+
+
+def with_parameters(
+    command: Callable[..., Any], parameters: Sequence[Parameter]
+) -> Callable[..., Any]:
+    """Return a command with an option for each of these parameters.
+
+    It gets their values in its argument `built`, by "settings" and by name.
+    """
+    names = {parameter.name: [own_flag(parameter.name)] for parameter in parameters}
+    return extended(command, [ParameterOptions("settings", tuple(parameters), names)])
 
 
 @dataclass(frozen=True)

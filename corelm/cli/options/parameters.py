@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import zip_longest
@@ -43,6 +44,9 @@ OPTIONAL: Mapping[str, Callable[[], str]] = {"--stop-loop": _repeats, "--color":
 SHORT = {"n": "-n"}
 """Short options in place of long ones, by argument: samplers have parameters of these names."""
 
+
+called: ContextVar[tuple[str, Sequence[str]]] = ContextVar("called", default=("", ()))
+"""The command that is called, and the words after it."""
 
 METAVARS = {
     float: "NUMBER",
@@ -147,6 +151,35 @@ def own_flag(name: str) -> str:
     return SHORT.get(name) or flag(name)
 
 
+def scan(
+    arguments: Sequence[str], takes_value: Mapping[str, bool]
+) -> tuple[dict[str, str | None], list[str]]:
+    """Return the options of a command line with their values, and the remaining words.
+
+    Example:
+        >>> scan(["--t=1", "a", "--stop", "--t", "--json"], {"--t": True, "--stop": True})
+        ({'--t': '1', '--stop': '--t', '--json': None}, ['a'])
+    """
+    options: dict[str, str | None] = {}
+    words: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--":
+            words += rest
+        elif word.startswith("--"):
+            name, equals, text = word.partition("=")
+            name, value = flag(name[2:]), text if equals else None
+            # Even if the next word looks like an option: `--stop --t` stops at "--t".
+            if takes_value.get(name) and not equals:
+                value = next(rest, None)
+            options[name] = value
+        elif word[:2] in SHORT.values():
+            options[word[:2]] = word[2:] or next(rest, None)
+        elif word == "-" or not word.startswith("-"):
+            words.append(word)
+    return options, words
+
+
 def help_of(parameter: Parameter) -> str:
     """Return the help of a parameter with its rule, unless the metavar shows it: one sentence."""
     rule = f" ({parameter.rule})" if str(parameter.rule) and not _alternatives(parameter) else ""
@@ -239,17 +272,6 @@ def with_arguments(
     command.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in arguments}
     return command
-
-
-def with_parameters(
-    command: Callable[..., Any], parameters: Sequence[Parameter]
-) -> Callable[..., Any]:
-    """Return a command with an option for each of these parameters.
-
-    It gets their values in its argument `built`, by "settings" and by name.
-    """
-    names = {parameter.name: [own_flag(parameter.name)] for parameter in parameters}
-    return extended(command, [ParameterOptions("settings", tuple(parameters), names)])
 
 
 def _free(kind: str, parameter: Parameter, reserved: Collection[str]) -> list[str]:

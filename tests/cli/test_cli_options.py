@@ -1,4 +1,4 @@
-"""The look at the command line before Typer reads it."""
+"""The options of a command line, as they are read before Typer reads it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from corelm_bench.commands import bench
 
 from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
+from corelm.cli.options.choices import own_options
 from corelm.cli.options.inputs import Inputs
-from corelm.cli.options.parameters import RESERVED
-from corelm.cli.options.prescan import own_options, scan
+from corelm.cli.options.parameters import RESERVED, scan
 
 TAKES_VALUE = {"--t": True, "--stop": True, "--json": False}
 

@@ -1,74 +1,18 @@
-"""Read the command line before Typer does, because the options depend on the sampler in it."""
+"""Refuse an unknown option, with the way to write what was probably meant."""
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
-from typing import Any
 
-from corelm.cli.options.parameters import SHORT, Chosen, flag, own_flag
+from corelm.cli.options.parameters import SHORT, Chosen, flag, scan
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameterized
 from corelm.printable import did_you_mean
-from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
-
-called: ContextVar[tuple[str, Sequence[str]]] = ContextVar("called", default=("", ()))
-"""The command that is called, and the words after it."""
 
 CLOSE = 0.8
 """The similarity at which another option is suggested; all of them share the two hyphens."""
-
-
-def arguments_of(command: str) -> Sequence[str] | None:
-    """Return the words after a command; None when another command is called."""
-    name, words = called.get()
-    return words if name in (command, f"{OWN}:{command}") else None
-
-
-def own_options(command: Callable[..., Any]) -> dict[str, bool]:
-    """Return the options of a command, and True for each that takes a value.
-
-    By convention each is the flag of its argument's name; one that takes no value is a bool.
-    """
-    arguments = inspect.signature(command, eval_str=True).parameters
-    return {own_flag(name): not _is_bool(p.annotation) for name, p in arguments.items()}
-
-
-def _is_bool(annotation: Any) -> bool:
-    return bool in (annotation, *typing.get_args(annotation))
-
-
-def scan(
-    arguments: Sequence[str], takes_value: Mapping[str, bool]
-) -> tuple[dict[str, str | None], list[str]]:
-    """Return the options of a command line with their values, and the remaining words.
-
-    Example:
-        >>> scan(["--t=1", "a", "--stop", "--t", "--json"], {"--t": True, "--stop": True})
-        ({'--t': '1', '--stop': '--t', '--json': None}, ['a'])
-    """
-    options: dict[str, str | None] = {}
-    words: list[str] = []
-    rest = iter(arguments)
-    for word in rest:
-        if word == "--":
-            words += rest
-        elif word.startswith("--"):
-            name, equals, text = word.partition("=")
-            name, value = flag(name[2:]), text if equals else None
-            # Even if the next word looks like an option: `--stop --t` stops at "--t".
-            if takes_value.get(name) and not equals:
-                value = next(rest, None)
-            options[name] = value
-        elif word[:2] in SHORT.values():
-            options[word[:2]] = word[2:] or next(rest, None)
-        elif word == "-" or not word.startswith("-"):
-            words.append(word)
-    return options, words
 
 
 def refuse_unknown(
