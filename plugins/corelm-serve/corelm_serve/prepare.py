@@ -206,7 +206,7 @@ def make_job(
 
 
 def check_work(jobs: list[Job], limits: Limits) -> None:
-    """Raise if the jobs of a request are together too much for one request."""
+    """Raise if a request exceeds the limits on prompt, generated or log-probability totals."""
     check_at_most("prompt", sum(len(job.ids) for job in jobs), limits.total, "tokens in all")
     check_at_most("n", sum(job.n * job.length for job in jobs), limits.total, "tokens in all")
     entries = sum(
