@@ -186,9 +186,10 @@ def test_a_step_has_begun_when_its_caller_works_on_and_may_take_longer(monkeypat
     monkeypatch.setattr(engine_thread, "BEGIN", 60.0)
     model.told.set()
     session.extend([5, 6])
-    assert session._begun.done()
+    assert model.begun.is_set()
     session.next_logits()
     model.told.clear()
+    model.begun.clear()
     monkeypatch.setattr(engine_thread, "BEGIN", 0.0)
     session.extend([7, 8])  # returns, though its step waits
     assert model.begun.wait(60)
