@@ -79,8 +79,8 @@ def main() -> None:
                 for _ in range(arguments.rounds):
                     for kind, way in kinds.items():
                         times[kind].append(seconds(llm, way, count))
-                for found in times.values():
-                    wall, processor = map(statistics.median, zip(*found, strict=True))
+                for of_kind in times.values():
+                    wall, processor = map(statistics.median, zip(*of_kind, strict=True))
                     written = count * arguments.tokens
                     cells.append(f"{written / wall:,.0f}/s, {1e6 * processor / written:,.0f} us")
                 print(f"| {count} | {' | '.join(cells)} |", flush=True)

@@ -44,6 +44,7 @@ from typing import Any
 
 import psutil
 from peers import gpt2
+from timing import head, line
 
 import corelm
 from corelm.models.bundle import Bundle
@@ -63,9 +64,8 @@ LLAMA = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
 SHORT, LONG = 8, 72
 """Tokens of the texts of uneven clients."""
 OWN_PLUGINS = "corelm,corelm-serve,corelm-llama-cpp,corelm-presets"
-HEADER = """\
-| server | clients | requests/s | tokens/s | processor a token | first token, median | 99 % |
-|---|---:|---:|---:|---:|---:|---:|"""
+TITLES = ("server", "clients", "requests/s", "tokens/s", "processor a token",
+          "first token, median", "99 %")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,9 @@ class Figures:
 
     def row(self, name: str, clients: int) -> str:
         """Return a row of the table."""
-        first = " | ".join(
-            "-" if math.isnan(each) else f"{each:.0f} ms" for each in (self.median, self.late)
-        )
-        return (
-            f"| {name} | {clients} | {self.requests:.1f} | {self.tokens:,.0f} | "
-            f"{self.processor:.0f} us | {first} |"
-        )
+        first = ("-" if math.isnan(each) else f"{each:.0f} ms" for each in (self.median, self.late))
+        rates = f"{self.requests:.1f}", f"{self.tokens:,.0f}", f"{self.processor:.0f} us"
+        return line([name, clients, *rates, *first])
 
 
 @contextmanager
@@ -308,10 +304,10 @@ def main() -> None:
     os.environ["CORELM_PLUGINS"] = OWN_PLUGINS
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        found = commands(folder, max(options.clients), options.llama_server)
-        servers = [stack.enter_context(started(*each)) for each in found]
+        every = commands(folder, max(options.clients), options.llama_server)
+        servers = [stack.enter_context(started(*each)) for each in every]
         model = corelm.load(folder / "model")
-        print(HEADER)
+        print(head(TITLES))
         for clients in options.clients:
             requests = max(options.requests, FEWEST // clients)
             if options.uneven:

@@ -1,12 +1,12 @@
 """Measure how long processes take from their start to their end, the command line's among them.
 
-    python tests/benchmarks/start.py [--rounds 15] [--python OTHER/bin/python ...]
+    python tests/benchmarks/start.py [--rounds 15] [--python OTHER/bin/python]
 
 The processes take turns, and the least of each counts, so that others on the machine disturb
 little: seconds by the clock, the processor's time of all threads, and the most memory. A ratio is
 to `import numpy`. What is installed next to Python may slow the start down, so the figures of the
-documentation are those of an environment with corelm alone; `--python` compares several, which may
-have other versions of corelm. Where a module is missing, its process is left out.
+documentation are those of an environment with corelm alone: `--python` names its interpreter. Where
+a module is missing, its process is left out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from timing import head
+
 IMPORT = "import numpy"
 PROGRAMS = (IMPORT, "import typer, rich.console, numpy", "import tensorflow")
 COMMANDS = (
@@ -27,7 +29,6 @@ COMMANDS = (
     "samplers",
     "sample --sampler temperature --t 0.2 --length 50 --seed 1",
 )
-HEADER = "| process | seconds | x | processor | x | memory |\n|---|---:|---:|---:|---:|---:|"
 
 
 @dataclass
@@ -61,32 +62,28 @@ class Process:
 
 
 def processes(python: Path) -> list[Process]:
-    """Return the processes of one environment that run."""
-    found = [
-        Process(f'python -c "{program}"', [str(python), "-c", program]) for program in PROGRAMS
-    ]
+    """Return the processes of an environment that run."""
     corelm = str(python.with_name("corelm"))
-    found += [Process(f"corelm {command}", [corelm, *command.split()]) for command in COMMANDS]
-    return [process for process in found if process.run()]  # and once, so that files are cached
+    every = [
+        *(Process(f'python -c "{program}"', [str(python), "-c", program]) for program in PROGRAMS),
+        *(Process(f"corelm {command}", [corelm, *command.split()]) for command in COMMANDS),
+    ]
+    return [process for process in every if process.run()]  # and once, so that files are cached
 
 
 def main() -> None:
-    """Print a table for each environment."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--python", type=Path, nargs="+", default=[Path(sys.executable)])
+    parser.add_argument("--python", type=Path, default=Path(sys.executable))
     options = parser.parse_args()
-    environments = {python: processes(python) for python in options.python}
+    running = processes(options.python)
     for _ in range(options.rounds):
-        for process in (each for found in environments.values() for each in found):
+        for process in running:
             process.run()
-    one = next(iter(environments.values()))[0]
-    for python, found in environments.items():
-        if len(environments) > 1:
-            print(f"\n{python}\n")
-        print(HEADER)
-        for process in found:
-            print(process.row(one))
+    print(head(["process", "seconds", "x", "processor", "x", "memory"]))
+    for process in running:
+        print(process.row(running[0]))
 
 
 if __name__ == "__main__":

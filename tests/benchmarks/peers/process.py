@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, TextIO
 
 
@@ -38,11 +37,6 @@ class PeerSpec:
     def missing(self) -> list[str]:
         """The packages that are not installed."""
         return [name for module, name in self.packages if importlib.util.find_spec(module) is None]
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """The versions of its packages."""
-        return {name: version(name) for _, name in self.packages}
 
     def writes(self, batch: int) -> bool:
         return not self.batches or batch in self.batches

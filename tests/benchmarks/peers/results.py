@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from statistics import median
 
-from corelm import machine
+from timing import head, line, place
+
 from peers.process import PeerSpec
 
 OURS = "corelm"
@@ -71,27 +71,17 @@ class Results:
 
 def table(results: Mapping[str, Results]) -> Iterator[str]:
     """Tokens per second in Markdown, and how many times as many corelm has."""
-    heads = ["tokens per second (corelm's / theirs)", *(f"batch {batch}" for batch in BATCHES)]
-    yield _line(heads)
-    yield _line(["---", *("---:" for _ in BATCHES)])
+    yield head(["tokens per second (corelm's / theirs)", *(f"batch {n}" for n in BATCHES)])
     for network, of in results.items():
         for name, *cells in of.rows():
-            yield _line([f"{network}: {name}", *cells])
+            yield line([f"{network}: {name}", *cells])
 
 
 def notes(results: Mapping[str, Results]) -> Iterator[str]:
     """What it was measured on, with what, and how."""
-    here = machine.facts()
-    versions = {"Python": here["python"], "corelm": version("corelm"), "numpy": here["numpy"]}
-    for of in results.values():
-        for one in of.peers:
-            versions |= one.versions
-    stated = ", ".join(f"{package} {number}" for package, number in versions.items())
-    yield f"{here['processor']}, {here['cores']} cores, {here['platform']}; {stated}."
+    packages = dict.fromkeys(name for of in results.values() for one in of.peers
+                             for _, name in one.packages)  # fmt: skip
+    yield f"{place(*packages)}."
     for network, of in results.items():
         yield f"\n{network}: {of.tokens} tokens, median of {len(of.seconds[OURS, 1])}.\n"
         yield from (f"- {note}" for note in of.notes())
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
