@@ -85,9 +85,8 @@ def human_figures(
             {
                 **means,
                 "entropy": entropy,
-                **sets.figures,
-                "ci95": {**ci95, **sets.ci95},
-                "sets": {"sets": sets.sets, "texts": sets.texts, "length": sets.length},
+                **sets,
+                "ci95": {**ci95, **sets["ci95"]},
                 "by_position": _by_position(scores),
             }
         ),
@@ -144,29 +143,12 @@ def _rounded(value: Any) -> Any:
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
-@dataclass(frozen=True)
-class SetFigures:
-    """The figures of sets of texts of equal size.
-
-    Attributes:
-        sets: the number of sets.
-        texts: the number of texts in each.
-        length: the number of tokens after which a text was cut.
-        figures: the figures of `text_figures`, each the mean over the sets.
-        ci95: the interval of each figure.
-    """
-
-    sets: int
-    texts: int
-    length: int
-    figures: dict[str, float | None]
-    ci95: dict[str, Interval | None]
-
-
 def figures_of_sets(
     texts: Texts, decode: Callable[[Sequence[int]], str], size: int, length: int
-) -> SetFigures:
+) -> dict[str, Any]:
     """Divide texts into disjoint sets, and return the mean of each figure over the sets.
+
+    `ci95` has the intervals, `sets` the number of sets, of texts in each, and of tokens in a text.
 
     A set consists of texts that are far apart in the given order, because neighbours are often
     about the same thing. Too few texts for a set make one smaller set.
@@ -179,8 +161,8 @@ def figures_of_sets(
 
     Example:
         >>> measured = figures_of_sets([[3, 4], [3, 5], [6, 6], [7, 8]], str, size=2, length=2)
-        >>> measured.sets, measured.figures["distinct_1"]
-        (2, 0.875)
+        >>> measured["distinct_1"], measured["sets"]
+        (0.875, {'sets': 2, 'texts': 2, 'length': 2})
     """
     cut = [text[:length] for text in texts]
     count = max(len(cut) // size, 1)
@@ -192,7 +174,11 @@ def figures_of_sets(
     looping = loops([text for some in sets for text in some])
     of_texts = Inference.of_names(range(len(looping)))
     ci95["loops"] = of_texts.share((looping.tolist(), [1.0] * len(looping))).ends
-    return SetFigures(count, len(sets[0]), length, means, ci95)
+    return {
+        **means,
+        "ci95": ci95,
+        "sets": {"sets": count, "texts": len(sets[0]), "length": length},
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
