@@ -228,8 +228,7 @@ def plan(
         name = "prompts_from_reference"
         prompt_length = NUMBERS[name].convert(options[name])
         human = read_corpus(reference, model, numbers["contexts"])
-        beginning = beginnings(model, human, prompt_length)
-        starts, human, notes_on_texts = beginning.prompts, beginning.human, beginning.notes
+        starts, human, notes_on_texts = beginnings(model, human, prompt_length)
     _require_human(targets, human)
     _require_known_words(human, model)
     return Plan(

@@ -99,22 +99,9 @@ def _digests(source: Any, training: Mapping[str, Any]) -> Iterator[str]:
         yield Corpus.digest(Corpus.of(path, training.get("held_out", 0.05)).train)
 
 
-@dataclass(frozen=True)
-class Beginnings:
-    """Prompts that are the beginnings of human texts.
-
-    Attributes:
-        prompts: the prompts, each once.
-        human: the texts, one for each prompt.
-        notes: a note on texts that were left out; empty if none was.
-    """
-
-    prompts: tuple[str, ...]
-    human: HumanCorpus
-    notes: tuple[str, ...]
-
-
-def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> Beginnings:
+def beginnings(
+    model: LanguageModel, human: HumanCorpus | None, length: int
+) -> tuple[tuple[str, ...], HumanCorpus, tuple[str, ...]]:
     """Divide human texts into prompts and their continuations.
 
     A text is left out if it ends with its first `length` tokens, if these change by decoding and
@@ -125,6 +112,9 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
         human: the texts, or None if there are none.
         length: the number of tokens of a prompt.
 
+    Returns:
+        The prompts, each once; the texts, one for each prompt; a note on texts that were left out.
+
     Raises:
         UsageError: no texts, or fewer than 8 prompts, too few for paired intervals.
 
@@ -132,8 +122,8 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
         >>> from corelm.testing import ToyModel
         >>> words = ToyModel().vocabulary.words[3:]
         >>> texts = tuple(f"the {word} sat" for word in words)
-        >>> found = beginnings(ToyModel(), HumanCorpus((*texts, "the"), "fables"), 2)
-        >>> found.prompts[:2], found.notes[0][:47]
+        >>> prompts, _, notes = beginnings(ToyModel(), HumanCorpus((*texts, "the"), "fables"), 2)
+        >>> prompts[:2], notes[0][:47]
         (('the and', 'the cat'), '1 of 11 human texts gives no prompt of 2 tokens')
     """
     if human is None:
@@ -159,10 +149,10 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
     _require_enough(len(by_prompt), len(human.texts), reasons, length)
     first = "token" if length == 1 else printable.counted(length, "token")
     description = f"{human.description}, after their first {first}"
-    return Beginnings(
-        prompts=tuple(by_prompt),
-        human=HumanCorpus(tuple(by_prompt.values()), description, length),
-        notes=(_left_out(len(human.texts), reasons, length),) if reasons else (),
+    return (
+        tuple(by_prompt),
+        HumanCorpus(tuple(by_prompt.values()), description, length),
+        (_left_out(len(human.texts), reasons, length),) if reasons else (),
     )
 
 
