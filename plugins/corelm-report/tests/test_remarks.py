@@ -121,6 +121,8 @@ def test_where_human_text_decides_more_of_it_is_the_advice(empty):
 
 def test_few_prompts_have_no_part_and_documents_have_their_name(empty):
     assert "Of the variance" not in of_variances(empty, 2, 32, between=4.0, within=16.0)
+    surprise = of_variances(empty, 2, 32, between=4.0, within=16.0, other=0.3)
+    assert "45% is from the texts and 55% is from the human sample." in surprise
     clusters = [f"document {i // 4}" for i in range(32)]
     said = of_variances(empty, 32, 8, clusters, between=4.0, within=16.0)
     assert "choice of clusters" in said
