@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Context, CorelmError, Sampler, native
+from corelm import Context, CorelmError, Sampler, Step, native
 from corelm.chain_stages import (
     StageResult,
     allowed_tokens,
@@ -27,11 +27,10 @@ from corelm.chain_stages import (
     run_stages,
 )
 from corelm.decoding.draws import DrawPlan
-from corelm.decoding.step import Figures, Step, measured_step
+from corelm.decoding.step import Figures, measured_step
 from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import draw_checked
-from corelm.registry.registry import registry
-from corelm.runs import ModelLogits
+from corelm.runs import ModelLogits, plugins
 from corelm.testing import ToyModel
 
 STEPS = int(os.environ.get("CORELM_PLAN_STEPS", "3000"))
@@ -157,7 +156,9 @@ def test_random_chains_draw_with_the_same_bits():
 def test_the_random_chains_have_all_built_in_samplers():
     named = {re.match(r"\w+", expression)[0] for expression in [*KERNELS, *OTHERS, "stochastic"]}
     built_in = {
-        offer.name for offer in registry().offers("corelm_samplers") if offer.value._is_built_in
+        offer.name
+        for offer in plugins.registry().offers("corelm_samplers")
+        if offer.value._is_built_in
     }
     assert built_in <= named
 

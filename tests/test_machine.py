@@ -14,7 +14,7 @@ import pytest
 import corelm
 from corelm import CorelmError
 from corelm.bundles import Corpus
-from corelm.cli.options.choices import read_text
+from corelm.commands import read_text
 from corelm.runs import machine
 
 pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -19,7 +19,7 @@ import corelm
 from corelm import Decoder, ParameterError, Sampler, param, renamed
 from corelm.errors import PluginError, UsageError
 from corelm.params import register_as
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 
 
 class AllKinds(Sampler):
@@ -576,9 +576,9 @@ def test_a_copy_is_made_from_the_parameters(monkeypatch, again):
 
 
 def test_every_sampler_and_decoder_survives_a_copy():
-    plugins = registry()
+    installed = plugins.registry()
     values = []
-    for offer in (*plugins.offers("corelm_samplers"), *plugins.offers("corelm_decoders")):
+    for offer in (*installed.offers("corelm_samplers"), *installed.offers("corelm_decoders")):
         with contextlib.suppress(ParameterError):  # one that needs a value
             values.append(offer.value())
     assert len(values) > 25

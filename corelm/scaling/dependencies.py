@@ -95,7 +95,7 @@ def _modules(distribution: str) -> frozenset[str]:
 def _data_of(distribution: str) -> tuple[str, ...]:
     """Return the paths of a distribution's files outside its modules.
 
-    Of an editable installation this is its folder: a plugin of one module reads files beside it.
+    Of an editable installation this is its folder: a plugin of one module reads files next to it.
     """
     try:
         installed = metadata.distribution(distribution)

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from corelm.cli.app import main
+from command_line import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 LISTED = re.findall(r"^\| `corelm (.+?)` \|", PAGE.read_text("utf-8"), re.MULTILINE)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import main
 from small_models import SMALL, numbered_words, random_weights, write
 
-from corelm.cli.app import main
 from corelm.interop.testing import tiny_gpt2
 
 Run = Callable[..., Any]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import main
 
-from corelm.cli.app import main
 from corelm.cli.scaffold import named
 from corelm.errors import UsageError
 
@@ -211,7 +211,7 @@ EVERY = {
 
 DRIVER = """
 import logging, sys
-from corelm.cli.app import main
+from command_line import main
 
 logging.basicConfig(level=logging.INFO, format="logged: %(message)s", stream=sys.stderr)
 for words in {commands}:

@@ -8,8 +8,8 @@ from corelm_bench.commands import bench
 from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
 from corelm.cli.options.choices import own_options
-from corelm.cli.options.inputs import Inputs
 from corelm.cli.options.parameters import RESERVED, scan
+from corelm.commands import Inputs
 
 TAKES_VALUE = {"--t": True, "--stop": True, "--json": False}
 

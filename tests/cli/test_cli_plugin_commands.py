@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import main
 
-from corelm.cli.app import main
 from corelm.registry.offers import entry_points
 
 Run = Callable[..., Any]

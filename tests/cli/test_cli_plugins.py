@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from corelm.cli.app import main
+from command_line import main
 
 Run = Callable[..., Any]
 Install = Callable[..., Path]

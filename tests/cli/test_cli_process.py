@@ -316,7 +316,7 @@ LIGHT = [
 def test_nothing_heavy_is_imported(toy: None) -> None:
     code = f"""
 import sys
-from corelm.cli.app import main
+from command_line import main
 for words in {LIGHT}:
     assert main(words) == 0
     assert not set({HEAVY}) & set(sys.modules), (words, set({HEAVY}) & set(sys.modules))
@@ -356,7 +356,7 @@ class Hidden:
         if name.partition(".")[0] in ("keras", "tensorflow"):
             raise ModuleNotFoundError(f"No module named {name!r}")
 sys.meta_path.insert(0, Hidden())
-from corelm.cli.app import main
+from command_line import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import main
 
-from corelm.cli.app import main
 from corelm.cli.output import describe
 from corelm.registry.offers import Offer
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 
 Run = Callable[..., Any]
 
@@ -187,7 +187,9 @@ def test_two_plugins_with_one_name_have_their_full_names(
 
 
 OWN = [
-    offer for offer in registry().offers("corelm_samplers") if offer.source.distribution == "corelm"
+    offer
+    for offer in plugins.registry().offers("corelm_samplers")
+    if offer.source.distribution == "corelm"
 ]
 
 

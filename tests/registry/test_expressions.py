@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Chain, CorelmError, ParameterError, Sampler, hookimpl, param
 from corelm.errors import ExpressionError, UnknownNameError
-from corelm.registry.expressions import Expression, is_name
-from corelm.registry.registry import registry
+from corelm.registry.expressions import is_name
+from corelm.runs import Expression, plugins
 
 
 class AllKinds(Sampler):
@@ -33,10 +33,12 @@ class AllKinds(Sampler):
 
 @pytest.fixture(autouse=True, scope="module")
 def _registered():
-    registry.cache_clear()
-    registry().register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"all_kinds": AllKinds})))
+    plugins.registry.cache_clear()
+    plugins.registry().register(
+        SimpleNamespace(corelm_samplers=hookimpl(lambda: {"all_kinds": AllKinds}))
+    )
     yield
-    registry.cache_clear()
+    plugins.registry.cache_clear()
 
 
 TEMPERATURE = corelm.sampler("temperature").__class__
@@ -218,7 +220,7 @@ def test_a_sampler_that_fails_while_it_is_made_is_named_with_the_reason():
             return logits
 
     plugin = SimpleNamespace(corelm_samplers=hookimpl(lambda: {"fails": Fails}))
-    registry().register(plugin, "elsewhere")
+    plugins.registry().register(plugin, "elsewhere")
     with pytest.raises(ParameterError) as caught:
         corelm.sampler("fails")
     assert str(caught.value) == "fails cannot be made: OSError: no file"

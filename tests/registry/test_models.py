@@ -18,7 +18,7 @@ from corelm.errors import (
 )
 from corelm.models.numpy_model import NumpyModel
 from corelm.registry.models import list_models, plugin_of
-from corelm.registry.registry import registry
+from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 PLUGIN = """
@@ -166,7 +166,7 @@ def test_local_models_are_found_without_loading_a_plugin(home, installed_plugin)
     (home / "models" / "notes").mkdir()
     installed_plugin("corelm-toys", {"toy": "corelm_toys"}, "import nothing_of_this_name")
     assert [model.name for model in list_models(own=True)] == ["gpt2", "imdb", "poems"]
-    assert not registry().failures
+    assert not plugins.registry().failures
 
 
 def test_a_model_that_a_killed_write_put_aside_is_found_by_name(home):

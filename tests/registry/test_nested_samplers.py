@@ -13,8 +13,7 @@ import corelm
 from corelm import Context, ParameterError, Sampler, Switch, hookimpl, lint, param, sampler
 from corelm.errors import ExpressionError, UnknownNameError
 from corelm.numerics.portability import is_portable
-from corelm.registry.expressions import Expression
-from corelm.registry.registry import registry
+from corelm.runs import Expression, plugins
 from corelm.testing import ToyModel
 from corelm.validation import READABLE
 
@@ -41,10 +40,10 @@ PLUGIN = SimpleNamespace(corelm_samplers=hookimpl(lambda: {"early": Early}))
 
 @pytest.fixture(autouse=True)
 def _registered():
-    registry.cache_clear()
-    registry().register(PLUGIN, "corelm-early")
+    plugins.registry.cache_clear()
+    plugins.registry().register(PLUGIN, "corelm-early")
     yield
-    registry.cache_clear()
+    plugins.registry.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,11 @@ import pytest
 import corelm
 from corelm import hookimpl, renamed
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.registry.expressions import Expression
 from corelm.registry.offers import (
     EntryPoint,
     Source,
 )
-from corelm.registry.registry import Registry
+from corelm.runs import Expression, plugins
 from corelm.testing import ToyModel
 
 HEAD = "import corelm\n"
@@ -45,7 +44,7 @@ def module(head: str = "", **classes: str) -> str:
     return HEAD + head + body + OFFER.format(offers="{" + offers + "}")
 
 
-def failure(registry: Registry, distribution: str) -> str:
+def failure(registry: plugins.Registry, distribution: str) -> str:
     """Return the reason why a plugin was set aside."""
     [reason] = [r for source, r in registry.failures.items() if source.distribution == distribution]
     return reason
@@ -87,7 +86,7 @@ def plugin(installed_plugin, only):
 
 
 def test_the_built_in_samplers_and_decoder_are_found(only):
-    registry = Registry()
+    registry = plugins.Registry()
     four = {"corelm:greedy", "corelm:stochastic", "corelm:temperature", "corelm:uniform"}
     assert four <= set(names(registry.offers("corelm_samplers")))
     assert "corelm:ancestral" in names(registry.offers("corelm_decoders"))
@@ -98,7 +97,9 @@ def test_every_file_of_the_built_in_samplers_is_an_entry_point_of_its_name():
         "__init__"
     }
     offered = {
-        o.name for o in Registry().offers("corelm_samplers") if o.source.distribution == "corelm"
+        o.name
+        for o in plugins.Registry().offers("corelm_samplers")
+        if o.source.distribution == "corelm"
     }
     assert offered == files
 
@@ -107,14 +108,14 @@ def test_an_installed_sampler_is_found_by_name_and_full_name(plugin):
     plugin("corelm-nucleus", top_q="TopQ")
     assert str(corelm.sampler("top_q")) == "top_q"
     assert str(corelm.sampler("corelm-nucleus:top_q")) == "corelm-nucleus:top_q"
-    [offer] = [o for o in Registry().offers("corelm_samplers") if o.name == "top_q"]
+    [offer] = [o for o in plugins.Registry().offers("corelm_samplers") if o.name == "top_q"]
     assert offer.full_name == "corelm-nucleus:top_q"
     assert (offer.source.version, offer.source.value) == ("1.0", "corelm_nucleus")
 
 
 def test_listing_the_names_imports_nothing(plugin):
     plugin("corelm-bomb", "raise RuntimeError('imported')", "boom")
-    registry = Registry()
+    registry = plugins.Registry()
     assert "corelm-bomb:boom" in [str(source) for source in registry.sources()]
     assert "corelm_bomb" not in sys.modules
     assert registry.failures == {}
@@ -123,7 +124,7 @@ def test_listing_the_names_imports_nothing(plugin):
 def test_a_name_imports_the_module_of_that_name_alone(plugin):
     plugin("corelm-one", one="One")
     plugin("corelm-two", two="Two")
-    Registry().sampler("one")
+    plugins.Registry().sampler("one")
     assert "corelm_one" in sys.modules
     assert "corelm_two" not in sys.modules
 
@@ -131,18 +132,18 @@ def test_a_name_imports_the_module_of_that_name_alone(plugin):
 def test_a_full_name_imports_nothing_of_others(plugin):
     plugin("corelm-one", "", "plugin", shared="One")
     plugin("corelm-two", "", "plugin", shared="Two")
-    assert Registry().sampler("corelm-one:shared").__name__ == "One"
+    assert plugins.Registry().sampler("corelm-one:shared").__name__ == "One"
     assert "corelm_two" not in sys.modules
 
 
 def test_a_name_that_no_entry_point_has_is_found_inside_the_others(plugin):
     plugin("corelm-many", "", "many", first="A", second="B")
-    assert Registry().sampler("second").__name__ == "B"
+    assert plugins.Registry().sampler("second").__name__ == "B"
 
 
 def test_two_entry_points_may_name_one_module(plugin):
     plugin("corelm-pair", "", "first", "second", first="A", second="B", third="C")
-    registry = Registry()
+    registry = plugins.Registry()
     assert registry.sampler("first").__name__ == "A"
     assert registry.sampler("second").__name__ == "B"
     assert registry.sampler("third").__name__ == "C"
@@ -155,16 +156,16 @@ def test_two_entry_points_may_name_one_module(plugin):
 
 def test_an_unknown_name_comes_with_a_suggestion_and_the_known_names(only):
     with pytest.raises(UnknownNameError) as caught:
-        Registry().sampler("temprature")
+        plugins.Registry().sampler("temprature")
     message = str(caught.value)
     assert message.startswith(
         "there is no sampler 'temprature'; did you mean 'temperature'? (there"
     )
     assert "greedy" in message
     with pytest.raises(UnknownNameError, match="there is no decoder 'x'"):
-        Registry().decoder("x")
+        plugins.Registry().decoder("x")
     with pytest.raises(UnknownNameError, match="there is no model 'x'"):
-        Registry().find("corelm_models", "x")
+        plugins.Registry().find("corelm_models", "x")
 
 
 def test_a_message_lists_the_first_of_20_000_names(plugin):
@@ -172,7 +173,7 @@ def test_a_message_lists_the_first_of_20_000_names(plugin):
     code = HEAD + SAMPLER.format(cls="One") + many
     plugin("corelm-many", code)
     with pytest.raises(UnknownNameError) as caught:
-        Registry().sampler("othr_19999")
+        plugins.Registry().sampler("othr_19999")
     message = str(caught.value)
     assert message.startswith("there is no sampler 'othr_19999'; did you mean 'other_19999'? (")
     assert re.search(r" and 19,8\d\d more\)$", message)
@@ -180,7 +181,7 @@ def test_a_message_lists_the_first_of_20_000_names(plugin):
 
 
 def test_an_unknown_name_comes_with_every_known_name():
-    registry = Registry(points=[])
+    registry = plugins.Registry(points=[])
     with pytest.raises(UnknownNameError) as caught:
         registry.find("corelm_models", "x")
     assert str(caught.value) == "there is no model 'x' (there are: none)"
@@ -193,7 +194,7 @@ def test_an_unknown_name_comes_with_every_known_name():
 
 def test_the_offer_of_a_class_is_found_by_loading_its_plugin_alone(plugin):
     plugin("corelm-one", one="One")
-    registry = Registry()
+    registry = plugins.Registry()
     offer = registry.offer_of(type(corelm.sampler("greedy")))
     assert offer.full_name == "corelm:greedy"
     assert "corelm_one" not in sys.modules
@@ -204,13 +205,13 @@ def test_a_class_made_in_this_process_has_no_offer():
         def __call__(self, logits, context):
             return logits
 
-    assert Registry(points=[]).offer_of(Mine) is None
+    assert plugins.Registry(points=[]).offer_of(Mine) is None
 
 
 @pytest.mark.parametrize("name", ["", ":", "corelm:", ":greedy-not", "nobody:greedy", "a:b:c"])
 def test_odd_names_are_unknown(name, only):
     with pytest.raises(UnknownNameError):
-        Registry().sampler(name)
+        plugins.Registry().sampler(name)
 
 
 def test_models_and_decoders_are_found(plugin):
@@ -225,14 +226,14 @@ def test_models_and_decoders_are_found(plugin):
         "def corelm_decoders(): return {'mine': Mine}\n"
     )
     plugin("corelm-more", code, "toy")
-    registry = Registry()
+    registry = plugins.Registry()
     assert len(registry.find("corelm_models", "toy").value().vocabulary) == 13
     assert registry.decoder("mine").__name__ == "Mine"
     assert "corelm-more:toy" in names(registry.offers("corelm_models"))
 
 
 def test_a_plugin_can_be_registered_by_hand():
-    registry = Registry(points=[])
+    registry = plugins.Registry(points=[])
 
     class Mine(corelm.Sampler):
         def __call__(self, logits, context):
@@ -244,7 +245,7 @@ def test_a_plugin_can_be_registered_by_hand():
 
 
 def test_a_plugin_registered_by_hand_says_where_it_comes_from():
-    registry = Registry(points=[])
+    registry = plugins.Registry(points=[])
     module = ModuleType("mine")
     module.corelm_models = hookimpl(lambda: {"toy": ToyModel})
     registry.register(module, "notebook")
@@ -256,7 +257,7 @@ def test_a_plugin_registered_by_hand_says_where_it_comes_from():
 
 
 def test_a_bad_plugin_cannot_be_registered_by_hand():
-    registry = Registry(points=[])
+    registry = plugins.Registry(points=[])
     with pytest.raises(PluginError, match=r"not a sampler: x is 5, not a class"):
         registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"x": 5})))
     assert registry.offers("corelm_samplers") == []
@@ -297,7 +298,7 @@ def test_a_bad_plugin_cannot_be_registered_by_hand():
 def test_one_that_cannot_be_imported_is_set_aside(plugin, caplog, code, reason):
     plugin("corelm-bad", code)
     plugin("corelm-good", good="Good")
-    registry = Registry()
+    registry = plugins.Registry()
     with caplog.at_level(logging.WARNING, "corelm"):
         assert "corelm-good:good" in names(registry.offers("corelm_samplers"))
     assert failure(registry, "corelm-bad").startswith(reason)
@@ -308,7 +309,7 @@ def test_one_that_cannot_be_imported_is_set_aside(plugin, caplog, code, reason):
 
 def test_it_is_tried_once(plugin, caplog):
     plugin("corelm-bad", "1 / 0")
-    registry = Registry()
+    registry = plugins.Registry()
     with caplog.at_level(logging.WARNING, "corelm"):
         for _ in range(3):
             registry.offers("corelm_samplers")
@@ -319,25 +320,25 @@ def test_it_is_tried_once(plugin, caplog):
 def test_asking_for_a_failed_plugin_gives_the_reason(plugin):
     plugin("corelm-bad", "1 / 0")
     with pytest.raises(UnknownNameError) as caught:
-        Registry().sampler("bad")
+        plugins.Registry().sampler("bad")
     assert str(caught.value) == (
         "the sampler 'bad' cannot be used: plugin corelm-bad:bad failed: "
         "ZeroDivisionError: division by zero"
     )
     with pytest.raises(UnknownNameError, match="the sampler 'corelm-bad:bad' cannot be used: pl"):
-        Registry().sampler("corelm-bad:bad")
+        plugins.Registry().sampler("corelm-bad:bad")
 
 
 def test_an_interruption_is_not_a_failure_of_the_plugin(plugin):
     plugin("corelm-bad", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
-        Registry().offers("corelm_samplers")
+        plugins.Registry().offers("corelm_samplers")
 
 
 def test_an_entry_point_to_nowhere(installed_plugin, only):
     only("corelm-bad")
     installed_plugin("corelm-bad", {"bad": "corelm_bad:nowhere"}, HEAD)
-    registry = Registry()
+    registry = plugins.Registry()
     registry.load_all()
     assert "has no attribute 'nowhere'" in failure(registry, "corelm-bad")
 
@@ -422,7 +423,7 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
 def test_one_that_offers_the_wrong_thing_is_set_aside(plugin, code, reason):
     plugin("corelm-bad", HEAD + code)
     plugin("corelm-good", good="Good")
-    registry = Registry()
+    registry = plugins.Registry()
     assert "corelm-good:good" in names(registry.offers("corelm_samplers"))
     assert not any(
         name.startswith("corelm-bad") for name in names(registry.offers("corelm_samplers"))
@@ -432,7 +433,7 @@ def test_one_that_offers_the_wrong_thing_is_set_aside(plugin, code, reason):
 
 def test_a_misspelt_hook_names_those_there_are(plugin):
     plugin("corelm-bad", HEAD + "@corelm.hookimpl\ndef corelm_sampler(): ...\n")
-    registry = Registry()
+    registry = plugins.Registry()
     registry.load_all()
     assert failure(registry, "corelm-bad").endswith(
         "the hooks are corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, "
@@ -446,7 +447,7 @@ def test_a_plugin_that_was_set_aside_observes_nothing(plugin):
         "@corelm.hookimpl\ndef corelm_samplers(): return {'x': 5}\n"
     )
     plugin("corelm-bad", code, "corelm_next_token")
-    registry = Registry()
+    registry = plugins.Registry()
     registry.load_observers()
     assert "not a sampler" in failure(registry, "corelm-bad")
     registry.observe(None)
@@ -465,7 +466,7 @@ def test_full_names_distinguish_two_plugins_with_one_name(plugin):
     )
     assert type(corelm.sampler("corelm-one:same")).__name__ == "One"
     assert type(corelm.sampler("corelm-two:same")).__name__ == "Two"
-    mine = [o.full_name for o in Registry().offers("corelm_samplers") if o.name == "same"]
+    mine = [o.full_name for o in plugins.Registry().offers("corelm_samplers") if o.name == "same"]
     assert mine == ["corelm-one:same", "corelm-two:same"]
 
 
@@ -479,21 +480,21 @@ def test_the_expression_of_a_full_name_is_read_back(plugin):
 
 def test_a_built_in_keeps_its_name_with_one_warning(plugin, caplog):
     plugin("corelm-rival", greedy="Rival")
-    plugins = Registry()
+    installed = plugins.Registry()
     for _ in range(2):
-        assert plugins.sampler("greedy").__module__ == "corelm_samplers.greedy"
-    assert plugins.sampler("corelm-rival:greedy").__name__ == "Rival"
+        assert installed.sampler("greedy").__module__ == "corelm_samplers.greedy"
+    assert installed.sampler("corelm-rival:greedy").__name__ == "Rival"
     assert caplog.messages == ["greedy is corelm's own; the other is corelm-rival:greedy"]
 
 
 def test_a_failure_to_load_is_reported_once(plugin, caplog):
     plugin("corelm-one", "1 / 0", "same")
-    plugins = Registry()
+    installed = plugins.Registry()
     with pytest.raises(UnknownNameError, match="plugin corelm-one:same failed: ZeroDivision"):
-        plugins.sampler("same")
+        installed.sampler("same")
     assert caplog.messages == []
     plugin("corelm-two", same="Two")
-    assert Registry().sampler("same").__name__ == "Two"
+    assert plugins.Registry().sampler("same").__name__ == "Two"
     assert caplog.messages == [
         "plugin corelm-one:same was left out: ZeroDivisionError: division by zero"
     ]
@@ -503,7 +504,7 @@ def test_two_names_inside_others_are_ambiguous_too(plugin):
     plugin("corelm-one", "", "one", hidden="One")
     plugin("corelm-two", "", "two", hidden="Two")
     with pytest.raises(AmbiguousNameError, match="corelm-one:hidden or corelm-two:hidden"):
-        Registry().sampler("hidden")
+        plugins.Registry().sampler("hidden")
 
 
 def test_looking_a_sampler_up_by_its_full_name_leaves_the_class_as_it_is(only):
@@ -518,7 +519,7 @@ def test_looking_a_sampler_up_by_its_full_name_leaves_the_class_as_it_is(only):
 
 
 def test_a_class_has_the_first_name_that_it_is_registered_under():
-    registry = Registry(points=[])
+    registry = plugins.Registry(points=[])
 
     class Mine(corelm.Sampler):
         def __call__(self, logits, context):
@@ -565,10 +566,10 @@ def rival(installed_plugin, only):
 
 
 def test_models_and_decoders_keep_their_names_despite_a_rival(rival):
-    plugins = Registry()
-    assert plugins.decoder("ancestral") is corelm.Ancestral
-    assert plugins.find("corelm_models", "imdb").full_name == "corelm:imdb"
-    assert plugins.decoder("corelm-rival:ancestral").__name__ == "Decoder"
+    installed = plugins.Registry()
+    assert installed.decoder("ancestral") is corelm.Ancestral
+    assert installed.find("corelm_models", "imdb").full_name == "corelm:imdb"
+    assert installed.decoder("corelm-rival:ancestral").__name__ == "Decoder"
 
 
 @pytest.mark.packages
@@ -619,7 +620,7 @@ def test_the_commands_use_corelms_own_names_despite_a_rival(rival):
 def test_one_made_for_another_version_is_refused_with_both(plugin, version):
     code = module(f"CORELM_API_VERSION = {version}\n", old="Old")
     plugin("corelm-old", code)
-    registry = Registry()
+    registry = plugins.Registry()
     registry.load_all()
     assert failure(registry, "corelm-old") == (
         f"made for version {version} of the plugin contract, this corelm has version 1; "
@@ -631,7 +632,7 @@ def test_one_made_for_another_version_is_refused_with_both(plugin, version):
 def test_a_version_that_is_not_a_number_is_refused(plugin, version):
     code = module(f"CORELM_API_VERSION = {version!r}\n", old="Old")
     plugin("corelm-old", code)
-    registry = Registry()
+    registry = plugins.Registry()
     registry.load_all()
     assert failure(registry, "corelm-old") == (
         f"CORELM_API_VERSION must be a whole number such as 1, not {version!r}"
@@ -640,7 +641,7 @@ def test_a_version_that_is_not_a_number_is_refused(plugin, version):
 
 def test_one_made_for_this_version_is_welcome(plugin):
     plugin("corelm-new", "CORELM_API_VERSION = 1\n", new="New")
-    assert Registry().sampler("new").__name__ == "New"
+    assert plugins.Registry().sampler("new").__name__ == "New"
 
 
 # 6 and 7. A sampler that answers nonsense or writes into its input
@@ -710,7 +711,7 @@ def test_in_a_process_of_its_own_stdout_carries_the_product_alone(plugin):
     plugin("corelm-bad", "raise SystemExit('no')")
     done = run(
         "import json\nfrom corelm.registry.registry import Registry\n"
-        "print(json.dumps([o.full_name for o in Registry().offers('corelm_samplers')]))"
+        "print(json.dumps([o.full_name for o in plugins.Registry().offers('corelm_samplers')]))"
     )
     assert done.returncode == 0
     assert "corelm-chatty:chatty" in json.loads(done.stdout)
@@ -755,7 +756,7 @@ class Broken(io.StringIO):
 @pytest.mark.parametrize("stream", [None, Broken()])
 def test_a_plugin_loads_where_standard_output_cannot_be_flushed(plugin, monkeypatch, stream):
     plugin("corelm-one", one="One")
-    registry = Registry()
+    registry = plugins.Registry()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "__stdout__", stream)
         assert registry.sampler("one").__name__ == "One"
@@ -768,7 +769,7 @@ def test_a_plugin_loads_where_standard_output_is_closed(plugin, monkeypatch):
     closed.close()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "__stdout__", closed)
-        assert Registry().sampler("one").__name__ == "One"
+        assert plugins.Registry().sampler("one").__name__ == "One"
 
 
 # The two settings
@@ -780,7 +781,7 @@ def test_the_setting_restricts_what_loads(plugin, monkeypatch):
 
     def found(setting: str) -> set[str]:
         monkeypatch.setenv("CORELM_PLUGINS", setting)
-        return {s.entry_point for s in Registry().sources()} & {"one", "two", "greedy"}
+        return {s.entry_point for s in plugins.Registry().sources()} & {"one", "two", "greedy"}
 
     assert found("") == {"greedy"}
     assert found("corelm-one") == {"one", "greedy"}
@@ -788,14 +789,14 @@ def test_the_setting_restricts_what_loads(plugin, monkeypatch):
     assert found("corelm-two:two") == {"two", "greedy"}
     assert found("corelm-two:one") == {"greedy"}
     monkeypatch.delenv("CORELM_PLUGINS")
-    assert {s.entry_point for s in Registry().sources()} >= {"one", "two", "greedy"}
+    assert {s.entry_point for s in plugins.Registry().sources()} >= {"one", "two", "greedy"}
 
 
 @pytest.mark.parametrize(("setting", "strict"), [("1", True), ("0", False), ("", False)])
 def test_strict_makes_a_failure_fatal(plugin, monkeypatch, setting, strict):
     plugin("corelm-bad", "1 / 0")
     monkeypatch.setenv("CORELM_STRICT_PLUGINS", setting)
-    registry = Registry()
+    registry = plugins.Registry()
     if strict:
         message = "plugin corelm-bad:bad was left out: ZeroDivisionError: division by zero"
         with pytest.raises(PluginError, match=message):
@@ -807,9 +808,9 @@ def test_strict_makes_a_failure_fatal(plugin, monkeypatch, setting, strict):
 
 def test_strict_mode_is_also_an_argument():
     point = EntryPoint("bad", "a_module_that_is_not_there", "corelm")
-    assert Registry([point], strict=False).offers("corelm_samplers") == []
+    assert plugins.Registry([point], strict=False).offers("corelm_samplers") == []
     with pytest.raises(PluginError, match="unknown:bad was left out: ModuleNotFoundError"):
-        Registry([point], strict=True).offers("corelm_samplers")
+        plugins.Registry([point], strict=True).offers("corelm_samplers")
 
 
 # Observers
@@ -908,13 +909,13 @@ def test_a_name_is_found_without_a_look_at_all_others(monkeypatch):
         "Many", (corelm.Sampler,), {"__doc__": "Change nothing.", "__call__": lambda *_: _[1]}
     )
     many = {f"many_{i}": type(f"Many{i}", (cls,), {"__doc__": "."}) for i in range(50)}
-    plugins = Registry([])
+    installed = plugins.Registry([])
     hook = corelm.hookimpl(lambda: many)
-    plugins.register(SimpleNamespace(corelm_samplers=hook), "my-package")
-    for source, offered in plugins._offered.items():
-        plugins._offered[source] = {hook: Counted(each) for hook, each in offered.items()}
+    installed.register(SimpleNamespace(corelm_samplers=hook), "my-package")
+    for source, offered in installed._offered.items():
+        installed._offered[source] = {hook: Counted(each) for hook, each in offered.items()}
     monkeypatch.setattr(Counted, "reads", 0)
     for name, value in many.items():
-        assert plugins.find("corelm_samplers", name).value is value
-        assert plugins.offer_of(value).name == name
+        assert installed.find("corelm_samplers", name).value is value
+        assert installed.offer_of(value).name == name
     assert Counted.reads == 0

@@ -10,8 +10,7 @@ import pytest
 from corelm import Ancestral, Decoder, ParameterError, Sampler, hookimpl, param, sampler
 from corelm.errors import AmbiguousNameError, ExpressionError, UnknownNameError
 from corelm.registry import expressions, strategies
-from corelm.registry.registry import Registry
-from corelm.runs import Strategy
+from corelm.runs import Strategy, plugins
 
 
 class Search(Decoder):
@@ -34,7 +33,7 @@ class Either(Sampler):
 @pytest.fixture
 def registry(monkeypatch):
     """The installed plugins and one more, for strategies and expressions."""
-    registry = Registry()
+    registry = plugins.Registry()
     decoders = hookimpl(lambda: {"search": Search, "either": Search})
     registry.register(SimpleNamespace(corelm_decoders=decoders), "corelm-search")
     for module in (strategies, expressions):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 __all__ = ["stages", "tell"]
-"""What `corelm.commands.messages` publishes."""
+"""The public names of `corelm.commands.messages`."""
 
 
 class Output:
