@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from kernels import kernels, needs_kernels
 
+import corelm
 from corelm import RandomStream
 from corelm.decoding.draws import BLOCK
 from corelm.errors import UsageError
+from corelm.testing import ToyModel
 
 
 def test_a_sample_has_the_same_numbers_alone_and_in_a_batch():
@@ -139,3 +142,25 @@ def test_the_kernels_refuse_other_arrays_of_streams():
         kernels.start_streams(1, 0, np.arange(3), streams)
     with pytest.raises(OverflowError):
         kernels.start_streams(-1, 0, np.arange(2), streams)
+
+
+class Halves(RandomStream):
+    """One half everywhere, as a decoder with numbers of its own may want."""
+
+    def at(self, position, samples=None):
+        return np.full(len(self.samples if samples is None else samples), 0.5)
+
+
+@pytest.mark.packages
+def test_a_stream_of_ones_own_decides_every_draw():
+    class Middle(corelm.Decoder):
+        """Draw with the number one half."""
+
+        def __call__(self, task):
+            stream = Halves(task.random_stream.seed, task.random_stream.samples)
+            yield from corelm.Ancestral()(replace(task, random_stream=stream))
+
+    texts = corelm.generate(
+        ToyModel(), "the", decoder=Middle(), sampler="stochastic", length=5, n=3, seed=1
+    )
+    assert len({text.text for text in texts}) == 1
