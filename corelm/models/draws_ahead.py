@@ -123,17 +123,18 @@ class TokenBlocks:
     def continues(self, plan: DrawPlan, uniforms: Doubles) -> bool:
         """Return True if the next token is drawn with this plan and these (batch,) numbers."""
         at = self._accepted
+        # Bytes, as here and below `np.array_equal` takes a tenth of the time between two tokens.
         return (
             plan is self._plan
             and at < len(self._uniforms)
-            and np.array_equal(uniforms, self._uniforms[at])
+            and uniforms.tobytes() == self._uniforms[at].tobytes()
         )
 
     def accept(self, tokens: ArrayLike) -> bool:
         """Take the next token from `ready`, if it is this one of each row and others follow it."""
         if not self.ready or not (len(self.ready) > 1 or self.goes_on):
             return False
-        if not np.array_equal(self.ready[0].tokens, tokens):
+        if self.ready[0].tokens.tobytes() != np.asarray(tokens).tobytes():
             return False
         self.ready.popleft()
         self._accepted += 1
