@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -26,7 +27,9 @@ def public_modules(path: str = "corelm") -> Iterator[tuple[str, ModuleType]]:
     module = importlib.import_module(path)
     yield path, module
     for name in names_in(module):
-        value = getattr(module, name)
+        value = None
+        with suppress(ModuleNotFoundError):  # of a package, where the heart is installed alone
+            value = getattr(module, name)
         if inspect.ismodule(value):
             if value.__name__ == f"{path}.{name}":
                 yield from public_modules(f"{path}.{name}")
