@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MOST = 26
+MOST = 18
 """The names that two classes or more have; it may only fall."""
 
 
