@@ -25,11 +25,11 @@ def words(*probabilities):
 
 
 def texts(model, prompt="a", sampler="stochastic", length=2, n=1, seed=1, decoder=None):
-    found = corelm.generate(
+    results = corelm.generate(
         model, prompt, sampler=sampler, length=length, n=n, seed=seed,
         decoder=decoder or Arithmetic(),
     )  # fmt: skip
-    return [tuple(text.tokens) for text in found]
+    return [tuple(text.tokens) for text in results]
 
 
 def test_the_text_of_a_code(monkeypatch):
@@ -76,9 +76,9 @@ def test_the_bits_of_a_code_do_not_run_out(p):
     for seed in range(20):
         stream, prompt = RandomStream(seed, range(64)), np.array([A])
         task = corelm.DecodingTask(model, prompt, corelm.sampler("stochastic"), stream, 130)
-        found = np.array([step.tokens for step in Arithmetic()(task)])
+        results = np.array([step.tokens for step in Arithmetic()(task)])
         for start, count in counts.items():
-            count.update(map(tuple, found[start : start + 3].T.tolist()))
+            count.update(map(tuple, results[start : start + 3].T.tolist()))
     for count in counts.values():
         assert g_test(count, expected) > 1e-4
 
@@ -108,8 +108,8 @@ def test_a_mean_over_texts_varies_less_than_that_of_ancestral_sampling():
     def deviation(decoder):
         means = []
         for seed in range(40):
-            found = texts(model, "the", length=3, n=32, seed=seed, decoder=decoder)
-            means.append(np.mean([text.count(cat) for text in found]))
+            results = texts(model, "the", length=3, n=32, seed=seed, decoder=decoder)
+            means.append(np.mean([text.count(cat) for text in results]))
         return np.std(means)
 
     assert deviation(Arithmetic()) < 0.65 * deviation(corelm.Ancestral())

@@ -66,11 +66,11 @@ def test_the_prompt_is_not_searched():
 
 def test_nothing_banned_is_left_in_any_text():
     decoder = Backtrack(banned=("cat sat", "the dog"), patterns=(r"on the \w+ sat", r"(\w)\w+ \1"))
-    found = texts(decoder, sampler="stochastic", n=40, length=15)
+    results = texts(decoder, sampler="stochastic", n=40, length=15)
     assert not any(
-        re.search(r"cat sat|the dog|on the \w+ sat|(\w)\w+ \1", text.text) for text in found
+        re.search(r"cat sat|the dog|on the \w+ sat|(\w)\w+ \1", text.text) for text in results
     )
-    assert {text.finish_reason for text in found} == {"end", "length"}
+    assert {text.finish_reason for text in results} == {"end", "length"}
 
 
 def test_the_redrawn_token_has_the_distribution_without_those_taken_out():
@@ -138,8 +138,8 @@ def test_the_number_of_draws_is_bounded():
 
 def test_until_a_banned_text_appears_a_text_is_that_of_ancestral_sampling():
     decoder = Backtrack(banned=("cat sat",))
-    plain, found = (texts(d, sampler="stochastic", n=64, length=12) for d in (None, decoder))
-    same = [a.steps == b.steps for a, b in zip(plain, found, strict=True)]
+    plain, results = (texts(d, sampler="stochastic", n=64, length=12) for d in (None, decoder))
+    same = [a.steps == b.steps for a, b in zip(plain, results, strict=True)]
     assert same == ["cat sat" not in text.text for text in plain]
     assert 3 < same.count(False) < 40
 
@@ -165,8 +165,8 @@ class OnlyForward:
 def test_a_session_that_cannot_go_back_writes_the_same_text(model):
     options = {"sampler": "temperature(t=0.9)", "n": 3, "length": 20}
     decoder = Backtrack(banned=("cat", "movie", " is", "."))
-    found = [texts(decoder, each, **options) for each in (model, OnlyForward(model))]
-    assert found[0] == found[1]
+    results = [texts(decoder, each, **options) for each in (model, OnlyForward(model))]
+    assert results[0] == results[1]
 
 
 # The distribution
@@ -193,7 +193,7 @@ def exact(model, sampler, length, first_banned):
             return {place: 1.0}
         if len(drawn) == length or (drawn[-1:] and drawn[-1] in ends):
             return {tuple(drawn): 1.0}
-        found, taken_out = defaultdict(float), {(): 1.0}
+        results, taken_out = defaultdict(float), {(): 1.0}
         while taken_out:
             without = min(taken_out, key=len)
             p = taken_out.pop(without)
@@ -204,8 +204,8 @@ def exact(model, sampler, length, first_banned):
                         more = tuple(sorted((*without, token)))
                         taken_out[more] = taken_out.get(more, 0.0) + weight
                     else:
-                        found[outcome] += weight
-        return found
+                        results[outcome] += weight
+        return results
 
     return outcomes([3])
 
@@ -237,8 +237,8 @@ def test_texts_have_the_probabilities_of_the_definition(phrases, sampler, differ
     expected = exact(model, chosen, 4, first_of(*phrases))
     assert sum(expected.values()) == pytest.approx(1)
     decoder = Backtrack(banned=phrases)
-    found = texts(decoder, model, prompt="a", sampler=chosen, length=4, n=2000, seed=2)
-    counts = Counter(tuple(text.tokens) for text in found)
+    results = texts(decoder, model, prompt="a", sampler=chosen, length=4, n=2000, seed=2)
+    counts = Counter(tuple(text.tokens) for text in results)
     assert g_test(counts, expected) > 1e-3
     # The sampler's probabilities, given that nothing banned appears, differ.
     plain = text_probabilities(model, "a", sampler=chosen, length=4)

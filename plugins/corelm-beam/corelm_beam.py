@@ -114,8 +114,8 @@ def _cheapest(logits, costs, extra, count):
     """
     vocabulary = logits.shape[1]
     # A row has at most `count` of the best extensions, so only these need exact costs.
-    kept = top_k(logits - extra.astype(logits.dtype), min(count, vocabulary))
-    places = np.flatnonzero(kept > -np.inf)
+    likeliest = top_k(logits - extra.astype(logits.dtype), min(count, vocabulary))
+    places = np.flatnonzero(likeliest > -np.inf)
     rows, tokens = np.divmod(places, vocabulary)
     nats = -log_softmax(logits.astype(np.float64)).take(places) + extra[tokens]
     # Ties go to the lower row and id, so that the search has one result.

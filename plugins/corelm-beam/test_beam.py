@@ -30,10 +30,10 @@ def random_model(seed):
 
 def texts(model, sampler="stochastic", prompt="a", n=1, length=4, seed=1, **parameters):
     """The tokens of the texts found."""
-    found = corelm.generate(
+    results = corelm.generate(
         model, prompt, sampler=sampler, length=length, n=n, seed=seed, decoder=Beam(**parameters)
     )
-    return [text.tokens for text in found]
+    return [text.tokens for text in results]
 
 
 def exhaustive(model, sampler, prompt, length, penalty):
@@ -74,16 +74,16 @@ def test_a_beam_as_wide_as_all_texts_is_exhaustive_search(sampler, penalty):
         model = random_model(seed)
         expected = exhaustive(model, sampler, "a b", 4, penalty)
         n = min(len(expected), 10)
-        found = corelm.generate(
+        results = corelm.generate(
             model, "a b", sampler=sampler, length=4, n=n,
             decoder=Beam(width=200, length_penalty=penalty),
         )  # fmt: skip
-        nats = [sum(s.surprisal for s in text.steps) for text in found]
-        costs = [n / len(text.tokens) ** penalty for n, text in zip(nats, found, strict=True)]
+        nats = [sum(s.surprisal for s in text.steps) for text in results]
+        costs = [n / len(text.tokens) ** penalty for n, text in zip(nats, results, strict=True)]
         assert costs == pytest.approx([cost for cost, _ in expected[:n]])
         known = {tuple(text): cost for cost, text in expected}
-        assert costs == pytest.approx([known[tuple(text.tokens)] for text in found])
-        assert len({tuple(text.tokens) for text in found}) == n
+        assert costs == pytest.approx([known[tuple(text.tokens)] for text in results])
+        assert len({tuple(text.tokens) for text in results}) == n
 
 
 # After a: b is likelier than c, but what follows c is surer.
@@ -93,10 +93,10 @@ MISLEADING = {"a": [0, 0, 0.6, 0.4], "b": [0, 0.4, 0.3, 0.3], "c": [0, 0, 0, 1.0
 def test_the_first_tokens_that_it_keeps():
     model, sampler = model_of(a=(0.1, 0.2, 0.5, 0.2)), corelm.sampler("temperature(t=0.5)")
     task = DecodingTask(model, np.array([A]), sampler, RandomStream(1, [0]), 4)
-    found = Beam(width=2).next_tokens(task)
-    assert list(found) == [B, A]
+    results = Beam(width=2).next_tokens(task)
+    assert list(results) == [B, A]
     # squared: 0.01 + 0.04 + 0.25 + 0.04 = 0.34
-    assert list(found.values()) == pytest.approx([np.log(0.25 / 0.34), np.log(0.04 / 0.34)])
+    assert list(results.values()) == pytest.approx([np.log(0.25 / 0.34), np.log(0.04 / 0.34)])
 
 
 def test_a_beam_finds_what_greedy_decoding_misses():

@@ -24,11 +24,11 @@ def random_model(seed):
 
 
 def texts(model, n=1, sampler="stochastic", length=4, decoder=None, **parameters):
-    found = corelm.generate(
+    results = corelm.generate(
         model, "a", sampler=sampler, length=length, n=n, seed=1,
         decoder=decoder or DiverseBeam(**parameters),
     )  # fmt: skip
-    return [text.tokens for text in found]
+    return [text.tokens for text in results]
 
 
 def written_out(model, groups, width, diversity, length):
@@ -63,7 +63,7 @@ def written_out(model, groups, width, diversity, length):
 def test_it_is_the_definition(groups, width, diversity):
     for seed in range(5):
         expected = written_out(random_model(seed), groups, width, diversity, length=4)
-        found = texts(
+        results = texts(
             random_model(seed),
             groups * width,
             SAMPLER,
@@ -71,7 +71,7 @@ def test_it_is_the_definition(groups, width, diversity):
             width=width,
             diversity=diversity,
         )
-        assert found == [expected[i % groups][i // groups] for i in range(groups * width)]
+        assert results == [expected[i % groups][i // groups] for i in range(groups * width)]
 
 
 def always(end, a, b, c):

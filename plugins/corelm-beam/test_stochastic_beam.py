@@ -36,11 +36,11 @@ def drawn(width, seed, *args, **options):
 
 
 def texts(width, n, **options):
-    found = [() for _ in range(n)]
+    results = [() for _ in range(n)]
     for step in StochasticBeam(width=width)(task_of(n, **options)):
         for sample, token in zip(step.samples, step.tokens.tolist(), strict=True):
-            found[sample] += (token,)
-    return found
+            results[sample] += (token,)
+    return results
 
 
 @pytest.mark.slow
@@ -69,15 +69,15 @@ def test_inclusion_probabilities_of_sets_of_three():
 
 def test_every_text_is_drawn_once_by_a_beam_as_wide_as_all():
     p = text_probabilities(model(), "a", sampler="stochastic", length=3)
-    found = texts(width=len(p) + 5, n=len(p) + 5)
-    assert Counter(found) == Counter([*p, *[()] * 5])
-    assert found[len(p) :] == [()] * 5
+    results = texts(width=len(p) + 5, n=len(p) + 5)
+    assert Counter(results) == Counter([*p, *[()] * 5])
+    assert results[len(p) :] == [()] * 5
 
 
 def test_impossible_texts_are_not_drawn():
-    found = texts(width=4, n=4, sampler="greedy")
-    assert found[0]
-    assert found[1:] == [()] * 3
+    results = texts(width=4, n=4, sampler="greedy")
+    assert results[0]
+    assert results[1:] == [()] * 3
 
 
 def test_noise_on_condition_of_its_largest():

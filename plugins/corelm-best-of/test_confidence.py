@@ -147,8 +147,8 @@ def test_a_metric_is_the_mean_score_of_the_texts_behind_their_prompts(report, na
             for own, each in zip(words, texts, strict=True)
             if own
         ]
-        found = entry["generated_texts"]
-        assert found[f"corelm-best-of:{name}"] == pytest.approx(np.mean(scores), rel=1e-6)
+        results = entry["generated_texts"]
+        assert results[f"corelm-best-of:{name}"] == pytest.approx(np.mean(scores), rel=1e-6)
 
 
 def corelm_texts(model, sampler):

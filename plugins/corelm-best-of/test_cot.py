@@ -34,9 +34,9 @@ def test_each_path_is_greedy_after_its_first_token():
     """Against a plain loop over the stateless model, for every possible first token."""
     prompt, end = MODEL.vocabulary.encode("the"), min(MODEL.vocabulary.ends)
     first = np.argsort(-distribution(prompt), kind="stable")
-    found = paths(task(), 20, ANIMAL)
-    assert len(found) == (distribution(prompt) > 0).sum()
-    for token, path in zip(first, found, strict=False):
+    results = paths(task(), 20, ANIMAL)
+    assert len(results) == (distribution(prompt) > 0).sum()
+    for token, path in zip(first, results, strict=False):
         tokens, margins = [], []
         while len(tokens) < 6 and end not in tokens:
             p = distribution([*prompt, *tokens])

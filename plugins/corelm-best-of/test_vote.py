@@ -34,9 +34,9 @@ def test_law(decoder, law):
     ],
 )
 def test_the_answer_of_a_text(pattern, text, answer):
-    found = find_answer(pattern, text)
-    assert (None if found is None else found[0]) == answer
-    assert found is None or text[found[1] : found[2]] == answer
+    results = find_answer(pattern, text)
+    assert (None if results is None else results[0]) == answer
+    assert results is None or text[results[1] : results[2]] == answer
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_a_text_of_the_majority_is_kept():
     )
     for i, text in enumerate(kept):
         texts = ordinary[9 * i : 9 * i + 9]
-        found = [find_answer("cat|dog|mat", each.text) for each in texts]
-        counts = Counter(answer[0] for answer in found if answer)
+        results = [find_answer("cat|dog|mat", each.text) for each in texts]
+        counts = Counter(answer[0] for answer in results if answer)
         assert text.tokens in [each.tokens for each in texts]
         assert counts[find_answer("cat|dog|mat", text.text)[0]] == max(counts.values())
 

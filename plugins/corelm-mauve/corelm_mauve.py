@@ -86,8 +86,8 @@ def _principal_components(features: Floats) -> Floats:
     unit = features / np.maximum(lengths, np.finfo(float).tiny)
     left, scales, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
     share = np.cumsum(scales**2) / max((scales**2).sum(), np.finfo(float).tiny)
-    kept = int(np.argmax(share >= VARIANCE)) + 1
-    return np.asarray(left[:, :kept] * scales[:kept])
+    count = int(np.argmax(share >= VARIANCE)) + 1
+    return np.asarray(left[:, :count] * scales[:count])
 
 
 @lru_cache(maxsize=2)  # cached: every sampler is compared with the same human texts
@@ -156,8 +156,8 @@ def _repetition(own: Floats, human: Floats, seed: int) -> Callable[[Sequence[int
 
     def figure(rows: Sequence[int]) -> float | None:
         # Keep the clusters: new ones for each part left out would add the variance of k-means.
-        kept = labels[np.isin(mine, np.asarray(rows))]
-        return mauve(np.bincount(kept, minlength=count) / len(kept), q) if len(kept) else None
+        own = labels[np.isin(mine, np.asarray(rows))]
+        return mauve(np.bincount(own, minlength=count) / len(own), q) if len(own) else None
 
     return figure
 

@@ -21,12 +21,12 @@ def drawn(seed, generated, human, width=24):
     """Features around as many points as there are counts, of any length."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(len(generated), width))
-    found = []
+    results = []
     for counts in (generated, human):
         near = centres[np.repeat(np.arange(len(counts)), counts)]
         scale = rng.uniform(0.5, 2, size=(len(near), 1))
-        found.append(near * scale + 0.05 * rng.normal(size=near.shape))
-    return found
+        results.append(near * scale + 0.05 * rng.normal(size=near.shape))
+    return results
 
 
 def of_features(generated, human):
@@ -64,13 +64,13 @@ def test_the_reference_implementation_over_seeds_where_clusters_overlap():
     for shift, (mean, deviation) in REFERENCE_OVER_SEEDS.items():
         first, second = rng.normal(size=(2, 200, 16))
         first[:, 0] += shift
-        found = []
+        results = []
         for seed in range(6):
             mine, theirs = clusters(first, second, seed)
             count = int(max(mine.max(), theirs.max())) + 1
-            found.append(mauve(*(np.bincount(x, minlength=count) / 200 for x in (mine, theirs))))
-        error = deviation * np.sqrt(1 / 20 + 1 / len(found))
-        assert abs(np.mean(found) - mean) < 4 * error, shift
+            results.append(mauve(*(np.bincount(x, minlength=count) / 200 for x in (mine, theirs))))
+        error = deviation * np.sqrt(1 / 20 + 1 / len(results))
+        assert abs(np.mean(results) - mean) < 4 * error, shift
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_the_reference_implementation_on_the_same_histograms(p, q, expected):
 
 def test_features_are_the_last_hidden_states_of_texts_of_any_length():
     model = ToyModel()  # whose hidden states are the tokens as one-hot vectors
-    found = features(model, ("the cat", "dog", "the dog sat", ""))
+    results = features(model, ("the cat", "dog", "the dog sat", ""))
     encode = model.vocabulary.encode
-    assert found.argmax(axis=1)[:3].tolist() == [encode(w)[0] for w in ("cat", "dog", "sat")]
-    assert not found[3].any()
+    assert results.argmax(axis=1)[:3].tolist() == [encode(w)[0] for w in ("cat", "dog", "sat")]
+    assert not results[3].any()
 
 
 @pytest.mark.slow
@@ -126,9 +126,9 @@ def test_sets_of_unequal_size_are_compared_at_the_smaller_one():
     """MAUVE falls with fewer texts, but texts like the human ones are as near at any number."""
     rng = np.random.default_rng(0)
     human, own = rng.normal(size=(400, 8)), rng.normal(size=(40, 8))
-    found = {size: [_repetition(own, human[:size], seed)(range(40)) for seed in range(20)]
+    results = {size: [_repetition(own, human[:size], seed)(range(40)) for seed in range(20)]
              for size in (40, 400)}  # fmt: skip
-    assert np.mean(found[400]) == pytest.approx(np.mean(found[40]), abs=0.1)
+    assert np.mean(results[400]) == pytest.approx(np.mean(results[40]), abs=0.1)
     assert _repetition(human, own, 0)(range(400)) is not None
 
 

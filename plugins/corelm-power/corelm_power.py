@@ -149,11 +149,11 @@ class MarkovChains:
 
     def report(self):
         """Log the model calls and the accepted moves."""
-        kept = np.count_nonzero(self.texts["token"] != PAST_THE_END)
+        tokens_written = np.count_nonzero(self.texts["token"] != PAST_THE_END)
         logger.info(
             "power: %d tokens from %d calls of the model, %.1f a token; "
             "%d of %d moves were accepted (%.0f %%)",
-            *(kept, self._calls, self._calls / max(kept, 1)),
+            *(tokens_written, self._calls, self._calls / max(tokens_written, 1)),
             *(self._accepted, self._moves, 100 * self._accepted / max(self._moves, 1)),
         )
 

@@ -29,11 +29,11 @@ def texts(model, decoder, sampler="stochastic", length=3, samples=64, seed=1, pr
     """The tokens of the texts, without the measurements of `corelm.generate`."""
     ids = np.array(model.vocabulary.encode(prompt))
     stream = RandomStream(seed, range(samples))
-    found = [() for _ in range(samples)]
+    results = [() for _ in range(samples)]
     for step in decoder(corelm.DecodingTask(model, ids, corelm.sampler(sampler), stream, length)):
         for sample, token in zip(step.samples, step.tokens.tolist(), strict=True):
-            found[sample] += (token,)
-    return found
+            results[sample] += (token,)
+    return results
 
 
 def p_value(model, decoder, alpha, seeds=12, **options):
@@ -74,11 +74,11 @@ def test_an_unlikely_token_that_leads_to_likely_ones():
     logits[A, [B, C, D]] = np.log([0.6, 0.4, 1e-300])
     logits[B, [C, D]] = np.log([0.5, 0.5])
     model = ToyModel(["a", "b", "c", "d"], logits)
-    found = Counter(texts(model, Power(alpha=4, moves=60), length=2, samples=400))
+    results = Counter(texts(model, Power(alpha=4, moves=60), length=2, samples=400))
     # 0.4^4 = 0.0256 against 0.3^4 = 0.0081 twice
     expected = {(C, D): 256 / 418, (B, C): 81 / 418, (B, D): 81 / 418}
-    assert g_test(found, expected) > 1e-3
-    assert found[C, D] > found[B, C] + found[B, D]
+    assert g_test(results, expected) > 1e-3
+    assert results[C, D] > results[B, C] + results[B, D]
 
 
 def test_the_model_calls_and_moves_are_reported(caplog):

@@ -176,12 +176,12 @@ class Matching:
 
 
 def _states(texts, grammar):
-    known = texts.states.get(grammar)
-    if known is None:
+    states = texts.states.get(grammar)
+    if states is None:
         if len(texts.states) >= REMEMBERED_GRAMMARS:
             texts.states.clear()
-        known = texts.states[grammar] = States(texts, grammar)
-    return known
+        states = texts.states[grammar] = States(texts, grammar)
+    return states
 
 
 def _dead_end(text, state):

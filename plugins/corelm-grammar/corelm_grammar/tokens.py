@@ -116,8 +116,8 @@ class WordReader:
     def _look_up(self, written):
         """Return llguidance's tokens, and the index of each text among them."""
         # The vocabulary returns the same object in the same state, so its id finds the columns.
-        known, forms, columns = self._columns.get(id(written), (None, None, None))
-        if known is not written or forms is not self._forms:
+        cached_texts, forms, columns = self._columns.get(id(written), (None, None, None))
+        if cached_texts is not written or forms is not self._forms:
             texts = list(written)  # computes each text on access
             forms = self._forms = self._forms.extended(texts)
             columns = np.array([forms.places[text] for text in texts])

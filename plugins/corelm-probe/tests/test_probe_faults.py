@@ -80,8 +80,8 @@ def test_a_temperature_that_is_5_percent_off_is_named(factor):
 
     engine = engine_of(SLOPE, change=warmer)
     about, fault = explanation(engine, "temperature(t=0.8) | top_k(k=40)", draws=12_000)
-    found = float(about.removeprefix("temperature is ").partition(",")[0])
-    assert found == pytest.approx(0.8 * factor, rel=0.015)
+    results = float(about.removeprefix("temperature is ").partition(",")[0])
+    assert results == pytest.approx(0.8 * factor, rel=0.015)
     assert fault == "temperature"
 
 
@@ -128,9 +128,9 @@ def test_an_ignored_seed_is_named():
     def ignores_seed(prompt, settings, n, seed, length):
         return drawn(corelm.sampler("stochastic"), SLOPE, prompt, n, state, length)
 
-    found = checked_facts(CallableEngine(ignores_seed))
-    assert found[SEED].startswith("no: the seed is ignored")
-    assert found[NEIGHBOURS].startswith("no: 5 of 5 texts differ, and the same batch")
+    results = checked_facts(CallableEngine(ignores_seed))
+    assert results[SEED].startswith("no: the seed is ignored")
+    assert results[NEIGHBOURS].startswith("no: 5 of 5 texts differ, and the same batch")
 
 
 def test_one_text_for_all_seeds_is_named():
@@ -147,9 +147,9 @@ def test_a_batch_that_changes_texts_is_named():
             chain = corelm.sampler("stochastic")
             return np.concatenate([drawn(chain, SLOPE, p, 1, rng, length) for p in prompts])
 
-    found = checked_facts(SharedState(engine_of(SLOPE).function))
-    assert found[SEED] == "yes"
-    assert found[NEIGHBOURS] == "no: 4 of 5 texts differ from those drawn alone"
+    results = checked_facts(SharedState(engine_of(SLOPE).function))
+    assert results[SEED] == "yes"
+    assert results[NEIGHBOURS] == "no: 4 of 5 texts differ from those drawn alone"
 
 
 def test_an_engine_that_draws_nothing_is_named():
@@ -189,8 +189,8 @@ def test_the_owner_of_logprobs_is_named(stages, owner):
 
     engine = Reporting(engine_of(SLOPE).function)
     engine.reports_logprobs = True
-    found = run_checks(engine, {"sampler": chain}, corelm.sampler(chain), SLOPE, 1)
-    assert found["reported log-probabilities"] == owner
+    results = run_checks(engine, {"sampler": chain}, corelm.sampler(chain), SLOPE, 1)
+    assert results["reported log-probabilities"] == owner
 
 
 def checked_facts(engine):

@@ -73,8 +73,8 @@ def test_transformers_computes_the_logits(folder, name):
     assert tokenizer.decode(list(range(1, SIZE))) == CHARACTERS
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     for prompt in PROMPTS:
-        found = model(torch.tensor([prompt])).logits[0, -1].detach().numpy()
-        check_logits(found, MODELS[name], prompt)
+        results = model(torch.tensor([prompt])).logits[0, -1].detach().numpy()
+        check_logits(results, MODELS[name], prompt)
 
 
 @pytest.mark.engines("llama_cpp", "gguf")
@@ -108,8 +108,8 @@ def test_mlx_computes_the_logits(folder):
             check_logits(np.array(model(mx.array([prompt]))[0, -1]), MODELS[name], prompt)
 
 
-def check_logits(found, model, prompt):
+def check_logits(results, model, prompt):
     expected = model.logits([prompt])[0]
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(results, expected, atol=2e-5)
     if model.is_constant:  # exactly, so that ties are ties
-        assert found.tolist() == expected.astype(np.float32).tolist()
+        assert results.tolist() == expected.astype(np.float32).tolist()

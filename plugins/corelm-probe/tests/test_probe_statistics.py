@@ -31,18 +31,18 @@ def test_small_counts_have_the_exact_p_value(counts):
         if sum(outcome) == 6 and g_of(outcome, p) >= g_of(counts, p) - 1e-9:
             ways = math.factorial(6) / math.prod(map(math.factorial, outcome))
             exact += ways * math.prod(q**c for q, c in zip(p, outcome, strict=True))
-    found, is_exact = g_test(np.array([counts]), P, np.random.default_rng(1))
+    results, is_exact = g_test(np.array([counts]), P, np.random.default_rng(1))
     assert is_exact
     # It ends after 20 extreme simulations: a standard error of 22 %.
-    assert found == pytest.approx(exact, rel=0.9 if exact > 0.002 else 0.2)
-    assert found > 0
+    assert results == pytest.approx(exact, rel=0.9 if exact > 0.002 else 0.2)
+    assert results > 0
 
 
 def test_large_counts_have_the_chi_square_p_value():
-    found, is_exact = g_test(np.array([[500, 300, 200]]), P, np.random.default_rng(1))
-    assert (found, is_exact) == (1.0, False)
-    found, _ = g_test(np.array([[550, 270, 180]]), P, np.random.default_rng(1))
-    assert found == pytest.approx(math.exp(-g_of((550, 270, 180), P[0]) / 2))  # 2 degrees
+    results, is_exact = g_test(np.array([[500, 300, 200]]), P, np.random.default_rng(1))
+    assert (results, is_exact) == (1.0, False)
+    results, _ = g_test(np.array([[550, 270, 180]]), P, np.random.default_rng(1))
+    assert results == pytest.approx(math.exp(-g_of((550, 270, 180), P[0]) / 2))  # 2 degrees
 
 
 def test_an_impossible_token_has_the_p_value_zero():
@@ -113,8 +113,8 @@ def test_a_shorter_text_counts_its_tokens_only():
     evidence = Evidence(MODELS["flat"], [texts])
     assert evidence.draws == 3
     for chain in ("stochastic", "presence_penalty(penalty=0)", "presence_penalty(penalty=0.0001)"):
-        found = evidence.log_likelihood(corelm.sampler(chain))
-        assert found == pytest.approx(-3 * math.log(94), abs=0.01)
+        results = evidence.log_likelihood(corelm.sampler(chain))
+        assert results == pytest.approx(-3 * math.log(94), abs=0.01)
 
 
 def test_the_prompt_has_tokens_in_each_window():
@@ -159,8 +159,8 @@ def test_hypotheses_differ_and_are_in_words():
         "repetition_penalty(penalty=1.2) | frequency_penalty(penalty=0.2) | top_k(k=9) | "
         "top_p(p=0.9) | min_p(p=0.1) | temperature(t=0.7)"
     )
-    found = hypotheses(chain, evidence)
-    assert found[0].sampler == chain
-    assert all(one.about for one in found[1:])
-    chains = [str(one.sampler) for one in found]
+    results = hypotheses(chain, evidence)
+    assert results[0].sampler == chain
+    assert all(one.about for one in results[1:])
+    chains = [str(one.sampler) for one in results]
     assert len(set(chains)) >= len(chains) - 6  # a definition may be another's special case

@@ -25,8 +25,8 @@ def _values(logits: Array, work: Any) -> Array:
         return jnp.asarray(work.values(logits))
     result = jnp.zeros(logits.shape[:2], jnp.promote_types(logits.dtype, np.float32))
     for block in work.blocks():
-        found = work.traced(work.rows(logits, block), block)
-        result = result.at[block.rows, block.columns].set(found)
+        values = work.traced(work.rows(logits, block), block)
+        result = result.at[block.rows, block.columns].set(values)
     return result
 
 

@@ -70,13 +70,13 @@ class KeptSets:
 
         Source: SGLang pull requests 27408 and 33593: `output_token_sampling_mask`.
         """
-        found = []
+        texts = []
         for output in outputs:
             meta = output.get("meta_info", output)
             if "output_token_sampling_mask" not in meta:
                 raise UsageError("no output_token_sampling_mask; request return_sampling_mask=True")
-            found.append(meta["output_token_sampling_mask"] or [])
-        return cls.of(found)
+            texts.append(meta["output_token_sampling_mask"] or [])
+        return cls.of(texts)
 
     def to_vllm(self) -> list[dict[str, list[list[int]]]]:
         """Return each text's `sampling_mask` in the form of vLLM's HTTP answers: lists of ids."""
@@ -99,13 +99,13 @@ class KeptSets:
 
     def lists(self) -> list[list[list[int]]]:
         """Return the sets as lists, without the positions after the last set of a text."""
-        found = []
+        texts = []
         for row in range(len(self.offsets)):
             text = [self.ids(row, at).tolist() for at in range(self.time)]
             while text and not text[-1]:
                 text.pop()
-            found.append(text)
-        return found
+            texts.append(text)
+        return texts
 
     @property
     def time(self) -> int:

@@ -61,8 +61,8 @@ def chain_logprobs(
     """
     layout = Layout(logits.shape, tokens, prompt_length, mask, vocabulary)
     layout.set_history(surprisal, model_surprisal)
-    given = {"surprisal": surprisal, "model_surprisal": model_surprisal}
-    recorded = frozenset(name for name, values in given.items() if values is not None)
+    histories = {"surprisal": surprisal, "model_surprisal": model_surprisal}
+    recorded = frozenset(name for name, values in histories.items() if values is not None)
     work = Replay(corelm.sampler(chain), layout, kept, recorded, block)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(logits, torch.Tensor):
@@ -147,10 +147,10 @@ class Replay:
         for block in self.blocks():
             rows = self.rows(logits, block)
             out = self.decide(rows, block, differentiated=False)
-            found = as_numpy(token_logprobs(out, block.tokens))
+            numbers = as_numpy(token_logprobs(out, block.tokens))
             if result is None:
                 result = np.zeros(self.layout.shape[:2], as_numpy(rows[:0]).dtype)
-            result[block.rows, block.columns] = found
+            result[block.rows, block.columns] = numbers
         return np.zeros(self.layout.shape[:2], np.float32) if result is None else result
 
 

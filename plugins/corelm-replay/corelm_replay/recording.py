@@ -190,15 +190,15 @@ def record(
     texts: list[Any] = []
     rows: list[Any] = []
     for index, prompt in enumerate(prompts):
-        found: list[Any] = [[] for _ in range(n)]
+        entries: list[Any] = [[] for _ in range(n)]
         ids = list(FullVocabulary(model.vocabulary).prompt_ids(prompt))
         written = Texts("", Strategy(sampler), length, n, seed, prompt_index=index, ids=ids)
         for step in written.steps(model, range(n)):
             figures = figures_of(step.model_logits, step.logits, step.tokens)
             for at, sample in enumerate(step.samples.tolist()):
-                found[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))
-        texts += [(ids, [token for token, *_ in one]) for one in found]
-        rows += found
+                entries[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))
+        texts += [(ids, [token for token, *_ in one]) for one in entries]
+        rows += entries
     columns = {name: [[entry[1 + i] for entry in one] for one in rows]
                for i, name in enumerate(FIGURES)}  # fmt: skip
     kept = KeptSets.of([[entry[-1] for entry in one] for one in rows])
@@ -228,14 +228,14 @@ def record_logits(
     layout = Layout(logits.shape, tokens, prompt_length, mask, vocabulary)
     work = Replay(corelm.sampler(chain), layout)
     batch = logits.shape[0]
-    found: list[dict[int, Any]] = [{} for _ in range(batch)]
+    entries: list[dict[int, Any]] = [{} for _ in range(batch)]
     for block in work.blocks():
         rows = work.rows(logits, block)
         decided = work.decide(rows, block)
         figures = figures_of(as_numpy(rows), as_numpy(decided), block.tokens)
         for at, (row, place) in enumerate(zip(block.rows, block.places, strict=True)):
-            found[row][int(place)] = [each[at] for each in figures]
-    ordered = [[one[place] for place in sorted(one)] for one in found]
+            entries[row][int(place)] = [each[at] for each in figures]
+    ordered = [[one[place] for place in sorted(one)] for one in entries]
     columns = {name: [[entry[i] for entry in one] for one in ordered]
                for i, name in enumerate(FIGURES)}  # fmt: skip
     texts = [
