@@ -95,6 +95,15 @@ def test_prompts_have_numbers_of_their_own():
     assert RandomStream(1, [3]).at(5) == RandomStream(1, [3], prompt=0).at(5)
 
 
+def test_large_seeds_have_numbers_of_their_own():
+    """As words without lengths, seed 2**32 + 1 and sample 0 would be seed 1 and sample 1."""
+    words = (0, 1, 2, 2**32 - 1)
+    seeds = [low + high * 2**32 for low in words for high in (*words, 2**32 + 1)]
+    designs = [(seed, s, p) for seed in seeds for s in (0, 1, 2, 2**32) for p in (0, 1, 2**32)]
+    numbers = {RandomStream(seed, [s], p).at(0)[0] for seed, s, p in designs}
+    assert len(numbers) == len(set(designs))
+
+
 def test_other_samples_of_a_stream_keep_its_seed_and_prompt():
     stream = RandomStream(1, [4], prompt=2).with_samples([7, 9])
     assert (stream.seed, stream.prompt, stream.samples) == (1, 2, (7, 9))
@@ -112,8 +121,10 @@ def test_a_prompt_is_a_whole_number(prompt):
 def test_the_numbers_are_those_of_numpys_generator(seed, prompt):
     samples = (0, 3, 63, 2**31, 2**33 + 1)
     stream = RandomStream(seed, samples, prompt)
-    key = (prompt,) if prompt else ()
-    sequences = [np.random.SeedSequence([seed, sample], spawn_key=key) for sample in samples]
+    low, high = seed % 2**32, [seed >> 32 & 2**32 - 1, seed >> 64]
+    key = (prompt % 2**32, prompt >> 32, *high[: 1 + (seed >= 2**64)]) if seed >= 2**32 else ()
+    key = key or ((prompt,) if prompt else ())
+    sequences = [np.random.SeedSequence([low, sample], spawn_key=key) for sample in samples]
     expected = np.array([np.random.default_rng(each).random(2 * BLOCK) for each in sequences])
     assert np.array_equal(
         np.transpose([stream.at(position) for position in range(2 * BLOCK)]), expected

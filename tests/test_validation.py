@@ -370,3 +370,14 @@ def test_a_mask_that_allows_nothing_is_named():
 
     with pytest.raises(SamplerError, match="nothing allowed no token of row 0 at step 0"):
         corelm.generate("imdb", "This movie", sampler=Nothing(), length=1, seed=1)
+
+
+def test_a_switch_that_returns_one_sampler_is_named():
+    class One(corelm.Switch):
+        inner: Sampler = param(COLD)
+
+        def choose(self, context):
+            return self.inner
+
+    with pytest.raises(SamplerError, match=r"must choose a sampler for each of 1 rows"):
+        corelm.generate("imdb", "This movie", sampler=One(), length=1, seed=1)

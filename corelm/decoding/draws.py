@@ -147,9 +147,18 @@ def _blocks(seed: int, prompt: int, samples: tuple[int, ...]) -> Callable[[], ND
 
 def _generator(seed: int, prompt: int, sample: int) -> np.random.Generator:
     # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
-    # The prompt is a key of its own, because a seed above 2^32 takes two words of the entropy.
-    key = (prompt,) if prompt else ()
-    return np.random.default_rng(np.random.SeedSequence([seed, sample], spawn_key=key))
+    first, *others = _words(seed)
+    key: tuple[int, ...] = (prompt,) if prompt else ()
+    if others:
+        # The words of the entropy don't say where a number ends, so (2**32 + 1, 0) would repeat
+        # (1, 1). The key of a large seed is longer than any other.
+        key = (prompt % 2**32, prompt >> 32, *others)
+    return np.random.default_rng(np.random.SeedSequence([first, sample], spawn_key=key))
+
+
+def _words(number: int) -> list[int]:
+    """Return the words of 32 bits of a number, the lowest first."""
+    return [number % 2**32, *(_words(number >> 32) if number >> 32 else ())]
 
 
 def _block_of(generators: Sequence[np.random.Generator]) -> NDArray[np.float64]:

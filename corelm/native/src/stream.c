@@ -1,7 +1,7 @@
 /* NumPy's default generator: PCG64 (O'Neill 2014), seeded by its SeedSequence. */
 #include "corelm_chain.h"
 
-enum { POOL = 4, WORDS = 8, WORDS_OF_A_NUMBER = 2 };
+enum { POOL = 4, WORDS = 8, LONGEST_KEY = 3 };
 
 struct hash {
     uint32_t multiplier, step;
@@ -30,13 +30,22 @@ static size_t append_words(uint32_t *words, size_t count, uint64_t number)
     return count;
 }
 
-/* The state that a SeedSequence of seed and sample generates, with the prompt, unless it is the
- * first one, as its key. */
+/* The words of the key: the prompt, unless it is the first one. The words of the entropy don't say
+ * where a number ends, so the upper half of a large seed makes a key that is longer than others. */
+static size_t make_key(uint32_t *key, uint64_t seed, uint64_t prompt)
+{
+    if (!(seed >> 32))
+        return prompt ? append_words(key, 0, prompt) : 0;
+    key[0] = (uint32_t)prompt, key[1] = (uint32_t)(prompt >> 32), key[2] = (uint32_t)(seed >> 32);
+    return LONGEST_KEY;
+}
+
+/* The state that a SeedSequence of seed, sample and prompt generates. */
 static void generate_state(uint64_t seed, uint64_t sample, uint64_t prompt, uint32_t state[WORDS])
 {
-    uint32_t entropy[POOL] = {0}, pool[POOL], key[WORDS_OF_A_NUMBER];
-    append_words(entropy, append_words(entropy, 0, seed), sample);
-    size_t key_words = prompt ? append_words(key, 0, prompt) : 0;
+    uint32_t entropy[POOL] = {(uint32_t)seed}, pool[POOL], key[LONGEST_KEY];
+    append_words(entropy, 1, sample);
+    size_t key_words = make_key(key, seed, prompt);
     struct hash mix = {0x43b0d7e5u, 0x931e8875u}, out = {0x8b51f9ddu, 0x58f38dedu};
     for (int i = 0; i < POOL; i++)
         pool[i] = hashed(&mix, entropy[i]);
