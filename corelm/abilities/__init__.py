@@ -6,7 +6,7 @@ An ability is a method: an object that has the method has the ability, and needs
 | the method | without it |
 |---|---|
 | of a session | |
-| `draw` | `draw_next` draws from `next_logits` |
+| `draw`, `expect` | `draw_next` draws from `next_logits` |
 | `rewind`, `last_logits` | `Decoding.rewind` reads the text again; each token costs a pass |
 | `join` | texts of different lengths are decoded one after the other |
 | `join_many` | `join_all` joins neighbours first |

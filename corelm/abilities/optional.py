@@ -69,6 +69,10 @@ class VocabularyAbilities(Vocabulary, Protocol):
         """
 
 
+BELONGS = {"rewind": "last_logits", "draw": "expect"}
+"""The methods that abilities need beyond their own."""
+
+
 @overload
 def can(thing: Session, ability: OfSession) -> TypeGuard[SessionAbilities]: ...
 @overload
@@ -76,7 +80,8 @@ def can(thing: Vocabulary, ability: OfVocabulary) -> TypeGuard[VocabularyAbiliti
 def can(thing: Session | Vocabulary, ability: str) -> bool:
     """Return True if a session or a vocabulary has an ability.
 
-    An object that has the method has the ability. `rewind` needs `last_logits` too.
+    An object that has the method has the ability. `rewind` needs `last_logits` too, `draw` needs
+    `expect`.
 
     Args:
         thing: a session, or a vocabulary.
@@ -88,9 +93,7 @@ def can(thing: Session | Vocabulary, ability: str) -> bool:
         >>> can(ToyModel().start([[3]]), "rewind"), can(ToyModel().vocabulary, "token_bytes")
         (True, False)
     """
-    if ability == "rewind" and not has_method(thing, "last_logits"):
-        return False
-    return has_method(thing, ability)
+    return has_method(thing, ability) and has_method(thing, BELONGS.get(ability, ability))
 
 
 def draw_next(

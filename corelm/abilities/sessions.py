@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class SessionAbilities(Session, Protocol):
     """The optional methods of a session, beyond the three that it must have.
 
-    Each method is an ability by itself, but for `rewind` and `last_logits`, which belong together.
+    Each is an ability by itself, but `rewind` needs `last_logits`, and `draw` needs `expect`.
     A session needs none of them, and no base class.
     """
 
@@ -44,6 +44,15 @@ class SessionAbilities(Session, Protocol):
                 that the caller is likely to draw with the same plan.
             context: returns the past of each row.
             measured: return the figures of the rows.
+        """
+
+    def expect(self, plan: DrawPlan, uniforms: NDArray[np.float64], measured: bool = False) -> None:
+        """Say how the tokens after the next call of `extend` are drawn, for rows that changed.
+
+        `draw` does so itself.
+
+        Args:
+            plan, uniforms, measured: as for `draw`.
         """
 
     def last_logits(self, count: int) -> Array:
@@ -84,7 +93,7 @@ class SessionAbilities(Session, Protocol):
 
 
 M = TypeVar("M", bound=Callable[..., Any])
-OPTIONAL = {"draw", "last_logits", "rewind", "join", "fork", "hidden_states"}
+OPTIONAL = {"draw", "expect", "last_logits", "rewind", "join", "fork", "hidden_states"}
 
 
 def if_wrapped_can(method: M) -> M:

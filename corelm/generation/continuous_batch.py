@@ -261,7 +261,10 @@ class ContinuousBatch:
         if self._again is not None:
             self._sliding += [request for request in self._running if request.leave()]
         read = [request for request in self._running if request.is_read and request.view]
-        self._shared.advance([request.view for request in read if request.view])
+        views = self._shared.arrange([request.view for request in read if request.view])
+        if all(request.rows for request in _growing(self._running)):
+            self._draws.expect([request.rows for request in read if request.rows])
+        self._shared.advance(views)
 
     def _take_ready(self, requests: Sequence[BatchedTexts]) -> None:
         """Take the tokens that are drawn ahead, as long as no text ends and none is waited for.

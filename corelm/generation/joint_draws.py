@@ -106,6 +106,15 @@ class JointDraws:
         self.draw_apart([each for each in rows if each.view and each.view.own is None])
         return False
 
+    def expect(self, rows: list[RequestRows]) -> None:
+        """Prepare the draws of requests, whose last tokens are appended next.
+
+        Args:
+            rows: the requests, which are all in the session.
+        """
+        if rows and self._begin(rows):
+            self._shared.expect(rows[0].plan, self._next_uniforms(), self._measured)
+
     def draw_apart(self, rows: Sequence[RequestRows]) -> None:
         """Draw the tokens of requests in one call for each chain.
 

@@ -57,10 +57,16 @@ class SharedSession:
         self._logits = None
         self._session.extend(np.array(tokens))  # it may keep the array
 
-    def advance(self, views: Sequence[SessionView]) -> None:
-        """Keep only the rows of these views, and append their tokens.
+    def expect(self, plan: DrawPlan, uniforms: NDArray[np.float64], measured: bool) -> None:
+        """Say how the tokens after those of the next `advance` are drawn."""
+        if self._session is not None and can(self._session, "draw"):
+            self._session.expect(plan, uniforms, measured)
 
-        A view that still has a session of its own joins the shared session, if it can.
+    def arrange(self, views: Sequence[SessionView]) -> list[SessionView]:
+        """Keep only the rows of these views; return them in the order of their rows.
+
+        A view that still has a session of its own joins the shared session. If it can't, its
+        tokens are appended to its own.
         """
         self._logits = None
         inside = in_order(view for view in views if view.own is None)
@@ -81,8 +87,12 @@ class SharedSession:
         for view in inside:
             view.place(self.size)
             self.size += view.size
-        if self._session is not None:
-            self.extend(np.concatenate([view.take_tokens() for view in inside]))
+        return inside
+
+    def advance(self, views: Sequence[SessionView]) -> None:
+        """Append the tokens of all views, in the order of their rows."""
+        if views:
+            self.extend(np.concatenate([view.take_tokens() for view in views]))
 
     def _join(self, sessions: list[Any]) -> None:
         if self._session is None:

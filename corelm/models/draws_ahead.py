@@ -180,7 +180,7 @@ class DrawsAhead(ABC):
     _window: SlidingWindow
     # The tokens after the texts in `_window`; None where none are drawn ahead.
     _blocks: TokenBlocks | None = None
-    # How the tokens after those that `draw` returned last are drawn; None after any other call.
+    # How the tokens after the next call of `extend` are drawn; None after other calls.
     _following: NextDraws | None = None
 
     @abstractmethod
@@ -198,8 +198,12 @@ class DrawsAhead(ABC):
         drawn = self._drawn_ahead(plan, uniforms)
         if drawn is None:
             drawn = plan.draw(self.next_logits(), uniforms[0], context, measured)
-        self._following = plan, uniforms[1:], measured
+        self.expect(plan, uniforms[1:], measured)
         return drawn
+
+    def expect(self, plan: DrawPlan, uniforms: Doubles, measured: bool = False) -> None:
+        """Say how the tokens after the next call of `extend` are drawn."""
+        self._following = plan, uniforms, measured
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""

@@ -356,7 +356,7 @@ def test_a_view_takes_one_token_of_each_row_in_a_step():
         with pytest.raises(UsageError, match="one token of each row"):
             view.extend(wrong)
     with pytest.raises(UsageError, match="needs a token of each row"):
-        shared.advance([view])
+        shared.advance(shared.arrange([view]))
     view.extend(np.array([3, 4]))
     with pytest.raises(UsageError, match="before its next step"):
         view.next_logits()
@@ -448,7 +448,7 @@ def test_the_last_rows_take_the_places_of_dropped_ones():
         views = [view for view in views if view.own is not None or view.next_logits()[0, 0] in kept]
         for view in views:
             view.extend(np.array([3]))
-        shared.advance(views)
+        shared.advance(shared.arrange(views))
         # Each view finds its own row wherever it is now.
         assert [view.next_logits()[0, 0] for view in views] == [*kept]
     assert session.selected == [[0, 1, 2, 7, 4, 5, 6], [0, 5, 2, 3, 6], [2, 3]]

@@ -126,7 +126,7 @@ class OneThreadSession(SessionWrapper):
         super().__init__(wrapped)
         self._thread = thread
         self._extended: list[Future[Any]] = []  # since the last result, which raises their errors
-        self._following: Draws | None = None  # of the tokens after those that `draw` returned last
+        self._following: Draws | None = None  # of the tokens after the next call of `extend`
         self._forget_draws()
 
     def _forget_draws(self) -> None:
@@ -162,8 +162,12 @@ class OneThreadSession(SessionWrapper):
         drawn = self._drawn_ahead(plan, uniforms)
         if drawn is None:
             drawn = plan.draw(self.next_logits(), uniforms[0], context, measured)
-        self._following = plan, uniforms[1:], measured
+        self.expect(plan, uniforms[1:], measured)
         return drawn
+
+    def expect(self, plan: Any, uniforms: NDArray[np.float64], measured: bool = False) -> None:
+        """Say how the tokens after the next call of `extend` are drawn."""
+        self._following = plan, uniforms, measured
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens to the rows."""
@@ -267,6 +271,8 @@ class OneThreadSession(SessionWrapper):
 
     def _step(self, tokens: NDArray[Any]) -> Block:
         """Append tokens, and draw the next ones or compute their logits; on the thread."""
+        if self._draws is not None:
+            self.wrapped.expect(*self._draws)
         super().extend(tokens)
         if self._draws is not None:
             with suppress(CorelmError):  # the caller's own draw has the same, at its position
