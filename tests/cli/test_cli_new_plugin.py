@@ -211,7 +211,7 @@ EVERY = {
 
 DRIVER = """
 import logging, sys
-from command_line import main
+from corelm.cli.app import main
 
 logging.basicConfig(level=logging.INFO, format="logged: %(message)s", stream=sys.stderr)
 for words in {commands}:

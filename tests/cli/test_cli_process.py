@@ -125,7 +125,7 @@ def shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[byte
 def test_standard_input_that_is_closed(toy: None) -> None:
     done = shell("<&-", *GREEDY, "-")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == (b"error: standard input is closed: a prompt cannot be read from it\n")
+    assert done.stderr == (b"error: standard input is closed: the prompt cannot be read from it\n")
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ LIGHT = [
 def test_nothing_heavy_is_imported(toy: None) -> None:
     code = f"""
 import sys
-from command_line import main
+from corelm.cli.app import main
 for words in {LIGHT}:
     assert main(words) == 0
     assert not set({HEAVY}) & set(sys.modules), (words, set({HEAVY}) & set(sys.modules))
@@ -356,7 +356,7 @@ class Hidden:
         if name.partition(".")[0] in ("keras", "tensorflow"):
             raise ModuleNotFoundError(f"No module named {name!r}")
 sys.meta_path.insert(0, Hidden())
-from command_line import main
+from corelm.cli.app import main
 sys.exit(main(sys.argv[1:]))
 """
 
