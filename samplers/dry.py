@@ -59,17 +59,17 @@ class Dry(KernelSampler):
     def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
         breakers = self._breakers(context, size)
         texts = context.past(self.last, self.skip_prompt)
-        found: list[tuple[int, int, int]] = []
+        penalised: list[tuple[int, int, int]] = []
         of_text: dict[int, int] = {}
         for row in _may_repeat(texts, self.allowed_length):
             past = texts[row]
             # Texts of one prompt begin alike.
             if row == 0 or not np.array_equal(past, texts[row - 1]):
                 of_text = repetitions(past, breakers, self.allowed_length)
-            found += [(row, id, n) for id, n in of_text.items() if 0 <= id < size]
-        if not found or self.multiplier == 0:  # 0 * inf is not a penalty
+            penalised += [(row, id, n) for id, n in of_text.items() if 0 <= id < size]
+        if not penalised or self.multiplier == 0:  # 0 * inf is not a penalty
             return []
-        rows, ids, lengths = np.array(found).T
+        rows, ids, lengths = np.array(penalised).T
         return [token_change(rows, ids, subtract=self._penalty(lengths))]
 
     def _breakers(self, context: Context, size: int) -> set[int]:
@@ -131,8 +131,8 @@ def repetitions(tokens: ArrayLike, breakers: Collection[int], shortest: int = 1)
         lengths = np.array([*z_function(backwards.tolist()), 0])[places].clip(max=limit)
         longest[:] = 0
         np.maximum.at(longest, which, lengths)
-    found = zip(followers.tolist(), longest.tolist(), strict=True)
-    return {follower: n for follower, n in found if n >= shortest}
+    lengths_of = zip(followers.tolist(), longest.tolist(), strict=True)
+    return {follower: n for follower, n in lengths_of if n >= shortest}
 
 
 def _longest_matches(sequence: Ids, places: Ids, which: Ids, limit: int) -> tuple[Ids, Ids]:

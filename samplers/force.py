@@ -75,9 +75,9 @@ class Force(Mask):
         """Return the position at which a row's words begin; beyond the row if they never do."""
         never, place = len(row) + 1, -1 - count
         if self.unless:
-            found = find_in_turn(row, (self.since, self.unless), context.vocabulary)
+            places = find_in_turn(row, (self.since, self.unless), context.vocabulary)
             # The marks alternate: an odd number of them means that `unless` has not come later.
-            return found[-1] + self.at if len(found) % 2 else never
+            return places[-1] + self.at if len(places) % 2 else never
         for appearance in find_in_turn(row, (self.since,), context.vocabulary):
             if not place < appearance <= place + count:  # one of the words doesn't count
                 place = appearance + self.at

@@ -41,8 +41,8 @@ class Phase(Switch):
     def choose(self, context: Context) -> Sequence[Sampler]:
         # After an odd number of marks, the last one is a start without its end.
         marks = (self.start, self.end)
-        found = (len(find_in_turn(row, marks, context.vocabulary)) for row in context.tokens)
-        return [self.inside if count % 2 else self.outside for count in found]
+        counts = (len(find_in_turn(row, marks, context.vocabulary)) for row in context.tokens)
+        return [self.inside if count % 2 else self.outside for count in counts]
 
 
 @hookimpl

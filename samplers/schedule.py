@@ -83,10 +83,10 @@ def _between(first: Sampler, last: Sampler, w: float) -> Sampler | None:
     if len(first.stages) != len(last.stages):
         return None
     stages = [_stage(*pair, w) for pair in zip(first.stages, last.stages, strict=True)]
-    found = [stage for stage in stages if stage is not None]
-    if len(found) < len(stages):
+    between = [stage for stage in stages if stage is not None]
+    if len(between) < len(stages):
         return None
-    return found[0] if len(found) == 1 else Chain(tuple(found))
+    return between[0] if len(between) == 1 else Chain(tuple(between))
 
 
 def _stage(first: Sampler, last: Sampler, w: float) -> Sampler | None:

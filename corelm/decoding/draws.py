@@ -64,7 +64,10 @@ class RandomStream:
         self._next_block = _blocks(self.seed, self.prompt, self.samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._uniforms = np.empty((len(self.samples), 0))
-        self._known: tuple[NDArray[np.int64] | None, NDArray[np.intp]] = None, np.empty(0, np.intp)
+        self._places_cache: tuple[NDArray[np.int64] | None, NDArray[np.intp]] = (
+            None,
+            np.empty(0, np.intp),
+        )
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -118,14 +121,14 @@ class RandomStream:
 
     def _places_of(self, samples: NDArray[np.int64] | Sequence[int]) -> NDArray[np.intp]:
         # A decoder asks for the same samples at most steps.
-        known, places = self._known
-        if samples is known:
+        cached, places = self._places_cache
+        if samples is cached:
             return places
         # Python's integers: numbers read one by one out of an array are slow to look up.
         wanted = samples.tolist() if isinstance(samples, np.ndarray) else samples
         places = np.array([self._places[sample] for sample in wanted], dtype=np.intp)
         if isinstance(samples, np.ndarray) and not samples.flags.writeable:
-            self._known = samples, places
+            self._places_cache = samples, places
         return places
 
 

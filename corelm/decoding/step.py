@@ -341,9 +341,9 @@ class NextLogits:
         >>> from corelm.testing import ToyModel
         >>> greedy, stream = corelm.sampler("greedy"), corelm.RandomStream(1, [0])
         >>> task = corelm.DecodingTask(ToyModel(), np.array([11]), greedy, stream, length=1)
-        >>> found = task.start().next()
-        >>> np.isfinite(found.logits).sum().item(), found.logits.shape == found.model_logits.shape
-        (1, True)
+        >>> following = task.start().next()
+        >>> np.isfinite(following.logits).sum().item(), following.logits.shape
+        (1, (1, 13))
     """
 
     model_logits: Array

@@ -332,8 +332,8 @@ def default_prompt(model: LanguageModel) -> str:
     if _knows(vocabulary, DEFAULT):
         return DEFAULT
     words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
-    known = (word for word in words if word.isalpha() and _knows(vocabulary, word))
-    return next(known, DEFAULT)
+    usable = (word for word in words if word.isalpha() and _knows(vocabulary, word))
+    return next(usable, DEFAULT)
 
 
 def _knows(vocabulary: Vocabulary, text: str) -> bool:
@@ -387,8 +387,7 @@ def unknown_words_note(vocabulary: Vocabulary, prompts: Iterable[str]) -> str:
         "the model does not know 'zebra'; it reads unknown words as [UNK]"
     """
     unknown_words = FullVocabulary(vocabulary).unknown_words
-    found = (word for text in prompts for word in unknown_words(text))
-    words = list(dict.fromkeys(found))
+    words = list(dict.fromkeys(word for text in prompts for word in unknown_words(text)))
     if not words:
         return ""
     listed = ", ".join(map(repr, words[:LISTED]))

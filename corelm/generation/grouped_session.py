@@ -79,10 +79,10 @@ class GroupedSession:
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        kept = self._places[np.asarray(rows, dtype=np.int64)]
-        order = np.argsort(kept, kind="stable")
+        places = self._places[np.asarray(rows, dtype=np.int64)]
+        order = np.argsort(places, kind="stable")
         firsts = np.cumsum([0, *self._sizes[:-1]])
-        parts = np.split(kept[order], np.searchsorted(kept[order], firsts[1:]))
+        parts = np.split(places[order], np.searchsorted(places[order], firsts[1:]))
         # A session without rows is dropped; if none has any, the first remains.
         used = [i for i, part in enumerate(parts) if len(part)] or [0]
         for i in used:

@@ -59,7 +59,7 @@ class PrefixCache:
     def __init__(self, tokens: int) -> None:
         self._most = tokens
         # From the least recently used to the most recently used.
-        self._kept: OrderedDict[Ids, Prefix] = OrderedDict()
+        self._prefixes: OrderedDict[Ids, Prefix] = OrderedDict()
         # Plain numbers, not properties: another thread may read them while this one stores a
         # prompt.
         self.tokens: int = 0
@@ -71,41 +71,41 @@ class PrefixCache:
 
         Without a cached prefix it returns None and 0.
         """
-        known, count = self._longest(tuple(prompt))
+        cached, count = self._longest(tuple(prompt))
         if not count:
             return None, 0
-        self._kept.move_to_end(known)
-        session: Session = self._kept[known].session.fork()
-        if count < len(known):
+        self._prefixes.move_to_end(cached)
+        session: Session = self._prefixes[cached].session.fork()
+        if count < len(cached):
             assert can(session, "rewind")
-            session.rewind(len(known) - count)
+            session.rewind(len(cached) - count)
         self.hits += 1
         self.saved += count
         return session, count
 
     def keep(self, prompt: Sequence[int], session: Session) -> None:
         """Store a copy of a session of one row, which has read the whole prompt."""
-        known = tuple(prompt)
-        if not known or known in self._kept or max(len(known), LEAST) > self._most:
+        cached = tuple(prompt)
+        if not cached or cached in self._prefixes or max(len(cached), LEAST) > self._most:
             return
         if can(session, "rewind") and can(session, "fork"):
-            self._kept[known] = Prefix(np.array(known, dtype=np.int64), session.fork())
-            self.tokens += len(known)
-            while max(self.tokens, LEAST * len(self._kept)) > self._most:
-                oldest, _ = self._kept.popitem(last=False)
+            self._prefixes[cached] = Prefix(np.array(cached, dtype=np.int64), session.fork())
+            self.tokens += len(cached)
+            while max(self.tokens, LEAST * len(self._prefixes)) > self._most:
+                oldest, _ = self._prefixes.popitem(last=False)
                 self.tokens -= len(oldest)
 
     def _longest(self, prompt: Ids) -> tuple[Ids, int]:
         """Return the cached prompt with the longest common prefix, and that prefix's length."""
-        if prompt in self._kept:
+        if prompt in self._prefixes:
             return prompt, len(prompt)
         ids = np.array(prompt, dtype=np.int64)
         lengths = {
-            known: _common(prefix.ids, ids)
-            for known, prefix in self._kept.items()
-            if len(known) >= LEAST
+            cached: _common(prefix.ids, ids)
+            for cached, prefix in self._prefixes.items()
+            if len(cached) >= LEAST
         }
-        longest = max(lengths, key=lambda known: lengths[known], default=())
+        longest = max(lengths, key=lambda cached: lengths[cached], default=())
         count = lengths.get(longest, 0)
         return (longest, count) if count >= LEAST else ((), 0)
 
@@ -133,8 +133,8 @@ class Prompt:
         """Read a piece of at most this many tokens; return the session and their number."""
         ids, fits = self.ids, len(self.ids) < self._model.context_length
         if self.session is None and fits:
-            self.session, known = prefixes.find(ids)
-            self.unread -= known
+            self.session, count = prefixes.find(ids)
+            self.unread -= count
         first = len(ids) - self.unread
         piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
         if self.session is None:

@@ -148,11 +148,11 @@ def check_sessions(
     for (name, change), count in product(CHANGES.items(), counts):
         if name == "rewind" and count < 2:
             continue
-        found, expected = (
+        result, expected = (
             _decoded(each, prompt, sampler, count, change) for each in (model, single)
         )
         for what, value in expected.items():
-            assert found[what] == value, f"{what} differ after {count} tokens and {name}"
+            assert result[what] == value, f"{what} differ after {count} tokens and {name}"
 
 
 def _decoded(

@@ -136,8 +136,8 @@ class NamedModel:
         name: its name or path, without the prefix of corelm's own models.
 
     Example:
-        >>> found = NamedModel.of("corelm:imdb")
-        >>> found.name, found.plugin.distribution, found.default_prompt
+        >>> model = NamedModel.of("corelm:imdb")
+        >>> model.name, model.plugin.distribution, model.default_prompt
         ('imdb', 'corelm', 'This movie')
     """
 

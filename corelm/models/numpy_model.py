@@ -128,7 +128,7 @@ class NumpySession(DrawsAhead):
 
         The array is handed over, not copied; a second call computes it again.
         """
-        logits, self._logits = self._kept_logits(), None
+        logits, self._logits = self._stored_logits(), None
         return self._by_row(logits)
 
     def last_logits(self, count: int) -> Array:
@@ -163,21 +163,21 @@ class NumpySession(DrawsAhead):
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
         batch = len(self._window.texts) * self._copies
-        kept: Ids = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
-        if np.array_equal(kept, np.arange(batch)):
+        selected: Ids = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
+        if np.array_equal(selected, np.arange(batch)):
             return
         # Forks of a single text stay one text until their tokens differ: a prompt for 64 samples
         # is processed once, and its cache is not copied before the first draw.
         self._stop_ahead()
-        if len(self._window.texts) == 1 and len(kept):
-            self._copies = len(kept)
+        if len(self._window.texts) == 1 and len(selected):
+            self._copies = len(selected)
             return
         self._finish_background()
         # Forks share the logits of their row: compute them once, before the fork.
-        if len(kept) > batch:
-            self._kept_logits()
+        if len(selected) > batch:
+            self._stored_logits()
         self._copies = 1
-        self._select_texts(kept)
+        self._select_texts(selected)
 
     def join(self, other: Session) -> None:
         """Append the rows of another session of this model.
@@ -224,7 +224,7 @@ class NumpySession(DrawsAhead):
 
     def fork(self) -> NumpySession:
         """Return a copy of the session; a change to one of the two leaves the other as it is."""
-        self._kept_logits()  # before the fork, so that they are computed once
+        self._stored_logits()  # before the fork, so that they are computed once
         other, time = copy(self), self._cached_time()
         other._window = self._window.fork()
         other._cache = self._network.new_cache(len(self._cache))
@@ -233,7 +233,7 @@ class NumpySession(DrawsAhead):
         other._logits = None if self._logits is None else self._logits.copy()
         return other
 
-    def _kept_logits(self) -> Array:
+    def _stored_logits(self) -> Array:
         """Return the logits of the next token, computed once and stored."""
         self._finish_background()
         if self._logits is None:
@@ -262,14 +262,14 @@ class NumpySession(DrawsAhead):
         if copies > 1:
             self._select_texts(np.zeros(copies, dtype=np.int64))
 
-    def _select_texts(self, kept: Ids) -> None:
-        self._cache = self._network.select(self._cache, kept, self._cached_time())
+    def _select_texts(self, selected: Ids) -> None:
+        self._cache = self._network.select(self._cache, selected, self._cached_time())
         before = self._window.length
-        self._window.select(kept)
+        self._window.select(selected)
         gone = before - self._window.length  # if the longest text was dropped
         self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
-        self._outputs = self._outputs[kept]
-        self._logits = None if self._logits is None else self._logits[kept]
+        self._outputs = self._outputs[selected]
+        self._logits = None if self._logits is None else self._logits[selected]
 
     def _begin(self, following: NextDraws | None) -> None:
         """Start to process one token of each row in the background, if possible."""

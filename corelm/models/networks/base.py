@@ -241,13 +241,13 @@ class Network(ABC):
         """
         places = np.arange(len(rows))
         if len(rows) > len(cache) or (rows < places).any():
-            kept, moved = self.new_cache(len(rows)), places
+            compact, moved = self.new_cache(len(rows)), places
         else:
-            kept, moved = cache[: len(rows)], np.flatnonzero(rows != places)
+            compact, moved = cache[: len(rows)], np.flatnonzero(rows != places)
         # Rows move up into places that were already copied, so none is overwritten before its turn.
         for to in moved:
-            kept[to, ..., :time, :] = cache[rows[to], ..., :time, :]
-        return kept
+            compact[to, ..., :time, :] = cache[rows[to], ..., :time, :]
+        return compact
 
     def join(self, caches: Sequence[Array], times: Sequence[int]) -> Array:
         """Return the rows of the first cache, then those of the others.
