@@ -202,7 +202,19 @@ class Kernels(Protocol):
     ) -> bool:
         """Mask, apply stages and draw, row by row; False if a row isn't a distribution.
 
-        A stage is the name of a kernel from logits to logits, with its arguments between these.
+        The last six arguments are (batch,); where the result is False, those that are written have
+        no meaning. `rows.sample` makes them.
+
+        Args:
+            logits: the model's, in which `never` is masked in place.
+            never: ids.
+            model: what the surprisals and entropies of the model are of; the same as `logits`.
+            stages: the name of each kernel from logits to logits, with its arguments between these.
+            out: gets the result of the stages; the same array as `logits` without stages.
+            uniforms: in [0, 1).
+            tokens: gets the ids drawn.
+            surprisal: gets their surprisals under `out`.
+            entropy, model_surprisal, model_entropy: get these figures; all three None for none.
         """
 
     def draw(self, logits: Floats, uniforms: Doubles, tokens: Ids, surprisal: Doubles, /) -> bool:

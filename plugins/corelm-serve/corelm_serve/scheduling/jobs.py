@@ -206,6 +206,8 @@ class Writing:
     def __init__(self, model: LanguageModel, job: Job) -> None:
         self.job = job
         self.request: Any = None  # as `ContinuousBatch.add` returns it
+        # Set once, by `join`, `advance` or the lane, on the thread of the lane: the result, or the
+        # error that took its place. The lane then takes the writing out and reports the end.
         self.end: Written | Exception | None = None
         self._model, self._scores = model, Scores() if job.scored else None
         self._blocks: Generator[None, int, Scores] | None = None
