@@ -9,10 +9,9 @@ from typing import Any
 import corelm
 from corelm.errors import CorelmError
 from corelm_serve.errors import as_api_error
-from corelm_serve.models import Limits, find
+from corelm_serve.models import Limits
 from corelm_serve.play.answers import Caches, Models, place_of
 from corelm_serve.play.chains import chain_of
-from corelm_serve.play.rows import RowModel
 from corelm_serve.requests.play import PICTURES, PictureRequest
 
 DOTS_PER_INCH = 216
@@ -30,11 +29,9 @@ def explained(
     """
     request = PictureRequest.read(body)
     place, chain = place_of(request, models, caches, limits), chain_of(request)
-    rows = caches[find(models, request.model).name, request.unknown]
-    model = RowModel(place.vocabulary, rows)
     try:
         explanation = corelm.explain(
-            model, request.prompt, chain, after=place.tokens, unknown=request.unknown
+            place.model, request.prompt, chain, after=place.tokens, unknown=request.unknown
         )
     except CorelmError as error:
         raise as_api_error(error, "sampler") from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, LanguageModel, Session, Vocabulary, softmax, surprisals
+from corelm import Array, LanguageModel, Session, surprisals
 from corelm.runs import ModelLogits
 from corelm_serve.play.columns import Column
 from corelm_serve.scoring import read_block
@@ -117,44 +114,6 @@ class RowCache:
         if len(self._rows) > self._most:
             self._rows.popitem(last=False)
         return row
-
-
-class RowModel:
-    """A model whose sessions take their logits from a cache; batches have one row.
-
-    Args:
-        vocabulary: its tokens.
-        rows: the cache.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, rows: RowCache) -> None:
-        self.vocabulary, self.context_length, self._rows = vocabulary, sys.maxsize, rows
-
-    def start(self, tokens: ArrayLike) -> RowSession:
-        """Start a session for (1, time) ids."""
-        return RowSession(self._rows, tuple(np.asarray(tokens)[0].tolist()))
-
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Return (1, vocabulary) probabilities after (1, time) ids."""
-        return softmax(self.start(tokens).next_logits())
-
-
-class RowSession:
-    """A session of one text that takes its logits from a cache."""
-
-    def __init__(self, rows: RowCache, ids: Ids) -> None:
-        self._rows, self._ids = rows, ids
-
-    def next_logits(self) -> Array:
-        """Return (1, vocabulary) logits."""
-        return self._rows.after(self._ids).copy()
-
-    def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens."""
-        self._ids += tuple(np.asarray(tokens).reshape(-1).tolist())
-
-    def select(self, rows: ArrayLike) -> None:
-        """Keep the one row."""
 
 
 def _common(one: Ids, other: Ids) -> int:
