@@ -22,6 +22,7 @@ from pkgutil import resolve_name
 from corelm_report import schema
 from corelm_report.document.figure import VIEWS, Figure
 from corelm_report.document.figures import of_view
+from corelm_serve.endpoints import ROUTES
 from corelm_serve.models import Limits
 from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest, Message
@@ -29,7 +30,7 @@ from corelm_serve.requests.completion import CompletionRequest, StreamOptions
 from corelm_serve.requests.fields import Request
 from corelm_serve.requests.formats import Function, ResponseFormat, SchemaFormat, ToolCall
 from corelm_serve.requests.sampling import Sampling
-from corelm_serve.routes import ROUTES
+from corelm_serve.security import OPEN
 from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -58,7 +59,7 @@ BODIES: Mapping[str, type[Request]] = {
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
     """Add the two JSON documents to the site."""
-    for name, content in {"openapi.json": document(), "report.schema.json": schema()}.items():
+    for name, content in {"openapi.json": document(ROUTES), "report.schema.json": schema()}.items():
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         files.append(File.generated(config, f"reference/{name}", content=text))
 
@@ -113,7 +114,7 @@ def _source(figure: Figure) -> str:
 def _routes() -> Iterator[str]:
     yield "| route | what it does |\n|---|---|"
     for route in ROUTES:
-        mark = "; needs no token" if route.open else ""
+        mark = "; needs no token" if route.path in OPEN else ""
         yield _row(f"`{route.method} {route.path}`", f"{route.summary}{mark}")
 
 

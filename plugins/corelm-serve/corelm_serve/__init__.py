@@ -2,7 +2,7 @@
 
 server        the application and its connections
 security      who may call: Host, Origin, token
-endpoints     one function for each route
+endpoints     one function for each route, and the table of routes
 requests/     strict reading of a request
 prepare       a request as jobs
 scheduling/   the threads that own the models: jobs in, texts out

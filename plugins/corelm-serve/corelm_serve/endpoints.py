@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from threading import get_ident
 from typing import Any, NamedTuple
 
@@ -23,8 +23,18 @@ from corelm_serve.play import answers as play_answers
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.files import page_file
 from corelm_serve.prepare import Shared, chat_call, completion_call, is_plain
+from corelm_serve.requests.chat import ChatRequest
+from corelm_serve.requests.completion import CompletionRequest
+from corelm_serve.requests.fields import Request as Body
 from corelm_serve.requests.fields import json_of
-from corelm_serve.requests.play import SendRequest
+from corelm_serve.requests.play import (
+    ChainRequest,
+    NextRequest,
+    PictureRequest,
+    SendRequest,
+    TreeRequest,
+    WriteRequest,
+)
 from corelm_serve.responses import (
     ClientGoneError,
     EventResponse,
@@ -36,6 +46,7 @@ from corelm_serve.responses import (
 )
 from corelm_serve.security import STUDENT
 from corelm_serve.service import Service
+from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 
 SMALL = 2**14
 """Bytes of a body that is read at once."""
@@ -206,7 +217,7 @@ async def tokenizer_info(request: Request) -> Response:
 
 
 async def play(request: Request) -> Response:
-    """Return the page."""
+    """Return the page of `corelm play`."""
     return page_file("index.html")
 
 
@@ -224,12 +235,12 @@ async def play_samplers(request: Request) -> Response:
 
 
 async def play_chain(request: Request) -> Response:
-    """Read a chain."""
+    """Read a chain, and note likely mistakes."""
     return json_response(await in_thread(request, play_answers.chain, await read_body(request)))
 
 
 async def play_next(request: Request) -> Response:
-    """Explain the next word."""
+    """Explain the next word, stage by stage."""
     service, body = service_of(request), await read_body(request)
     try:
         answer = await _worked(request, play_answers.next_word, body)
@@ -241,24 +252,24 @@ async def play_next(request: Request) -> Response:
 
 
 async def play_tree(request: Request) -> Response:
-    """List what could follow."""
+    """List what could follow, word by word."""
     return json_response(await _worked(request, play_answers.tree, await read_body(request)))
 
 
 async def play_write(request: Request) -> Response:
-    """Draw tokens."""
+    """Draw tokens from a place in a text on."""
     return json_response(await _worked(request, play_answers.write, await read_body(request)))
 
 
 async def play_class(request: Request) -> Response:
-    """Return what the teacher of a class has sent; to the teacher also how to join."""
+    """Return what the teacher of a class has sent."""
     classroom = _classroom(request)
     is_student = STUDENT in request.scope
     return json_response(classroom.for_students() if is_student else classroom.for_teacher())
 
 
 async def play_send(request: Request) -> Response:
-    """Send a state of the page to all students."""
+    """Send a state of the page to a class."""
     classroom = _classroom(request)
     classroom.send(SendRequest.read(await read_body(request)).state)
     return json_response(classroom.for_students())
@@ -277,7 +288,7 @@ def _classroom(request: Request) -> Classroom:
 
 
 async def play_picture(request: Request) -> Response:
-    """Draw the next word."""
+    """Draw the next word as SVG, PDF or PNG."""
     # Imports reports, which few servers draw.
     from corelm_serve.play.pictures import explained, picture
 
@@ -314,12 +325,12 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
 
 
 async def index(request: Request) -> Response:
-    """Name the server."""
+    """Name the server and its description."""
     return json_response({"corelm": answers.corelm_version(), "openapi": "/openapi.json"})
 
 
 async def health(request: Request) -> Response:
-    """Return the status "ok"."""
+    """Say that the server answers."""
     return json_response({"status": "ok"})
 
 
@@ -330,4 +341,47 @@ async def metrics(request: Request) -> Response:
 
 async def openapi(request: Request) -> Response:
     """Return the description of this interface."""
-    return json_response(document())
+    return json_response(document(ROUTES))
+
+
+class RouteSpec(NamedTuple):
+    """One route: the HTTP method, the path, what answers, and the request that a body is read as.
+
+    The first line of the endpoint's docstring is the route's line in the reference.
+    """
+
+    method: str
+    path: str
+    endpoint: Callable[[Request], Awaitable[Any]]
+    body: type[Body] | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line for the reference."""
+        return (self.endpoint.__doc__ or "").removesuffix(".")
+
+
+ROUTES = (
+    RouteSpec("GET", "/", index),
+    RouteSpec("POST", "/v1/completions", completions, CompletionRequest),
+    RouteSpec("POST", "/v1/chat/completions", chat_completions, ChatRequest),
+    RouteSpec("GET", "/v1/models", models),
+    RouteSpec("GET", "/v1/models/{name:path}", model),
+    RouteSpec("POST", "/tokenize", tokenize, TokenizeRequest),
+    RouteSpec("POST", "/detokenize", detokenize, DetokenizeRequest),
+    RouteSpec("GET", "/tokenizer_info", tokenizer_info),
+    RouteSpec("GET", "/api/samplers", play_samplers),
+    RouteSpec("POST", "/api/chain", play_chain, ChainRequest),
+    RouteSpec("POST", "/api/next", play_next, NextRequest),
+    RouteSpec("POST", "/api/tree", play_tree, TreeRequest),
+    RouteSpec("POST", "/api/picture", play_picture, PictureRequest),
+    RouteSpec("POST", "/api/write", play_write, WriteRequest),
+    RouteSpec("GET", "/api/class", play_class),
+    RouteSpec("POST", "/api/class", play_send, SendRequest),
+    RouteSpec("GET", "/play", play),
+    RouteSpec("GET", "/play/{file}", play_file),
+    RouteSpec("GET", "/health", health),
+    RouteSpec("GET", "/metrics", metrics),
+    RouteSpec("GET", "/openapi.json", openapi),
+)
+"""The routes: one table for the application, its figures and the OpenAPI document."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corelm_serve.answers import corelm_version
-from corelm_serve.routes import ROUTES, RouteSpec
+from corelm_serve.security import OPEN
+
+if TYPE_CHECKING:
+    from corelm_serve.endpoints import RouteSpec
 
 ERROR: dict[str, Any] = {
     "type": "object",
@@ -27,14 +31,14 @@ ERROR: dict[str, Any] = {
 
 
 @cache
-def document() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def document(routes: Sequence[RouteSpec]) -> dict[str, Any]:
+    """Return the OpenAPI document of some routes."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in routes:
         paths.setdefault(route.path.replace(":path", ""), {})[route.method.lower()] = _operation(
             route
         )
-    schemas = {route.body.__name__: route.body.body_schema() for route in ROUTES if route.body}
+    schemas = {route.body.__name__: route.body.body_schema() for route in routes if route.body}
     return {
         "openapi": "3.1.0",
         "info": {"title": "corelm serve", "version": corelm_version()},
@@ -50,7 +54,7 @@ def document() -> dict[str, Any]:
 def _operation(route: RouteSpec) -> dict[str, Any]:
     error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
     operation: dict[str, Any] = {
-        "operationId": route.endpoint,
+        "operationId": route.endpoint.__name__,
         "summary": route.summary,
         "responses": {
             "200": {"description": "The answer"},
@@ -65,4 +69,4 @@ def _operation(route: RouteSpec) -> dict[str, Any]:
         name = route.path.partition("{")[2].rstrip("}").removesuffix(":path")
         place = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         operation["parameters"] = [place]
-    return operation | ({"security": []} if route.open else {})
+    return operation | ({"security": []} if route.path in OPEN else {})

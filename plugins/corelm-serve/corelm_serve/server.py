@@ -26,11 +26,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import printable
-from corelm_serve import endpoints
-from corelm_serve.endpoints import Limiters
+from corelm_serve.endpoints import ROUTES, Limiters
 from corelm_serve.errors import ApiError, as_api_error, line_of
 from corelm_serve.responses import GONE, ClientGoneError, Turns, Wakeups, error_response
-from corelm_serve.routes import ROUTES
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
 
@@ -72,10 +70,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
         service.close()
 
     routes = [
-        Route(
-            spec.path, Logged(spec.path, getattr(endpoints, spec.endpoint)), methods=[spec.method]
-        )
-        for spec in ROUTES
+        Route(spec.path, Logged(spec.path, spec.endpoint), methods=[spec.method]) for spec in ROUTES
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.service = service
