@@ -230,8 +230,9 @@ def _fixed_length(model: Any) -> int | None:
     shape = getattr(model, "input_shape", None)
     # A model without a declared input has the shape of its first call, such as a trial: that shape
     # has a number of rows, and the model takes other lengths too.
-    is_declared = isinstance(shape, tuple) and len(shape) == 2 and shape[0] is None
-    return shape[1] if is_declared else None
+    if isinstance(shape, tuple) and len(shape) == 2 and shape[0] is None:
+        return shape[1]
+    return None
 
 
 def _power_of_two_above(size: int) -> int:
