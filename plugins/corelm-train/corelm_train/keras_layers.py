@@ -2,7 +2,7 @@
 
 Every network maps token ids of shape (batch, time) to next-token scores of shape
 (batch, time, vocabulary): probabilities for `book` and `rnn`, as in the chapter,
-logits for `default` and `gpt2`.
+logits for `default` and `gpt2`. Keras saves a layer's arguments as its configuration.
 """
 
 from __future__ import annotations
@@ -78,9 +78,6 @@ class PositionalEmbedding(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.sequence_length = sequence_length
-        self.input_dim = input_dim
-        self.output_dim = output_dim
         self.mask_zero = mask_zero
         initializer = "uniform" if mask_zero else keras.initializers.RandomNormal(stddev=0.02)
         self.token_embeddings = TokenEmbedding(
@@ -107,15 +104,6 @@ class PositionalEmbedding(keras.layers.Layer):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return ops.not_equal(inputs, 0) if self.mask_zero else None
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "sequence_length": self.sequence_length,
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "mask_zero": self.mask_zero,
-        }
-
 
 @keras.saving.register_keras_serializable("corelm")
 class TransformerDecoder(keras.layers.Layer):
@@ -132,9 +120,7 @@ class TransformerDecoder(keras.layers.Layer):
 
     def __init__(self, embed_dim: int, dense_dim: int, num_heads: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.embed_dim = embed_dim
         self.dense_dim = dense_dim
-        self.num_heads = num_heads
         self.attention_1 = keras.layers.MultiHeadAttention(num_heads, embed_dim, name="attention_1")
         self.attention_2 = keras.layers.MultiHeadAttention(num_heads, embed_dim, name="attention_2")
         self.dense_1 = keras.layers.Dense(dense_dim, activation="relu", name="dense_1")
@@ -165,14 +151,6 @@ class TransformerDecoder(keras.layers.Layer):
         x2 = self.layernorm_2(x1 + x)
         return self.layernorm_3(x2 + self.dense_2(self.dense_1(x2)))
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "embed_dim": self.embed_dim,
-            "dense_dim": self.dense_dim,
-            "num_heads": self.num_heads,
-        }
-
 
 class TransformerBlock(keras.layers.Layer):
     """A transformer block: normalise, attend, add; normalise, dense, add.
@@ -200,7 +178,6 @@ class TransformerBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.width = width
         self.dense = dense
         self.heads = heads
         normal = keras.initializers.RandomNormal(stddev=0.02)
@@ -227,14 +204,6 @@ class TransformerBlock(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         x = x + self.attention_out(attend(self.qkv(self.attention_norm(x)), self.heads))
         return x + self.dense_out(self.activation(self.dense_in(self.dense_norm(x))))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "dense": self.dense,
-            "heads": self.heads,
-        }
 
 
 @keras.saving.register_keras_serializable("corelm")

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Session, Vocabulary, softmax
-from corelm.bundles import SlidingWindow
 from corelm.errors import UsageError
-from corelm.interop import DisplayableModel
+from corelm.interop import CachedSession, DisplayableModel
 from corelm.runs import start_rows
 
 logger: logging.Logger = logging.getLogger("corelm")
@@ -88,8 +87,8 @@ class KerasLanguageModel(DisplayableModel):
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
         return start_rows(self._start_equal, tokens)
 
-    def _start_equal(self, tokens: ArrayLike) -> KerasSession:
-        return KerasSession(self, SlidingWindow(tokens, self.vocabulary, self.context_length))
+    def _start_equal(self, tokens: ArrayLike) -> CachedSession:
+        return CachedSession(WindowCache(self), tokens, self.vocabulary, self.context_length)
 
     def logits(self, window: NDArray[np.int64], count: int = 1) -> Array:
         """Return the logits after each of the last tokens of a window that fits the context.
@@ -177,52 +176,26 @@ class KerasLanguageModel(DisplayableModel):
         return [max(len(self.vocabulary) - i, 1) for i in range(count, 0, -1)]
 
 
-class KerasSession:
-    """A decoding session that computes scores on request."""
+class WindowCache:
+    """The ids of a window in place of keys and values: a Keras model computes each token again."""
 
-    def __init__(self, model: KerasLanguageModel, window: SlidingWindow) -> None:
+    def __init__(self, model: KerasLanguageModel) -> None:
         self._model = model
-        self._window = window
-        self._logits: Array | None = None
+        self._ids = np.empty((0, 0), dtype=np.int64)
 
-    def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row.
+    def process(self, tokens: NDArray[np.int64], count: int) -> tuple[Array]:
+        """Append tokens to the rows; return the logits at the last `count` of them."""
+        self._ids = np.concatenate([self._ids, tokens], axis=1) if self._ids.size else tokens
+        return (self._model.logits(self._ids, count),)
 
-        The array is handed over, not copied; a second call computes it again.
-        """
-        logits, self._logits = self._kept_logits(), None
-        return logits
+    def truncate(self, length: int) -> int:
+        """Drop the tokens after the first `length` of each row."""
+        self._ids = self._ids[:, :length]
+        return length
 
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        texts, spans = self._window.texts, self._window.spans(count)
-        parts = [self._model.logits(texts[:, start:stop], new) for start, stop, new in spans]
-        return np.concatenate(parts, axis=1)
-
-    def extend(self, tokens: ArrayLike) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        self._window.extend(tokens)
-        self._logits = None
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        self._window.rewind(count)
-        self._logits = None
-
-    def select(self, rows: ArrayLike) -> None:
+    def select(self, rows: NDArray[np.int64]) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        indices: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
-        forks = len(indices) > len(self._window.texts)
-        # Forks share the logits of their row: compute them once, before the fork.
-        logits = self._kept_logits() if forks else self._logits
-        self._window.select(indices)
-        self._logits = None if logits is None else logits[indices]
-
-    def _kept_logits(self) -> Array:
-        """Return the logits of the next token, computed once and stored."""
-        if self._logits is None:
-            self._logits = self.last_logits(1)[:, 0]
-        return self._logits
+        self._ids = self._ids[rows]
 
 
 def _fixed_length(model: Any) -> int | None:
