@@ -18,24 +18,14 @@ from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
 if TYPE_CHECKING:
     from corelm_presets.engine_settings.convert import EngineSettings
 
-OPTIONS = {
-    "seed": "--seed",
-    "n": "-n",
-    "n_cmpl": "-n",
-    "num_return_sequences": "-n",
-    "stop": "--stop",
-    "stop_strings": "--stop",
-    "stopping_strings": "--stop",
-    "max_tokens": "--length",
-    "max_completion_tokens": "--length",
-    "max_new_tokens": "--length",
-    "n_predict": "--length",
-    "num_predict": "--length",
-    "max_length": "--length",
-    "sampler_seed": "--seed",
-    "stop_sequence": "--stop",
-    "genamt": "--length",
+_KEYS = {
+    "--seed": "seed sampler_seed",
+    "-n": "n n_cmpl num_return_sequences",
+    "--stop": "stop stop_strings stopping_strings stop_sequence",
+    "--length": "max_tokens max_completion_tokens max_new_tokens n_predict num_predict max_length "
+    "genamt",
 }
+OPTIONS = {key: option for option, keys in _KEYS.items() for key in keys.split()}
 """The option of `corelm sample` for each setting that doesn't belong to a sampler."""
 LONGEST = 60
 """The characters of a long key that a note shows."""
@@ -137,7 +127,11 @@ def presets(
         if to is not None and chain is not None:
             complete = _write(out, chain, to, partial, json)
         elif settings is not None:
-            out.json(_settings_as_json(settings)) if json else out.text(f"{settings.sampler}\n")
+            sampler_text = str(settings.sampler)
+            if json:
+                out.json({**vars(settings), "sampler": sampler_text})
+            else:
+                out.text(f"{sampler_text}\n")
         else:
             _show(out, name, json)
     # A script must notice that the chain lacks something, although it was printed.
@@ -263,19 +257,6 @@ def _comment(settings: EngineSettings) -> None:
         messages.tell(f"not samplers, left out: {_listed(keys)}", "note")
     if settings.unknown:
         messages.tell(f"unknown to corelm, left out: {_listed(settings.unknown)}", "warning")
-
-
-def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:
-    """Return the settings for JSON."""
-    return {
-        "engine": settings.engine,
-        "sampler": str(settings.sampler),
-        "unsupported": dict(settings.unsupported),
-        "inexact": dict(settings.inexact),
-        "idle": list(settings.idle),
-        "other": dict(settings.other),
-        "unknown": list(settings.unknown),
-    }
 
 
 def _listed(keys: Iterable[str]) -> str:

@@ -70,9 +70,9 @@ class EngineSettings:
             the reason if there is one.
         inexact: settings whose sampler in corelm acts differently from the engine's in this chain,
             each with the reason.
+        idle: keys that the engine itself ignores here, such as `top_p` without `do_sample`.
         other: keys with their values that do not change the distribution of a token, such as
             `seed` and `max_tokens`.
-        idle: keys that the engine itself ignores here, such as `top_p` without `do_sample`.
         unknown: keys that corelm has no entry for.
     """
 
@@ -80,8 +80,8 @@ class EngineSettings:
     sampler: Sampler
     unsupported: Mapping[str, str]
     inexact: Mapping[str, str]
-    other: Mapping[str, Any]
     idle: tuple[str, ...]
+    other: Mapping[str, Any]
     unknown: tuple[str, ...]
 
 
@@ -331,8 +331,8 @@ def _read(engine: Engine, named: Values) -> EngineSettings:
         chain_of(stages),
         unsupported,
         {**engine.inexact(stages), **_moved(engine, stages)},
-        {key: value for key, value in values.items() if key in engine.other_keys},
         tuple(dict.fromkeys([*_idle(engine, values, stages), *gone])),
+        {key: value for key, value in values.items() if key in engine.other_keys},
         tuple(key for key in values if key not in own_keys | engine.other_keys),
     )
 

@@ -16,42 +16,23 @@ from corelm.runs import printable
 from corelm_presets.engine_settings import llama_cpp
 from corelm_presets.engine_settings.setting import Values
 
+_SAME_NAME = (
+    "top_k top_p min_p xtc_probability xtc_threshold repeat_last_n repeat_penalty "
+    "presence_penalty frequency_penalty dry_multiplier dry_base dry_allowed_length "
+    "dry_penalty_last_n dynatemp_range mirostat adaptive_target adaptive_decay logit_bias samplers "
+    "seed n_predict ignore_eos grammar json_schema model prompt"
+)
 FLAGS = {
+    **{f"--{key.replace('_', '-')}": key for key in _SAME_NAME.split()},
     "--temp": "temperature",
-    "--top-k": "top_k",
-    "--top-p": "top_p",
-    "--min-p": "min_p",
     "--top-nsigma": "top_n_sigma",
-    "--xtc-probability": "xtc_probability",
-    "--xtc-threshold": "xtc_threshold",
     "--typical": "typical_p",
-    "--repeat-last-n": "repeat_last_n",
-    "--repeat-penalty": "repeat_penalty",
-    "--presence-penalty": "presence_penalty",
-    "--frequency-penalty": "frequency_penalty",
-    "--dry-multiplier": "dry_multiplier",
-    "--dry-base": "dry_base",
-    "--dry-allowed-length": "dry_allowed_length",
-    "--dry-penalty-last-n": "dry_penalty_last_n",
     "--dry-sequence-breaker": "dry_sequence_breakers",
-    "--dynatemp-range": "dynatemp_range",
     "--dynatemp-exp": "dynatemp_exponent",
-    "--mirostat": "mirostat",
     "--mirostat-lr": "mirostat_eta",
     "--mirostat-ent": "mirostat_tau",
-    "--adaptive-target": "adaptive_target",
-    "--adaptive-decay": "adaptive_decay",
-    "--logit-bias": "logit_bias",
-    "--samplers": "samplers",
-    "--seed": "seed",
-    "--n-predict": "n_predict",
     "--reverse-prompt": "stop",
-    "--ignore-eos": "ignore_eos",
-    "--grammar": "grammar",
-    "--json-schema": "json_schema",
-    "--model": "model",
     "--ctx-size": "n_ctx",
-    "--prompt": "prompt",
     "--keep": "n_keep",
 }
 """The key of the server for each flag."""

@@ -15,7 +15,7 @@ from corelm.errors import SettingsError
 from corelm_presets.engine_settings import llama_cpp
 from corelm_presets.engine_settings.engine import Engine
 from corelm_presets.engine_settings.llama_cpp_flags import number
-from corelm_presets.engine_settings.setting import Setting, Values, plain
+from corelm_presets.engine_settings.setting import Values, plain
 
 OPTIONS = "options"
 COMMANDS = (
@@ -121,13 +121,7 @@ ENGINE: Ollama = Ollama(
         llama_cpp.SAMPLERS["typical"],
         replace(llama_cpp.SAMPLERS["top_p"], keys={"top_p": 0.9}),
         plain("min_p", "p", "min_p", 0.0),
-        Setting(
-            "temperature",
-            {"temperature": 0.8},
-            {"temperature": 1.0},
-            lambda t: {"t": max(t, 0)},
-            lambda stage: {"temperature": stage.t},
-        ),
+        plain("temperature", "t", "temperature", 1.0, default=0.8, read=lambda t: max(t, 0)),
     ),
     unsupported={"format": ""},
     other=(

@@ -22,6 +22,7 @@ from corelm_presets.engine_settings.setting import (
     Values,
     finite_biases,
     keyed,
+    nones,
     plain,
     token_ids,
 )
@@ -66,38 +67,19 @@ VLLM: Engine = Engine(
         LOGIT_BIAS,
         plain("repetition_penalty", "penalty", "repetition_penalty", 1.0),
         *PENALTIES,
-        Setting(
-            "temperature",
-            {"temperature": 1.0},
-            {"temperature": 1.0},
-            lambda t: {"t": 0 if 0 <= t < LOWEST else t},
-            lambda stage: {"temperature": stage.t},
-        ),
+        plain("temperature", "t", "temperature", 1.0, read=lambda t: 0 if 0 <= t < LOWEST else t),
         plain("min_p", "p", "min_p", 0.0),
-        Setting(
-            "top_k",
-            {"top_k": 0},
-            {"top_k": 0},
-            lambda k: {"k": 0 if k == -1 else k},  # both are off there
-            lambda stage: {"top_k": stage.k},
-        ),
+        plain("top_k", "k", "top_k", 0, read=lambda k: 0 if k == -1 else k),  # both are off
         TOP_P,
     ),
     unsupported={
         **UNSUPPORTED,
         "bad_words": (),
-        "allowed_token_ids": None,
-        "structured_outputs": None,
-        "guided_json": None,
-        "guided_regex": None,
-        "guided_choice": None,
-        "guided_grammar": None,
+        **nones("allowed_token_ids structured_outputs"),
+        **nones("guided_json guided_regex guided_choice guided_grammar"),
         "ignore_eos": False,
         "use_beam_search": False,
-        "thinking_token_budget": None,
-        "repetition_detection": None,
-        "extra_args": None,
-        "vllm_xargs": None,
+        **nones("thinking_token_budget repetition_detection extra_args vllm_xargs"),
     },
     other=OTHER
     + (

@@ -127,6 +127,8 @@ def plain(
     default: Any = None,
     place: str = "",
     fixed: Values = MappingProxyType({}),
+    read: Callable[[Any], Any] = lambda value: value,
+    write: Callable[[Any], Any] = lambda value: value,
 ) -> Setting:
     """Return a setting with one key that holds the value of one parameter.
 
@@ -138,15 +140,22 @@ def plain(
         default: the engine's default, if the sampler is on by default.
         place: its name in the engine's list of samplers, if that differs from the key.
         fixed: the values of the other parameters in the engine.
+        read: converts the engine's value to the parameter's.
+        write: converts the parameter's value to the engine's.
     """
     return Setting(
         sampler,
         {key: off if default is None else default},
         {key: off},
-        lambda value: {parameter: value, **fixed},
-        lambda stage: {key: getattr(stage, parameter)},
+        lambda value: {parameter: read(value), **fixed},
+        lambda stage: {key: write(getattr(stage, parameter))},
         place or key,
     )
+
+
+def nones(keys: str) -> dict[str, None]:
+    """Return keys, with spaces between, that None switches off."""
+    return dict.fromkeys(keys.split())
 
 
 def texts(items: Any) -> list[str]:

@@ -76,14 +76,11 @@ def dry_of(window: Window, breakers: str) -> Setting:
 
 def cutoff(sampler: str, key: str) -> Setting:
     """Return the setting of a cut-off in ten-thousandths."""
-    return Setting(
-        sampler,
-        {key: 0},
-        {key: 0},
-        lambda value: {"epsilon": round(value / TEN_THOUSAND, DIGITS)},
-        lambda stage: {key: round(stage.epsilon * TEN_THOUSAND, DIGITS)},
-        key,
-    )
+    return plain(
+        sampler, "epsilon", key, 0,
+        read=lambda value: round(value / TEN_THOUSAND, DIGITS),
+        write=lambda epsilon: round(epsilon * TEN_THOUSAND, DIGITS),
+    )  # fmt: skip
 
 
 def custom_bans() -> Setting:

@@ -14,6 +14,7 @@ from corelm_presets.engine_settings.setting import (
     Setting,
     Values,
     finite_biases,
+    nones,
     plain,
     token_ids,
 )
@@ -56,13 +57,10 @@ _BIASES = Setting(
     },
 )
 _BAD_WORDS = Setting("ban", {"bad_words_ids": ()}, {"bad_words_ids": None}, _read_words, _no_words)
-_SUPPRESSED = Setting(
-    "ban",
-    {"suppress_tokens": ()},
-    {"suppress_tokens": None},
-    lambda tokens: {"words": list(tokens)} if tokens else None,
-    lambda stage: {"suppress_tokens": token_ids(stage.words)},
-)
+_SUPPRESSED = plain(
+    "ban", "words", "suppress_tokens", None, default=(),
+    read=lambda tokens: list(tokens or ()), write=token_ids,
+)  # fmt: skip
 _TOP_H = Setting("top_h", {"top_h": None}, {"top_h": None}, _read_top_h, _no_top_h)
 
 ENGINE: Engine = Engine(
@@ -88,18 +86,12 @@ ENGINE: Engine = Engine(
         "encoder_repetition_penalty": 1.0,
         "encoder_no_repeat_ngram_size": 0,
         "min_length": 0,
-        "forced_bos_token_id": None,
-        "forced_eos_token_id": None,
-        "exponential_decay_length_penalty": None,
-        "begin_suppress_tokens": None,
-        "watermarking_config": None,
+        **nones("forced_bos_token_id forced_eos_token_id exponential_decay_length_penalty"),
+        **nones("begin_suppress_tokens watermarking_config"),
         "num_beams": 1,
         "num_beam_groups": 1,
         "diversity_penalty": 0.0,
-        "penalty_alpha": None,
-        "dola_layers": None,
-        "constraints": None,
-        "force_words_ids": None,
+        **nones("penalty_alpha dola_layers constraints force_words_ids"),
     },
     other=(
         "max_length max_new_tokens early_stopping max_time stop_strings use_mtp use_cache "
