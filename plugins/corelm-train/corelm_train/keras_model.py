@@ -204,7 +204,8 @@ def _fixed_length(model: Any) -> int | None:
     # A model without a declared input has the shape of its first call, such as a trial: that shape
     # has a number of rows, and the model takes other lengths too.
     if isinstance(shape, tuple) and len(shape) == 2 and shape[0] is None:
-        return shape[1]
+        length: int | None = shape[1]
+        return length
     return None
 
 
