@@ -255,6 +255,8 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
     """
     if texts.n != 1:
         raise UsageError("--receipt is of one text: leave out -n")
+    if file == STDIN:
+        raise UsageError("--receipt takes a file: standard output has the text")
     decoder = texts.strategy.decoder
     if texts.unknown or (decoder is not None and not decoder.is_ancestral):
         raise UsageError(

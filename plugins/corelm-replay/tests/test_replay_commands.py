@@ -108,6 +108,8 @@ def test_a_receipt_of_something_else_is_refused_before_a_text_is_drawn(
     monkeypatch.chdir(tmp_path)
     assert main(["sample", "This movie", "--receipt", "receipt.json", *options]) != 0
     assert reason in capsys.readouterr().err
+    assert main(["sample", "This movie", "--receipt", "-"]) == 2
+    assert "standard output has the text" in capsys.readouterr().err
     assert main(["sample", "This movie", "--receipt", "nowhere/receipt.json"]) != 0
     assert "nowhere is not a folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
