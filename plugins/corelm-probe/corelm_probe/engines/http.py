@@ -160,12 +160,10 @@ class HttpEngine(Engine):
         self.reports_logprobs = APIS[api].logprobs is not None
         self._api, self._served, self._url = APIS[api], served, parts
         self._timeout = timeout
-        self._headers = {"Content-Type": "application/json"}
+        self._headers = {"Content-Type": "application/json", "Connection": "close"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._local = threading.local()
         self._pool = ThreadPoolExecutor(CONNECTIONS)
-        self._open: list[HTTPConnection] = []
 
     def __enter__(self) -> HttpEngine:
         return self
@@ -174,10 +172,8 @@ class HttpEngine(Engine):
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Wait for the requests, and end their threads."""
         self._pool.shutdown()
-        for connection in self._open:
-            connection.close()
 
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
@@ -257,31 +253,27 @@ class HttpEngine(Engine):
     def _post(self, body: Body) -> Any:
         path = self._url.path.rstrip("/") + self._api.path
         data = json.dumps(body).encode()
-        for attempt in (1, 2):
-            connection = self._connection()
-            # A timeout of the socket is for each packet: a server may send one a second for ever.
-            is_late = threading.Event()
-            watch = threading.Timer(self._timeout, _cut, [connection, is_late])
-            watch.start()
-            try:
-                connection.request("POST", path, data, self._headers)
-                response = connection.getresponse()
-                content = response.read(LARGEST)
-                if is_late.is_set():  # a part of the content
-                    raise TimeoutError
-                break
-            except (OSError, HTTPException, ValueError) as error:
-                connection.close()
-                # A server may close an idle connection at any time, so try once more with a new
-                # one.
-                if is_late.is_set():
-                    raise EngineError(
-                        f"{self.name} took longer than {self._timeout:g} s for an answer"
-                    ) from error
-                if attempt == 2:
-                    raise EngineError(f"{self.name} cannot be reached: {error}") from error
-            finally:
-                watch.cancel()
+        make = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
+        connection = make(str(self._url.hostname), self._url.port, timeout=self._timeout)
+        # A timeout of the socket is for each packet: a server may send one a second for ever.
+        is_late = threading.Event()
+        watch = threading.Timer(self._timeout, _cut, [connection, is_late])
+        watch.start()
+        try:
+            connection.request("POST", path, data, self._headers)
+            response = connection.getresponse()
+            content = response.read(LARGEST)
+            if is_late.is_set():  # a part of the content
+                raise TimeoutError
+        except (OSError, HTTPException, ValueError) as error:
+            if is_late.is_set():
+                raise EngineError(
+                    f"{self.name} took longer than {self._timeout:g} s for an answer"
+                ) from error
+            raise EngineError(f"{self.name} cannot be reached: {error}") from error
+        finally:
+            watch.cancel()
+            connection.close()
         if response.status != 200:
             text = printable.one_line(content[:300].decode("utf-8", "replace"))
             raise EngineError(f"{self.name} answers {response.status}: {text}")
@@ -289,16 +281,6 @@ class HttpEngine(Engine):
             return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise EngineError(f"{self.name} answers with something other than JSON") from error
-
-    def _connection(self) -> HTTPConnection:
-        """Return this thread's connection, which stays open between requests."""
-        if not hasattr(self._local, "connection"):
-            make = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
-            host = str(self._url.hostname)
-            self._local.connection = make(host, self._url.port, timeout=self._timeout)
-            self._open.append(self._local.connection)
-        connection: HTTPConnection = self._local.connection
-        return connection
 
 
 def _cut(connection: HTTPConnection, is_late: threading.Event) -> None:
