@@ -74,11 +74,9 @@ def _fetch(original: Original, folder: Path, source: Path | None, progress: Prog
     with _os_errors(folder), _alone(folder, progress):
         if target.is_dir():  # another process has fetched it in the meantime
             return target
-        if source is not None:
-            unpack(source, target, progress)
-            return target
-        with _downloaded(original, folder, progress) as archive:
-            unpack(archive, target, progress)
+        with _unfinished(folder / "aclImdb.part") as part:
+            unpack(source or _download(original, part, progress), part, progress)
+            (part / "aclImdb").rename(target)
     return target
 
 
@@ -97,26 +95,24 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "aclImdb.lock")
     try:
-        lock.acquire(blocking=False)
+        acquired = lock.acquire(blocking=False)
     except Timeout:
         progress("wait", 0, None)
-        lock.acquire()
-    try:
+        acquired = lock.acquire()
+    with acquired:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
-def _downloaded(original: Original, folder: Path, progress: Progress) -> Iterator[Path]:
-    """Download the original into a folder that is removed afterwards; yield its path."""
-    part = folder / (original.url.rpartition("/")[2] + ".part")
-    if part.exists():  # left by a killed process
-        shutil.rmtree(part)
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Make a folder, empty even if a killed process left one; remove it afterwards."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
     try:
-        yield _download(original, part, progress)
+        yield folder
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _download(original: Original, folder: Path, progress: Progress) -> Path:
@@ -202,29 +198,22 @@ DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, Re
 """The exceptions of tarfile and the decompressors for a file that isn't an archive."""
 
 
-def unpack(archive: Path, target: Path, progress: Progress) -> None:
-    """Unpack the reviews of an archive, whole or not at all.
+def unpack(archive: Path, folder: Path, progress: Progress) -> None:
+    """Unpack the reviews of an archive.
 
     Args:
         archive: a tar file of any compression.
-        target: the folder `aclImdb` to create.
+        folder: where to create the folder `aclImdb`.
         progress: called as progress("unpack", done, total), in bytes of the archive.
 
     Raises:
         DataError: an archive that is damaged, unsafe or of other data.
         OSError: a folder that cannot be written.
     """
-    unfinished = target.with_name(target.name + ".part")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir()
     try:
-        _extract(archive, unfinished, progress)
-        (unfinished / "aclImdb").rename(target)
+        _extract(archive, folder, progress)
     except DataError as error:
         raise DataError(f"the archive {str(archive)!r} was refused: {error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _extract(archive: Path, folder: Path, progress: Progress) -> None:

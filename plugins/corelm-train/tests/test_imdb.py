@@ -381,7 +381,7 @@ def test_a_wrong_checksum_is_refused_and_the_next_call_starts_over(server, tmp_p
 
 
 def test_what_a_killed_download_left_is_removed(server, tmp_path):
-    left = tmp_path / "aclImdb_v1.tar.gz.part" / "tmp123"
+    left = tmp_path / "aclImdb.part" / "tmp123"
     left.parent.mkdir()
     left.write_bytes(b"half an arch")
     fetch(server.original, tmp_path)
