@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from corelm import param
 from corelm.bundles import Architecture, Bundle
 from corelm.errors import UsageError
 from corelm.runs import params
@@ -121,51 +122,60 @@ LISTED_APART = {
 """Settings that `TrainingSettings.command` leaves out of its list of differences."""
 
 
+def _each(entries: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {help}" for name, help in entries.items())
+
+
+PRESET_HELP = (
+    f"the network and its training recipe; the default is `default`, or `small` for less than "
+    f"{LITTLE_TEXT_BYTES // 1000} kB of text. "
+    f"{_each({name: preset.help for name, preset in PRESETS.items()})}"
+)
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of a training run. `None` leaves the choice to the preset.
+    """Settings of a training run. Those with a rule are options of `corelm train`.
+
+    None leaves the choice to the preset, whose batch shrinks if there is little text.
 
     Attributes:
         data: `imdb`, or a folder or file of texts.
         out: the folder to write the model to.
-        preset: a key of `corelm_train.settings.PRESETS`.
-        epochs: passes through the data.
-        seed: decides the first weights and the order of the rows; below 2 ** 32.
-        prompt: the beginning of the texts written after each epoch, and the model's default
-            prompt; None takes a frequent beginning of the corpus.
-        temperatures, length: the temperatures of the texts written after each epoch, and their
-            length in tokens.
-        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's values;
-        the preset's batch shrinks if there is little text.
-        patience: epochs without a better held-out loss after which training stops.
-        held_out: share of the texts to hold out, where the data has no test half.
-        precision: `float32`, `mixed_bfloat16`, or `auto`: bfloat16 on a processor with
-            instructions for it.
-        checkpoint_steps: steps between two checkpoints.
         start_from: the folder of a model to train further; its network, vocabulary and weights
             are the first ones of the run.
-        distribute: `data` shares every batch among the devices of this machine; None uses one.
     """
 
     data: str
     out: Path
-    preset: str = "default"
-    epochs: int = 1
-    seed: int = 0
-    prompt: str | None = None
-    temperatures: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0, 1.5)
-    length: int = 50
-    tokens: str | None = None
-    vocabulary_size: int | None = None
-    context_length: int | None = None
-    batch: int | None = None
-    learning_rate: float | None = None
-    patience: int = 5
-    held_out: float = 0.05
-    precision: str = "auto"
-    checkpoint_steps: int = 500
-    start_from: Path | None = None
-    distribute: str | None = None
+    start_from: Path | None = field(default=None, kw_only=True)
+    # fmt: off
+    preset: str = param("default", PRESET_HELP, choices=tuple(PRESETS))
+    epochs: int = param(1, "the number of passes over the data", ge=1)
+    patience: int = param(5, "stop after this many epochs without a better held-out loss; the best "
+                          "epoch's weights are kept", ge=1)
+    temperatures: tuple[float, ...] = param((0.2, 0.5, 0.7, 1.0, 1.5), "write a text at each "
+                                            "temperature after every epoch")
+    prompt: str | None = param(None, "the beginning of these texts, and the model's default "
+                               "prompt; the default is a frequent beginning of the data")
+    length: int = param(50, "the number of tokens in each of these texts", ge=0)
+    seed: int = param(0, "the random seed of the first weights and of the order of the data", ge=0)
+    tokens: str | None = param(None, "how texts are split into tokens; the default is the "
+                               f"preset's. {_each(Bundle.TOKENS)}", choices=tuple(Bundle.TOKENS))
+    vocabulary_size: int | None = param(None, "the largest number of tokens in the vocabulary",
+                                        ge=3)
+    context_length: int | None = param(None, "the largest number of tokens that the network sees",
+                                       ge=1)
+    batch: int | None = param(None, "the number of rows in a step; the default is the preset's, or "
+                              "less for little text", ge=1)
+    learning_rate: float | None = param(None, "the learning rate, or its peak", gt=0)
+    held_out: float = param(0.05, "the share of the texts to measure on", gt=0, lt=1)
+    precision: str = param("auto", "the number format; auto is bfloat16 if the processor has it",
+                           choices=("auto", *PRECISIONS))
+    checkpoint_steps: int = param(500, "the number of steps between two checkpoints", ge=1)
+    distribute: str | None = param(None, "share every batch among the devices of this machine "
+                                   "(needs KERAS_BACKEND=jax)", choices=(DATA,))
+    # fmt: on
 
     def resolve(self) -> tuple[Architecture, Recipe]:
         """Return the preset's architecture and recipe, updated with the settings.
@@ -238,46 +248,23 @@ class TrainingSettings:
 DEFAULTS = TrainingSettings(data="imdb", out=Path())
 
 
-def _setting(
-    name: str, kind: type, help: str, item: type | None = None, **rule: Any
-) -> params.Parameter:
-    default = None if name == "preset" else getattr(DEFAULTS, name)
-    return params.Parameter.of(name, kind, default, help, item=item, **rule)
+def _options() -> Iterator[params.Parameter]:
+    """Yield the fields with a rule, as parameters."""
+    types = get_type_hints(TrainingSettings)
+    for each in fields(TrainingSettings):
+        if "rule" in each.metadata:
+            arguments = get_args(types[each.name]) or (types[each.name],)
+            is_tuple = arguments[-1] is ...
+            yield params.Parameter(
+                each.name,
+                tuple if is_tuple else arguments[0],
+                None if each.name == "preset" else each.default,  # it depends on the data
+                each.metadata["rule"],
+                arguments[0] if is_tuple else None,
+            )
 
 
-def _each(entries: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {help}" for name, help in entries.items())
-
-
-PRESET_HELP = {name: preset.help for name, preset in PRESETS.items()}
-
-SETTINGS = (
-    _setting("preset", str, "the network and its training recipe; the default is `default`, or "
-             f"`small` for less than {LITTLE_TEXT_BYTES // 1000} kB of text. {_each(PRESET_HELP)}",
-             choices=tuple(PRESETS)),
-    _setting("epochs", int, "the number of passes over the data", ge=1),
-    _setting("patience", int, "stop after this many epochs without a better held-out loss; the "
-             "best epoch's weights are kept", ge=1),
-    _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
-    _setting("prompt", str, "the beginning of these texts, and the model's default prompt; the "
-             "default is a frequent beginning of the data"),
-    _setting("length", int, "the number of tokens in each of these texts", ge=0),
-    _setting("seed", int, "the random seed of the first weights and of the order of the data",
-             ge=0),
-    _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
-             f"{_each(Bundle.TOKENS)}", choices=tuple(Bundle.TOKENS)),
-    _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
-    _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
-    _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
-             "for little text", ge=1),
-    _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
-    _setting("held_out", float, "the share of the texts to measure on", gt=0, lt=1),
-    _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
-             choices=("auto", *PRECISIONS)),
-    _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
-    _setting("distribute", str, "share every batch among the devices of this machine "
-             "(needs KERAS_BACKEND=jax)", choices=(DATA,)),
-)  # fmt: skip
+SETTINGS = tuple(_options())
 """The settings that are options of `corelm train`, with their rules."""
 
 
