@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,38 +78,36 @@ def write_keras(model: Bundle, target: str | os.PathLike[str], *, overwrite: boo
         raise UsageError(f"the name of a Keras file must end with .keras, not {str(path)!r}")
     SafeFile(path).check_free(overwrite)
     import_keras("writing a .keras file")
-    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _save_network(model, partial)
-        os.replace(partial, path)
+        SafeFile(path).write(_content(model))
     except OSError as error:
         raise ModelFileError(
             f"the model could not be written to {str(path)!r}: {error.strerror or error}"
         ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return path
 
 
-def _save_network(model: Bundle, path: Path) -> None:
+def _content(model: Bundle) -> bytes:
     from corelm_train.keras_layers import build
 
     network = build(model.architecture)
     set_weights(network, model.weights)
-    with warnings.catch_warnings():  # a warning of Keras with NumPy 2
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        network.save(path)
     text_side: dict[str, Any] = {
         "tokens": model.vocabulary.style,
         "context_length": model.architecture.context_length,
     }
     if model.default_prompt is not None:
         text_side["prompt"] = model.default_prompt
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(TEXT, json.dumps(text_side, indent=2, allow_nan=False))
-        archive.writestr(VOCABULARY, model.vocabulary.dumps())
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # A warning of Keras with NumPy 2.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        path = Path(folder) / "network.keras"  # Keras saves to a path only
+        network.save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(TEXT, json.dumps(text_side, indent=2, allow_nan=False))
+            archive.writestr(VOCABULARY, model.vocabulary.dumps())
+        return path.read_bytes()
 
 
 def _network(path: Path) -> Any:
