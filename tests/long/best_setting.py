@@ -46,7 +46,9 @@ def coverage_of_the_best(
         own = math.sqrt(1 - shared) * rng.normal(0, 1, (len(truth), texts))
         values = np.asarray(truth)[:, None] + noise + own
         best = best_of([_mean(each) for each in values], 0.0)
-        held += best is not None and best.ends[0] <= truth[best.chosen] <= best.ends[1]
+        if best is not None:
+            index, _, (low, high) = best
+            held += low <= truth[index] <= high
     return held / studies
 
 

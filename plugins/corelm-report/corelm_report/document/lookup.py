@@ -135,6 +135,12 @@ def value(entry: Entry | None, figure: str, view: str) -> float | None:
     return measured.value if measured else None
 
 
+def point(entry: Entry | None, across: str, up: str, view: str) -> tuple[float, float] | None:
+    """Return two figures of an entry as a point, or None if one of them was not measured."""
+    x, y = (value(entry, figure, view) for figure in (across, up))
+    return None if x is None or y is None else (x, y)
+
+
 def spread(entry: Entry, figure: str) -> float | None:
     """Return the standard deviation of a figure of the texts over the seeds, if there are several.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from corelm.runs import printable
 from corelm_report.document.content import Difference, Document, SamplerEntry
@@ -66,98 +66,70 @@ CHEAPER = 0.8
 """A design must need at most this share of the texts to be suggested."""
 
 
-@dataclass(frozen=True)
-class ErrorParts:
-    """The variance of a report's least certain difference, by source.
+def error_sentences(document: Document) -> list[str]:
+    """Describe the sources of the variance of the least certain difference in surprisal.
 
-    Attributes:
-        sampler: the sampler.
-        of_prompts: the variance due to the prompts; None if the report is about these prompts only.
-        of_texts: the variance due to the texts of a prompt.
-        of_human: the variance due to the human sample, or to another unpaired one.
-        design: the prompts, and the texts of each.
-        better: a design with fewer texts whose interval would be as narrow; None without one.
-    """
-
-    sampler: str
-    of_prompts: float | None
-    of_texts: float
-    of_human: float
-    design: StudyDesign
-    better: StudyDesign | None
-
-    @property
-    def whole(self) -> float:
-        """The sum of the parts."""
-        return (self.of_prompts or 0.0) + self.of_texts + self.of_human
-
-
-def error_parts(document: Document) -> ErrorParts | None:
-    """Return the variance parts of the surprisal, for the sampler with the largest variance.
-
-    None if they are unknown, for example with one text per prompt.
+    A design with fewer texts is suggested if its interval would be as narrow. Nothing is said where
+    the sources are unknown, for example with one text per prompt.
     """
     header = document.header
     places = len(set(header.clusters or header.prompts))
     texts = header.n * len(header.seeds or [1]) * len(header.prompts) // max(places, 1)
-    every = [
-        _of_difference(entry.sampler, each, StudyDesign(places, texts))
-        for entry in document.samplers
-        if entry.differences and (each := entry.differences.generated_texts.get(SURPRISAL))
-        # A document that somebody edited may hold any numbers.
-        if each.within is not None and places * texts > 0
-        if all(0 <= part < LARGEST for part in (each.between or 0.0, each.within, each.other or 0))
-    ]
-    return max(every, key=lambda parts: parts.whole, default=None)
-
-
-def _of_difference(sampler: str, difference: Difference, design: StudyDesign) -> ErrorParts:
-    variances = VarianceParts(difference.between, difference.within or 0.0)
-    pilot = Pilot(sampler, variances, design.prompts, difference.other or 0.0)
-    between = (difference.between or 0.0) / design.prompts if pilot.about_prompts else None
-    parts = ErrorParts(
-        sampler, between, variances.within / design.cost, difference.other or 0.0, design, None
+    design = StudyDesign(places, texts)
+    sources = [(pilot, _by_source(pilot, design)) for pilot in _pilots(document, design)]
+    pilot, (of_prompts, of_texts, of_other) = max(
+        sources, key=lambda each: sum(each[1]), default=(None, (0.0, 0.0, 0.0))
     )
-    units = design.prompts if pilot.about_prompts else design.texts
-    half = student(1 - LEVEL / 2, max(units - 1, 1)) * math.sqrt(parts.whole)
-    better = cheapest([pilot], Goal(half, None)) if parts.whole else None
-    if better is None or better.cost > CHEAPER * design.cost:
-        return parts
-    return replace(parts, better=better)
-
-
-def error_sentences(document: Document) -> list[str]:
-    """Describe the parts of the error, and suggest a cheaper design if there is one."""
-    parts = error_parts(document)
-    if parts is None or not parts.whole:
+    whole = of_prompts + of_texts + of_other
+    # About these prompts alone, only the other sample can be a surprise.
+    if pilot is None or not whole or not (pilot.about_prompts or of_other > whole / 2):
         return []
-    # About these prompts alone, only the human sample can be a surprise.
-    if parts.of_prompts is None and parts.of_human <= parts.whole / 2:
-        return []
-    places = "clusters" if document.header.clusters else "prompts"
-    other = "human sample" if against(document) == HUMAN else "sample compared with"
+    kind = "clusters" if header.clusters else "prompts"
+    sample = "human sample" if against(document) == HUMAN else "sample compared with"
     named = [
-        (parts.of_prompts, f"the choice of {places}"),
-        (parts.of_texts, "the texts of each" if parts.of_prompts is not None else "the texts"),
-        (parts.of_human or None, f"the {other}"),
+        (of_prompts if pilot.about_prompts else None, f"the choice of {kind}"),
+        (of_texts, "the texts of each" if pilot.about_prompts else "the texts"),
+        (of_other or None, f"the {sample}"),
     ]
-    shares = [
-        f"{each / parts.whole:.0%} is from {what}" for each, what in named if each is not None
-    ]
+    shares = [f"{each / whole:.0%} is from {what}" for each, what in named if each is not None]
     sentences = [
-        f"Of the variance of the difference in surprisal of {parts.sampler}, {listed(shares)}."
+        f"Of the variance of the difference in surprisal of {pilot.sampler}, {listed(shares)}."
     ]
-    if parts.better is not None:
-        new, old = parts.better, parts.design
-        texts = printable.counted(new.texts, "text")
+    if better := _cheaper(pilot, design, whole):
+        texts_of_each = printable.counted(better.texts, "text")
         sentences.append(
-            f"{new.prompts:,} {places} x {texts} would have as narrow an interval as "
-            f"{old.prompts:,} x {old.texts:,}, with {new.cost:,} texts of each sampler in place of "
-            f"{old.cost:,}."
+            f"{better.prompts:,} {kind} x {texts_of_each} would have as narrow an interval as "
+            f"{design}, with {better.cost:,} texts of each sampler in place of {design.cost:,}."
         )
-    elif parts.of_human > parts.whole / 2:
+    elif of_other > whole / 2:
         sentences.append("More human texts would help most.")
     return sentences
+
+
+def _pilots(document: Document, design: StudyDesign) -> Iterator[Pilot]:
+    """Yield the variances of each sampler's difference in surprisal, where they are known."""
+    for entry in document.samplers:
+        each = entry.differences and entry.differences.generated_texts.get(SURPRISAL)
+        if not each or each.within is None or design.cost <= 0:
+            continue
+        parts, other = VarianceParts(each.between, each.within), each.other or 0.0
+        # A document that somebody edited may hold any numbers.
+        if all(0 <= part < LARGEST for part in (parts.between or 0.0, parts.within, other)):
+            yield Pilot(entry.sampler, parts, design.prompts, other)
+
+
+def _by_source(pilot: Pilot, design: StudyDesign) -> tuple[float, float, float]:
+    """Return the variance due to the prompts, to the texts of each, and to the other sample."""
+    between = (pilot.parts.between or 0.0) / design.prompts if pilot.about_prompts else 0.0
+    return between, pilot.parts.within / design.cost, pilot.other
+
+
+def _cheaper(pilot: Pilot, design: StudyDesign, variance: float) -> StudyDesign | None:
+    """Return a design with fewer texts whose interval would be as narrow, or None."""
+    units = design.prompts if pilot.about_prompts else design.texts
+    half = student(1 - LEVEL / 2, max(units - 1, 1)) * math.sqrt(variance)
+    better = cheapest([pilot], Goal(half, None))
+    return better if better and better.cost <= CHEAPER * design.cost else None
 
 
 OWN, SECOND = "bits_per_byte", "scorer_bits_per_byte"

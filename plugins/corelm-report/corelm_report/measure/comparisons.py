@@ -143,17 +143,13 @@ def best_settings(
         estimates = [each for each in surprisals if each is not None]
         best = best_of(estimates, target) if len(estimates) == len(tried) else None
         if best is not None:
+            index, corrected, ends = best
             rows.append(
                 Best(
-                    name=name,
-                    tried=len(tried),
-                    sampler=tried[best.chosen],
-                    figure=SURPRISAL,
-                    target=target,
-                    corrected=best.value,
-                    ci95=best.ends,
+                    name=name, tried=len(tried), sampler=tried[index], figure=SURPRISAL,
+                    target=target, corrected=corrected, ci95=ends,
                 )
-            )
+            )  # fmt: skip
     return rows
 
 

@@ -193,7 +193,7 @@ class ContextGroup:
     """A batch of texts that are read together.
 
     Attributes:
-        texts: (batch,) the index of each text in the contexts.
+        texts: (batch,) the index of each text among all contexts.
         tokens: (batch, time) ids; shorter texts are padded with 0.
         lengths: (batch,) the length of each text in tokens.
         prompt_length: the length of their prompts in tokens, the same for all.
@@ -236,32 +236,33 @@ class ContextPosition:
     model_surprisal: NDArray[np.float64]
 
 
-def groups(model: LanguageModel, contexts: Contexts) -> Iterator[ContextGroup]:
+def groups(model: LanguageModel, contexts: Contexts, index: int = 0) -> Iterator[ContextGroup]:
     """Divide the contexts into groups with prompts of the same length.
 
     Args:
         model: the model whose vocabulary encodes the texts.
         contexts: the texts.
+        index: the index of the first of these texts among all contexts.
     """
     # A context has one prompt length for all of its rows.
     lengths = contexts.prompt_lengths
     for prompt_length in sorted(set(lengths)):
         alike = [i for i, length in enumerate(lengths) if length == prompt_length]
         for first in range(0, len(alike), ContinuousBatch.ROWS):
-            yield _group(
-                model, contexts, tuple(alike[first : first + ContinuousBatch.ROWS]), prompt_length
-            )
+            some = alike[first : first + ContinuousBatch.ROWS]
+            tokens, sizes = _padded([contexts.texts[i] for i in some])
+            indices = tuple(index + i for i in some)
+            yield ContextGroup(indices, tokens, sizes, prompt_length, model.vocabulary)
 
 
-def _group(
-    model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], prompt_length: int
-) -> ContextGroup:
-    lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
+def _padded(texts: Sequence[TextIds]) -> tuple[Ids, Ids]:
+    """Return the ids of texts as an array, and the length of each text."""
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
     # The padding is never read: `read` drops a text at its end.
     tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
-    for row, i in enumerate(texts):
-        tokens[row, : lengths[row]] = contexts.texts[i]
-    return ContextGroup(texts, tokens, lengths, prompt_length, model.vocabulary)
+    for row, text in enumerate(texts):
+        tokens[row, : lengths[row]] = text
+    return tokens, lengths
 
 
 def read(model: LanguageModel, group: ContextGroup) -> Iterator[ContextPosition]:

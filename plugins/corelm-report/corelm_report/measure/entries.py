@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +26,13 @@ from corelm_report.document.content import (
     TeacherForced,
 )
 from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
-from corelm_report.document.lookup import LIMITS, estimate, estimates, scale_of, value
+from corelm_report.document.lookup import LIMITS, estimate, estimates, point, scale_of
 from corelm_report.document.statements import Front
 from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
-from corelm_report.metrics.conclusions import Point, front
+from corelm_report.metrics.conclusions import front
 from corelm_report.metrics.estimates import Estimate, of_exponential, of_interval
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import KnownByInterval, Sums, total
@@ -292,18 +291,11 @@ def _key(name: str) -> str:
     return MEAN if name == "entropy" else name
 
 
-class FigurePair(NamedTuple):
-    """Two figures of a view: the larger the first and the smaller the second, the better."""
-
-    view: str
-    larger: str
-    smaller: str
-
-
 PAIRS = (
-    FigurePair(GENERATED, "diversity", "surprisal"),
-    FigurePair(TEACHER_FORCED, "human_recall", "mass_kept"),
+    ("diversity", "surprisal", GENERATED),
+    ("human_recall", "mass_kept", TEACHER_FORCED),
 )
+"""Two figures and their view: the larger the first and the smaller the second, the better."""
 
 
 def fronts(samplers: Iterable[SamplerEntry]) -> list[Front]:
@@ -325,15 +317,10 @@ def fronts(samplers: Iterable[SamplerEntry]) -> list[Front]:
     """
     measured = list(samplers)
     rows = []
-    for pair in PAIRS:
-        points = {entry.sampler: at for entry in measured if (at := _point(entry, pair))}
+    for larger, smaller, view in PAIRS:
+        points = {e.sampler: at for e in measured if (at := point(e, larger, smaller, view))}
         best = front(points.values())
-        names = [name for name, point in points.items() if point in best]
+        names = [name for name, at in points.items() if at in best]
         if names:
-            rows.append(Front(**pair._asdict(), entries=names))
+            rows.append(Front(view=view, larger=larger, smaller=smaller, entries=names))
     return rows
-
-
-def _point(entry: SamplerEntry, pair: FigurePair) -> Point | None:
-    x, y = (value(entry, figure, pair.view) for figure in (pair.larger, pair.smaller))
-    return None if x is None or y is None else (x, y)

@@ -41,6 +41,7 @@ def measure(
     contexts: Contexts,
     samplers: Sequence[Sampler],
     temperatures: Sequence[float] = (),
+    first: int = 0,
 ) -> Record:
     """Measure samplers at every position of the contexts.
 
@@ -49,6 +50,7 @@ def measure(
         contexts: the texts.
         samplers: the samplers to measure.
         temperatures: the temperatures of the curve.
+        first: the index of the first text among all contexts.
 
     Returns:
         A JSON document: `model` has the record of the model's own distributions and of the next
@@ -68,9 +70,8 @@ def measure(
         >>> unit["samplers"][0]["entropy"]
         [[0.0, 0.0, 0.0]]
     """
-    return merge(
-        [_measure(model, group, samplers, temperatures) for group in groups(model, contexts)]
-    )
+    some = groups(model, contexts, first)
+    return merge([_measure(model, group, samplers, temperatures) for group in some])
 
 
 def merge(units: Sequence[Record]) -> Record:
@@ -84,20 +85,6 @@ def merge(units: Sequence[Record]) -> Record:
         "samplers": [_merged(records) for records in samplers],
         "curve": _merged([unit["curve"] for unit in units]),
     }
-
-
-def numbered_from(first: int, unit: Record) -> Record:
-    """Renumber the texts in a unit's document, beginning with `first`.
-
-    Args:
-        first: the index of this text among all texts.
-        unit: the result of `measure`, with texts numbered from 0.
-    """
-    records = [unit["model"], *unit["samplers"], unit["curve"]]
-    for record in records:
-        if "error" not in record:
-            record["text"] = [first + text for text in record["text"]]
-    return unit
 
 
 @dataclass(frozen=True)
@@ -125,8 +112,7 @@ class MeasureOnContexts:
 
     def __call__(self, model: LanguageModel) -> Record:
         samplers = [each.sampler for each in self.samplers]
-        unit = measure(model, self.contexts, samplers, self.temperatures)
-        return numbered_from(self.first, unit)
+        return measure(model, self.contexts, samplers, self.temperatures, self.first)
 
 
 def _merged(records: Sequence[Record]) -> Record:

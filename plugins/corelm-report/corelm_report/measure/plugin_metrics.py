@@ -7,52 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
 from corelm.runs import ForcedTokens, plugins, printable
-from corelm_report.metrics.text_figures import Groups, WholeSet, left_out
+from corelm_report.metrics.text_figures import Floats, WholeSet, left_out
 
 Function = Callable[[Sequence[int]], Any]
 TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
-
-
-@dataclass(frozen=True)
-class PluginFigures:
-    """The figures of one set of texts, by the full name of the metric.
-
-    Attributes:
-        values: the figures; None if undefined or failed.
-        left_out: the figures of the set without each of its parts, as `left_out` returns them.
-        noise: the variance of each figure due to its own random numbers.
-        failures: the reason of each metric that failed.
-    """
-
-    values: dict[str, float | None] = field(default_factory=dict)
-    left_out: dict[str, list[float | None]] = field(default_factory=dict)
-    noise: dict[str, float] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FiguresOfTexts:
-    """The metrics that are means over texts, by their full names.
-
-    Attributes:
-        values: for each metric, (texts,) its value for each text; nan if a text has none.
-        failures: the reason of each metric that failed.
-    """
-
-    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,21 +37,21 @@ class HumanTexts:
     scorer: LanguageModel
 
 
-def measure(
+def with_plugins(
+    whole: WholeSet,
     metrics: Sequence[plugins.Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
     human: HumanTexts | None = None,
-    groups: Groups | None = None,
-) -> PluginFigures:
-    """Measure a set of texts with the metrics of plugins.
+) -> WholeSet:
+    """Return the figures of a set of texts with those of the metrics of plugins.
 
     Args:
+        whole: corelm's own figures.
         metrics: the metrics, as plugins offer them.
         tokens: the token ids of each text.
         written: the same texts as text.
         human: human texts; without them, metrics that compare with them are undefined.
-        groups: (texts,) the group of each text, which is left out as a whole; by default each text.
 
     Example:
         >>> class Count(SetMetric):
@@ -91,13 +60,16 @@ def measure(
         ...         return sum(map(len, tokens))
         >>> source = plugins.registry().source_of(Count)
         >>> offer = plugins.Offer("count", Count(), source)
-        >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
+        >>> from corelm_report.metrics.inference import Inference
+        >>> whole = WholeSet(Inference.of_names(range(2)), {}, {}, 0)
+        >>> figures = with_plugins(whole, [offer], [[3, 4], [3]], ["the cat", "the"])
         >>> figures.values, figures.left_out
         ({'this process:count': 3.0}, {'this process:count': [1.0, 2.0]})
     """
     # Tuples, so that a plugin can't change the texts for the next one.
     texts = list(zip(map(tuple, tokens), written, strict=True))
-    every, figures = range(len(texts)), PluginFigures()
+    every, values, without = range(len(texts)), dict(whole.values), dict(whole.left_out)
+    figures = replace(whole, values=values, left_out=without, noise={}, failures={})
     for offer in metrics:
         if not isinstance(offer.value, SetMetric | HumanMetric):
             continue
@@ -106,10 +78,10 @@ def measure(
         try:
             with plugins.registry().guarded():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
-                parts = [_mean(each) for each in left_out(figure, every, groups)]
-                whole = figure(every)
-            figures.values[name], figures.left_out[name] = _mean(whole), parts
-            figures.noise[name] = _noise(whole)
+                parts = [_mean(each) for each in left_out(figure, every, whole.groups)]
+                repetitions = figure(every)
+            figures.values[name], figures.left_out[name] = _mean(repetitions), parts
+            figures.noise[name] = _noise(repetitions)
         except PluginError as error:
             figures.failures[name] = str(error)
     return figures
@@ -120,7 +92,7 @@ def of_texts(
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
     logits: Iterable[ForcedTokens] | None = None,
-) -> FiguresOfTexts:
+) -> tuple[dict[str, Floats], dict[str, str]]:
     """Measure each text with the metrics that are means over texts.
 
     Args:
@@ -130,6 +102,10 @@ def of_texts(
         logits: the model's, before each token of the texts; without them, token metrics are
             undefined.
 
+    Returns:
+        By the full name of the metric: (texts,) its value for each text, nan if a text has none;
+        the reason of each metric that failed.
+
     Example:
         >>> class Length(TextMetric):
         ...     meaning = "tokens of a text"
@@ -137,17 +113,17 @@ def of_texts(
         ...         return len(tokens) or None
         >>> source = plugins.registry().source_of(Length)
         >>> offer = plugins.Offer("length", Length(), source)
-        >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
+        >>> of_texts([offer], [[3, 4], []], ["the cat", ""])[0]
         {'this process:length': array([ 2., nan])}
     """
-    figures = FiguresOfTexts()
-    numbers = _of_tokens(metrics, len(tokens), logits, figures.failures)
+    figures, failures = dict[str, Floats](), dict[str, str]()
+    numbers = _of_tokens(metrics, len(tokens), logits, failures)
     for offer in metrics:
         name, metric = offer.full_name, offer.value
         if not isinstance(metric, TextMetric | TokenMetric):
             continue
-        figures.values[name] = np.full(len(tokens), np.nan)
-        if name in figures.failures or (logits is None and isinstance(metric, TokenMetric)):
+        figures[name] = np.full(len(tokens), np.nan)
+        if name in failures or (logits is None and isinstance(metric, TokenMetric)):
             continue
         try:
             with plugins.registry().guarded():
@@ -156,10 +132,10 @@ def of_texts(
                     _mean(_checked(of_text(tuple(each), text)))
                     for each, text in zip(numbers.get(name, tokens), written, strict=True)
                 ]
-            figures.values[name] = np.array(values, dtype=np.float64)  # None becomes nan
+            figures[name] = np.array(values, dtype=np.float64)  # None becomes nan
         except PluginError as error:
-            figures.failures[name] = str(error)
-    return figures
+            failures[name] = str(error)
+    return figures, failures
 
 
 def _of_tokens(
@@ -240,26 +216,3 @@ def _noise(values: Sequence[float] | None) -> float:
     """Return the variance of the mean over repetitions."""
     several = values is not None and len(values) > 1
     return float(np.var(values, ddof=1)) / len(values) if several and values else 0.0
-
-
-def with_plugins(
-    whole: WholeSet,
-    metrics: Sequence[plugins.Offer],
-    tokens: Sequence[Sequence[int]],
-    written: Sequence[str],
-    human: HumanTexts | None,
-) -> WholeSet:
-    """Return the figures of a set of texts with those of the metrics of plugins.
-
-    Args:
-        whole: corelm's own figures.
-        metrics, tokens, written, human: as for `measure`.
-    """
-    figures = measure(metrics, tokens, written, human, whole.groups)
-    return replace(
-        whole,
-        values=whole.values | figures.values,
-        left_out=whole.left_out | figures.left_out,
-        noise=figures.noise,
-        failures=figures.failures,
-    )

@@ -44,7 +44,6 @@ from corelm_report.plan.candidates import Candidate
 from corelm_report.plan.targets import Target
 
 if TYPE_CHECKING:
-    from corelm.runs import NamedModel
     from corelm_report.plan.plan import Plan
 
 
@@ -98,20 +97,16 @@ def header(
         contexts: the contexts of the samplers.
         entries: the entries of the samplers.
     """
-    here = machine.facts()
+    scorer, here = plan.scorer, machine.facts()
+    del here["cores"]  # how many there are changes no figure
     return Header(
         corelm=version("corelm"),
-        python=here["python"],
-        numpy=here["numpy"],
-        platform=here["platform"],
-        processor=here["processor"],
-        kernels=here["kernels"],
-        vector_width=here["vector_width"],
+        **here,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=None,
         model=ModelName(name=plan.model_name, sha256=plan.sha256),
         scorer=plan.model_name,
-        second_scorer=None if plan.scorer is None else _model_name(plan.scorer),
+        second_scorer=ModelName(name=scorer.name, sha256=scorer.sha256) if scorer else None,
         prompts=list(plan.prompts),
         clusters=list(plan.clusters) or None,
         n=plan.n,
@@ -143,10 +138,6 @@ def header(
         ci=ANYTIME if plan.anytime else INTERVALS,
         sources=citations(entries),
     )
-
-
-def _model_name(model: NamedModel) -> ModelName:
-    return ModelName(name=model.name, sha256=model.sha256)
 
 
 def warnings(

@@ -117,9 +117,8 @@ class TextSet:
         if offered:
             read = logits_of(model, records) if model else None
             written = [record["text"] for record in records]
-            of_plugins = plugin_metrics.of_texts(offered, self._tokens, written, read)
-            values |= of_plugins.values
-            self.failures |= of_plugins.failures
+            added, self.failures = plugin_metrics.of_texts(offered, self._tokens, written, read)
+            values |= added
         self._limits = LIMITS | {offer.full_name: offer.value.limits for offer in offered}
         self._parts = parts_by_seed([record["seed"] for record in records])
         self.inference = self._inference(range(len(records)))

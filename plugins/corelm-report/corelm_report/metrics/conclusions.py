@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,21 +156,7 @@ SEED, ROUNDS = 0, 1000
 """The random seed of the resampling, and the number of resampled sets."""
 
 
-class BestSetting(NamedTuple):
-    """The best of several settings.
-
-    Attributes:
-        chosen: the index of the setting.
-        value: its mean, minus the gain by chance from its selection.
-        ends: the interval of its mean, moved by the same amount.
-    """
-
-    chosen: int
-    value: float
-    ends: Interval
-
-
-def best_of(settings: Sequence[Estimate], target: float) -> BestSetting | None:
+def best_of(settings: Sequence[Estimate], target: float) -> tuple[int, float, Interval] | None:
     """Return the setting whose figure is closest to a target, corrected for its selection.
 
     The best of many settings owes part of its figure to chance, and more of it the more settings
@@ -184,7 +170,8 @@ def best_of(settings: Sequence[Estimate], target: float) -> BestSetting | None:
         target: the value that is best.
 
     Returns:
-        None if a setting has no interval, or if their units differ.
+        The index of the setting, and its mean and the interval of its mean without the gain by
+        chance; None if a setting has no interval, or if their units differ.
 
     Source: the concern is from Turning Down the Heat, arXiv 2506.13681; Efron 2014, Estimation
     and accuracy after model selection; Efron 1979, Bootstrap methods: another look at the
@@ -193,7 +180,7 @@ def best_of(settings: Sequence[Estimate], target: float) -> BestSetting | None:
     Example:
         >>> values = np.array([1.0, 2.0, 3.0, 4.0] * 2)
         >>> settings = [Estimate.of_ratio("texts", values + by, np.ones(8)) for by in (0, 9)]
-        >>> best_of(settings, 3.0).chosen
+        >>> best_of(settings, 3.0)[0]
         0
     """
     samples = {tuple(each.influence) for each in settings}
@@ -217,7 +204,7 @@ def best_of(settings: Sequence[Estimate], target: float) -> BestSetting | None:
         return None
     # A selected figure varies less than a fixed one, especially if many settings are about equally
     # good; but their number is unknown, so the interval keeps its width.
-    return BestSetting(index, settings[index].value - gained, [end - gained for end in ends])
+    return index, settings[index].value - gained, [end - gained for end in ends]
 
 
 @lru_cache(maxsize=2)

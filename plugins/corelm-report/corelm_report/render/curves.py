@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm_report.document.content import Document, Entry, HumanEntry, SamplerEntry, TemperatureFit
 from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
-from corelm_report.document.lookup import value
+from corelm_report.document.lookup import point, value
 from corelm_report.metrics.conclusions import front
 from corelm_report.render import canvas, labels
 from corelm_report.render.canvas import (
@@ -34,7 +34,6 @@ from corelm_report.render.labels import (
     mass,
     name_of_rest,
     named,
-    point_of,
 )
 
 if TYPE_CHECKING:
@@ -262,20 +261,22 @@ RECALL = ("mass_kept", "human_recall", TEACHER_FORCED)
 """The horizontal and the vertical figure, and their view."""
 
 
+def _points(document: Document, figures: tuple[str, str, str]) -> dict[str, Point]:
+    """Return the samplers' points by label, of the two figures of a view."""
+    return {label: at for label, entry in named(document) if (at := point(entry, *figures))}
+
+
 def surprisal_against_diversity(document: Document, axes: Axes | None = None) -> Figure:
     """Draw surprisal against diversity of each sampler's texts, with the Pareto front."""
     fixed = axes is not None
-    entries = dict(named(document))
-    points = {
-        label: point for label, entry in entries.items() if (point := point_of(entry, *SURPRISAL))
-    }
+    entries, points = dict(named(document)), _points(document, SURPRISAL)
     drawing, axes = canvas.canvas(canvas.RIGHT, axes=axes)
     if points:
         axes.plot(*zip(*front(points.values()), strict=True), color=TEAL, lw=1, alpha=0.5, zorder=2)
-    for label, point in points.items():
-        cross(axes, entries[label], point, *SURPRISAL)
-        axes.plot(*point, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
-    if document.human and (human := point_of(document.human, *SURPRISAL)) is not None:
+    for label, at in points.items():
+        cross(axes, entries[label], at, *SURPRISAL)
+        axes.plot(*at, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
+    if document.human and (human := point(document.human, *SURPRISAL)) is not None:
         cross(axes, document.human, human, *SURPRISAL)
         axes.plot(*human, "D", color=HUMAN, zorder=6, **MARK)
         points["human text"] = human
@@ -291,19 +292,16 @@ def surprisal_against_diversity(document: Document, axes: Axes | None = None) ->
 
 def recall_against_mass_kept(document: Document) -> Figure:
     """Draw the share of human words that each sampler keeps against the mass that it keeps."""
-    entries = dict(named(document))
-    points = {
-        label: point for label, entry in entries.items() if (point := point_of(entry, *RECALL))
-    }
-    cut = {label: point for label, point in points.items() if min(point) < ALL}
+    entries, points = dict(named(document)), _points(document, RECALL)
+    cut = {label: at for label, at in points.items() if min(at) < ALL}
     if rest := [label for label in points if label not in cut]:
         cut[name_of_rest(rest, others=bool(cut))] = (1.0, 1.0)  # they coincide
     drawing, axes = canvas.canvas(right=canvas.RIGHT)
     axes.grid(axis="x")
-    for label, point in cut.items():
+    for label, at in cut.items():
         if label in entries:
-            cross(axes, entries[label], point, *RECALL)
-        axes.plot(*point, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
+            cross(axes, entries[label], at, *RECALL)
+        axes.plot(*at, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
     ends = [*extent(axes, 0), *extent(axes, 1)] if cut else [0, 1]
     low, high = canvas.within(0, 1, canvas.padded(min(ends), max(ends)))
     axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=DASHED, zorder=2)
@@ -323,12 +321,12 @@ def has_recall(document: Document) -> bool:
     matched = {target.figure for target in document.header.matched}
     if matched and matched <= {*RECALL[:2]}:
         return False
-    return any(point_of(entry, *RECALL) for _, entry in named(document))
+    return bool(_points(document, RECALL))
 
 
 def has_texts(document: Document) -> bool:
     """Return True if the texts of a sampler were measured."""
-    return any(point_of(entry, *SURPRISAL) for _, entry in named(document))
+    return bool(_points(document, SURPRISAL))
 
 
 def positions(document: Document) -> int:
@@ -336,9 +334,9 @@ def positions(document: Document) -> int:
     return document.header.contexts.positions
 
 
-def cross(axes: Axes, entry: Entry, point: Point, across: str, up: str, view: str) -> None:
+def cross(axes: Axes, entry: Entry, at: Point, across: str, up: str, view: str) -> None:
     """Draw the 95 % intervals of two figures through their point, if there are any."""
-    x, y = point
+    x, y = at
     colour = HUMAN if isinstance(entry, HumanEntry) else TEAL
     how: dict[str, Any] = {"color": colour, "lw": 1, "alpha": 0.6, "zorder": 4}
     if ends := ends_of(entry, across, view):

@@ -15,6 +15,7 @@ from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figure import TEACHER_FORCED, visible
 from corelm_report.document.lookup import estimate, value
+from corelm_report.document.parts import Interval
 from corelm_report.render.canvas import (
     HEIGHT,
     INK,
@@ -110,18 +111,10 @@ def ends_of_sweeps(document: Document, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in hidden]
 
 
-def point_of(entry: Entry | None, across: str, up: str, view: str) -> Point | None:
-    """Return two figures of an entry as a point, or None if one of them was not measured."""
-    x, y = (value(entry, figure, view) for figure in (across, up))
-    return None if x is None or y is None else (x, y)
-
-
-def ends_of(entry: Entry, figure: str, view: str) -> Point | None:
+def ends_of(entry: Entry, figure: str, view: str) -> Interval | None:
     """Return the 95 % interval of a figure, or None if it has none."""
     measured = estimate(entry, figure, view)
-    if measured is None or measured.low is None or measured.high is None:
-        return None
-    return measured.low, measured.high
+    return measured.interval if measured else None
 
 
 def name_of_rest(rest: Sequence[str], others: bool) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from corelm.runs import printable
-from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
+from corelm_report.document.content import Document, Entry, MatchedTo
 from corelm_report.document.figure import (
     ENTROPY,
     EXACT,
@@ -34,9 +34,9 @@ from corelm_report.document.lookup import (
     difference,
     estimate,
     plugin_metrics,
+    point,
     runs,
     spread,
-    value,
 )
 from corelm_report.document.remarks import error_sentences, flip_sentences, randomness_sentences
 from corelm_report.document.statements import Front
@@ -312,7 +312,8 @@ def front_in_words(document: Document, front: Front) -> str:
 
     If all entries are on it, the sentence says so instead of naming them.
     """
-    measured = [entry for entry in document.samplers if on_view(entry, front)]
+    figures = front.larger, front.smaller, front.view
+    measured = [entry for entry in document.samplers if point(entry, *figures)]
     best = [entry for entry in measured if entry.sampler in front.entries]
     if len(best) == len(measured):
         return (
@@ -326,11 +327,6 @@ def front_in_words(document: Document, front: Front) -> str:
         f"in this sample no other row has both a larger {front.larger} and a smaller "
         f"{front.smaller} than {names}; beaten in both: {others}"
     )
-
-
-def on_view(entry: SamplerEntry, front: Front) -> bool:
-    """Return True if an entry has both figures of a front."""
-    return None not in (value(entry, each, front.view) for each in (front.larger, front.smaller))
 
 
 def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:

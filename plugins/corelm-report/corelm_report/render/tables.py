@@ -189,32 +189,20 @@ def _aligned(rows: Sequence[Line]) -> list[Line]:
     """Give all cells of a column as much room for margins as the widest one needs."""
     # Letters in a fixed room align without a script, and in print too.
     rooms: Counter[str] = Counter()
-    for line in rows:
-        for cell in line.cells:
-            rooms[cell.title] = min(max([rooms[cell.title], *map(len, _margins(cell))]), WIDEST)
+    for cell in (cell for line in rows for cell in line.cells):
+        widths = map(len, cell.figure.margins if cell.figure else ())
+        rooms[cell.title] = min(max([rooms[cell.title], *widths]), WIDEST)
     return [
         replace(line, cells=[replace(cell, room=rooms[cell.title]) for cell in line.cells])
         for line in rows
     ]
 
 
-def _margins(cell: TableCell) -> tuple[str, ...]:
-    return cell.figure.margins if cell.figure else ()
-
-
 def lines(document: Document, name: str) -> Iterator[Line]:
     """Yield the lines of a table, the human one first, but no failed sampler."""
-    columns = shown_columns(document, name)
-    clear = clear_differences(document)
-    if document.human:
-        yield _line("human text", document.human, document, name, columns, clear)
-    if document.human_halves:
-        yield _line(
-            document.human_halves.label, document.human_halves, document, name, columns, clear
-        )
-    for entry in document.samplers:
-        if not entry.error:
-            yield _line(entry.sampler, entry, document, name, columns, clear)
+    columns, clear = shown_columns(document, name), clear_differences(document)
+    for entry in document.entries:
+        yield _line(entry, document, name, columns, clear)
 
 
 def shown_columns(document: Document, name: str) -> list[Figure]:
@@ -236,31 +224,24 @@ def _says_something(document: Document, column: Figure) -> bool:
 
 
 def _line(
-    name: str,
     entry: Entry,
     document: Document,
     table: str,
     columns: Sequence[Figure],
     clear: Collection[DifferenceKey],
 ) -> Line:
-    human = document.human
     part = entry.part(TEACHER_FORCED if table in (ENTROPY, DIVERGENCE) else GENERATED)
-    elsewhere = document.header.contexts.source != HUMAN
+    first = next((column for column in columns if column.compared), columns[0])
+    whole_human = entry is document.human
+    elsewhere = whole_human and document.header.contexts.source != HUMAN
     return Line(
-        name,
-        note="measured on other texts" if entry is human and elsewhere else "",
+        "human text" if whole_human else entry.label,
+        note="measured on other texts" if elsewhere else "",
         human=isinstance(entry, HumanEntry),
         n=f"{_count(part)}{_in_sets(part) if table == VARIETY else ''}",
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
-        cells=_cells(columns, entry, clear),
+        cells=[replace(_cell(each, entry, clear), first=each is first) for each in columns],
     )
-
-
-def _cells(
-    columns: Sequence[Figure], entry: Entry, clear: Collection[DifferenceKey]
-) -> list[TableCell]:
-    first = next((column for column in columns if column.compared), None) or columns[0]
-    return [replace(_cell(each, entry, clear), first=each is first) for each in columns]
 
 
 def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
