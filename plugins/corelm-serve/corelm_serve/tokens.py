@@ -10,15 +10,15 @@ from corelm import Vocabulary
 from corelm.abilities import FullVocabulary, can
 from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.completion import ID, MOST_IDS
-from corelm_serve.requests.fields import FLAG, ListOf, Request, Text, field
+from corelm_serve.requests.fields import FLAG, Request, field, list_of, text
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizeRequest(Request):
     """A text to split into tokens."""
 
-    model: str | None = field(Text(256, 1), "a name of `GET /v1/models`; default: the only one")
-    prompt: str = field(Text(), "the text", required=True)
+    model: str | None = field(text(256, 1), "a name of `GET /v1/models`; default: the only one")
+    prompt: str = field(text(), "the text", required=True)
     add_special_tokens: bool = field(FLAG, "put the start token before the text", False)
     return_token_strs: bool = field(FLAG, "return the text of each token too", False)
 
@@ -27,8 +27,8 @@ class TokenizeRequest(Request):
 class DetokenizeRequest(Request):
     """Token ids to join into a text."""
 
-    model: str | None = field(Text(256, 1), "a name of `GET /v1/models`; default: the only one")
-    tokens: tuple[int, ...] = field(ListOf(ID, MOST_IDS), "token ids", required=True)
+    model: str | None = field(text(256, 1), "a name of `GET /v1/models`; default: the only one")
+    tokens: tuple[int, ...] = field(list_of(ID, MOST_IDS), "token ids", required=True)
 
 
 def about_model(served: ServedModel) -> dict[str, Any]:

@@ -10,14 +10,15 @@ from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import TextRequest, excluded
 from corelm_serve.requests.fields import (
     FLAG,
-    Either,
-    ListOf,
-    Number,
-    Record,
     Request,
-    Text,
+    either,
     field,
     json_of,
+    list_of,
+    nested,
+    one_of,
+    text,
+    whole,
 )
 from corelm_serve.requests.formats import MOST_TOOLS, NamedTool, Tool, ToolCall
 from corelm_serve.requests.sampling import UNUSED
@@ -37,8 +38,8 @@ class TextPart(Request):
         "file": "these models read no files",
     }
 
-    type: str = field(Text(choices=("text",)), "only text is read", required=True)
-    text: str = field(Text(), "the text", required=True)
+    type: str = field(one_of("text"), "only text is read", required=True)
+    text: str = field(text(), "the text", required=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +53,16 @@ class Message(Request):
         "annotations": "these models have no sources",
     }
 
-    role: str = field(Text(choices=ROLES), "who says it", required=True)
+    role: str = field(one_of(*ROLES), "who says it", required=True)
     content: Any = field(
-        Either((Text(), ListOf(Record(TextPart), 64)), "a text, or a list of parts of type text"),
+        either("a text, or a list of parts of type text", text(), list_of(nested(TextPart), 64)),
         "the text of the message; only calls of tools may come without one",
     )
-    name: str | None = field(Text(64), "taken for compatibility, and not kept")
+    name: str | None = field(text(64), "taken for compatibility, and not kept")
     tool_calls: tuple[ToolCall, ...] = field(
-        ListOf(Record(ToolCall), MOST_TOOLS), "the calls of an earlier answer", ()
+        list_of(nested(ToolCall), MOST_TOOLS), "the calls of an earlier answer", ()
     )
-    tool_call_id: str | None = field(Text(256), "the call that a tool's message is the result of")
+    tool_call_id: str | None = field(text(256), "the call that a tool's message is the result of")
 
     @property
     def document(self) -> dict[str, Any]:
@@ -114,28 +115,27 @@ class ChatRequest(TextRequest):
     }
 
     messages: tuple[Message, ...] = field(
-        ListOf(Record(Message), MOST_MESSAGES, 1, "messages"), "the conversation", required=True
+        list_of(nested(Message), MOST_MESSAGES, 1, "messages"), "the conversation", required=True
     )
     max_tokens: int | None = field(
-        Number(0, 2**31, whole=True), "tokens to draw at most; default: as many as are allowed"
+        whole(0, 2**31), "tokens to draw at most; default: as many as are allowed"
     )
-    max_completion_tokens: int | None = field(
-        Number(0, 2**31, whole=True), "the newer name of max_tokens"
-    )
+    max_completion_tokens: int | None = field(whole(0, 2**31), "the newer name of max_tokens")
     logprobs: bool = field(FLAG, "return the log-probability of each token", False)
     top_logprobs: int | None = field(
-        Number(0, 20, whole=True),
+        whole(0, 20),
         "also return the log-probabilities of this many likely tokens; needs logprobs",
     )
     tools: tuple[Tool, ...] = field(
-        ListOf(Record(Tool), MOST_TOOLS, 0, "tools"),
+        list_of(nested(Tool), MOST_TOOLS, 0, "tools"),
         "functions that the answer may call; needs the plugin corelm-grammar",
         (),
     )
     tool_choice: Any = field(
-        Either(
-            (Text(choices=("none", "auto", "required")), Record(NamedTool)),
+        either(
             "none, auto, required, or an object that names a function",
+            one_of("none", "auto", "required"),
+            nested(NamedTool),
         ),
         "whether it must call some, or which; default: auto",
     )

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.fields import (
     FLAG,
-    Either,
-    ListOf,
-    Number,
-    Record,
+    Kind,
     Request,
-    Text,
+    either,
     field,
+    list_of,
+    nested,
+    text,
+    whole,
 )
 from corelm_serve.requests.sampling import UNUSED, Sampling
 
@@ -22,31 +23,23 @@ MOST_IDS, MOST_PROMPTS = 2**19, 2**16
 """Bounds that a body of 1 MiB cannot exceed; `Limits` has the real ones."""
 
 
-@dataclass(frozen=True)
-class Nothing:
-    """A value that must be false."""
-
-    words: str = "false"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"const": False}
-
-    def read(self, value: Any) -> None:
-        if value is not False:
-            raise ValueError
-
-
-ID = Number(0, 2**31, whole=True)
-PROMPT = Either(
-    (
-        Text(),
-        ListOf(ID, MOST_IDS, 1),
-        ListOf(Text(), MOST_PROMPTS, 1),
-        ListOf(ListOf(ID, MOST_IDS), MOST_PROMPTS, 1),
-    ),
+ID = whole(0, 2**31)
+PROMPT = either(
     "a text, a list of token ids, or a list of texts or of lists of token ids",
+    text(),
+    list_of(ID, MOST_IDS, 1),
+    list_of(text(), MOST_PROMPTS, 1),
+    list_of(list_of(ID, MOST_IDS), MOST_PROMPTS, 1),
 )
+
+
+def _no_number(value: Any) -> None:
+    """Read false as None."""
+    if value is not False:
+        raise ValueError
+
+
+FALSE = Kind("false", {"const": False}, _no_number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +56,8 @@ class StreamOptions(Request):
 class TextRequest(Sampling):
     """A request for texts of a model."""
 
-    model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
-    stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
+    model: str = field(text(256, 1), "a name of `GET /v1/models`", required=True)
+    stream_options: StreamOptions | None = field(nested(StreamOptions), "options of the stream")
 
     def check(self) -> None:
         """Raise if fields contradict each other."""
@@ -87,13 +80,13 @@ class CompletionRequest(TextRequest):
     }
 
     prompt: Any = field(PROMPT, "the text to continue, or several", required=True)
-    max_tokens: int = field(Number(0, 2**31, whole=True), "tokens to draw at most", 16)
+    max_tokens: int = field(whole(0, 2**31), "tokens to draw at most", 16)
     best_of: int | None = field(
-        Number(1, 64, whole=True),
+        whole(1, 64),
         "texts to write for each prompt; the n with the largest mean log-probability are returned",
     )
     logprobs: int | None = field(
-        Either((Number(0, 20, whole=True), Nothing()), "a whole number from 0 to 20, or false"),
+        either("a whole number from 0 to 20, or false", whole(0, 20), FALSE),
         "return log-probabilities of each token, and of this many others",
     )
     echo: bool = field(FLAG, "begin the answer with the prompt", False)

@@ -9,219 +9,161 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
 
 
-class Kind(Protocol):
-    """A kind of value."""
-
-    @property
-    def words(self) -> str:
-        """Return the rule in words that follow "must be"."""
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the value."""
-
-    def read(self, value: Any) -> Any:
-        """Convert a JSON value.
-
-        Raises:
-            ValueError: another kind of value, or one outside its bounds.
-        """
-
-
 @dataclass(frozen=True)
-class Number:
-    """A number with inclusive bounds."""
+class Kind:
+    """A kind of value.
 
-    ge: float | None = None
-    le: float | None = None
-    whole: bool = False
+    Attributes:
+        words: the rule in words that follow "must be".
+        schema: the JSON Schema of the value.
+        read: converts a JSON value; raises ValueError for a value of another kind.
+    """
 
-    @property
-    def words(self) -> str:
-        name = "a whole number" if self.whole else "a number"
-        if self.ge is not None and self.le is not None:
-            return f"{name} from {self.ge:,} to {self.le:,}"
-        bounds = [f"at least {self.ge:,}"] if self.ge is not None else []
-        bounds += [f"at most {self.le:,}"] if self.le is not None else []
-        return f"{name} of {bounds[0]}" if bounds else name
+    words: str
+    schema: dict[str, Any]
+    read: Callable[[Any], Any]
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "integer" if self.whole else "number"}
-        if self.ge is not None:
-            schema["minimum"] = self.ge
-        if self.le is not None:
-            schema["maximum"] = self.le
-        return schema
 
-    def read(self, value: Any) -> Any:
+def number(ge: float, le: float = math.inf, convert: type[float] = float) -> Kind:
+    """Return the kind of a number with inclusive bounds; with `int`, a whole one."""
+    words, schema = ("a whole number", "integer") if convert is int else ("a number", "number")
+    words += f" of at least {ge:,}" if le == math.inf else f" from {ge:,} to {le:,}"
+    bounds = {"minimum": ge} | ({} if le == math.inf else {"maximum": le})
+
+    def read(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError
-        if not math.isfinite(value) or (self.whole and value != int(value)):
+        if not math.isfinite(value) or (convert is int and value != int(value)):
             raise ValueError
-        if (self.ge is not None and value < self.ge) or (self.le is not None and value > self.le):
+        if not ge <= value <= le:
             raise ValueError
-        return int(value) if self.whole else value
+        return int(value) if convert is int else value
+
+    return Kind(words, {"type": schema, **bounds}, read)
 
 
-@dataclass(frozen=True)
-class Text:
-    """A text."""
+def whole(ge: int, le: int) -> Kind:
+    """Return the kind of a whole number with inclusive bounds."""
+    return number(ge, le, int)
 
-    longest: int = 2**20
-    shortest: int = 0
-    choices: tuple[str, ...] = ()
-    pattern: str = ""
 
-    @property
-    def words(self) -> str:
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
-        words = f"a text of {self.shortest:,} to {self.longest:,} characters"
-        return words + (f" that matches {self.pattern}" if self.pattern else "")
+def text(longest: int = 2**20, shortest: int = 0, pattern: str = "") -> Kind:
+    """Return the kind of a text."""
+    words = f"a text of {shortest:,} to {longest:,} characters"
+    words += f" that matches {pattern}" if pattern else ""
+    schema: dict[str, Any] = {"type": "string", "maxLength": longest}
+    schema |= {"pattern": f"^{pattern}$"} if pattern else {}
+    schema |= {"minLength": shortest} if shortest else {}
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        if self.choices:
-            return {"type": "string", "enum": list(self.choices)}
-        schema: dict[str, Any] = {"type": "string", "maxLength": self.longest}
-        if self.pattern:
-            schema["pattern"] = f"^{self.pattern}$"
-        return schema | ({"minLength": self.shortest} if self.shortest else {})
-
-    def read(self, value: Any) -> str:
-        if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not shortest <= len(value) <= longest:
             raise ValueError
-        if self.choices and value not in self.choices:
-            raise ValueError
-        if self.pattern and not re.fullmatch(self.pattern, value):
+        if pattern and not re.fullmatch(pattern, value):
             raise ValueError
         value.encode()  # a lone surrogate, which JSON can hold, is no text: a ValueError too
         return value
 
+    return Kind(words, schema, read)
 
-@dataclass(frozen=True)
-class AnyOf:
-    """Any value of a JSON type."""
 
-    type: type
-    words: str
-    schema: dict[str, Any]
+def checked(words: str, schema: dict[str, Any], fits: Callable[[Any], bool]) -> Kind:
+    """Return the kind of the values that pass a check."""
 
-    def read(self, value: Any) -> Any:
-        if not isinstance(value, self.type):
+    def read(value: Any) -> Any:
+        if not fits(value):
             raise ValueError
         return value
 
-
-FLAG = AnyOf(bool, "true or false", {"type": "boolean"})
-DOCUMENT = AnyOf(dict, "a JSON object", {"type": "object"})
+    return Kind(words, schema, read)
 
 
-@dataclass(frozen=True)
-class ListOf:
-    """A list of values of one kind."""
+def one_of(*choices: str) -> Kind:
+    """Return the kind of some texts."""
+    schema = {"type": "string", "enum": list(choices)}
+    return checked(f"one of {', '.join(choices)}", schema, lambda value: value in choices)
 
-    item: Kind
-    longest: int
-    shortest: int = 0
-    name: str = ""
 
-    @property
-    def words(self) -> str:
-        items = self.name or f"items, each {self.item.words}"
-        return f"a list of {self.shortest:,} to {self.longest:,} {items}"
+FLAG = checked("true or false", {"type": "boolean"}, lambda value: isinstance(value, bool))
+DOCUMENT = checked("a JSON object", {"type": "object"}, lambda value: isinstance(value, dict))
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {
-            "type": "array",
-            "items": self.item.schema,
-            "minItems": self.shortest,
-            "maxItems": self.longest,
-        }
 
-    def read(self, value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not self.shortest <= len(value) <= self.longest:
+def list_of(item: Kind, longest: int, shortest: int = 0, name: str = "") -> Kind:
+    """Return the kind of a list, by default of items described by their own rule."""
+    items = name or f"items, each {item.words}"
+    schema = {"type": "array", "items": item.schema, "minItems": shortest, "maxItems": longest}
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not shortest <= len(value) <= longest:
             raise ValueError
-        return tuple(self._item(place, item) for place, item in enumerate(value))
-
-    def _item(self, place: int, value: Any) -> Any:
-        try:
-            return self.item.read(value)
-        except ApiError as error:
-            raise error.within(f"[{place}]") from None
-
-
-@dataclass(frozen=True)
-class Either:
-    """A value of one of several kinds; the first that fits."""
-
-    kinds: tuple[Kind, ...]
-    name: str = ""
-
-    @property
-    def words(self) -> str:
-        return self.name or " or ".join(kind.words for kind in self.kinds)
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [kind.schema for kind in self.kinds]}
-
-    def read(self, value: Any) -> Any:
-        for kind in self.kinds:
+        values = []
+        for place, each in enumerate(value):
             try:
+                values.append(item.read(each))
+            except ApiError as error:
+                raise error.within(f"[{place}]") from None
+        return tuple(values)
+
+    return Kind(f"a list of {shortest:,} to {longest:,} {items}", schema, read)
+
+
+def either(words: str, *kinds: Kind) -> Kind:
+    """Return the kind of a value of one of several kinds; the first that fits reads it."""
+
+    def read(value: Any) -> Any:
+        for kind in kinds:
+            with suppress(ValueError):
                 return kind.read(value)
-            except ValueError:
-                continue
         raise ValueError
 
-
-@dataclass(frozen=True)
-class MappingOf:
-    """A mapping from token ids, written as texts, to values of one kind."""
-
-    value: Kind
-    largest: int
-    name: str = ""
-
-    KEY: ClassVar[str] = "^[0-9]{1,10}$"
-
-    @property
-    def words(self) -> str:
-        return f"a mapping of at most {self.largest:,} {self.name or 'items'}"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "patternProperties": {self.KEY: self.value.schema},
-            "additionalProperties": False,
-            "maxProperties": self.largest,
-        }
-
-    def read(self, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict) or len(value) > self.largest:
-            raise ValueError
-        if not all(re.fullmatch(self.KEY, key) for key in value):
-            raise ValueError
-        if len({int(key) for key in value}) < len(value):  # such as 5 and 05
-            raise ValueError
-        return {key: self.value.read(item) for key, item in value.items()}
+    return Kind(words, {"anyOf": [kind.schema for kind in kinds]}, read)
 
 
-def one_or_more(item: Kind, longest: int, name: str) -> Either:
+def one_or_more(item: Kind, longest: int, words: str) -> Kind:
     """Return the kind of a value, or of a list of such values."""
-    return Either((item, ListOf(item, longest)), name)
+    return either(words, item, list_of(item, longest))
+
+
+def by_token(value: Kind, largest: int, name: str) -> Kind:
+    """Return the kind of a mapping from token ids, written as texts, to values of one kind."""
+    key = "^[0-9]{1,10}$"
+    schema = {
+        "type": "object",
+        "patternProperties": {key: value.schema},
+        "additionalProperties": False,
+        "maxProperties": largest,
+    }
+
+    def read(values: Any) -> dict[str, Any]:
+        if not isinstance(values, dict) or len(values) > largest:
+            raise ValueError
+        if not all(re.fullmatch(key, id) for id in values):
+            raise ValueError
+        if len({*map(int, values)}) < len(values):  # such as 5 and 05
+            raise ValueError
+        return {id: value.read(item) for id, item in values.items()}
+
+    return Kind(f"a mapping of at most {largest:,} {name}", schema, read)
+
+
+def nested(cls: type[Request]) -> Kind:
+    """Return the kind of a nested object, which is a request of its own."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError
+        return cls.read(value)
+
+    return Kind("an object", cls.body_schema() | {"additionalProperties": False}, read)
 
 
 # ---- requests ----
@@ -258,7 +200,7 @@ class Request:
 
         Args:
             body: the JSON value.
-            known: names that are fields elsewhere, for suggestions.
+            others: names that are fields elsewhere, for suggestions.
 
         Raises:
             ApiError: a field that is unknown, missing or has a wrong value.
@@ -344,23 +286,6 @@ def _read(name: str, kind: Kind, value: Any) -> Any:
             param=name,
             code="invalid_value",
         ) from None
-
-
-@dataclass(frozen=True)
-class Record:
-    """The kind of a nested object, as a request of its own."""
-
-    cls: type[Request]
-    words: str = "an object"
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        return self.cls.body_schema() | {"additionalProperties": False}
-
-    def read(self, value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValueError
-        return self.cls.read(value)
 
 
 def json_of(body: bytes, name: str = "the body") -> Any:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.fields import DOCUMENT, FLAG, Record, Request, Text, field
+from corelm_serve.requests.fields import DOCUMENT, FLAG, Request, field, nested, one_of, text
 
-NAME = Text(64, 1)
+NAME = text(64, 1)
+FUNCTION = one_of("function")
 MOST_TOOLS = 128
 SPACES = {"x-guidance": {"whitespace_pattern": r"(\n {0,16}| ?)"}}
 """llguidance's option for white space in JSON: a space, or a line break and spaces. Without a
@@ -20,7 +21,7 @@ class SchemaFormat(Request):
     """A JSON schema by name."""
 
     name: str | None = field(NAME, "taken for compatibility: the schema alone counts")
-    description: str | None = field(Text(), "taken for compatibility: say it in a message")
+    description: str | None = field(text(), "taken for compatibility: say it in a message")
     schema: dict[str, Any] = field(DOCUMENT, "the JSON schema", required=True)
     strict: bool = field(FLAG, "taken for compatibility: every text is valid", True)
 
@@ -30,10 +31,10 @@ class ResponseFormat(Request):
     """The shape of a text."""
 
     type: str = field(
-        Text(choices=("text", "json_object", "json_schema")), "the kind of text", required=True
+        one_of("text", "json_object", "json_schema"), "the kind of text", required=True
     )
     json_schema: SchemaFormat | None = field(
-        Record(SchemaFormat), "the schema, for the type json_schema"
+        nested(SchemaFormat), "the schema, for the type json_schema"
     )
 
     @property
@@ -56,9 +57,9 @@ class Function(Request):
     """A function that an answer may call."""
 
     name: str = field(
-        Text(64, 1, pattern="[a-zA-Z0-9_-]+"), "letters, digits, _ and - alone", required=True
+        text(64, 1, pattern="[a-zA-Z0-9_-]+"), "letters, digits, _ and - alone", required=True
     )
-    description: str | None = field(Text(), "for the model, by its chat template")
+    description: str | None = field(text(), "for the model, by its chat template")
     parameters: dict[str, Any] | None = field(
         DOCUMENT, "the JSON schema of the arguments, an object; default: no arguments"
     )
@@ -83,8 +84,8 @@ class Function(Request):
 class Tool(Request):
     """A tool that an answer may use."""
 
-    type: str = field(Text(choices=("function",)), "functions are the only tools", required=True)
-    function: Function = field(Record(Function), "the function", required=True)
+    type: str = field(FUNCTION, "functions are the only tools", required=True)
+    function: Function = field(nested(Function), "the function", required=True)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -107,8 +108,8 @@ class FunctionName(Request):
 class NamedTool(Request):
     """The one tool that an answer must call."""
 
-    type: str = field(Text(choices=("function",)), "functions are the only tools", required=True)
-    function: FunctionName = field(Record(FunctionName), "the function", required=True)
+    type: str = field(FUNCTION, "functions are the only tools", required=True)
+    function: FunctionName = field(nested(FunctionName), "the function", required=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ class CalledFunction(Request):
     """A call in an earlier answer."""
 
     name: str = field(NAME, "the function", required=True)
-    arguments: str = field(Text(), "its arguments, as JSON", required=True)
+    arguments: str = field(text(), "its arguments, as JSON", required=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,6 @@ class ToolCall(Request):
 
     refused: ClassVar[dict[str, str]] = {"index": "it is a stream's"}
 
-    id: str | None = field(Text(256), "the id that the result of the call names")
-    type: str = field(Text(choices=("function",)), "functions are the only tools", "function")
-    function: CalledFunction = field(Record(CalledFunction), "the call", required=True)
+    id: str | None = field(text(256), "the id that the result of the call names")
+    type: str = field(FUNCTION, "functions are the only tools", "function")
+    function: CalledFunction = field(nested(CalledFunction), "the call", required=True)

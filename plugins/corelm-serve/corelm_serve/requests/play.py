@@ -8,7 +8,17 @@ from typing import Any
 from corelm.runs import Expression
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
-from corelm_serve.requests.fields import DOCUMENT, FLAG, ListOf, Number, Request, Text, field
+from corelm_serve.requests.fields import (
+    DOCUMENT,
+    FLAG,
+    Kind,
+    Request,
+    field,
+    list_of,
+    one_of,
+    text,
+    whole,
+)
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
@@ -27,49 +37,46 @@ MOST_OPENED, DEEPEST_OPENED = 32, 16
 """The most words of a tree that are opened, and the most words from its root to one of them."""
 
 
-@dataclass(frozen=True)
-class StageList:
-    """The stages of a chain, each with a name and parameters."""
+def _stages(value: Any, depth: int = 0) -> list[dict[str, Any]]:
+    """Read the stages of a chain, nested ones too."""
+    if not isinstance(value, list) or len(value) > MOST_STAGES:
+        raise ValueError
+    return [_stage(each, depth) for each in value]
 
-    words: str = "a list of stages, each with a name and parameters"
 
-    @property
-    def schema(self) -> dict[str, Any]:
-        stage = {
-            "type": "object",
-            "required": ["name"],
-            "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
-            "additionalProperties": False,
-        }
-        return {"type": "array", "items": stage, "maxItems": MOST_STAGES}
+def _stage(value: Any, depth: int) -> dict[str, Any]:
+    keys = {"name", "parameters", *(CARD if depth else ())}
+    if not isinstance(value, dict) or not value.keys() <= keys:
+        raise ValueError
+    name, parameters = value.get("name"), value.get("parameters", {})
+    if not isinstance(name, str) or not isinstance(parameters, dict):
+        raise ValueError
+    read = {key: _parameter(each, depth) for key, each in parameters.items()}
+    return {"name": name, "parameters": read}
 
-    def read(self, value: Any, depth: int = 0) -> list[dict[str, Any]]:
-        """Return the stages, nested ones too."""
-        if not isinstance(value, list) or len(value) > MOST_STAGES:
-            raise ValueError
-        return [self._stage(each, depth) for each in value]
 
-    def _stage(self, value: Any, depth: int) -> dict[str, Any]:
-        keys = {"name", "parameters", *(CARD if depth else ())}
-        if not isinstance(value, dict) or not value.keys() <= keys:
-            raise ValueError
-        name, parameters = value.get("name"), value.get("parameters", {})
-        if not isinstance(name, str) or not isinstance(parameters, dict):
-            raise ValueError
-        return {
-            "name": name,
-            "parameters": {key: self._parameter(each, depth) for key, each in parameters.items()},
-        }
+def _parameter(value: Any, depth: int) -> Any:
+    """Read a parameter, which may have stages of its own."""
+    if isinstance(value, list):
+        return [_parameter(each, depth) for each in value]
+    if not isinstance(value, dict) or "stages" not in value:
+        return value
+    if value.keys() != {"stages"} or depth == Expression.DEEPEST:
+        raise ValueError
+    return {"stages": _stages(value["stages"], depth + 1)}
 
-    def _parameter(self, value: Any, depth: int) -> Any:
-        """Return a parameter, which may have stages of its own."""
-        if isinstance(value, list):
-            return [self._parameter(each, depth) for each in value]
-        if not isinstance(value, dict) or "stages" not in value:
-            return value
-        if value.keys() != {"stages"} or depth == Expression.DEEPEST:
-            raise ValueError
-        return {"stages": self.read(value["stages"], depth + 1)}
+
+STAGE = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
+    "additionalProperties": False,
+}
+STAGES = Kind(
+    "a list of stages, each with a name and parameters",
+    {"type": "array", "items": STAGE, "maxItems": MOST_STAGES},
+    _stages,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +84,11 @@ class ChainRequest(Request):
     """A chain: as an expression, as stages, or as settings that another engine uses."""
 
     sampler: str | None = field(
-        Text(LONGEST_EXPRESSION), "the expression; empty for the model's own distribution"
+        text(LONGEST_EXPRESSION), "the expression; empty for the model's own distribution"
     )
-    stages: list[dict[str, Any]] | None = field(
-        StageList(), "the stages, in place of the expression"
-    )
+    stages: list[dict[str, Any]] | None = field(STAGES, "the stages, in place of the expression")
     settings: str | None = field(
-        Text(2**16, 1), "settings of another engine as JSON, in place of the expression"
+        text(2**16, 1), "settings of another engine as JSON, in place of the expression"
     )
 
     def check(self) -> None:
@@ -103,12 +108,12 @@ class ChainRequest(Request):
 class PlaceRequest(ChainRequest):
     """A place in a text: after a prompt and the tokens drawn since."""
 
-    model: str | None = field(Text(256, 1), "a name of `GET /v1/models`; default: the only one")
-    prompt: str = field(Text(), "the prompt", "")
+    model: str | None = field(text(256, 1), "a name of `GET /v1/models`; default: the only one")
+    prompt: str = field(text(), "the prompt", "")
     tokens: tuple[int, ...] = field(
-        ListOf(ID, MOST_DRAWN, name="token ids"), "the tokens drawn after it", ()
+        list_of(ID, MOST_DRAWN, name="token ids"), "the tokens drawn after it", ()
     )
-    seed: int = field(Number(0, LARGEST_SEED, whole=True), "decides the random numbers", 0)
+    seed: int = field(whole(0, LARGEST_SEED), "decides the random numbers", 0)
     unknown: bool = field(FLAG, "allow [UNK] to be drawn", False)
 
 
@@ -116,14 +121,10 @@ class PlaceRequest(ChainRequest):
 class NextRequest(PlaceRequest):
     """The next word at a place, and the way to its distribution."""
 
-    count: int = field(
-        Number(1, MOST_LISTED, whole=True), "likely tokens to list, of each end of the chain", 12
-    )
-    draws: int = field(
-        Number(0, MOST_DRAWS, whole=True), "draw this many times, as the samples of a run do", 0
-    )
+    count: int = field(whole(1, MOST_LISTED), "likely tokens to list, of each end of the chain", 12)
+    draws: int = field(whole(0, MOST_DRAWS), "draw this many times, as the samples of a run do", 0)
     stage: int | None = field(
-        Number(0, MOST_STAGES, whole=True), "the column whose arithmetic to return; 0 is the model"
+        whole(0, MOST_STAGES), "the column whose arithmetic to return; 0 is the model"
     )
 
 
@@ -131,9 +132,9 @@ class NextRequest(PlaceRequest):
 class TreeRequest(PlaceRequest):
     """The likeliest words at a place, and after words that could follow it."""
 
-    count: int = field(Number(1, 16, whole=True), "likely words to list after each", 4)
+    count: int = field(whole(1, 16), "likely words to list after each", 4)
     paths: tuple[tuple[int, ...], ...] | None = field(
-        ListOf(ListOf(ID, DEEPEST_OPENED, 1, name="token ids"), MOST_OPENED),
+        list_of(list_of(ID, DEEPEST_OPENED, 1, name="token ids"), MOST_OPENED),
         "the words to list the next ones of, each by the ids that lead to it; "
         "default: the likeliest word and the likeliest after it",
     )
@@ -143,7 +144,7 @@ class TreeRequest(PlaceRequest):
 class PictureRequest(NextRequest):
     """The next word at a place as a picture."""
 
-    form: str = field(Text(choices=tuple(PICTURES)), "the form of the file", "svg")
+    form: str = field(one_of(*PICTURES), "the form of the file", "svg")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +158,7 @@ class SendRequest(Request):
 class WriteRequest(PlaceRequest):
     """Tokens to draw from a place on."""
 
-    length: int = field(Number(1, MOST_WRITTEN, whole=True), "tokens to draw at most", 60)
+    length: int = field(whole(1, MOST_WRITTEN), "tokens to draw at most", 60)
     decoder: str | None = field(
-        Text(LONGEST_EXPRESSION, 1), "a decoder, such as `beam(width=4)`; default: ancestral"
+        text(LONGEST_EXPRESSION, 1), "a decoder, such as `beam(width=4)`; default: ancestral"
     )

@@ -12,13 +12,15 @@ from corelm.runs import Endings, Expression, Strategy, printable
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import (
     FLAG,
-    MappingOf,
-    Number,
-    Record,
     Request,
-    Text,
+    by_token,
     field,
+    nested,
+    number,
+    one_of,
     one_or_more,
+    text,
+    whole,
 )
 from corelm_serve.requests.formats import ResponseFormat
 from corelm_serve.requests.trials import UNCHANGED, try_expression, try_patterns, try_settings
@@ -47,79 +49,77 @@ LARGEST_SEED = 2**63 - 1
 class Sampling(Request):
     """The fields that decide the distribution: OpenAI's, and corelm's own."""
 
-    temperature: float | None = field(Number(0), "softmax temperature; 0 is greedy; default 1")
-    top_p: float | None = field(Number(0, 1), "keep the likeliest tokens of this probability")
+    temperature: float | None = field(number(0), "softmax temperature; 0 is greedy; default 1")
+    top_p: float | None = field(number(0, 1), "keep the likeliest tokens of this probability")
     presence_penalty: float | None = field(
-        Number(-2, 2), "subtracted from the logit of each token that was drawn"
+        number(-2, 2), "subtracted from the logit of each token that was drawn"
     )
     frequency_penalty: float | None = field(
-        Number(-2, 2), "the same for each time that it was drawn"
+        number(-2, 2), "the same for each time that it was drawn"
     )
     logit_bias: dict[str, float] | None = field(
-        MappingOf(Number(-100, 100), 1_024, "token ids, each with a number from -100 to 100"),
+        by_token(number(-100, 100), 1_024, "token ids, each with a number from -100 to 100"),
         "numbers to add to logits, by token id",
     )
     min_p: float | None = field(
-        Number(0, 1), "keep tokens with this share of the largest probability"
+        number(0, 1), "keep tokens with this share of the largest probability"
     )
     top_k: int | None = field(
-        Number(-1, 2**31, whole=True), "keep this many likeliest tokens; 0 and -1 keep all"
+        whole(-1, 2**31), "keep this many likeliest tokens; 0 and -1 keep all"
     )
     repetition_penalty: float | None = field(
-        Number(0), "divides the logits of tokens of the prompt and the text"
+        number(0), "divides the logits of tokens of the prompt and the text"
     )
-    min_tokens: int | None = field(
-        Number(0, 2**31, whole=True), "no end before this number of tokens"
-    )
+    min_tokens: int | None = field(whole(0, 2**31), "no end before this number of tokens")
     sampler: str | None = field(
-        Text(LONGEST_EXPRESSION, 1),
+        text(LONGEST_EXPRESSION, 1),
         "a sampler of corelm, such as `min_p(p=0.05) | temperature(t=0.8)`; excludes the fields "
         "above, `preset` and `engine`",
     )
     preset: str | None = field(
-        Text(100, 1), "sample as another engine does by default: a name of `corelm presets`"
+        text(100, 1), "sample as another engine does by default: a name of `corelm presets`"
     )
     engine: str | None = field(
-        Text(choices=ENGINES),
+        one_of(*ENGINES),
         "the engine whose settings the other fields are, with its defaults and its order",
     )
     decoder: str | None = field(
-        Text(LONGEST_EXPRESSION, 1),
+        text(LONGEST_EXPRESSION, 1),
         "a decoder of corelm, such as `beam(width=4)`; default: ancestral",
     )
     stop: Any = field(
-        one_or_more(Text(256, 1), 16, "a text of 1 to 256 characters, or a list of at most 16"),
+        one_or_more(text(256, 1), 16, "a text of 1 to 256 characters, or a list of at most 16"),
         "texts that end the answer, which excludes them",
     )
     stop_regex: Any = field(
-        one_or_more(Text(256, 1), 4, "a regular expression of 1 to 256 characters, or at most 4"),
+        one_or_more(text(256, 1), 4, "a regular expression of 1 to 256 characters, or at most 4"),
         "regular expressions that end the answer in the same way",
     )
     stop_loop: int | None = field(
-        Number(2, 1_000, whole=True), "end when the last phrase has occurred this often in a row"
+        whole(2, 1_000), "end when the last phrase has occurred this often in a row"
     )
     banned_strings: Any = field(
-        one_or_more(Text(256, 1), 64, "a text of 1 to 256 characters, or a list of at most 64"),
+        one_or_more(text(256, 1), 64, "a text of 1 to 256 characters, or a list of at most 64"),
         "texts that must not appear; needs the plugin corelm-backtrack",
     )
     response_format: ResponseFormat | None = field(
-        Record(ResponseFormat), "the JSON that the text must be; needs the plugin corelm-grammar"
+        nested(ResponseFormat), "the JSON that the text must be; needs the plugin corelm-grammar"
     )
     record: str | None = field(
-        Text(choices=(FIGURES, SETS)),
+        one_of(FIGURES, SETS),
         "return what a trainer needs of each token, a row of `corelm.rollouts/1`; `sets` has also "
         "the ids that could be drawn",
     )
     seed: int | None = field(
-        Number(-1, LARGEST_SEED, whole=True),
+        whole(-1, LARGEST_SEED),
         "decides the random numbers; default, and -1: a fresh one, which the answer has",
     )
     unknown: bool = field(FLAG, "allow [UNK] to be drawn", False)
-    n: int = field(Number(1, 64, whole=True), "texts for each prompt", 1)
+    n: int = field(whole(1, 64), "texts for each prompt", 1)
     stream: bool = field(FLAG, "send the text as it is drawn, as server-sent events", False)
-    user: str | None = field(Text(4_096), "taken for compatibility, and not kept")
-    safety_identifier: str | None = field(Text(4_096), "the newer name of user")
-    prompt_cache_key: str | None = field(Text(4_096), "taken for compatibility, and not kept")
+    user: str | None = field(text(4_096), "taken for compatibility, and not kept")
+    safety_identifier: str | None = field(text(4_096), "the newer name of user")
+    prompt_cache_key: str | None = field(text(4_096), "taken for compatibility, and not kept")
 
     @property
     def seed_or_fresh(self) -> int:
