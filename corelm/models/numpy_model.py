@@ -23,7 +23,7 @@ from corelm.models.networks.kinds import NETWORKS
 from corelm.models.networks.layers import Matrix, Weights, bare_products
 from corelm.models.sliding_window import SlidingWindow
 from corelm.native.rows import loaded
-from corelm.numerics.distributions import Array, softmax
+from corelm.numerics.distributions import Array
 from corelm.registry.models import DisplayableModel
 
 Ids = NDArray[np.int64]
@@ -85,10 +85,6 @@ class NumpyModel(DisplayableModel):
             batch: the number of texts.
         """
         return bare_products(self.matrices, batch)
-
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
-        return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> NumpySession:
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""

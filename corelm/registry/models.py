@@ -23,7 +23,10 @@ from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from corelm.language_model import LanguageModel, ModelScheme, StatelessModel
+    from corelm.numerics.distributions import Array
 
     Loader = Callable[[], LanguageModel]
 
@@ -130,7 +133,14 @@ def loaded_name(model: object) -> str | None:
 
 
 class DisplayableModel(Displayable):
-    """A language model that shows its name and its sizes: a base class for models of any kind."""
+    """A base class of models with sessions, which shows their names and sizes."""
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
+        # The listing of models needs no NumPy.
+        from corelm.numerics.distributions import softmax
+
+        return softmax(cast("LanguageModel", self).start(tokens).next_logits())
 
     def _facts(self) -> dict[str, str]:
         model = cast("LanguageModel", self)

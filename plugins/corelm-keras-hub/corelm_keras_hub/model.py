@@ -66,10 +66,6 @@ class KerasHubModel(DisplayableModel):
         )
         check_session(self.start, len(self.vocabulary), type(causal_lm).__name__)
 
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
-        return corelm.softmax(self.start(tokens).next_logits())
-
     def start(self, tokens: ArrayLike) -> corelm.Session:
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
         return start_rows(self._start_equal, tokens)

@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 
-from corelm import softmax
 from corelm.bundles import SlidingWindow
 from corelm.errors import ModelFileError, UsageError
 from corelm.interop import DisplayableModel, DrawsAhead, check_session
@@ -68,10 +67,6 @@ class LlamaCppModel(DisplayableModel):
         """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
         window = SlidingWindow(tokens, self.vocabulary, self.context_length)
         return LlamaCppSession(self.sequences, window, len(self.vocabulary), self._may_draw)
-
-    def next_token_distribution(self, tokens):
-        """Return (batch, vocabulary) probabilities after (batch, time) ids."""
-        return softmax(self.start(tokens).next_logits())
 
 
 def _drops_tokens(pointer):

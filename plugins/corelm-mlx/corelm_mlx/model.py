@@ -1,6 +1,6 @@
 """A model of mlx-lm as a language model of corelm."""
 
-from corelm import CorelmError, softmax
+from corelm import CorelmError
 from corelm.interop import CachedSession, DisplayableModel, PaddedSession, check_session
 from corelm.runs import start_rows
 from corelm_mlx.cache import MlxCache, PaddedMlxCache
@@ -45,10 +45,6 @@ class MlxModel(DisplayableModel):
         # A model that counts positions itself, or has a recurrent state, allows no padding.
         start_rows = self._start_padded if PaddedMlxCache.fits(model) else None
         self._pads = check_session(self._start_equal, size, name, start_rows=start_rows)
-
-    def next_token_distribution(self, tokens):
-        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
-        return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens):
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, Session, Vocabulary, softmax
+from corelm import Array, Session, Vocabulary
 from corelm.errors import UsageError
 from corelm.interop import CachedSession, DisplayableModel
 from corelm.runs import start_rows
@@ -78,10 +78,6 @@ class KerasLanguageModel(DisplayableModel):
             self._returns_probabilities() if probabilities is None else probabilities
         )
         self._causal = self._is_causal() if causal is None else causal
-
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
-        return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> Session:
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""

@@ -2,7 +2,7 @@
 
 import logging
 
-from corelm import CorelmError, softmax
+from corelm import CorelmError
 from corelm.interop import DisplayableModel, check_session, vocabulary_of
 from corelm.runs import start_rows
 from corelm_transformers.cache import (
@@ -55,10 +55,6 @@ class TransformersModel(DisplayableModel):
         self.context_length = getattr(config, "max_position_embeddings", None) or UNLIMITED
         self._crops = True
         self._try_sessions()
-
-    def next_token_distribution(self, tokens):
-        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
-        return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens):
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
