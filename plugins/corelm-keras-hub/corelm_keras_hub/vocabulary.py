@@ -50,8 +50,8 @@ class KerasHubVocabulary:
         padding, unknown = _padding(self._tokenizer), _unknown(self._tokenizer)
         self.padding = None if padding in possible else padding
         self.unknown = None if unknown in possible else unknown
-        known = self._tokenizer.vocabulary_size()  # None if all characters are tokens
-        self.unused = range(size if known is None else known, size)
+        tokens = self._tokenizer.vocabulary_size()  # None if all characters are tokens
+        self.unused = range(size if tokens is None else tokens, size)
 
     def __len__(self) -> int:
         return self._size
@@ -63,8 +63,8 @@ class KerasHubVocabulary:
 
     def token_name(self, token: int) -> str:
         """Return the name of a token; "" for an id without a token."""
-        known = int(token) < self._tokenizer.vocabulary_size()
-        return str(self._tokenizer.id_to_token(int(token))) if known else ""
+        is_token = int(token) < self._tokenizer.vocabulary_size()
+        return str(self._tokenizer.id_to_token(int(token))) if is_token else ""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens, as KerasHub shows a generated text."""

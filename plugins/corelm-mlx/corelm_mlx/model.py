@@ -67,5 +67,5 @@ def _setting(model, names):
     # A model that also reads images nests its text settings.
     text = getattr(args, "text_config", None)
     places = [text if isinstance(text, dict) else {}, vars(args) if args is not None else {}]
-    found = (place.get(name) for place in places for name in names)
-    return next((value for value in found if isinstance(value, int)), None)
+    values = (place.get(name) for place in places for name in names)
+    return next((value for value in values if isinstance(value, int)), None)

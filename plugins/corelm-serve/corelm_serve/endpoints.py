@@ -171,12 +171,12 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
         call = _guarded(prepare, body, shared)
     else:
         call = await in_thread(request, prepare, body, shared)
-    scheduler = service.scheduler_of(call)
+    scheduler = service.schedulers[call.served.name]
     if call.stream:
         return EventResponse(service, call, scheduler, inbox, Stream(call), turns)
     results = await written(call, scheduler, inbox, request.receive)
     drawn = answers.drawn_tokens(results)
-    service.count(call, drawn)
+    service.metrics.count(call, drawn)
     answer = answers.answer(call, results)
     if drawn < FEW and not (call.has_notes or call.echo):
         return json_response(answer)

@@ -119,8 +119,3 @@ def samplers_in(frame: FrameType | None) -> Iterator[Sampler]:
         if isinstance(owner, Sampler):
             yield owner
         frame = frame.f_back
-
-
-def line_of(error: BaseException) -> str:
-    """Return an error on one line, for the log."""
-    return printable.shown(error)

@@ -166,10 +166,16 @@ def _call(
     check_at_most("max_tokens", settings["length"], limits.length, "tokens")
     check_at_most("n", settings["n"], limits.rows, "texts")
     settings |= {"seed": request.seed_or_fresh, "measured": settings["measured"] or is_masked}
+    check_at_most("prompt", max(map(len, ids)), limits.prompt, "tokens")
+    endings, deadline = request.endings(), time.monotonic() + limits.seconds
     jobs = [
-        make_job(each, strategy, request, limits, shared.tell, index=index, **settings)
+        Job(
+            each, strategy, index=index, endings=endings, deadline=deadline, tell=shared.tell,
+            unknown=request.unknown, record=request.record, most_ids=limits.entries,
+            streamed=request.stream, **settings,
+        )
         for index, each in enumerate(ids)
-    ]
+    ]  # fmt: skip
     check_work(jobs, limits)
     prepare_stages(strategy, served, ids[0])
     options = request.stream_options
@@ -184,25 +190,6 @@ def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> N
         work = getattr(part, "prepare", None)  # of corelm-grammar's
         if callable(work):
             work(served.model.vocabulary, ids)
-
-
-def make_job(
-    ids: list[int], strategy: Strategy, request: Any, limits: Limits, tell: Tell, **settings: Any
-) -> Job:
-    """Return the job of one prompt."""
-    check_at_most("prompt", len(ids), limits.prompt, "tokens")
-    return Job(
-        ids,
-        strategy,
-        endings=request.endings(),
-        unknown=request.unknown,
-        record=request.record,
-        most_ids=limits.entries,
-        streamed=request.stream,
-        tell=tell,
-        deadline=time.monotonic() + limits.seconds,
-        **settings,
-    )
 
 
 def check_work(jobs: list[Job], limits: Limits) -> None:

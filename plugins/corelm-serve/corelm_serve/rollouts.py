@@ -83,8 +83,6 @@ def rollout(prompt: Sequence[int], tokens: Sequence[Recorded], sets: bool) -> di
     # JSON has no infinity: a token that the chain could not have drawn has null.
     row["logprobs"] = [x.logprob if math.isfinite(x.logprob) else None for x in tokens]
     row["model_logprobs"] = [x.model_logprob for x in tokens]
-    row["kept_mass"] = [x.kept_mass for x in tokens]
-    row["kept_size"] = [x.kept_size for x in tokens]
-    row["entropy"] = [x.entropy for x in tokens]
-    row["model_entropy"] = [x.model_entropy for x in tokens]
+    for name in ("kept_mass", "kept_size", "entropy", "model_entropy"):
+        row[name] = [getattr(x, name) for x in tokens]
     return row

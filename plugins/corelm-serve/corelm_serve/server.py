@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import socket
 import sys
 import time
@@ -27,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import printable
 from corelm_serve.endpoints import ROUTES, Limiters
-from corelm_serve.errors import ApiError, as_api_error, line_of
+from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.responses import GONE, ClientGoneError, Turns, Wakeups, error_response
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
@@ -125,7 +124,7 @@ class Logged:
             if status:  # the response has begun, and can only be cut off
                 raise
             if not isinstance(error, (ApiError, CorelmError)):
-                logger.exception("a request failed: %s", line_of(error))
+                logger.exception("a request failed: %s", printable.shown(error))
             await error_response(as_api_error(error))(scope, receive, noting)
         finally:
             note(status or GONE)
@@ -321,21 +320,15 @@ def listen(host: str, port: int) -> socket.socket:
         UsageError: the address is taken or not this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            if hasattr(signal, "SIGKILL"):  # on Windows it would let two servers share a port
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(BACKLOG)
-        except OSError:
-            listening.close()
-            raise
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    return listening
+        # `create_server` adds the address to the reason.
+        reason = str(error.strerror or error).partition(" (while")[0]
+        raise UsageError(f"cannot listen on {host}:{port}: {reason}") from None
 
 
 def serve(service: Service, access: Access, socket_: socket.socket) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -42,8 +42,6 @@ class Metrics:
 
     def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
         self._registry = CollectorRegistry()
-        self._routes: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._models: dict[str, tuple[Counter, Counter]] = {}
         self.requests = Counter(
             "corelm_requests", "Requests by route and status.", ["route", "status"],
             registry=self._registry,
@@ -60,6 +58,9 @@ class Metrics:
             "corelm_first_token_seconds", "Time from a request to its first streamed token.",
             registry=self._registry, buckets=SECONDS,
         )  # fmt: skip
+        # Looking labels up takes longer than counting.
+        self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
+        self._seconds = cache(self.seconds.labels)
         for name, (help, figure) in GAUGES.items():
             gauge = Gauge(f"corelm_{name}", help, ["model"], registry=self._registry)
             for model, scheduler in schedulers.items():
@@ -67,22 +68,13 @@ class Metrics:
 
     def note(self, route: str, status: int, seconds: float) -> None:
         """Count a request of a route, which took some seconds."""
-        key = route, status
-        if key not in self._routes:  # looking labels up takes longer than counting
-            self._routes[key] = (
-                self.requests.labels(route, str(status)), self.seconds.labels(route),
-            )  # fmt: skip
-        requests, times = self._routes[key]
-        requests.inc()
-        times.observe(seconds)
+        self._requests(route, str(status)).inc()
+        self._seconds(route).observe(seconds)
 
-    def count(self, model: str, prompt: int, drawn: int) -> None:
+    def count(self, call: Call, drawn: int) -> None:
         """Count the tokens of a request's prompts, and those drawn."""
-        if model not in self._models:
-            labels = self.tokens.labels
-            self._models[model] = labels(model, "prompt"), labels(model, "drawn")
-        for counter, tokens in zip(self._models[model], (prompt, drawn), strict=True):
-            counter.inc(tokens)
+        self._tokens(call.served.name, "prompt").inc(call.prompt_tokens)
+        self._tokens(call.served.name, "drawn").inc(drawn)
 
     def text(self) -> bytes:
         """Return the figures."""
@@ -130,14 +122,6 @@ class Service:
             for name, served in self.models.items()
             for unknown in (False, True)
         }
-
-    def count(self, call: Call, drawn: int) -> None:
-        """Count the tokens of a request."""
-        self.metrics.count(call.served.name, call.prompt_tokens, drawn)
-
-    def scheduler_of(self, call: Call) -> Scheduler:
-        """Return the scheduler of a request."""
-        return self.schedulers[call.served.name]
 
     @property
     def running(self) -> int:

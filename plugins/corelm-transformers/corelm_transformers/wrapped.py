@@ -76,8 +76,8 @@ def description(processor):
     if isinstance(processor, list):
         return f"{name}([{', '.join(map(description, processor))}])"
     parameters = inspect.signature(type(processor).__init__).parameters
-    known = {n: _plain(vars(processor)[n]) for n in parameters if n in vars(processor)}
-    settings = [f"{n}={value!r}" for n, value in known.items() if value != parameters[n].default]
+    values = {n: _plain(vars(processor)[n]) for n in parameters if n in vars(processor)}
+    settings = [f"{n}={value!r}" for n, value in values.items() if value != parameters[n].default]
     return f"{name}({', '.join(settings)})"
 
 

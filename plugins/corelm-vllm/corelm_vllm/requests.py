@@ -75,10 +75,10 @@ class Request:
 
     def _engine_before(self, row, steps):
         """Return the engine after the text that a row continues; a new engine for a new text."""
-        known = [*steps, *self.steps]
-        if not known and len(row.tokens) > row.prompt_length:  # a request that was interrupted
-            known = self._recent.steps_like(self)
-        return next((engine for engine in known if engine.continues(row.tokens)), self.engine)
+        engines = [*steps, *self.steps]
+        if not engines and len(row.tokens) > row.prompt_length:  # a request that was interrupted
+            engines = self._recent.steps_like(self)
+        return next((engine for engine in engines if engine.continues(row.tokens)), self.engine)
 
 
 class RecentRequests:

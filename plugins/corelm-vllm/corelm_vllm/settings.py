@@ -48,13 +48,13 @@ def read_settings(params):
             argument that begins with `corelm`, a penalty of vLLM, or a stage of vLLM that would
             change the distribution.
     """
-    given = {k: v for k, v in (params.extra_args or {}).items() if k.startswith(SAMPLER)}
-    if not given:
+    extra = {k: v for k, v in (params.extra_args or {}).items() if k.startswith(SAMPLER)}
+    if not extra:
         return None
-    for name in given.keys() - {SAMPLER, SEED, RECORD, NUMBERED}:
-        known = f"{SAMPLER!r}, {SEED!r} and {RECORD!r}"
-        raise UsageError(f"there is no argument {name!r}; there are {known}")
-    expression, seed, record = given.get(SAMPLER), given.get(SEED), given.get(RECORD)
+    for name in extra.keys() - {SAMPLER, SEED, RECORD, NUMBERED}:
+        names = f"{SAMPLER!r}, {SEED!r} and {RECORD!r}"
+        raise UsageError(f"there is no argument {name!r}; there are {names}")
+    expression, seed, record = extra.get(SAMPLER), extra.get(SEED), extra.get(RECORD)
     if not isinstance(expression, str):
         raise UsageError(f"{SAMPLER!r} must be a sampler expression, not {expression!r}")
     sampler = corelm.sampler(expression)
@@ -65,7 +65,7 @@ def read_settings(params):
     else:
         corelm.RandomStream(seed, [0])  # raises for an invalid seed
     wanted = frozenset({*(params.logit_bias or ()), *(params.allowed_token_ids or ())})
-    sample = (params.seed or 0) if given.get(NUMBERED) else 0
+    sample = (params.seed or 0) if extra.get(NUMBERED) else 0
     return Settings(sampler, seed, sample, _ends(params), wanted, record)
 
 

@@ -169,7 +169,8 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
             expression that cannot be used.
     """
     declared = {name: getattr(request, name) for name in SETTINGS}
-    rest = {name: value for name, value in rest.items() if not _asks_nothing(request, name, value)}
+    if request.engine is None:  # what changes nothing implies no engine and no defaults
+        rest = {name: value for name, value in rest.items() if not _is_neutral(name, value)}
     settings = {name: value for name, value in declared.items() if value is not None} | rest
     _check_one_way(request, settings)
     with Sampler.refuse_local():
@@ -178,11 +179,6 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> tuple[Strategy, dict
     chosen = Strategy(sampler, decoder)
     _check_size(chosen, request.n)
     return chosen, notes
-
-
-def _asks_nothing(request: Sampling, name: str, value: Any) -> bool:
-    """Return True if a setting changes nothing, so that it implies no engine and no defaults."""
-    return request.engine is None and _is_neutral(name, value)
 
 
 def _is_neutral(name: str, value: Any) -> bool:
@@ -306,7 +302,9 @@ def _decoder(request: Sampling, written: Decoder | None) -> Decoder | None:
         written = _expression(f"backtrack(banned={words!r})", "banned_strings").decoder
     elif request.decoder is not None:
         written = _one_decoder(request.decoder)
-    return None if written is None or written == _ancestral() else written
+    if written is None or written == Strategy.of("corelm:ancestral").decoder:
+        return None
+    return written
 
 
 def _one_decoder(text: str) -> Decoder:
@@ -327,10 +325,6 @@ def with_decoder(sampler: Sampler, text: str) -> Strategy:
         chosen = Strategy(sampler, _one_decoder(text))
     _check_size(chosen, 1)
     return chosen
-
-
-def _ancestral() -> Decoder | None:
-    return Strategy.of("corelm:ancestral").decoder
 
 
 def _check_size(chosen: Strategy, n: int) -> None:

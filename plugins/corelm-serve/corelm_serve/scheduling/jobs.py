@@ -21,8 +21,8 @@ from corelm import (
     TokenRecord,
     log_softmax,
 )
-from corelm.runs import ContinuousBatch, Endings, OpenTexts, Strategy, Texts
-from corelm_serve.errors import ApiError, line_of
+from corelm.runs import ContinuousBatch, Endings, OpenTexts, Strategy, Texts, printable
+from corelm_serve.errors import ApiError
 from corelm_serve.rollouts import SETS, Recorded, recorded
 from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
 
@@ -248,7 +248,7 @@ class Writing:
             counts = [writing.job.tables or 0 for writing in writings]
             scored = score_together(self._model, prompts, counts, self.job.unknown)
         except Exception as error:  # each alone, so that a prompt that fails fails alone
-            logger.info("prompts are scored one by one: %s", line_of(error))
+            logger.info("prompts are scored one by one: %s", printable.shown(error))
             for writing in writings:
                 writing._is_alone = True
             return

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from corelm import LanguageModel
-from corelm.runs import ContinuousBatch, PrefixCache
-from corelm_serve.errors import ApiError, culprit, ended_by, line_of
+from corelm.runs import ContinuousBatch, PrefixCache, printable
+from corelm_serve.errors import ApiError, culprit, ended_by
 from corelm_serve.models import Limits
 from corelm_serve.scheduling.jobs import Job, Writing, together
 
@@ -218,7 +218,7 @@ def _report(ends: Sequence[object], who: str) -> None:
     """Note the faults of requests, or of the model, in the log."""
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, ApiError):
-            logger.warning("%s failed: %s", who, line_of(end))
+            logger.warning("%s failed: %s", who, printable.shown(end))
 
 
 def _fault_of(work: Callable[[], object]) -> Exception | None:
