@@ -41,13 +41,9 @@ FORCED_MIN_P = 0.002
 """The p of the min_p that KoboldCpp puts before adaptive_p if no filter is before it."""
 
 
-def _finite(biases: Mapping[str, Any]) -> Values | None:
-    parameters = finite_biases(biases)
-    if parameters is None:
-        return None
-    return {
-        "bias": {i: min(max(b, -LARGEST_BIAS), LARGEST_BIAS) for i, b in parameters["bias"].items()}
-    }
+def _finite(biases: Mapping[str, Any]) -> dict[int, float] | None:
+    pairs = (finite_biases(biases) or {}).items()
+    return {i: min(max(bias, -LARGEST_BIAS), LARGEST_BIAS) for i, bias in pairs} or None
 
 
 def _penalty(name: str, key: str, off: float) -> Setting:
@@ -79,12 +75,9 @@ def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
 
 
 FIRST = (
-    Setting(
-        "logit_bias",
-        {"logit_bias": {}},
-        {},
-        _finite,
-        lambda stage: {"logit_bias": {str(i): stage.bias[i] for i in token_ids(stage.bias)}},
+    plain(
+        "logit_bias", "bias", "logit_bias", default={}, place="",
+        read=_finite, write=lambda bias: {str(i): bias[i] for i in token_ids(bias)},
     ),
     webui.custom_bans(),
     dry(
@@ -96,14 +89,10 @@ PENALTIES = (
     _penalty("repetition_penalty", "rep_pen", 1.0),
     _penalty("presence_penalty", "presence_penalty", 0.0),
 )
-TEMPERATURE = Setting(
-    "temperature",
-    {"temperature": 0.75, "dynatemp_range": 0.0},
-    {"temperature": 1.0},
-    lambda middle, half: {"t": max(middle, 0)} if half == 0 else None,
-    lambda stage: {"temperature": stage.t},
-    "5",
-)
+TEMPERATURE = replace(
+    llama_cpp.SAMPLERS["temperature"], keys={"temperature": 0.75, "dynatemp_range": 0.0}, place="5",
+    read=lambda middle, half: {"t": max(middle, 0)} if half == 0 else None,
+)  # fmt: skip
 QUADRATIC = replace(webui.QUADRATIC, place="5")
 LISTED = (
     *PENALTIES,
@@ -114,13 +103,11 @@ LISTED = (
     plain("top_p", "p", "top_p", 1.0, default=0.92, place="2"),
     plain("min_p", "p", "min_p", 0.0, place="2"),
     TEMPERATURE,
-    Setting(
-        "dynamic_temperature",
-        {"temperature": 0.75, "dynatemp_range": 0.0, "dynatemp_exponent": 1.0},
-        {"dynatemp_range": 0.0},
-        _read_dynamic,
-        llama_cpp.SAMPLERS["dynamic_temperature"].write,
-        "5",
+    replace(
+        llama_cpp.SAMPLERS["dynamic_temperature"],
+        read=_read_dynamic,
+        place="5",
+        keys={"temperature": 0.75, "dynatemp_range": 0.0, "dynatemp_exponent": 1.0},
     ),
     QUADRATIC,
     keyed("top_n_sigma", {"nsigma": 0.0}, "5", n="nsigma"),

@@ -88,22 +88,14 @@ def _is_second(version: int, *_: Any) -> bool:
     return version == 2
 
 
-_BIASES = {"logit_bias": ()}
-
 SETTINGS = (
-    Setting(
-        "logit_bias",
-        _BIASES,
-        {},
-        finite_biases,
-        lambda stage: {"logit_bias": [[i, stage.bias[i]] for i in token_ids(stage.bias)]},
+    plain(
+        "logit_bias", "bias", "logit_bias", default=(), place="",
+        read=finite_biases, write=lambda bias: [[i, bias[i]] for i in token_ids(bias)],
     ),
-    Setting(
-        "ban",
-        _BIASES,
-        {},
-        banned_tokens,
-        lambda stage: {"logit_bias": [[i, False] for i in token_ids(stage.words)]},
+    plain(
+        "ban", "words", "logit_bias", default=(), place="",
+        read=banned_tokens, write=lambda words: [[i, False] for i in token_ids(words)],
     ),
     penalty("repetition_penalty", "repeat_penalty", 1.0, _LAST, "penalties"),
     penalty("frequency_penalty", "frequency_penalty", 0.0, _LAST, "penalties"),

@@ -183,15 +183,13 @@ def _unescaped(text: Any) -> Any:
 
 
 _SERVER = llama_cpp.ENGINE
-ENGINE: LlamaCppFlags = LlamaCppFlags(
-    name="llama.cpp-cli",
-    settings=tuple(
+_CHANGES = {
+    "name": "llama.cpp-cli",
+    "settings": tuple(
         llama_cpp.DRY_OF_FLAGS if setting.sampler == "dry" else setting
         for setting in _SERVER.settings
     ),
-    unsupported=_SERVER.unsupported,
-    other=f"{_SERVER.other} model n_ctx",
-    list_key=_SERVER.list_key,
-    repeats=_SERVER.repeats,
-    list_spellings=_SERVER.list_spellings,
-)
+    "other": f"{_SERVER.other} model n_ctx",
+    "spellings": {},
+}
+ENGINE: LlamaCppFlags = LlamaCppFlags(**{**vars(_SERVER), **_CHANGES})

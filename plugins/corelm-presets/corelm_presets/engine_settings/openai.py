@@ -30,15 +30,15 @@ from corelm_presets.engine_settings.setting import (
 LARGEST_BIAS = 100
 
 
-def _write_biases(stage: Any) -> Values:
-    numbers = {str(i): stage.bias[i] for i in token_ids(stage.bias)}
+def _write_biases(bias: Any) -> dict[str, float]:
+    numbers = {str(i): bias[i] for i in token_ids(bias)}
     if any(abs(number) > LARGEST_BIAS for number in numbers.values()):
         raise NoCounterpartError(f"a bias is between -{LARGEST_BIAS} and {LARGEST_BIAS} there")
-    return {"logit_bias": numbers}
+    return numbers
 
 
-LOGIT_BIAS = Setting(
-    "logit_bias", {"logit_bias": ()}, {}, finite_biases, _write_biases, "logit_bias"
+LOGIT_BIAS = plain(
+    "logit_bias", "bias", "logit_bias", default=(), read=finite_biases, write=_write_biases
 )
 PENALTIES = (
     plain("frequency_penalty", "penalty", "frequency_penalty", 0.0, fixed={"skip_prompt": True}),

@@ -14,6 +14,8 @@ from corelm.errors import ParameterError, SettingsError
 from corelm.runs import Expression, printable
 
 Values = Mapping[str, Any]
+ABSENT: Any = object()
+"""In place of a value that switches a sampler off: only a missing key does."""
 
 
 class NoCounterpartError(ValueError):
@@ -122,10 +124,10 @@ def plain(
     sampler: str,
     parameter: str,
     key: str,
-    off: Any,
+    off: Any = ABSENT,
     *,
     default: Any = None,
-    place: str = "",
+    place: str | None = None,
     fixed: Values = MappingProxyType({}),
     read: Callable[[Any], Any] = lambda value: value,
     write: Callable[[Any], Any] = lambda value: value,
@@ -136,20 +138,25 @@ def plain(
         sampler: the name of the sampler in corelm.
         parameter: its parameter.
         key: the key of the engine.
-        off: the value that switches it off.
+        off: the value that switches it off; ABSENT if there is none.
         default: the engine's default, if the sampler is on by default.
         place: its name in the engine's list of samplers, if that differs from the key.
         fixed: the values of the other parameters in the engine.
-        read: converts the engine's value to the parameter's.
+        read: converts the engine's value to the parameter's; returns None if it switches it off.
         write: converts the parameter's value to the engine's.
     """
+
+    def parameters(value: Any) -> Values | None:
+        converted = read(value)
+        return None if converted is None else {parameter: converted, **fixed}
+
     return Setting(
         sampler,
         {key: off if default is None else default},
-        {key: off},
-        lambda value: {parameter: read(value), **fixed},
+        {} if off is ABSENT else {key: off},
+        parameters,
         lambda stage: {key: write(getattr(stage, parameter))},
-        place or key,
+        key if place is None else place,
     )
 
 
@@ -274,39 +281,36 @@ def _default(sampler: str) -> Sampler:
 # ---- biases of tokens, which engines write as a list of pairs or as a mapping ----
 
 
-def finite_biases(biases: Any) -> dict[str, dict[int, float]] | None:
-    """Return the parameters of `logit_bias`: the biases that are numbers.
+def finite_biases(biases: Any) -> dict[int, float] | None:
+    """Return the biases that are numbers; None if there are none.
 
     Example:
         >>> finite_biases([[7, 1.5], [8, False]])
-        {'bias': {7: 1.5}}
+        {7: 1.5}
         >>> finite_biases({"7": -2})
-        {'bias': {7: -2}}
+        {7: -2}
     """
-    numbers = {token: bias for token, bias in _pairs(biases) if bias > -math.inf}
-    return {"bias": numbers} if numbers else None
+    return {token: bias for token, bias in _pairs(biases) if bias > -math.inf} or None
 
 
-def banned_tokens(biases: Any) -> dict[str, tuple[int, ...]] | None:
-    """Return the parameters of `ban`: the tokens whose bias is false or minus infinity.
+def banned_tokens(biases: Any) -> tuple[int, ...] | None:
+    """Return the tokens whose bias is false or minus infinity; None if there are none.
 
     Example:
         >>> banned_tokens([[7, 1.5], [8, False]])
-        {'words': (8,)}
+        (8,)
     """
-    banned = tuple(token for token, bias in _pairs(biases) if bias == -math.inf)
-    return {"words": banned} if banned else None
+    return tuple(token for token, bias in _pairs(biases) if bias == -math.inf) or None
 
 
-def listed_tokens(tokens: str) -> dict[str, tuple[int, ...]] | None:
-    """Return the parameters of `ban`: the tokens in a text of ids.
+def listed_tokens(tokens: str) -> tuple[int, ...] | None:
+    """Return the tokens in a text of ids; None if there are none.
 
     Example:
         >>> listed_tokens("7, 8")
-        {'words': (7, 8)}
+        (7, 8)
     """
-    ids = tuple(int(token) for token in tokens.split(",") if token.strip())
-    return {"words": ids} if ids else None
+    return tuple(int(token) for token in tokens.split(",") if token.strip()) or None
 
 
 def token_ids(tokens: Iterable[Any]) -> list[int]:

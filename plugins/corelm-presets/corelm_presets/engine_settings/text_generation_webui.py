@@ -85,13 +85,10 @@ def cutoff(sampler: str, key: str) -> Setting:
 
 def custom_bans() -> Setting:
     """Return the setting of banned tokens, which are comma-separated ids."""
-    return Setting(
-        "ban",
-        {"custom_token_bans": ""},
-        {"custom_token_bans": ""},
-        listed_tokens,
-        lambda stage: {"custom_token_bans": ",".join(map(str, token_ids(stage.words)))},
-    )
+    return plain(
+        "ban", "words", "custom_token_bans", "", place="",
+        read=listed_tokens, write=lambda words: ",".join(map(str, token_ids(words))),
+    )  # fmt: skip
 
 
 def dynamic(switch: str, low: str, high: str, lowest: float, highest: float) -> Setting:
@@ -225,20 +222,7 @@ WEBUI: TextGenerationWebui = TextGenerationWebui(
 SILLYTAVERN_BREAKERS = '["\\n", ":", "\\"", "*"]'
 
 
-def _temperature() -> Setting:
-    """Return the setting of the temperature, which the dynamic one replaces."""
-    return Setting(
-        "temperature",
-        {"temp": 1.0, "dynatemp": False},
-        {"temp": 1.0},
-        # Without this, the chain would apply both temperatures.
-        lambda t, dynamic: None if dynamic is True else {"t": t},
-        lambda stage: {"temp": stage.t},
-        "temperature",
-    )
-
-
-def _read_bans(lines: str) -> Values | None:
+def _read_bans(lines: str) -> tuple[int, ...] | None:
     """Read one ban per line: a JSON list of token ids, or words, which depend on the tokenizer."""
     ids: list[int] = []
     for line in filter(None, lines.split("\n")):
@@ -251,17 +235,27 @@ def _read_bans(lines: str) -> Values | None:
 SILLYTAVERN: PriorityEngine = PriorityEngine(
     "sillytavern",
     (
-        Setting(
+        plain(
             "ban",
-            {"banned_tokens": ""},
-            {"banned_tokens": ""},
-            _read_bans,
-            lambda stage: {"banned_tokens": json.dumps(token_ids(stage.words))},
+            "words",
+            "banned_tokens",
+            "",
+            place="",
+            read=_read_bans,
+            write=lambda words: json.dumps(token_ids(words)),
         ),
         *penalties(("rep_pen", "presence_pen", "freq_pen"), Window("rep_pen_range", 0)),
         dry_of(Window("dry_penalty_last_n", 0), SILLYTAVERN_BREAKERS),
         keyed("top_n_sigma", {"nsigma": 0.0}, "top_n_sigma", n="nsigma"),
-        _temperature(),
+        keyed(
+            "temperature",
+            {"temp": 1.0, "dynatemp": False},
+            "temperature",
+            off=1.0,
+            t="temp",
+            # Otherwise the chain would apply both temperatures.
+            when=lambda _, dynamic: dynamic is not True,
+        ),
         dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
         *AFTER_TEMPERATURE,
     ),

@@ -11,8 +11,6 @@ from typing import Any
 from corelm_presets.engine_settings.engine import Engine
 from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
-    Setting,
-    Values,
     finite_biases,
     nones,
     plain,
@@ -20,7 +18,7 @@ from corelm_presets.engine_settings.setting import (
 )
 
 
-def _read_biases(biased: Any) -> Values | None:
+def _read_biases(biased: Any) -> dict[int, float] | None:
     pairs = biased.items() if isinstance(biased, Mapping) else biased
     pairs = [(list(ids), bias) for ids, bias in pairs]
     if any(len(ids) != 1 for ids, _ in pairs):
@@ -28,40 +26,35 @@ def _read_biases(biased: Any) -> Values | None:
     return finite_biases([(ids[0], bias) for ids, bias in pairs])
 
 
-def _read_words(sequences: Any) -> Values | None:
+def _read_words(sequences: Any) -> list[int] | None:
     words = [list(ids) for ids in sequences]
     if any(len(ids) != 1 for ids in words):
         raise NoCounterpartError("corelm bans one token by its id, not a sequence")
-    return {"words": [ids[0] for ids in words]} if words else None
+    return [ids[0] for ids in words] or None
 
 
-def _no_words(stage: Any) -> Values:
+def _no_words(words: Any) -> None:
     raise NoCounterpartError  # `suppress_tokens` is written instead
 
 
-def _read_top_h(h: Any) -> Values | None:
-    return None if h is None else _no_top_h(h)
-
-
-def _no_top_h(stage: Any) -> Values:
+def _no_top_h(h: Any) -> None:
+    if h is None:
+        return
     raise NoCounterpartError("it sums -p ln p of the 100 likeliest tokens there")
 
 
-_BIASES = Setting(
-    "logit_bias",
-    {"sequence_bias": ()},
-    {"sequence_bias": None},
-    _read_biases,
-    lambda stage: {
-        "sequence_bias": [[[i], stage.bias[i]] for i in token_ids(stage.bias)],
-    },
+_BIASES = plain(
+    "logit_bias", "bias", "sequence_bias", None, default=(),
+    read=_read_biases, write=lambda bias: [[[i], bias[i]] for i in token_ids(bias)],
+)  # fmt: skip
+_BAD_WORDS = plain(
+    "ban", "words", "bad_words_ids", None, default=(), read=_read_words, write=_no_words
 )
-_BAD_WORDS = Setting("ban", {"bad_words_ids": ()}, {"bad_words_ids": None}, _read_words, _no_words)
 _SUPPRESSED = plain(
     "ban", "words", "suppress_tokens", None, default=(),
     read=lambda tokens: list(tokens or ()), write=token_ids,
 )  # fmt: skip
-_TOP_H = Setting("top_h", {"top_h": None}, {"top_h": None}, _read_top_h, _no_top_h)
+_TOP_H = plain("top_h", "h", "top_h", None, read=_no_top_h, write=_no_top_h)
 
 ENGINE: Engine = Engine(
     "transformers",
