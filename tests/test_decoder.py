@@ -24,7 +24,7 @@ from corelm import (
     Step,
     param,
 )
-from corelm.errors import ModelOutputError, UsageError
+from corelm.errors import ModelOutputError, PluginError, UsageError
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -415,6 +415,48 @@ def test_a_decoder_is_a_value_with_parameters():
 def test_a_decoder_can_be_chosen():
     [text] = corelm.generate(ToyModel(), "the", sampler="greedy", decoder=Repeat(times=3), seed=1)
     assert text.text == " cat cat cat"
+
+
+class Yields(Decoder):
+    """What a mistaken loop yields in place of the steps of ancestral sampling."""
+
+    what: str = param("", "the mistake")
+
+    def __call__(self, task):
+        if self.what == "no advance":
+            decoding = task.start()
+            return iter([decoding.draw() for _ in range(task.length)])
+        steps = list(Ancestral()(task))
+        return {
+            "each step twice": [step for step in steps for _ in range(2)],
+            "reverse": steps[::-1],
+            "a step too few": steps[1:],
+            "steps too many": [*steps, replace(steps[-1], position=len(steps))],
+            "a row twice": [step.select(np.array([0, 0])) for step in steps],
+            "a foreign sample": [replace(step, samples=step.samples + 1) for step in steps],
+            "tokens": [step.tokens for step in steps],
+            "nothing": None,
+        }[self.what]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("no advance", "a step of position 0 where 1 of 3 is next: .* `decoding.advance"),
+        ("each step twice", "a step of position 0 where 1 of 3 is next"),
+        ("reverse", "a step of position 2 where 0 of 3 is next"),
+        ("a step too few", "a step of position 1 where 0 of 3 is next"),
+        ("steps too many", "a step of position 3 where 3 of 3 is next"),
+        ("a row twice", r"yielded the samples \[0, 0\] at step 0: .*`decoding.select`"),
+        ("a foreign sample", r"yielded the samples \[1, 2\] at step 0"),
+        ("tokens", "yielded array.*yield a `corelm.Step`"),
+        ("nothing", "returned None; write `yield step`"),
+    ],
+)
+def test_a_decoder_yields_one_step_for_each_position(what, message):
+    options = {"sampler": "greedy", "length": 3, "n": 2, "decoder": Yields(what=what)}
+    with pytest.raises(PluginError, match=message):
+        corelm.generate(ToyModel(end=False), "the", **options)
 
 
 def test_the_drawn_tokens_are_appended_when_none_are_passed():

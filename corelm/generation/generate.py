@@ -12,6 +12,7 @@ import numpy as np
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
+from corelm.decoding.order import steps_in_order
 from corelm.decoding.state import DecodingTask
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
@@ -148,7 +149,7 @@ class Texts:
         task = DecodingTask(model, ids, sampler, stream, self.length, self.unknown, measured)
         plugins = registry()
         observed = plugins.load_observers()
-        for step in (decoder or Ancestral())(task):
+        for step in steps_in_order(decoder or Ancestral(), task):
             if observed:
                 plugins.observe(step)
             yield step
