@@ -31,6 +31,8 @@ from corelm.printable import message_of
 
 SHARED = ("model", "device", "dtype", "workers", "scheduler")
 """The options that mean the same in every command; `choices` has each by its name."""
+TEXTS = (str, list[str])
+"""The types of options without a conversion."""
 PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
 """The metavars of values that can't be blank."""
 
@@ -163,6 +165,8 @@ class _Unconverted:
         if isinstance(value, bool) or (value is None and parameter.required):
             return self._convert(context, value)
         callback = parameter.callback
+        if callback is None and parameter.type_descriptor.annotation not in TEXTS:
+            return self._convert(context, value)  # a plugin's option such as `count: int = 3`
         if not PLACES.search(parameter.metavar or ""):  # the name of a file may be any bytes
             value = _text(value)
         return value if callback is None else callback(context, parameter, value)

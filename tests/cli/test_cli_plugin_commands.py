@@ -161,7 +161,7 @@ def test_an_argument_of_a_shared_name_is_corelms_option(
     assert "in this number of processes" not in help
     assert run(capsys, "hello", "--model", "a/b", "--workers", "3")[:2] == (
         0,
-        "a/b None None '3'\n",
+        "a/b None None 3\n",
     )
 
 
@@ -310,3 +310,50 @@ def test_a_broken_command_is_no_error_while_the_shell_completes(install: Install
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout.strip()) == (0, "")
     assert "error" not in done.stderr
+
+
+TYPED = """
+from pathlib import Path
+import corelm, enum
+from corelm.commands import Inputs, application, with_choices
+class Kind(enum.Enum):
+    A = "a"
+def hello(
+    inputs: Inputs,
+    count: int = 3,
+    share: float | None = None,
+    sizes: list[int] = [],
+    file: Path = Path("x"),
+    kind: Kind = Kind.A,
+    word: str = "w",
+):
+    "Show what the options are."
+    print(repr((count, share, sizes, file.name, kind.name, word)))
+@corelm.hookimpl
+def corelm_commands():
+    return {"hello": application(with_choices(hello), "Say hello.")}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("", "(3, None, [], 'x', 'A', 'w')"),
+        ("--count 2 --word 2", "(2, None, [], 'x', 'A', '2')"),
+        ("--share 0.5 --sizes 1 --sizes 2", "(3, 0.5, [1, 2], 'x', 'A', 'w')"),
+        ("--file a/b --kind a", "(3, None, [], 'b', 'A', 'w')"),
+    ],
+)
+def test_options_have_the_types_of_their_arguments(
+    install: Install, capsys: pytest.CaptureFixture[str], words: str, shown: str
+) -> None:
+    install(TYPED)
+    assert run(capsys, "hello", *words.split()) == (0, f"{shown}\n", "")
+
+
+def test_a_value_of_another_type_is_wrong_usage(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(TYPED)
+    code, _, error = run(capsys, "hello", "--count", "x")
+    assert (code, error.split(":")[:2]) == (2, ["error", " Invalid value for '--count'"])
