@@ -17,6 +17,7 @@ from corelm.errors import PluginError, UnknownNameError, UsageError
 from corelm.registry.registry import Registry
 from corelm.testing import ToyModel
 
+BETWEEN = "between -1e+60 and 1e+60"
 Document = dict[str, Any]
 
 
@@ -276,7 +277,7 @@ def test_a_metric_of_distributions_reads_the_model_behind_the_prompts(offer):
     assert own["my-package:surest"] == pytest.approx(np.mean(surest), rel=1e-6)
     assert entry["failed_metrics"] == {
         "my-package:spoils": "ValueError: assignment destination is read-only",
-        "my-package:one": f"of_token returned 1.0; expected {len(surest)} finite numbers",
+        "my-package:one": f"of_token returned 1.0; expected {len(surest)} numbers {BETWEEN}",
     }
 
 
@@ -306,11 +307,12 @@ def test_an_unknown_name_suggests(offer):
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (float("nan"), "it returned nan; expected a finite number, or None"),
-        (float("-inf"), "it returned -inf; expected a finite number, or None"),
-        (True, "it returned True; expected a finite number, or None"),
-        ("0.5", "it returned '0.5'; expected a finite number, or None"),
+        (float("nan"), f"it returned nan; expected a number {BETWEEN}, or None"),
+        (float("-inf"), f"it returned -inf; expected a number {BETWEEN}, or None"),
+        (True, f"it returned True; expected a number {BETWEEN}, or None"),
+        ("0.5", f"it returned '0.5'; expected a number {BETWEEN}, or None"),
         (10**400, "OverflowError: int too large to convert to float"),
+        (1e100, f"it returned 1e+100; expected a number {BETWEEN}, or None"),
     ],
 )
 def test_nonsense_is_refused(offer, value, reason):
@@ -368,6 +370,38 @@ class NoMeaning(Tokens):
 
 
 KINDS = "corelm.SetMetric or corelm.TextMetric or corelm.TokenMetric or corelm.HumanMetric"
+
+
+class Counted:
+    """The number of calls so far, of any kind of metric."""
+
+    meaning = "calls"
+
+    def __next__(self):
+        self.calls.append(1)
+        return float(len(self.calls))
+
+    def of_text(self, tokens, text):
+        return next(self)
+
+    def of_token(self, logits):
+        return [next(self)] * len(logits)
+
+    def figure(self, tokens, texts):
+        return next(self)
+
+    def compare(self, texts, human, model):
+        return lambda rows: next(self)
+
+
+@pytest.mark.parametrize(
+    "base", [corelm.SetMetric, corelm.TextMetric, corelm.TokenMetric, corelm.HumanMetric]
+)
+def test_a_metric_that_counts_its_calls_is_refused(offer, base):
+    offer(counted=type("OfKind", (Counted, base), {"calls": []}))
+    own, failed = figures_of("counted", reference=PEOPLE)
+    assert own["my-package:counted"] is None
+    assert re.search(r"it returned .* and then .* for the same texts", failed["my-package:counted"])
 
 
 @pytest.mark.parametrize(

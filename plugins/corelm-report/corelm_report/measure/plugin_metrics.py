@@ -22,6 +22,9 @@ from corelm_report.metrics.text_figures import Floats, WholeSet, left_out
 Function = Callable[[Sequence[int]], Any]
 TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
+LARGEST = 1e60
+BETWEEN = f"between -{LARGEST:.0e} and {LARGEST:.0e}"
+"""Figures of a larger size are refused: an interval needs their fourth power."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def with_plugins(
         try:
             with plugins.registry().guarded():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
-                parts = [_mean(each) for each in left_out(figure, every, whole.groups)]
                 repetitions = figure(every)
+                parts = [_mean(each) for each in left_out(figure, every, whole.groups)]
+                _check_repeats(repetitions, figure(every))
             figures.values[name], figures.left_out[name] = _mean(repetitions), parts
             figures.noise[name] = _noise(repetitions)
         except PluginError as error:
@@ -128,10 +132,10 @@ def of_texts(
         try:
             with plugins.registry().guarded():
                 of_text: Callable[[Any, str], Any] = metric.of_text
-                values = [
-                    _mean(_checked(of_text(tuple(each), text)))
-                    for each, text in zip(numbers.get(name, tokens), written, strict=True)
-                ]
+                pairs = list(zip(map(tuple, numbers.get(name, tokens)), written, strict=True))
+                values = [_mean(_checked(of_text(*pair))) for pair in pairs]
+                for value, pair in zip(values[:1], pairs[:1], strict=True):
+                    _check_repeats(value, _mean(_checked(of_text(*pair))))
             figures[name] = np.array(values, dtype=np.float64)  # None becomes nan
         except PluginError as error:
             failures[name] = str(error)
@@ -149,12 +153,15 @@ def _of_tokens(
     by_metric: dict[str, list[list[float]]] = {
         name: [[] for _ in range(texts)] for name in functions
     }
-    for some in logits if logits is not None and functions else ():
+    for index, some in enumerate(logits if logits is not None and functions else ()):
         some.logits.setflags(write=False)  # so that a plugin can't change them for the next one
         for name in functions.keys() - failures.keys():
             try:
                 with plugins.registry().guarded():
                     numbers = _one_a_row(functions[name](some.logits), len(some.texts))
+                    if index == 0:
+                        again = _one_a_row(functions[name](some.logits), len(some.texts))
+                        _check_repeats(numbers, again)
             except PluginError as error:
                 failures[name] = str(error)
                 continue
@@ -164,15 +171,15 @@ def _of_tokens(
 
 
 def _one_a_row(value: Any, rows: int) -> list[float]:
-    """Return a metric's numbers for the rows of a step; raise unless they are finite."""
+    """Return a metric's numbers for the rows of a step; raise unless they are in the range."""
     numbers = np.asarray(value)
     if (
         numbers.shape != (rows,)
         or numbers.dtype.kind not in "fiu"
-        or not np.isfinite(numbers).all()
+        or not (abs(numbers.astype(np.float64)) < LARGEST).all()
     ):
         raise PluginError(
-            f"of_token returned {printable.shown(value)}; expected {rows} finite numbers"
+            f"of_token returned {printable.shown(value)}; expected {rows} numbers {BETWEEN}"
         )
     return [float(number) for number in numbers]
 
@@ -196,16 +203,25 @@ def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:
 
 
 def _checked(value: Any) -> list[float] | None:
-    """Return the values that a metric returned; raise unless they are finite numbers."""
+    """Return the values that a metric returned; raise unless they are numbers in the range."""
     if value is None:
         return None
     values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) else [value]
     for each in values:
-        if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each):
+        if isinstance(each, bool) or not isinstance(each, Real) or not abs(float(each)) < LARGEST:
             raise PluginError(
-                f"it returned {printable.shown(value)}; expected a finite number, or None"
+                f"it returned {printable.shown(value)}; expected a number {BETWEEN}, or None"
             )
     return [float(each) for each in values]
+
+
+def _check_repeats(value: Any, again: Any) -> None:
+    """Raise if a metric returned something else for the same texts."""
+    if value != again:
+        raise PluginError(
+            f"it returned {printable.shown(value)} and then {printable.shown(again)} for the same "
+            "texts: a metric keeps nothing between calls, and draws from a generator that it seeds"
+        )
 
 
 def _mean(values: Sequence[float] | None) -> float | None:
