@@ -18,6 +18,10 @@ SCANNED = 8
 """The length up to which matches are lengthened token by token."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """The multiplier of the hashes: odd, with its set bits spread out."""
+UNLIMITED = 1.000001
+"""The largest base whose exponents the engines do not limit."""
+FLOAT32_NATS = np.log(np.finfo(np.float32).max)
+"""The logarithm of the largest float32, in float32 as the engines compute with it."""
 
 
 class Dry(KernelSampler):
@@ -25,7 +29,8 @@ class Dry(KernelSampler):
 
     Where the last n tokens of the context occurred before, followed by t, and n is at least
     allowed_length, the logit of t falls by multiplier * base^(n - allowed_length); n is the longest
-    for t, and 0 for a token that only occurred. A sequence breaker ends the comparison: n counts
+    for t, and 0 for a token that only occurred. The power grows no further where base^n would pass
+    the largest float32, as in llama.cpp and vLLM. A sequence breaker ends the comparison: n counts
     only tokens after the last breaker, and a breaker itself is never lowered. A breaker word that
     the model's vocabulary lacks is skipped. The matches follow from the Z-function of the reversed
     context.
@@ -78,7 +83,11 @@ class Dry(KernelSampler):
 
     @np.errstate(over="ignore")  # an infinite penalty becomes the largest number
     def _penalty(self, lengths: Array) -> Array:
-        return self.multiplier * self.base ** (lengths - self.allowed_length).astype(np.float64)
+        exponents = (lengths - self.allowed_length).astype(np.float64)
+        if self.base > UNLIMITED:
+            largest = FLOAT32_NATS / np.log(np.float32(self.base))
+            exponents = np.minimum(exponents, max(np.floor(largest), 1))
+        return self.multiplier * self.base**exponents
 
 
 def _may_repeat(texts: Ids, shortest: int) -> list[int]:

@@ -286,8 +286,8 @@ def _detected(values: Values) -> EngineSettings:
 def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:
     """Return the settings of each engine that allows the values; raise if none does.
 
-    A value that makes one engine greedy and is an error in others, such as a temperature of -1,
-    is an error unless that engine is named.
+    A value that is an error in other engines, and makes the rest greedy or is allowed by one alone,
+    such as a temperature of -1 or a `top_p` of 1.5, is an error unless the engine is named.
     """
     readings, failures = [], []
     for engine in engines:
@@ -295,8 +295,9 @@ def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]
             readings.append(_read(engine, values))
         except SettingsError as error:
             failures.append(error)
-    if not readings or (
-        failures and all(is_own(settings.sampler, "greedy") for settings in readings)
+    if failures and (
+        len(readings) == 1 < len(failures)
+        or all(is_own(settings.sampler, "greedy") for settings in readings)
     ):
         raise failures[0]
     return readings
@@ -309,8 +310,9 @@ def _any_of(names: Iterable[str]) -> str:
 
 def _matching_keys(engine: Engine, values: Values) -> tuple[int, int]:
     """Count an engine's keys among the values: its samplers' keys, and all keys."""
-    keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
-    samplers = keys & engine.sampler_keys
+    words = engine.from_words(values)
+    samplers = words.keys() & engine.sampler_keys  # not `spellings`: one may be another's own key
+    keys = {engine.spellings.get(key, key) for key in words}
     others = {*engine.unsupported, *engine.other_keys, *engine.ignored_keys}
     return len(samplers), len(samplers | keys & others)
 

@@ -82,6 +82,18 @@ def _write_dynamic(stage: Any) -> Values:
     }
 
 
+def _share(name: str, off: float, default: float) -> Setting:
+    """Return the setting of a filter whose p llama.cpp takes to the nearer of 0 and 1."""
+    return Setting(
+        name,
+        {name: default},
+        {name: off},
+        lambda p: {"p": min(max(p, 0.0), 1.0)},
+        lambda stage: {name: stage.p},
+        name,
+    )
+
+
 def _is_second(version: int, *_: Any) -> bool:
     if version == 1:  # it estimates the exponent of Zipf's law, unlike corelm's
         raise NoCounterpartError("corelm has version 2")
@@ -104,8 +116,8 @@ SETTINGS = (
     keyed("top_n_sigma", {"top_n_sigma": -1.0}, "top_n_sigma", off=-1.0, n="top_n_sigma"),
     keyed("top_k", {"top_k": 40}, "top_k", k="top_k"),
     plain("typical", "p", "typical_p", 1.0, place="typ_p"),
-    plain("top_p", "p", "top_p", 1.0, default=0.95),
-    plain("min_p", "p", "min_p", 0.0, default=0.05),
+    _share("top_p", off=1.0, default=0.95),
+    _share("min_p", off=0.0, default=0.05),
     keyed(
         "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1}, "xtc", off=0.0,
         # Two tokens can't both have more than half of the probability.

@@ -136,4 +136,5 @@ MLX_LM: MlxLm = MlxLm(
     unsupported={},
     other="seed stop max_tokens max_completion_tokens stream stream_options logprobs top_logprobs "
     "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping",
+    spellings={"temp": "temperature"},  # in make_sampler and on the command line
 )  # fmt: skip

@@ -33,6 +33,13 @@ READ = [
     ("vllm", {"top_k": -1, "temperature": 1}, "stochastic"),
     ("llama.cpp", {"top_k": 0, "top_n_sigma": 0}, NUCLEUS),
     ("mlx-lm", {"temperature": 0.5, "top_p": 0, "repetition_penalty": 0}, "temperature(t=0.5)"),
+    ("mlx-lm", {"temp": 0.5, "top_p": 0.9}, "top_p(p=0.9) | temperature(t=0.5)"),
+    # llama.cpp takes a p outside 0 to 1 for the nearer end.
+    (
+        "llama.cpp",
+        {"top_k": 0, "top_p": 1.5, "min_p": 1.05, "temperature": 1},
+        "min_p(p=1.0)",
+    ),
     ("llama.cpp", {"top_k": 0, "top_n_sigma": 1.5}, f"top_n_sigma(n=1.5) | {NUCLEUS}"),
     ("llama.cpp", {"top_k": 0, "xtc_probability": 0.5, "xtc_threshold": 0.6}, NUCLEUS),
     # Mirostat takes the temperature without its range, and a list may have a sampler twice.
