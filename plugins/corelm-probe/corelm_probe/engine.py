@@ -15,6 +15,9 @@ from corelm_probe.evidence import DrawnTexts, Evidence, distribution, reads_hist
 from corelm_probe.models import SIZE, ProbeModel
 
 Settings = Mapping[str, Any]
+STRIDE = 100_003
+"""The distance between the seeds of two draws, so that texts of different requests never share
+one."""
 LENGTH = 100
 """The length of the long texts in tokens: without history, each token of a text is a draw."""
 SHORT = 2

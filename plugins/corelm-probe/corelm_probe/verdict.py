@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import corelm
@@ -148,25 +148,19 @@ def probe(
     evidence = collect(engine, model, settings, requests_for(chain, model, draws), seed)
     fit = fitted(evidence, chain, seed)
     copies = equal_texts(evidence) if is_random(chain, model) else 0
-    common: dict[str, Any] = {
-        "engine": engine.name,
-        "model": model.name,
-        "settings": settings,
-        "draws": evidence.draws,
-        "level": level,
-        "fit": fit,
-        "equal_texts": copies,
-        "unsupported": unsupported,
-    }
+    verdict = Verdict(
+        engine.name, model.name, settings, evidence.draws, level, fit, copies,
+        unsupported=unsupported,
+    )  # fmt: skip
     # Greedy decoding explains copies; any other copies would mislead every test.
     misled = copies and evidence.log_likelihood(corelm.sampler("greedy")) < 0
     if fit.p_value > level or misled:
         tried = hypotheses(chain, evidence)
         alike = alternatives(tried[0], tried, evidence, level)
-        return Verdict(**common, alternatives=alike, tried=len(tried))
+        return replace(verdict, alternatives=alike, tried=len(tried))
     explained = _explained(engine, settings, chain, evidence, draws, seed, level)
     fault = first_fault(engine, settings, chain, model, draws, seed, level)
-    return Verdict(**common, **explained, fault=fault)
+    return replace(verdict, **explained, fault=fault)
 
 
 def chain_of_settings(settings: Settings, engine: str | None) -> tuple[Sampler, Mapping[str, str]]:

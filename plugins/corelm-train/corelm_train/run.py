@@ -27,7 +27,7 @@ from corelm_train.devices import Devices, connect, memory_errors, undistributed
 from corelm_train.keras_layers import build
 from corelm_train.keras_model import KerasLanguageModel
 from corelm_train.learning import Scorer, ShuffledBatches, gives_probabilities, optimizer
-from corelm_train.material import Material, prepare
+from corelm_train.material import prepare
 from corelm_train.network_weights import set_weights, weights_of
 from corelm_train.progress import LossHistory, Reporter, TrainingPlan, before_training
 from corelm_train.settings import Recipe, TrainingSettings, choose_precision
@@ -107,7 +107,7 @@ class TrainingRun:
         self.settings, self.recipe, self.report = settings, recipe, report
         self.devices = devices or Devices()
         start = Bundle.read(settings.start_from) if settings.start_from else None
-        material = self._material(architecture, start)
+        material = prepare(settings, architecture, recipe, start, report)
         self.corpus, self.vocabulary = material.corpus, material.vocabulary
         self.rows, self.opening = material.rows, material.opening
         self.measured, self.prompt = material.measured, material.prompt
@@ -123,9 +123,6 @@ class TrainingRun:
         self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
         self.losses, self.best_weights = LossHistory(), dict[str, NDArray[np.float32]]()
         self.seconds_before, self.started = 0.0, time.monotonic()
-
-    def _material(self, architecture: Architecture, start: Bundle | None) -> Material:
-        return prepare(self.settings, architecture, self.recipe, start, self.report)
 
     def _network(self, start: Bundle | None) -> Any:
         network = build(self.architecture)

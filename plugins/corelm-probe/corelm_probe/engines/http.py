@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from corelm.errors import UsageError
 from corelm.runs import printable
-from corelm_probe.engine import Engine, EngineError, Settings, padded
+from corelm_probe.engine import STRIDE, Engine, EngineError, Settings, padded
 from corelm_probe.models import CHARACTERS, MODELS
 
 CONNECTIONS, TIMEOUT = 8, 120.0
@@ -31,9 +31,6 @@ LARGEST = 1 << 25
 T = TypeVar("T")
 SEEDS = 999_983
 """Seeds are below this prime: KoboldCpp allows six digits."""
-STRIDE = 100_003
-"""The distance between the seeds of two draws, so that texts of different requests never share
-one."""
 PER_REQUEST = 8
 """The texts per request of an API that can have several: llama.cpp allows as many as its slots."""
 

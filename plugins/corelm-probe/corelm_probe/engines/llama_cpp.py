@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import corelm
-from corelm_probe.engine import Engine, EngineError, Settings, padded
+from corelm_probe.engine import STRIDE, Engine, EngineError, Settings, padded
 from corelm_probe.models import CONTEXT_LENGTH, MODELS
 
 TEXT = MODELS["flat"]
-STRIDE = 100_003
-"""The distance between the seeds of two draws, which use one seed per text."""
 WINDOW = 64
 """The window of its penalties, which is an argument of the model with this default."""
 
