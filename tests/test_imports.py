@@ -201,9 +201,6 @@ def test_packages_import_public_names_and_the_packages_that_they_build_on():
                     assert imported.package in {package, *others}, f"{file}: {imported.module}"
 
 
-LEAVES = {"json_lines"}
-"""Modules of `corelm_report` that import no other, which every room may import."""
-
 ROOMS_OF_A_REPORT: dict[str, set[str]] = {
     "metrics": set(),
     "document": {"metrics"},
@@ -234,14 +231,7 @@ def test_the_rooms_of_a_report_import_downwards():
         files = [*(ROOT / "plugins/corelm-report/corelm_report" / room).rglob("*.py")]
         assert files, room
         for file in files:
-            assert rooms_imported(file, "corelm_report") <= {room, *others, *LEAVES}, file
-
-
-@pytest.mark.packages
-def test_the_leaves_of_a_report_import_no_room():
-    for leaf in LEAVES:
-        file = ROOT / f"plugins/corelm-report/corelm_report/{leaf}.py"
-        assert not rooms_imported(file, "corelm_report"), file
+            assert rooms_imported(file, "corelm_report") <= {room, *others}, file
 
 
 def test_samplers_and_plugins_import_public_names_alone():

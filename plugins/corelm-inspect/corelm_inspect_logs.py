@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import SafeFile, printable
+from corelm.runs import SafeFile, json_object, printable
 
 LARGEST = 2**30
 """The largest log in bytes, and the largest uncompressed size."""
@@ -48,7 +47,7 @@ def read_log(path: Path) -> Iterator[tuple[str, str, Any, int, Any, dict[str, An
 
 
 def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:
-    log = _object(SafeFile(path).text(LARGEST), path.name)
+    log = json_object(SafeFile(path).text(LARGEST), path.name)
     samples = log.get("samples")
     if "eval" not in log or not isinstance(samples, list):
         raise UsageError(f"{str(path)!r} is no log of Inspect with samples")
@@ -73,7 +72,7 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
                 if each.file_size > LARGEST_SAMPLE:
                     raise UsageError(f"{each.filename} of {path.name} has {each.file_size:,} bytes")
                 text = archive.read(each).decode("utf-8", "replace")
-                yield _object(text, f"{each.filename} of {path.name}")
+                yield json_object(text, f"{each.filename} of {path.name}")
     except NotImplementedError as error:
         raise UsageError(
             f"{str(path)!r} is compressed in a way that this Python cannot read ({error}): use "
@@ -82,13 +81,3 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
         ) from None
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelFileError(str(error)) from None
-
-
-def _object(text: str, place: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{place} is not JSON") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{place} is no JSON object")
-    return value

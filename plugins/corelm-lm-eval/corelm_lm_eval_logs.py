@@ -5,13 +5,12 @@ The harness need not be installed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.runs import SafeFile
+from corelm.runs import SafeFile, json_object, numbered_lines
 
 LARGEST = 2**30
 """The largest log, in bytes."""
@@ -33,20 +32,12 @@ def read_log(path: Path) -> Iterator[tuple[str, str, Any, int, Any, dict[str, An
     Raises:
         ModelFileError, UsageError: a file that cannot be read, or is no such log.
     """
-    # A text may contain characters that `splitlines` takes for the end of a line.
-    for number, line in enumerate(SafeFile(path).text(LARGEST).split("\n"), 1):
-        if line.strip():
-            place = f"line {number} of {path.name}"
-            yield place, *_scores(_sample(line, place))
+    for place, line in numbered_lines(SafeFile(path).text(LARGEST), path.name):
+        yield place, *_scores(_sample(line, place))
 
 
 def _sample(line: str, place: str) -> dict[str, Any]:
-    try:
-        sample = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{place} is not JSON") from None
-    if not isinstance(sample, dict):
-        raise UsageError(f"{place} is no JSON object")
+    sample = json_object(line, place)
     if "doc_id" not in sample:
         raise UsageError(f"{place} has no doc_id")
     names = sample.get("metrics") or []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import corelm
 from corelm.errors import UsageError
+from corelm.runs import json_object
 
 
 def read_document(text: str, form: str) -> dict[str, Any]:
@@ -25,25 +25,9 @@ def read_document(text: str, form: str) -> dict[str, Any]:
         >>> read_document('{"format": "a/1", "seed": 1}', "a/1")
         {'seed': 1}
     """
-    try:
-        fields = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise UsageError(f"not a document of the format {form}: {reason}") from None
-    if not isinstance(fields, dict) or fields.pop("format", None) != form:
-        raise UsageError(f"expected a JSON object with the format {form}")
-    return fields
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Two readers of a document in which a field occurs twice may see two documents.
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field occurs twice")
+    fields = json_object(text, "the document")
+    if fields.pop("format", None) != form:
+        raise UsageError(f"expected the format {form}")
     return fields
 
 

@@ -246,7 +246,7 @@ def test_another_model_is_refused(monkeypatch):
 )
 def test_another_document_is_refused(text):
     for reader in (Receipt, Rollouts):
-        with pytest.raises(UsageError, match=r"receipt|format|rollouts"):
+        with pytest.raises(UsageError, match=r"receipt|format|rollouts|JSON"):
             reader.from_json(text)
 
 

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import SafeFile, printable
+from corelm.runs import SafeFile, json_object, numbered_lines, printable
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import visible
 from corelm_report.document.lookup import against
 from corelm_report.document.texts import KeptText
-from corelm_report.json_lines import SUFFIXES, json_object, placed_lines
 from corelm_report.metrics.inference import Sample
 
 
@@ -199,7 +198,7 @@ def read_verdicts(path: Path) -> list[JudgeVerdict]:
         text = SafeFile(path).text(LARGEST)
     except ModelFileError as error:
         raise UsageError(f"cannot read the verdicts {str(path)!r}: {error}") from None
-    lines = _of_json(text, path) if path.suffix in SUFFIXES else _of_csv(text, path)
+    lines = _of_json(text, path) if path.suffix in (".jsonl", ".ndjson") else _of_csv(text, path)
     return [verdict for place, line in lines if (verdict := _verdict(line, place)) is not None]
 
 
@@ -216,7 +215,7 @@ def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _of_json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for place, line in placed_lines(text, path.name):
+    for place, line in numbered_lines(text, path.name):
         yield place, json_object(line, place)
 
 

@@ -17,11 +17,13 @@ from corelm import LanguageModel
 from corelm.bundles import Corpus
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import NamedModel, machine, printable, text_lines
-from corelm_report.json_lines import SUFFIXES
 from corelm_report.metrics.estimates import MANY
 from corelm_report.settings import Prompts
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
+
+SUFFIXES = (".jsonl", ".ndjson")
+"""The suffixes of files of JSON lines."""
 
 
 @dataclass(frozen=True)
