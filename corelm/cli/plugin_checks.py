@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING
 from functools import partial
+from importlib import metadata
 
 import numpy as np
 
@@ -14,11 +15,16 @@ from corelm.context import Context
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.errors import ParameterError, PluginError, UsageError
+from corelm.language_model import ModelScheme
+from corelm.metric import Metric, SetMetric, TextMetric, TokenMetric
 from corelm.printable import listed
 from corelm.registry.expressions import Expression
-from corelm.registry.loading import plugin_errors, stdout_to_stderr
+from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import Registry
+
+GROUPS = ("corelm", "corelm.commands", "corelm.folders", "corelm.logs", "corelm.records")
+"""The groups of entry points of corelm and its packages."""
 
 Called = Callable[[Offer], str]
 """A function that calls an offer once and returns what is wrong with the result, or ""."""
@@ -41,21 +47,77 @@ def misnamed(registry: Registry) -> Iterator[str]:
             )
 
 
+def foreign_groups() -> Iterator[str]:
+    """Yield a message for each entry point of a group like corelm's that nothing reads."""
+    points = (point for each in metadata.distributions() for point in each.entry_points)
+    for point in points:
+        word = point.group.partition(".")[0]
+        if word.lower().rstrip("s") == OWN and point.group not in GROUPS:
+            yield (
+                f"the entry point {point.name} = {point.value} is in the group {point.group}, "
+                f"which nothing reads; the groups are {listed(GROUPS)}"
+            )
+
+
 def _module(source: Source) -> tuple[str, str]:
     """Return the distribution of an entry point, and the module that it names."""
     return source.distribution, source.value
 
 
-def failing(registry: Registry) -> Iterator[str]:
-    """Yield a message for each sampler and decoder that fails on a small distribution."""
-    calls: tuple[tuple[str, Called, list[Offer]], ...] = (
-        ("sampler", _call_sampler, registry.offers("corelm_samplers")),
-        ("decoder", _call_decoder, registry.offers("corelm_decoders")),
-    )
-    for kind, call, offers in calls:
-        for offer in offers:
-            if fault := _refused_default(offer) or _fault(partial(call, offer)):
+def failing(registry: Registry, quick: bool) -> Iterator[str]:
+    """Yield a message for each offer that fails in a call, or breaks a law of its kind.
+
+    The laws of corelm's own offers are tests of its own.
+
+    Args:
+        registry: the loaded plugins.
+        quick: call each sampler and decoder once, without the laws.
+    """
+    calls: dict[str, Called] = {"sampler": _call_sampler, "decoder": _call_decoder}
+    for kind in ("sampler", "decoder", "model", "metric"):
+        for offer in registry.offers(f"corelm_{kind}s"):
+            fault = _refused_default(offer) if kind != "model" else ""
+            if not fault and kind in calls:
+                fault = _fault(partial(calls[kind], offer))
+            if not fault and not quick and offer.source.distribution != OWN:
+                fault = _fault(partial(_break_a_law, kind, offer))
+            if fault:
                 yield f"the {kind} {offer.full_name} {fault}"
+
+
+def _break_a_law(kind: str, offer: Offer) -> str:
+    """Return what an offer does against the laws of its kind, or ""."""
+    from corelm.testing import LAWS, ToyModel  # takes 20 ms
+
+    if kind == "metric":
+        return _answer_twice(offer.value())
+    if isinstance(offer.value, ModelScheme):
+        return ""  # it needs a file
+    options = {"vocabulary": ToyModel().vocabulary} if kind == "sampler" else {}
+    thing = example(offer.value, offer.full_name) if kind == "sampler" else offer.value()
+    try:
+        for law in LAWS[kind]:
+            law(thing, **options)
+    except AssertionError as error:
+        if isinstance(error.__cause__, UsageError):
+            return ""  # words that the toy vocabulary lacks: that isn't a mistake
+        return f"breaks the law {law.__name__}: {error}"
+    return ""
+
+
+def _answer_twice(metric: Metric) -> str:
+    """Return a message if a metric has two figures of the same texts, or ""."""
+    logits = np.linspace(-2, 2, 12).reshape(3, 4)
+
+    def figure() -> object:
+        if isinstance(metric, SetMetric):
+            return metric.figure([[3, 4], [3, 4, 5]], ["the cat", "the cat saw"])
+        if isinstance(metric, TokenMetric):
+            return np.asarray(metric.of_token(logits)).tolist()
+        return metric.of_text([3, 4], "the cat") if isinstance(metric, TextMetric) else None
+
+    first, again = figure(), figure()
+    return "" if first == again else f"returned {first} and then {again} for the same texts"
 
 
 def _refused_default(offer: Offer) -> str:

@@ -253,3 +253,69 @@ def test_check_compares_the_names_of_entry_points(
         "warning: the entry point corelm-same:smae offers same; give it the name of what it "
         "offers, so that asking for that imports this module alone\n"
     )
+
+
+LAWLESS = """
+import random
+import corelm
+from corelm.testing import ToyModel
+
+class Softmax(corelm.Sampler):
+    def __call__(self, logits, context):
+        return corelm.softmax(logits)
+
+class Twice(corelm.Decoder):
+    def __call__(self, task):
+        for step in corelm.Ancestral()(task):
+            yield step
+            yield step
+
+class Counts(ToyModel):
+    def next_token_distribution(self, tokens):
+        return 10 * super().next_token_distribution(tokens)
+
+class Random(corelm.SetMetric):
+    meaning = "a random number"
+    def figure(self, tokens, texts):
+        return random.random()
+
+@corelm.hookimpl
+def corelm_samplers(): return {"softmax": Softmax}
+@corelm.hookimpl
+def corelm_decoders(): return {"twice": Twice}
+@corelm.hookimpl
+def corelm_models(): return {"counts": Counts}
+@corelm.hookimpl
+def corelm_metrics(): return {"random": Random}
+"""
+
+
+def test_check_runs_the_laws_unless_quick(
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-lawless")
+    names = ("softmax", "twice", "counts", "random")
+    installed_plugin("corelm-lawless", dict.fromkeys(names, "corelm_lawless"), LAWLESS)
+    assert main(["plugins", "--check", "--quick"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["plugins", "--check"]) == 1
+    faults = capsys.readouterr().err.splitlines()
+    beginnings = (
+        "sampler corelm-lawless:softmax breaks the law never_restores_a_token: Softmax() restored",
+        "decoder corelm-lawless:twice breaks the law ends_each_text: Twice() yielded the positions",
+        "model corelm-lawless:counts breaks the law returns_distributions: Counts",
+        "metric corelm-lawless:random returned 0.",
+    )
+    assert len(faults) == len(beginnings)
+    for fault, beginning in zip(faults, beginnings, strict=True):
+        assert fault.startswith(f"warning: the {beginning}")
+
+
+@pytest.mark.parametrize("group", ["corelm.samplers", "corelm.command", "Corelm", "corelms"])
+def test_check_warns_of_an_entry_point_in_a_group_that_nothing_reads(
+    installed_plugin: Install, capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    installed_plugin("corelm-lost", {"lost": "corelm_lost"}, "", group=group)
+    assert main(["plugins", "--check", "--quick"]) == 1
+    warning = f"the entry point lost = corelm_lost is in the group {group}, which nothing reads"
+    assert warning in capsys.readouterr().err
