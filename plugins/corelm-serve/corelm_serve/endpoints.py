@@ -36,7 +36,6 @@ from corelm_serve.requests.play import (
     WriteRequest,
 )
 from corelm_serve.responses import (
-    ClientGoneError,
     EventResponse,
     Inbox,
     SlicedResponse,
@@ -75,13 +74,18 @@ async def read_body(request: Request) -> Any:
 
     Raises:
         ApiError: another type, too many bytes, too slow, or no JSON.
+        ClientDisconnect: the client has gone in the middle, or has closed its own side.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(f"the content type must be application/json, not {kind!r}", 415)
+    body, limit = bytearray(), service_of(request).limits.body
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await _body_of(request, service_of(request).limits.body)
+            async for part in request.stream():
+                body += part  # in place: a client may send single bytes
+                if len(body) > limit:
+                    raise ApiError(f"a body has at most {limit:,} bytes", 413, code="too_large")
     except TimeoutError:
         raise ApiError(f"the body took more than {BODY_SECONDS} seconds", 408) from None
     state = request.state
@@ -92,25 +96,6 @@ async def read_body(request: Request) -> Any:
         state.document = json_of(body)
         return state.document
     return await in_thread(request, json_of, body)
-
-
-async def _body_of(request: Request, limit: int) -> bytes:
-    """Return the bytes of a body; nearly all come in one message.
-
-    Raises:
-        ApiError: too many.
-        ClientGoneError: the client has gone in the middle, or has closed its own side.
-    """
-    body, more = bytearray(), True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        more = message.get("more_body", False)
-        body += message.get("body", b"")  # in place: a client may send single bytes
-        if len(body) > limit:
-            raise ApiError(f"a body has at most {limit:,} bytes", 413, code="too_large")
-    return bytes(body)
 
 
 class Limiters(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -41,10 +42,6 @@ GONE = 499
 
 
 # ---- events ----
-
-
-class ClientGoneError(Exception):
-    """The client has closed its connection."""
 
 
 class Wakeups:
@@ -111,11 +108,11 @@ class Inbox:
         """Wait for events and return some, as many as are written at once.
 
         Raises:
-            ClientGoneError: the client has closed its connection.
+            ClientDisconnect: the client has closed its connection.
         """
         while not self._items or self._is_gone:
             if self._is_gone:
-                raise ClientGoneError
+                raise ClientDisconnect
             await self._ready.wait()
             self._ready.clear()
         events, before = [], self._taken
@@ -140,7 +137,7 @@ async def run(
 
     Raises:
         ApiError: the request was refused.
-        ClientGoneError: the client has closed its connection; its jobs are dropped.
+        ClientDisconnect: the client has closed its connection; its jobs are dropped.
     """
     scheduler.submit(call.jobs)
     watch = asyncio.ensure_future(inbox.watch(receive))
@@ -167,7 +164,7 @@ async def written(
 
     Raises:
         ApiError, CorelmError: the first error of a job; the others are dropped.
-        ClientGoneError: the client has gone.
+        ClientDisconnect: the client has gone.
     """
     results: dict[Job, Written] = {}
     async with contextlib.aclosing(run(call, scheduler, inbox, receive)) as batches:
@@ -297,7 +294,7 @@ class SlicedResponse:
                 await _body(send, content)
             async for content in self._slices:
                 if gone.done():
-                    raise ClientGoneError
+                    raise ClientDisconnect
                 await _body(send, content)
             await _body(send, b"", more=False)
         finally:
@@ -352,7 +349,7 @@ class EventResponse:
                     await self._write(events, send)
                 self._count()  # before the last bytes: a client that has them finds its figures
                 await _body(send, b"".join(self._stream.end()), more=False)
-        except ClientGoneError:
+        except ClientDisconnect:
             self._count()
 
     def _count(self) -> None:

@@ -18,7 +18,7 @@ import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,7 +27,7 @@ from corelm.errors import CorelmError, UsageError
 from corelm.runs import printable
 from corelm_serve.endpoints import ROUTES, Limiters
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.responses import GONE, ClientGoneError, Turns, Wakeups, error_response
+from corelm_serve.responses import GONE, Turns, Wakeups, error_response
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
 
@@ -118,7 +118,7 @@ class Logged:
         try:
             response = await self._endpoint(request)
             await response(scope, receive, noting)
-        except ClientGoneError:
+        except ClientDisconnect:
             status = GONE
         except Exception as error:
             if status:  # the response has begun, and can only be cut off
