@@ -33,6 +33,8 @@ on imdb, 512 tokens at once took 0.33 s of processor time, four times 128 tokens
 PAUSE = 1 / 60
 """Seconds between two pieces of a text, as between two pictures of a screen. A fast model draws
 several tokens in them: to send each by itself takes as long as to draw it."""
+FULL = 32
+"""Tokens with tables after which a piece doesn't wait: each is some 700 bytes of a write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +345,8 @@ class _Collector:
         if is_noted and (step := request.step) is not None:
             self._note(step)
         now = time.monotonic()
-        if not self._job.streamed or (now < self._next and not request.is_finished):
+        is_full = max(map(len, self._tables)) >= FULL
+        if not self._job.streamed or not (is_full or request.is_finished or now >= self._next):
             return
         for sample, tokens in enumerate(self._texts.tokens):
             if len(tokens) > self._sent[sample]:
