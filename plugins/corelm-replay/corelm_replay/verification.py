@@ -132,9 +132,10 @@ def model_of(receipt: Receipt) -> Any:
 def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.float64]:
     """Estimate for each token how far the logits of two engines are apart, from the other tokens.
 
-    A token's own move is left out, so that a changed token can't excuse itself. Where all other
-    tokens are equal to the last bit, so is this one. Few tokens may be close by chance: the
-    estimate is widened as Student's t distribution is.
+    A token's own move is left out if it is larger than the tolerance, so that a changed token can't
+    excuse itself; a smaller one counts, since the rounding of an engine may change with the batch
+    at a single token. Where all tokens are equal to the last bit, so are the other figures. Few
+    tokens may be close by chance: the estimate is widened as Student's t distribution is.
 
     Args:
         moves: nats, how far rounding moved each token of a text.
@@ -146,9 +147,10 @@ def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.flo
     count = len(moves) - 1
     if not count:
         return np.full(1, tolerance)
-    squares = np.square(np.clip(moves, -DEVIATIONS * tolerance, DEVIATIONS * tolerance))
-    others = np.sqrt((squares.sum() - squares).clip(0) / count)
-    return np.asarray(np.minimum(_students(count) * others, tolerance))
+    sizes = np.minimum(np.abs(moves), DEVIATIONS * tolerance)
+    others = np.sqrt((np.square(sizes).sum() - np.square(sizes)).clip(0) / count)
+    own = np.where(sizes > tolerance, 0.0, sizes)
+    return np.asarray(np.minimum(np.maximum(_students(count) * others, own), tolerance))
 
 
 def replayed(receipt: Receipt, model: Any, sampler: corelm.Sampler) -> Iterator[Draw]:
