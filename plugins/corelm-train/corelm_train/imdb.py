@@ -60,11 +60,7 @@ def fetch_imdb(source: Path | None = None, progress: Progress | None = None) -> 
             unsafe or of other data, or a folder that cannot be written.
         MissingDependencyError: pooch, which downloads, is not installed.
     """
-    return _fetch(IMDB, machine.home() / "data", source, progress or _silent)
-
-
-def _silent(stage: str, done: int, total: int | None) -> None:
-    pass
+    return _fetch(IMDB, machine.home() / "data", source, progress or (lambda *_: None))
 
 
 def _fetch(original: Original, folder: Path, source: Path | None, progress: Progress) -> Path:
