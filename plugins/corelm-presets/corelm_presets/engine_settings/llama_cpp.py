@@ -82,16 +82,9 @@ def _write_dynamic(stage: Any) -> Values:
     }
 
 
-def _share(name: str, off: float, default: float) -> Setting:
-    """Return the setting of a filter whose p llama.cpp takes to the nearer of 0 and 1."""
-    return Setting(
-        name,
-        {name: default},
-        {name: off},
-        lambda p: {"p": min(max(p, 0.0), 1.0)},
-        lambda stage: {name: stage.p},
-        name,
-    )
+def _clipped(p: float) -> float:
+    """Return the p of a filter as llama.cpp takes it: the nearer of 0 and 1 outside them."""
+    return min(max(p, 0.0), 1.0)
 
 
 def _is_second(version: int, *_: Any) -> bool:
@@ -116,8 +109,8 @@ SETTINGS = (
     keyed("top_n_sigma", {"top_n_sigma": -1.0}, "top_n_sigma", off=-1.0, n="top_n_sigma"),
     keyed("top_k", {"top_k": 40}, "top_k", k="top_k"),
     plain("typical", "p", "typical_p", 1.0, place="typ_p"),
-    _share("top_p", off=1.0, default=0.95),
-    _share("min_p", off=0.0, default=0.05),
+    plain("top_p", "p", "top_p", 1.0, default=0.95, read=_clipped),
+    plain("min_p", "p", "min_p", 0.0, default=0.05, read=_clipped),
     keyed(
         "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1}, "xtc", off=0.0,
         # Two tokens can't both have more than half of the probability.
