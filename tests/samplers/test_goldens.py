@@ -248,10 +248,9 @@ DISTRIBUTIONS += [
         ({"min_p": 0.8}, FAR, FIRST), ({"min_p": 0.05}, FAR, FAR), ({"min_p": 0.7}, FAR, FIRST),
         ({"min_p": 0.7}, WIDE, SECOND), ({"top_k": 1}, FAR, FIRST), ({"top_k": 1}, WIDE, SECOND),
         ({"top_k": 2}, (0.6, 0, 0.1, 0.3), (0.6667, 0, 0, 0.3333)),
-        ({"xtc_probability": 1.0, "xtc_threshold": 0.2}, TIED, (0, 0.5, 0.25, 0.25)),
         ({"xtc_probability": 0.0}, TIED, TIED),
     )
-]  # fmt: skip
+] + [("xtc(probability=1, threshold=0.2)", TIED, (), (0, 0.5, 0.25, 0.25))]  # fmt: skip
 MIX = {"repetition_penalty": 1.5, "presence_penalty": 0.5, "frequency_penalty": 0.25}
 LOGITS += [
     (("mlx-lm", {"temp": 1.0, **values}), before, [0, 0, 0, 1, 1], 5, changes)

@@ -28,6 +28,7 @@ class Engine:
         switch: the key that switches sampling on or off; empty if temperature 0 switches it off.
         samples: the engine's default of the switch.
         ignored: keys of samplers that the engine no longer has, with spaces between.
+        differences: samplers that corelm defines differently, each with its key and the reason.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Engine:
     switch: str = ""
     samples: bool = True
     ignored: str = ""
+    differences: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def sampler_keys(self) -> frozenset[str]:
@@ -72,8 +74,12 @@ class Engine:
         return values
 
     def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
-        """Return the keys whose sampler acts differently after these stages, with the reason."""
-        return {}
+        """Return the keys whose sampler acts differently among these stages, with the reason."""
+        return dict(
+            self.differences[name]
+            for name in self.differences
+            if any(is_own(stage, name) for stage in stages)
+        )
 
     def acting(self, values: Values) -> Sequence[Setting]:
         """Return the settings that act, in their order."""

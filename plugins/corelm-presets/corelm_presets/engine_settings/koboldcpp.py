@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from corelm import Sampler
 from corelm_presets.engine_settings import llama_cpp
 from corelm_presets.engine_settings import text_generation_webui as webui
 from corelm_presets.engine_settings.engine import ListingEngine
@@ -159,10 +158,6 @@ class KoboldCpp(ListingEngine):
     def heeded(self, values: Values) -> Values:
         return llama_cpp.heeded_with_mirostat(values)
 
-    def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
-        is_there = any(stage.name.endswith("tail_free") for stage in stages)
-        return {"tfs": "it keeps one token fewer there"} if is_there else {}
-
     def acting(self, values: Values) -> Sequence[Setting]:
         if values.get("mirostat") not in (None, 0):
             return [*FIRST, *PENALTIES, TEMPERATURE, QUADRATIC, MIROSTAT]
@@ -179,6 +174,7 @@ class KoboldCpp(ListingEngine):
 ENGINE: KoboldCpp = KoboldCpp(
     "koboldcpp",
     (*FIRST, *LISTED, *LATE, MIROSTAT),
+    differences={"tail_free": ("tfs", "it keeps one token fewer there")},
     unsupported={
         "grammar": "",
         "ban_eos_token": False,

@@ -136,5 +136,6 @@ MLX_LM: MlxLm = MlxLm(
     unsupported={},
     other="seed stop max_tokens max_completion_tokens stream stream_options logprobs top_logprobs "
     "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping",
+    differences={"xtc": ("xtc_probability", "it never removes a line break or an end there")},
     spellings={"temp": "temperature"},  # in make_sampler and on the command line
 )  # fmt: skip

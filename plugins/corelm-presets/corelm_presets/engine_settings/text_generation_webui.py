@@ -138,6 +138,9 @@ FILTERS = (
 NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_repeat_ngram")
 AFTER_TEMPERATURE = (QUADRATIC, *FILTERS, ADAPTIVE, MIROSTAT, XTC, NO_REPEAT)
 """The settings after the temperature, which SillyTavern has under the same keys."""
+DIFFERENCES = {
+    "xtc": ("xtc_probability", "it does nothing there where it would remove a line break or an end")
+}
 LATE = ("temperature", "dynamic_temperature", "quadratic_sampling")
 """The samplers that `temperature_last` moves to the end."""
 
@@ -214,6 +217,7 @@ WEBUI: TextGenerationWebui = TextGenerationWebui(
         "instruction_template messages prompt stop n"
     ),
     switch="do_sample",
+    differences=DIFFERENCES,
     list_key="sampler_priority",
     foreign=frozenset({"encoder_repetition_penalty"}),
 )
@@ -259,6 +263,7 @@ SILLYTAVERN: PriorityEngine = PriorityEngine(
         dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
         *AFTER_TEMPERATURE,
     ),
+    differences=DIFFERENCES,
     unsupported={
         "encoder_rep_pen": 1,
         "penalty_alpha": 0,
