@@ -62,7 +62,11 @@ class LiftedModel:
     def start(self, tokens: ArrayLike) -> Any:
         """Return the model's own session, or one that calls the hook for each token."""
         if hasattr(self.unlifted, "start"):
-            return self.unlifted.start(tokens)
+            session = self.unlifted.start(tokens)
+            for name in ("next_logits", "extend", "select"):
+                if not callable(getattr(session, name, None)):
+                    raise ModelOutputError(f"start returned {shown(session)}, without {name}")
+            return session
         rows, lengths = padded_rows(tokens)
         if len(set(lengths.tolist())) > 1:
             raise ValueError("the rows of this model's sessions must have one length")
@@ -110,7 +114,10 @@ class LiftedVocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids."""
-        return self._vocabulary.decode(ids)
+        text = self._vocabulary.decode(ids)
+        if not isinstance(text, str):
+            raise ModelOutputError(f"decode returned {shown(text)}; expected a text")
+        return text
 
 
 class StatelessSession:

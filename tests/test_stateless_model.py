@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import ModelOutputError, UsageError
+from corelm.errors import ModelOutputError, PluginError, UsageError
 from corelm.registry.models import lifted
 from corelm.testing import LAWS, ToyModel
 
@@ -73,6 +73,57 @@ def test_scores_are_no_probabilities(scores):
         ModelOutputError, match=r"expected probabilities of at least 0 with the sum"
     ):
         corelm.generate(cycle(scores=scores), "a", sampler="greedy", length=1)
+
+
+class Wrong(Cycle):
+    """A model whose members can be set, as those of its vocabulary."""
+
+    def __init__(self, member, value):
+        self.vocabulary = Letters()
+        owner = self.vocabulary if member.startswith("vocabulary.") else self
+        setattr(owner, member.removeprefix("vocabulary."), value)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("context_length", 0, "Wrong.context_length must be a number of tokens, not 0"),
+        ("context_length", None, "Wrong.context_length must be a number of tokens, not None"),
+        ("context_length", "9", "Wrong.context_length must be a number of tokens, not '9'"),
+        ("next_token_distribution", None, "Wrong needs next_token_distribution"),
+        ("vocabulary", ["a", "b"], "Wrong needs vocabulary.encode"),
+        ("vocabulary.decode", None, "Wrong needs vocabulary.decode"),
+        ("vocabulary.ends", 2, "Wrong.vocabulary.ends holds 2; ids are 0 to 2"),
+        ("vocabulary.ends", ("c",), "Wrong.vocabulary.ends holds ('c',); ids are 0 to 2"),
+        ("vocabulary.start", 3, "Wrong.vocabulary.start holds (3,); ids are 0 to 2"),
+        ("vocabulary.padding", "c", "Wrong.vocabulary.padding holds ('c',); ids are 0 to 2"),
+    ],
+)
+def test_a_member_that_a_model_lacks_is_named(member, value, message):
+    with pytest.raises(PluginError) as error:
+        corelm.generate(Wrong(member, value), "a", sampler="greedy", length=1)
+    assert str(error.value) == f"not a model: {message}"
+
+
+@pytest.mark.parametrize(
+    ("member", "returned", "message"),
+    [
+        ("start", None, "start returned None, without next_logits"),
+        ("vocabulary.decode", ["a"], r"decode returned \['a'\]; expected a text"),
+        ("vocabulary.decode", b"a", "decode returned b'a'; expected a text"),
+    ],
+)
+def test_a_session_and_a_text_of_another_kind_are_refused(member, returned, message):
+    model = Wrong(member, lambda *arguments: returned)
+    with pytest.raises(ModelOutputError, match=message):
+        corelm.generate(model, "a", sampler="greedy", length=1)
+
+
+def test_a_loader_that_returns_nothing_is_refused(installed_plugin):
+    code = "import corelm\n@corelm.hookimpl\ndef corelm_models(): return {'no': lambda: None}\n"
+    installed_plugin("corelm-no", {"no": "corelm_no"}, code)
+    with pytest.raises(PluginError, match="not a model: NoneType needs next_token_distribution"):
+        corelm.load("no")
 
 
 def test_an_encoding_is_an_array_or_refused():

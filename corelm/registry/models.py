@@ -205,7 +205,9 @@ def lifted(model: StatelessModel) -> LanguageModel:
         [[0.75, 0.25]]
     """
     from corelm.language_model import has_special_tokens
+    from corelm.validation import check_model
 
+    check_model(model)
     if hasattr(model, "start") and has_special_tokens(model.vocabulary):
         return model  # type: ignore[return-value]
     from corelm.stateless_model import LiftedModel  # few models need it
