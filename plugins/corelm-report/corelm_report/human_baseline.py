@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from corelm.bundles import StoredVocabulary
 from corelm_report.metrics import LENGTH, TEXTS
-from corelm_report.metrics.estimates import mean_interval
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import Interval, Sums, along_texts, ratio
 from corelm_report.metrics.ngrams import Texts
@@ -76,9 +75,9 @@ def human_figures(
     sets = figures_of_sets(ids, vocabulary.decode, TEXTS, LENGTH)
     entropy = _summary(scores.entropy[scores.real])
     sums = _sums(scores, unknown, entropy["band"])
-    entropy["ci95"] = mean_interval(*sums.pop("model_entropy"))
+    entropy["ci95"] = _interval(sums.pop("model_entropy"))
     means = {name: ratio(of_texts) for name, of_texts in sums.items()}
-    ci95 = {name: mean_interval(*of_texts) for name, of_texts in sums.items()}
+    ci95 = {name: _interval(of_texts) for name, of_texts in sums.items()}
     return {
         "held_out": _held_out(scores, unknown),
         "human": _rounded(
@@ -170,7 +169,7 @@ def figures_of_sets(
     measured = [text_figures(some, [decode(text) for text in some]) for some in sets]
     columns = {name: [figures[name] for figures in measured] for name in measured[0]}
     means = {name: _mean(values) for name, values in columns.items()}
-    ci95 = {name: _interval(values) for name, values in columns.items()}
+    ci95 = {name: _interval(_defined(values)) for name, values in columns.items()}
     looping = loops([text for some in sets for text in some])
     of_texts = Inference.of_names(range(len(looping)))
     ci95["loops"] = of_texts.share((looping.tolist(), [1.0] * len(looping))).ends
@@ -181,13 +180,18 @@ def figures_of_sets(
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _defined(values: Sequence[float | None]) -> Sums:
+    """Return the sums for the mean over the sets that have a value."""
     defined = [value for value in values if value is not None]
+    return defined, [1.0] * len(defined)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined, _ = _defined(values)
     return float(np.mean(defined)) if defined else None
 
 
-def _interval(values: Sequence[float | None]) -> Interval | None:
-    """Return the interval of the mean, with the sets as units."""
-    defined = [value for value in values if value is not None]
-    estimate = Inference.of_names(range(len(defined))).estimate((defined, [1.0] * len(defined)))
+def _interval(sums: Sums) -> Interval | None:
+    """Return the interval of a mean, with the texts or the sets as units."""
+    estimate = Inference.of_names(range(len(sums[0]))).estimate(sums)
     return None if estimate is None else estimate.interval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,12 +220,22 @@ class ReportOutput:
                 messages.tell(f"{name} failed: {reason}", "warning")
         for path in written:
             messages.tell(f"written to {path}", "note")
-        reasons = [reason for each in conditions if (reason := each.tripped(document))]
-        for reason in reasons:
-            messages.tell(reason, "error")
-        if reasons:
-            return ExitCode.FAILED
-        return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
+        return exit_code([(document, conditions)], bool(failed))
+
+
+def exit_code(reports: Iterable[tuple[Document, Iterable[Condition]]], failed: bool) -> int:
+    """Say which conditions hold, and return the exit code.
+
+    Args:
+        reports: each report with its conditions.
+        failed: True if a sampler or a metric failed.
+    """
+    tripped = [each.tripped(document) for document, own in reports for each in own]
+    for reason in filter(None, tripped):
+        messages.tell(reason, "error")
+    if any(tripped):
+        return ExitCode.FAILED
+    return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
 
 
 NARROW = 60

@@ -42,15 +42,15 @@ def comparison(before: Document, after: Document) -> Json:
         "schema": SCHEMA,
         "shared_draws": all(headers[0].get(k) == headers[1].get(k) for k in DRAWS),
         "header": list(_differing(*headers)),
-        "only_before": [name for key, (name, _) in first.items() if key not in second],
-        "only_after": [name for key, (name, _) in second.items() if key not in first],
+        "only_before": [entry.label for key, entry in first.items() if key not in second],
+        "only_after": [entry.label for key, entry in second.items() if key not in first],
         "rows": [
             {
-                "sampler": name,
-                "sampler_after": second[key][0],
-                "figures": list(_changes(entry, second[key][1], left_out)),
+                "sampler": entry.label,
+                "sampler_after": second[key].label,
+                "figures": list(_changes(entry, second[key], left_out)),
             }
-            for key, (name, entry) in first.items()
+            for key, entry in first.items()
             if key in second
         ],
     }
@@ -67,16 +67,15 @@ def same(compared: Json) -> bool:
     return not (beyond(compared) or compared["only_before"] or compared["only_after"])
 
 
-def _entries(document: Document) -> dict[Any, tuple[str, Entry]]:
+def _entries(document: Document) -> dict[Any, Entry]:
     """Return the entries by their identity.
 
     A matched sampler is identified by its target: the value found may differ between the reports.
     """
-    entries: dict[Any, tuple[str, Entry]] = {}
-    for entry in document.entries:
-        matched = entry.matched
-        entries[(matched.open, matched.asked) if matched else entry.label] = entry.label, entry
-    return entries
+    return {
+        (each.matched.open, each.matched.asked) if each.matched else each.label: each
+        for each in document.entries
+    }
 
 
 def _not_comparable(before: Header, after: Header) -> set[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from corelm.errors import ReportError
 from corelm.runs import printable
 from corelm_report.document.content import SCHEMA, Document
-from corelm_report.document.contradictions import fault_of_lists, impossible, short_key
+from corelm_report.document.contradictions import impossible, short_key
 from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED, Figure
 from corelm_report.document.figures import of_view
 from corelm_report.document.parts import Json, schema_of
@@ -81,7 +81,7 @@ def check(document: Any) -> None:
             f"it follows {printable.shown(document['schema'])}; this version of corelm reads "
             f"{SCHEMA}: use the version that wrote it, or make the report again"
         )
-    wrong = fault(document) or fault_of_lists(document) or impossible(document)
+    wrong = fault(document) or impossible(document)
     if wrong:
         raise ReportError(f"it does not follow {SCHEMA}: {wrong}")
 

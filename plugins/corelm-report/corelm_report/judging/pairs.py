@@ -6,13 +6,11 @@ file of pairs names no sampler, and no key has to be kept: the verdicts are matc
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +120,8 @@ LARGEST = 2**28
 """The largest file of verdicts, in bytes."""
 VERDICTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
 """The verdicts, and the share of a win that they give the text shown first."""
-TEMPLATE, PAGES = "corelm_report.judging.template", "corelm.pages"
+FILES = {"css": ("shared.css", "judge.css"), "js": ("judge.js",)}
+"""The files of the page's style sheet and its script."""
 
 
 @dataclass(frozen=True)
@@ -161,29 +160,9 @@ def _cell(text: str) -> str:
 
 def pairs_as_page(pairs: Sequence[Pair]) -> str:
     """Return the pairs as one page, which loads nothing and saves the verdicts as CSV."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-    from markupsafe import Markup
+    from corelm_report.render.page import rendered  # late, as verdicts are read without it
 
-    environment = Environment(
-        loader=FunctionLoader(lambda name: _file(TEMPLATE, name)),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )  # fmt: skip
-    css = f"{_file(PAGES, 'shared.css')}\n{_file(TEMPLATE, 'judge.css')}"
-    script = _file(TEMPLATE, "judge.js")
-    page = environment.get_template("judge.html.jinja")
-    return page.render(
-        pairs=pairs, css=Markup(css), js=Markup(script),
-        hashes={"css": _checksum(css), "js": _checksum(script)},
-    )  # fmt: skip
-
-
-def _file(package: str, name: str) -> str:
-    return resources.files(package).joinpath(name).read_text("utf-8").strip()
-
-
-def _checksum(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+    return rendered("judge.html.jinja", "judging/template", FILES, pairs=pairs)
 
 
 def read_verdicts(path: Path) -> list[JudgeVerdict]:

@@ -198,13 +198,6 @@ class ReportRun:
         [scores] = self._scores("second scorer, human texts", [texts])
         return scores
 
-    def _target_values(self, human: HumanEntry | None, matchers: Matchers) -> dict[Target, float]:
-        """Return the value of each target; "human" is scaled to these contexts."""
-        return {
-            target: self._human_value(human, matchers) if target.value is None else target.value
-            for target in self._plan.match
-        }
-
     def _human_value(self, human: HumanEntry | None, matchers: Matchers) -> float:
         """Return the surprisal that human text would have on these contexts, in nats."""
         ratio = surprisal_per_entropy(human)
@@ -217,7 +210,10 @@ class ReportRun:
     def _match(self, contexts: Contexts, human: HumanEntry | None) -> None:
         """Find the parameters that candidates leave open."""
         matchers = Matchers(contexts)
-        self._targets = self._target_values(human, matchers)
+        self._targets = {
+            target: self._human_value(human, matchers) if target.value is None else target.value
+            for target in self._plan.match
+        }
         entries, units = [], []
         for entry in self._entries:
             open_, target = entry.candidate.open, entry.candidate.target
@@ -264,10 +260,12 @@ class ReportRun:
     def _generated_texts(self) -> list[list[TextRecord]]:
         """Return the texts of each entry; an empty list for a sampler that has failed."""
         s = self._plan
+        # Model calls are counted for some texts only in a comparison with a decoder.
+        is_counted = any(entry.candidate.decoder for entry in self._entries)
         units = packed(
             share
             for at, entry in enumerate(self._entries)
-            for share in shares_of(at, self._runs(entry), s.prompts, self._is_counted)
+            for share in shares_of(at, self._runs(entry), s.prompts, is_counted)
         )
         # Lazy, so that a sampler that fails in one unit gets no further one.
         wanted = filter(None, (self._without_failed(unit) for unit in units))
@@ -285,11 +283,6 @@ class ReportRun:
         """Return the unit without the texts of samplers that have failed; None if none is left."""
         shares = [each for each in unit.shares if self._entries[each.entry].error is None]
         return DrawTexts(tuple(shares)) if shares else None
-
-    @property
-    def _is_counted(self) -> bool:
-        """True if model calls are counted for some texts, as in comparisons with a decoder."""
-        return any(entry.candidate.decoder for entry in self._entries)
 
     def _runs(self, entry: OpenEntry) -> Iterator[Texts]:
         """Yield an entry's texts of any prompt, seed by seed."""

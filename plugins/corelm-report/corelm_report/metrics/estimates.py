@@ -339,26 +339,6 @@ def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interva
     return [min(max(end, low), high) for end in ends]
 
 
-def mean_interval(sums: ArrayLike, counts: ArrayLike) -> Interval | None:
-    """Return the 95 % interval of a mean over the tokens of independent texts.
-
-    None if fewer than 8 texts have values, or differ from the others, unless all are equal.
-
-    Args:
-        sums: (texts,) the sum of the values of each text.
-        counts: (texts,) the number of values of each text.
-
-    Example:
-        >>> mean_interval([2.0] * 8, [1] * 8), mean_interval([1.0, 2.0, 3.0], [1, 1, 1])
-        ([2.0, 2.0], None)
-        >>> low, high = mean_interval([1.0, 2.0, 3.0, 4.0] * 2, [1] * 8)
-        >>> 1 < low < 2.5 < high < 4
-        True
-    """
-    mean = Estimate.of_ratio("texts", sums, counts)
-    return None if mean is None else mean.interval()
-
-
 def of_exponential(surprisal: Estimate) -> Estimate:
     """Return the perplexity of a mean surprisal."""
     value = perplexity(surprisal.value)

@@ -40,10 +40,6 @@ def columns(document: Document, level: str) -> Columns:
 
 
 def _of_figures(document: Document) -> Iterator[Block]:
-    yield from ((line, {}) for line in _lines(document))
-
-
-def _lines(document: Document) -> Iterator[Json]:
     """Yield a line for every figure of an entry, then one for each seed's texts."""
     empty = dict.fromkeys(HEADER)
     for entry in document.entries:
@@ -51,9 +47,9 @@ def _lines(document: Document) -> Iterator[Json]:
             line = {"sampler": entry.label, "view": each.view, "metric": each.figure}
             own = {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
             size = {"set_size": _set_size(entry, each)}
-            yield {**empty, **line, **own, **size, **_difference(entry, each)}
+            yield {**empty, **line, **own, **size, **_difference(entry, each)}, {}
             for seed, value in _by_seed(document, entry, each):
-                yield {**empty, **line, "value": value, "seed": seed}
+                yield {**empty, **line, "value": value, "seed": seed}, {}
 
 
 def _set_size(entry: Entry, of: Measurement) -> int | None:

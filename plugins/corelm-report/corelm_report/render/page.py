@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
@@ -32,12 +32,9 @@ from corelm_report.render.charts import charts, drawings
 from corelm_report.render.overview import failed_metrics, front_in_words, remarks, seeds, targets
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
 
-TEMPLATE, PAGES = ("corelm_report", "render/template"), ("corelm", "pages")
-"""The folders of this page's own files and of those that all pages share, each in its package."""
 FILES = {
     "css": ("shared.css", "page.css", "print.css"),
     "js": ("shared.js", "tables.js", "pictures.js", "playground.js"),
@@ -59,37 +56,33 @@ def page(document: Document) -> str:
     """
     from markupsafe import Markup  # late: other forms of a report need no templates
 
-    files = {kind: "\n\n".join(map(_file, names)) for kind, names in FILES.items()}
     by_name = {name: tables.table(document, name) for name in TABLES}
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            document=document,
-            header=document.header,
-            summary=summary(document),
-            failed=[entry for entry in document.samplers if entry.error],
-            against=_against(document),
-            compared=len(dict(tables.p_values(document))),
-            rate=EACH,
-            tables=by_name,
-            charts=list(charts(document)),
-            # Markup is written unescaped: only corelm's own files, and drawings whose texts
-            # matplotlib has escaped.
-            plots={name: Markup(svg) for name, svg in drawings(document).items()},
-            groups=text_groups(document),
-            legend=list(surprisal_levels()),
-            failed_metrics=failed_metrics(document),
-            matched=targets(document),
-            remarks=remarks(document),
-            fronts=[front_in_words(document, front) for front in document.fronts],
-            seeds=seeds(document.header),
-            playground=playground(document),
-            plugins=list(_plugins(document)),
-            definitions=_definitions(filter(None, by_name.values())),
-            hashes={name: _checksum(text) for name, text in files.items()},
-            **{name: Markup(text) for name, text in files.items()},
-        )
+    return rendered(
+        "page.html.jinja",
+        "render/template",
+        FILES,
+        document=document,
+        header=document.header,
+        summary=summary(document),
+        failed=[entry for entry in document.samplers if entry.error],
+        against=_against(document),
+        compared=len(dict(tables.p_values(document))),
+        rate=EACH,
+        tables=by_name,
+        charts=list(charts(document)),
+        # Markup is written unescaped: only corelm's own files, and drawings whose texts matplotlib
+        # has escaped.
+        plots={name: Markup(svg) for name, svg in drawings(document).items()},
+        groups=text_groups(document),
+        legend=list(surprisal_levels()),
+        failed_metrics=failed_metrics(document),
+        matched=targets(document),
+        remarks=remarks(document),
+        fronts=[front_in_words(document, front) for front in document.fronts],
+        seeds=seeds(document.header),
+        playground=playground(document),
+        plugins=list(_plugins(document)),
+        definitions=_definitions(filter(None, by_name.values())),
     )
 
 
@@ -125,21 +118,25 @@ def _formula(text: str) -> Markup:
     return Markup(re.sub(r"(?<![A-Za-z&;-])[A-Za-z](?![A-Za-z-])", r"<var>\g<0></var>", signs))
 
 
-def _file(name: str) -> str:
-    package, folder = PAGES if name.startswith("shared.") else TEMPLATE
-    return resources.files(package).joinpath(folder, name).read_text("utf-8").strip()
+def rendered(template: str, folder: str, files: Mapping[str, Iterable[str]], **values: Any) -> str:
+    """Render a page that loads nothing; every string is escaped.
 
-
-def _checksum(text: str) -> str:
-    """Return the checksum by which a Content-Security-Policy allows a script or a style sheet."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _environment() -> Environment:
+    Args:
+        template: the name of its template.
+        folder: the folder of the template and of the page's own files; all pages share others.
+        files: the names of the files of its one style sheet, `css`, and its one script, `js`.
+        values: what the template shows.
+    """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def read(name: str) -> str:
+        own = "corelm_report", folder
+        package, place = ("corelm", "pages") if name.startswith("shared.") else own
+        return resources.files(package).joinpath(place, name).read_text("utf-8").strip()
 
     environment = Environment(
-        loader=FunctionLoader(_file),
+        loader=FunctionLoader(read),
         autoescape=True,
         undefined=StrictUndefined,  # a misspelt name raises instead of leaving a gap
         trim_blocks=True,
@@ -148,7 +145,16 @@ def _environment() -> Environment:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters |= {"number": number, "share": share, "bits": bits, "formula": _formula}
-    return environment
+    texts = {kind: "\n\n".join(map(read, names)) for kind, names in files.items()}
+    # A Content-Security-Policy allows a script or a style sheet by its checksum.
+    digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in texts.items()}
+    return environment.get_template(template).render(
+        hashes={
+            kind: f"sha256-{base64.b64encode(each).decode()}" for kind, each in digests.items()
+        },
+        **{kind: Markup(text) for kind, text in texts.items()},
+        **values,
+    )
 
 
 BARS = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import scaling
 from corelm_report.cli.comparison import show_comparison
-from corelm_report.cli.finish_report import report_table
+from corelm_report.cli.finish_report import exit_code, report_table
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
 from corelm_report.document.figure import listed
@@ -16,12 +16,12 @@ from corelm_report.document.gate import condition, conditions_of
 from corelm_report.document.lookup import short_names
 from corelm_report.document.remarks import conclusions, table_of
 from corelm_report.report import Report, document_of
-from corelm_report.studies.registration import checksum
+from corelm_report.studies.registration import checksum, register
 from corelm_report.studies.study_file import Study, read_study
 from corelm_report.studies.study_reports import (
     PlannedReport,
     StudyResult,
-    freeze,
+    made_of,
     planned,
     write_lock,
     write_report,
@@ -59,7 +59,9 @@ def run_study(study: Study, executor: scaling.Executor, out: Output) -> int:
     show_scorers([report for _, report in made], out)
     if result.registration:
         messages.tell(result.registration, "note")
-    return _exit_code(study.fail_if, [report for _, report in made])
+    documents = [document_of(report) for _, report in made]
+    checked = [(document, conditions_of(study.fail_if, document)) for document in documents]
+    return exit_code(checked, any(report.failed for _, report in made))
 
 
 def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
@@ -81,28 +83,13 @@ def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
 def freeze_study(study: Study, out: Output) -> int:
     """Register a study before it is run: write digests of everything that decides its results."""
     with UnitCache() as cache:
-        path = freeze(study, list(planned(study)), cache)
+        path = register(study.folder, made_of(study, list(planned(study))), cache)
     out.show(
         blocks.line(f"Registered in {path}: the study, its data, its models and the code."),
         blocks.line("`corelm study run` says what has changed since, or that nothing has."),
         blocks.line(f"To show others when, publish its sha256: {checksum(path)}"),
     )
     return ExitCode.DONE
-
-
-def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
-    reasons = [reason for report in reports for reason in _tripped(fail_if, report)]
-    for reason in reasons:
-        messages.tell(reason, "error")
-    if reasons:
-        return ExitCode.FAILED
-    return ExitCode.PARTLY_FAILED if any(report.failed for report in reports) else ExitCode.DONE
-
-
-def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
-    document = document_of(report)
-    conditions = conditions_of(fail_if, document)
-    return [reason for each in conditions if (reason := each.tripped(document))]
 
 
 def show_report(model: str, report: Report, out: Output) -> None:

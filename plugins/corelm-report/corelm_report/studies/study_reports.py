@@ -207,15 +207,6 @@ def digests_of(plan: Plan) -> Json:
     return {registration.TEXTS: texts, "prompts": digest(prompts)}
 
 
-def freeze(study: Study, plans: Sequence[PlannedReport], cache: UnitCache) -> Path:
-    """Write the digests of everything that decides the results of a study; return the file.
-
-    Raises:
-        ReportError: there are results already, or the registration of another study.
-    """
-    return registration.register(study.folder, _made_of(study, plans), cache)
-
-
 def folder_of(model: str) -> str:
     """Return the name of a model's folder.
 
@@ -238,7 +229,7 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     return folder
 
 
-def _made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
+def made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
     """Return everything that decides the results of a study."""
     plans, facts = [each.plan for each in planned], machine.facts()
     return {
@@ -264,7 +255,7 @@ def write_lock(
     study: Study, reports: list[tuple[PlannedReport, Report]], cache: UnitCache
 ) -> StudyResult:
     """Write the provenance of the reports, and how to repeat them."""
-    lock = _made_of(study, [planned for planned, _ in reports])
+    lock = made_of(study, [planned for planned, _ in reports])
     for entry, (planned, report) in zip(lock["models"], reports, strict=True):
         entry["folder"] = folder_of(planned.name)
         entry["report"] = hashlib.sha256(report.to_json().encode()).hexdigest()
