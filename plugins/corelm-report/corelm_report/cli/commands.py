@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -177,15 +177,15 @@ def report(
         }  # fmt: skip
         places = {form: path for form, path in files.items() if path}
         if diff is not None:
-            _refuse_measuring(context, "--diff")
-            _refuse_forms(context)
+            _refuse(context, MEASURING, "--diff measures nothing")
+            _refuse(context, ONE_REPORT, "--diff writes a table, --markdown and --json")
             from corelm_report.cli.comparison import compare_files
 
             return compare_files(diff, places, out)
         conditions = fail_if or []
         output = ReportOutput(ReportFiles(places, plots), conditions, out)
         if from_ is not None:
-            _refuse_measuring(context, "--from")
+            _refuse(context, MEASURING, "--from measures nothing")
             return output.rewrite(from_)
         from corelm import load
         from corelm.runs import scaling
@@ -214,30 +214,10 @@ def _prompts_in(file: str) -> Prompts:
     return parse_prompts(read_text(file, "the prompt file"), file)
 
 
-def _refuse_measuring(context: typer.Context, option: str) -> None:
-    """Raise if the command line has options that an earlier report has already decided."""
-    for name in _on_command_line(context, MEASURING):
-        what = "a sampler" if name == "samplers" else _flag_of(context, name)
-        raise UsageError(f"{option} measures nothing: leave out {what}")
-
-
-def _flag_of(context: typer.Context, name: str) -> str:
-    """Return the option of an argument of the command, as it is typed."""
-    flag: str = next(each.opts[0] for each in context.command.params if each.name == name)
-    return flag
-
-
-def _refuse_forms(context: typer.Context) -> None:
-    """Raise if the command line has options for one report only."""
-    for name in _on_command_line(context, ONE_REPORT):
-        raise UsageError(
-            f"--diff writes a table, --markdown and --json: leave out {_flag_of(context, name)}"
-        )
-
-
-def _on_command_line(context: typer.Context, names: Iterable[str]) -> Iterator[str]:
-    """Yield the parameters among `names` that are on the command line."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            yield name
+def _refuse(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Raise if one of these parameters is on the command line."""
+    for each in context.command.params:
+        source = context.get_parameter_source(each.name or "")
+        if each.name in names and source is not None and source.name == "COMMANDLINE":
+            what = "a sampler" if each.name == "samplers" else each.opts[0]
+            raise UsageError(f"{why}: leave out {what}")

@@ -206,7 +206,7 @@ class WinRate:
     """The share of the pairs in which the text of a sampler is better; a tie is half a win.
 
     Attributes:
-        sampler, against, model: the two samplers and the model.
+        sampler, against: the two samplers.
         rate: the share.
         ends: its 95 % interval; None with too few units.
         p: the two-sided p-value for a true rate of 1/2.
@@ -217,7 +217,6 @@ class WinRate:
 
     sampler: str
     against: str
-    model: str
     rate: float
     ends: Interval | None
     p: float | None
@@ -277,7 +276,7 @@ def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], design: Design) -> W
     ends = wilson.ends if len(units) >= FEWEST else None
     rate = KnownByInterval(wilson.value, ends, len(units))
     return WinRate(
-        pairs[0].sampler, pairs[0].against, pairs[0].model, wilson.value or 0.0, ends,
+        pairs[0].sampler, pairs[0].against, wilson.value or 0.0, ends,
         (rate - EVEN).p_value(), len(pairs), len(units),
     )  # fmt: skip
 
@@ -296,7 +295,7 @@ def _prediction_powered(
     corrected = mean - error
     even = corrected.moved(1.0, corrected.value - 0.5)
     return WinRate(
-        pairs[0].sampler, pairs[0].against, pairs[0].model, corrected.value,
+        pairs[0].sampler, pairs[0].against, corrected.value,
         within(corrected.interval(), SHARES), even.p_value(), len(pairs), len(units),
     )  # fmt: skip
 

@@ -8,8 +8,7 @@ context, after which its readers try samplers.
 from __future__ import annotations
 
 import base64
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
@@ -27,7 +26,6 @@ from corelm.runs import (
     ForcedTokens,
     ModelLogits,
     ModelRows,
-    OpenTexts,
     Strategy,
     Texts,
     chain_stages,
@@ -138,37 +136,16 @@ def model_contexts(
     prompt_ids = [tuple(FullVocabulary(model.vocabulary).prompt_ids(prompt)) for prompt in prompts]
     stochastic = Texts("", Strategy(Expression.built_in("stochastic")), length, n, seed, Endings())
     parts = chain.from_iterable(stochastic.batches(prompts, independent=True)) if n > 0 else ()
-    texts = [
-        prompt_ids[index] + tuple(tokens)
-        for index, drawn in _drawn(model, parts, together=len(prompts) > 1)
-        for tokens in drawn.tokens
-    ]
+    texts: list[TextIds] = []
+    for ended in ContinuousBatch.in_order(model, parts):
+        if ended.error:
+            raise ended.error
+        prompt = prompt_ids[ended.texts.prompt_index]
+        texts += [prompt + tuple(tokens) for tokens in ended.open_texts.tokens]
     if not texts or length < 1:
         raise UsageError("contexts need at least one prompt, one text and one token")
     prompt_lengths = tuple(len(ids) for ids in prompt_ids for _ in range(n))
     return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), prompt_lengths)
-
-
-def _drawn(
-    model: LanguageModel, parts: Iterable[tuple[Texts, Sequence[int]]], together: bool
-) -> Iterator[tuple[int, OpenTexts]]:
-    """Draw texts; yield those of each part, and the index of its prompt.
-
-    Args:
-        model: the language model.
-        parts: texts, and the indices of the samples to draw of each.
-        together: draw those of several parts in one batch; for one prompt there is no need.
-    """
-    if together:
-        for ended in ContinuousBatch.in_order(model, parts):
-            if ended.error:
-                raise ended.error
-            yield ended.texts.prompt_index, ended.open_texts
-        return
-    for texts, samples in parts:
-        open_texts = texts.open(model, samples)
-        deque(open_texts.take(texts.steps(model, samples)), maxlen=0)
-        yield texts.prompt_index, open_texts
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from corelm_report.document.content import (
     Entry,
     Failure,
     MatchedTo,
-    Parameters,
     Plugin,
     SamplerEntry,
     Stage,
@@ -120,7 +119,10 @@ def header(
             texts=len(contexts.texts),
             positions=contexts.positions,
         ),
-        failed_plugins=failed_plugins(),
+        failed_plugins=[
+            FailedPlugin(plugin=str(source), reason=reason)
+            for source, reason in plugins.registry().failures.items()
+        ],
         settings_tried=dict(Counter(tried)),
         metrics=[
             MetricOfPlugin(
@@ -228,12 +230,6 @@ def undefined(entries: Iterable[Entry], metrics: Iterable[plugins.Offer]) -> Ite
             )
 
 
-def failed_plugins() -> list[FailedPlugin]:
-    """Return the plugins that this process tried to load and could not, each with the reason."""
-    failures = plugins.registry().failures.items()
-    return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
-
-
 def citations(entries: Iterable[Entry]) -> list[Citation]:
     """Return the papers of the measured figures and of the intervals."""
     measured = {each.figure for entry in entries if not entry.error for each in estimates(entry)}
@@ -330,29 +326,20 @@ def _temperature(strategy: Strategy) -> float | None:
 
 
 def _stage(sampler: Sampler | Decoder) -> Stage:
+    """Return a stage, with the sources in its docstring and in those of its nested samplers."""
     source = plugins.registry().source_of(type(sampler))
+    citations = [plugins.citation_of(type(part)) for part in sampler.parts()]
     return Stage(
         name=sampler.name,
         kind="decoder" if isinstance(sampler, Decoder) else sampler.kind,
-        params=parameters(sampler),
+        params={p.name: _plain(getattr(sampler, p.name)) for p in sampler.parameters()},
         plugin=Plugin(
             distribution=source.distribution,
             version=source.version,
             entry_point=source.entry_point,
         ),
-        sources=sources_of(sampler),
+        sources=list(dict.fromkeys(filter(None, citations))),
     )
-
-
-def sources_of(thing: Sampler | Decoder) -> list[str]:
-    """Return the sources in the docstrings of a strategy and of its nested samplers."""
-    sources = [plugins.citation_of(type(part)) for part in thing.parts()]
-    return list(dict.fromkeys(filter(None, sources)))
-
-
-def parameters(thing: Sampler | Decoder) -> Parameters:
-    """Return the parameters by name, with values that JSON can hold."""
-    return {p.name: _plain(getattr(thing, p.name)) for p in thing.parameters()}
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, LanguageModel, Step, TokenRecord, Vocabulary, softmax
+from corelm import LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import FullVocabulary, can
 from corelm.filters import likeliest_tokens
 from corelm.runs import Endings, ForcedTokens, ModelLogits
@@ -132,13 +132,10 @@ def details(
         "p": float(p[drawn.token]),
         "q": min(math.exp(-drawn.surprisal), 1.0),  # rounding may take it above 1
         "entropy": drawn.entropy,
-        "alternatives": [[text_of(i), float(p[i])] for i in _likeliest(logits)],
+        "alternatives": [
+            [text_of(i), float(p[i])] for i in likeliest_tokens(logits, ALTERNATIVES).tolist()
+        ],
     }
-
-
-def _likeliest(logits: Array) -> list[int]:
-    """Return the ids of the likeliest tokens; ties go to the lowest id."""
-    return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
 
 
 DIGITS = 7
@@ -227,14 +224,18 @@ def ratios(
     sums = along_texts(surprisals, entropies, human_band)
     drawn = [float(len(record["surprisal"])) for record in records]
     nats = [math.fsum(each) for each in surprisals]
-    return sums | {
+    sums |= {
         "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
         "unknown": ([record["unknown"] for record in records], sums["surprisal"][1]),
         "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
         "model_calls": _where_known(records, "model_calls", drawn),
         "tokens_read": _where_known(records, "tokens_read", drawn),
-        **(scorer_sums(scores) if scores else {}),
     }
+    if scores:
+        scored = [each["nats"] for each in scores]
+        sums["scorer_surprisal"] = scored, [each["tokens"] for each in scores]
+        sums["scorer_bits_per_byte"] = bits_per_byte(scored, [each["bytes"] for each in scores])
+    return sums
 
 
 def _where_known(records: Sequence[TextRecord], name: str, per: Sequence[float]) -> Sums:
@@ -322,20 +323,6 @@ def bits_per_byte(nats: Sequence[float], sizes: Sequence[int]) -> Sums:
         sizes: (texts,) the number of bytes of each text.
     """
     return [each / math.log(2) for each in nats], list(sizes)
-
-
-def scorer_sums(scores: Sequence[Score]) -> dict[str, Sums]:
-    """Return the sums for the figures under the second scorer.
-
-    Example:
-        >>> scorer_sums([{"nats": 6.0, "tokens": 2, "bytes": 8}])["scorer_surprisal"]
-        ([6.0], [2])
-    """
-    nats = [each["nats"] for each in scores]
-    return {
-        "scorer_surprisal": (nats, [each["tokens"] for each in scores]),
-        "scorer_bits_per_byte": bits_per_byte(nats, [each["bytes"] for each in scores]),
-    }
 
 
 @dataclass(frozen=True)

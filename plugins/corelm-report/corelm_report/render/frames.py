@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from corelm.errors import ReportError
@@ -90,7 +91,7 @@ def _of_differences(document: Document) -> Iterator[Block]:
 def _of_tests(document: Document) -> Iterator[Block]:
     by_name = {entry.label: entry for entry in document.samplers}
     for test in permutation_tests(document):
-        yield {**_identity(document, by_name[test.sampler]), **test.as_json()}, {}
+        yield {**_identity(document, by_name[test.sampler]), **asdict(test)}, {}
 
 
 def _of_seeds(document: Document) -> Iterator[Block]:

@@ -9,7 +9,7 @@ of such exchanges in which the mean difference is at least as large as the one f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from corelm.errors import ReportError
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import against
-from corelm_report.document.parts import Json
 from corelm_report.metrics.conclusions import EACH, with_holm
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import sums_of
@@ -63,10 +62,6 @@ class PermutationTest:
     p: float
     p_holm: float = 1.0
     significant: bool = False
-
-    def as_json(self) -> Json:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 def permutation_tests(document: Document) -> list[PermutationTest]:

@@ -13,14 +13,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 from corelm.runs import printable
-from corelm_report.document import content
 from corelm_report.document.content import (
     Document,
     Entry,
     GeneratedTexts,
     HumanContexts,
     HumanEntry,
-    SamplerEntry,
     TeacherForced,
 )
 from corelm_report.document.figure import (
@@ -341,14 +339,7 @@ def p_values(document: Document) -> Iterator[tuple[DifferenceKey, float]]:
     """Yield every difference on the page that has an interval, with its p-value."""
     columns = [column for table in TABLES for column in columns_of(table, document)]
     for entry in document.samplers:
-        for column in columns:
-            apart = _compared(entry, column)
-            if apart is not None and apart.p is not None:
+        for column in columns if not entry.error else ():
+            apart = declared_difference(entry, column.looked_up, column.view)
+            if column.compared and apart is not None and apart.p is not None:
                 yield DifferenceKey(entry.label, column.view, column.looked_up), apart.p
-
-
-def _compared(entry: SamplerEntry, column: Figure) -> content.Difference | None:
-    """Return the difference that a table's cell shows, or None."""
-    if entry.error or not column.compared:
-        return None
-    return declared_difference(entry, column.looked_up, column.view)

@@ -16,7 +16,7 @@ from corelm_report.document.gate import condition, conditions_of
 from corelm_report.document.lookup import short_names
 from corelm_report.document.remarks import conclusions, table_of
 from corelm_report.report import Report, document_of
-from corelm_report.studies.registration import checksum, register
+from corelm_report.studies.registration import changes, checksum, register
 from corelm_report.studies.study_file import Study, read_study
 from corelm_report.studies.study_reports import (
     PlannedReport,
@@ -133,12 +133,9 @@ def show_result(result: StudyResult, out: Output, study: Study | None = None) ->
         study: the study as its file is now, to list later edits.
     """
     lock = result.lock
-    edits = result.edits(study) if study else ""
-    if edits:
+    if study and (edits := scaling.differences(lock["settings"], study.settings())):
         messages.tell(
-            f"these results are older than {study.file if study else ''} ({edits}); "
-            "run the study again",
-            "note",
+            f"these results are older than {study.file} ({edits}); run the study again", "note"
         )
     out.show(blocks.line(lock["title"], "bold"), blocks.line(""))
     reports = dict(result.reports())
@@ -166,9 +163,7 @@ def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
     for names, where in ((first.keys() - second, "first"), (second.keys() - first, "second")):
         for name in sorted(names):
             out.show(blocks.line(f"Only the {where} has the model {name}."))
-    changes = before.changes(after)
-    made = "The same settings, data, versions and code made both."
-    if changes:
-        made = f"Made by: {changes}."
-    out.show(blocks.line(made))
+    differences = changes(before.lock, after.lock)
+    same_made = "The same settings, data, versions and code made both."
+    out.show(blocks.line(f"Made by: {differences}." if differences else same_made))
     return ExitCode.DONE if equal else ExitCode.FAILED

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-from corelm import LanguageModel, load
+from corelm import load
 from corelm.errors import ModelFileError, ReportError
 from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_report.document.content import Document
@@ -93,12 +92,13 @@ class PlannedReport:
         return {**self.plan.as_json(), **here(), **named, "file": self.study.file.name}
 
     def _scopes(self) -> list[str]:
-        names = [self.model, self.scorer]
-        loading = [self.study.device, self.study.dtype]
-        return [
-            digest([here(), *_identified(name, model, self.plan.prompts[0]), *loading])
-            for name, model in zip(names, self.plan.models, strict=False)
-        ]
+        """Return for each model a digest of its identity, of the code and of how it is loaded."""
+        study, scopes = self.study, []
+        for name, model in zip([self.model, self.scorer], self.plan.models, strict=False):
+            identity = NamedModel(model, name or "").fingerprint(self.plan.prompts[0])
+            code = scaling.Dependencies([model], OWN).code
+            scopes.append(digest([here(), identity, code, study.device, study.dtype]))
+        return scopes
 
 
 def here() -> Json:
@@ -108,12 +108,6 @@ def here() -> Json:
         "numpy": version("numpy"),
         **machine.facts(same_bits=True),
     }
-
-
-def _identified(name: str | None, model: LanguageModel, prompt: str) -> list[Any]:
-    """Return a model's identity, and the digests of corelm's and the model's code."""
-    code = scaling.Dependencies([model], OWN).code
-    return [NamedModel(model, name or "").fingerprint(prompt), code]
 
 
 def planned(study: Study) -> Iterator[PlannedReport]:
@@ -184,14 +178,6 @@ class StudyResult:
                     "run the study again"
                 )
             yield model["name"], report
-
-    def changes(self, other: StudyResult) -> str:
-        """Describe the settings, versions and digests that differ; empty if none do."""
-        return registration.changes(self.lock, other.lock)
-
-    def edits(self, study: Study) -> str:
-        """Describe the settings of a study that have changed since; empty if none have."""
-        return scaling.differences(self.lock["settings"], study.settings())
 
     @property
     def registration(self) -> str:
