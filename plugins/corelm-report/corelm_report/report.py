@@ -287,7 +287,7 @@ def compare(
     condition = None if until is None else Until.read(until)
     asked = plan(own.model, own.name, samplers, second, **options)
     with asked.opened(scaling.Executor.of(workers, scheduler)) as run:
-        report_progress = progress or _silent
+        report_progress = progress or (lambda *_: None)
         if condition is not None:
             return Report.of_document(measured_until(asked, condition, run, report_progress))
         return Report.of_document(ReportRun(asked, run, Journal(), report_progress).document())
@@ -313,7 +313,3 @@ def _as_json(document: Mapping[str, Any]) -> str:
     entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
     whole = json.dumps({**document, "samplers": entries}, indent=2, allow_nan=False) + "\n"
     return re.sub(rf'"{mark}(\d+)"', lambda match: texts[int(match[1])], whole)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Report no progress."""

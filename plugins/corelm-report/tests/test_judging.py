@@ -111,10 +111,12 @@ def test_the_error_of_a_model_is_found():
     pairs, chances = simulated(rng, prompts=60, texts=20)
     wins = (rng.random(len(pairs)) < chances).astype(float)
     of_model = np.where(rng.random(len(pairs)) < 0.3, 1.0, wins)
-    found = errors_of_model(verdicts(pairs, wins), verdicts(pairs, of_model), DESIGN)
+    judged = verdicts(pairs, wins), verdicts(pairs, of_model)
+    agreement, bias, count = errors_of_model(*judged, DESIGN)
     lost = 1 - wins.mean()
-    assert found.agreement.value == pytest.approx(1 - 0.3 * lost, abs=0.02)
-    assert found.bias.ends[0] <= 0.3 * lost <= found.bias.ends[1]
+    assert agreement.value == pytest.approx(1 - 0.3 * lost, abs=0.02)
+    assert bias.ends[0] <= 0.3 * lost <= bias.ends[1]
+    assert count == len(pairs)
     assert errors_of_model(verdicts(pairs[:5], wins[:5]), [], DESIGN) is None
 
 

@@ -148,28 +148,19 @@ def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Desig
 
 
 def _show_model(people: Judged, model: Judged, design: Design, out: Output) -> None:
-    """Show the model's error, and its win rates corrected by people's verdicts.
-
-    Pairs that either calls a tie are left out of the agreement.
-    """
-    first, second = (_by_pair(each) for each in (people, model))
-    both = [pair for pair in first if pair in second]
-    clear = [pair for pair in both if 0.5 not in (first[pair], second[pair])]
-    same = [float((first[pair] > 0.5) == (second[pair] > 0.5)) for pair in clear]
-    apart = [second[pair] - first[pair] for pair in both]
-    bias = design.units(both).estimate((apart, [1.0] * len(both)))
-    if bias is None:
+    """Show the model's error, and its win rates corrected by people's verdicts."""
+    error = errors_of_model(people, model, design)
+    if error is None:
         out.show(blocks.line("People and the model have judged no pair in common."))
         return
-    agreement = design.units(clear).share((same, [1.0] * len(clear)))
-    prefers = KnownByInterval(bias.value, bias.interval(), bias.units)
+    agreement, bias, count = error
     corrected = corrected_win_rates(people, model, design)
     _show_rates("Verdicts of the model, corrected by people's", corrected, out)
     out.show(
         blocks.line(
-            f"On {printable.counted(len(both), 'pair')} that both have judged, the model agrees "
-            f"with people in {_named(agreement)}; it prefers the sampler more often than they do "
-            f"by {_named(prefers)}."
+            f"On {printable.counted(count, 'pair')} that both have judged, the model agrees with "
+            f"people in {_named(agreement)}; it prefers the sampler more often than they do by "
+            f"{_named(bias)}."
         )
     )
 
@@ -258,6 +249,27 @@ def corrected_win_rates(people: Judged, model: Judged, design: Design) -> list[W
             rate = _prediction_powered(pairs, wins, dict(zip(*verdicts, strict=True)), design)
             rates += [rate] if rate is not None else []
     return with_holm(rates)
+
+
+def errors_of_model(
+    people: Judged, model: Judged, design: Design
+) -> tuple[KnownByInterval, KnownByInterval, int] | None:
+    """Compare a model's verdicts with people's; None if there is no pair that both have judged.
+
+    Returns:
+        The share of the pairs with the same verdict, without pairs that either calls a tie; how
+        much more often the model prefers the sampler; the number of pairs that both have judged.
+    """
+    first, second = (_by_pair(each) for each in (people, model))
+    both = [pair for pair in first if pair in second]
+    clear = [pair for pair in both if 0.5 not in (first[pair], second[pair])]
+    same = [float((first[pair] > 0.5) == (second[pair] > 0.5)) for pair in clear]
+    apart = [second[pair] - first[pair] for pair in both]
+    bias = design.units(both).estimate((apart, [1.0] * len(both)))
+    if bias is None:
+        return None
+    agreement = design.units(clear).share((same, [1.0] * len(clear)))
+    return agreement, KnownByInterval(bias.value, bias.interval(), bias.units), len(both)
 
 
 def of_first_shown(judged: Judged, design: Design) -> KnownByInterval:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from corelm_report.measure.text_set import LOOPS, TextSet
 from corelm_report.metrics.conclusions import best_of, closest_set, confidence, simultaneous
 from corelm_report.metrics.estimates import FEWEST, Estimate, of_interval
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import Interval
+from corelm_report.metrics.intervals import Interval, bisected
 
 SHARES = ("rep_4", LOOPS)
 """The shares of which the summary says that they are above a limit."""
@@ -195,8 +195,14 @@ def fit_on_human_text(
     apart = [column - human for column in columns if column is not None]
     ends = [each.interval() for each in apart]
     crossing = _Crossing(np.array(t), np.array([each.value for each in apart]), slopes)
-    fit = crossing.fit(human.value, human.interval(), ends)
-    return replace(fit, verdict=_verdict(apart[list(t).index(1.0)], further) if 1.0 in t else None)
+    return TemperatureFit(
+        surprisal=human.value,
+        ci95=human.interval(),
+        t=None if crossing.beyond else crossing.at(),
+        t_ci95=None if crossing.beyond else crossing.between(ends),
+        beyond=crossing.beyond,
+        verdict=_verdict(apart[list(t).index(1.0)], further) if 1.0 in t else None,
+    )
 
 
 def _verdict(model: Estimate, further: int) -> str | None:
@@ -265,22 +271,6 @@ class _Crossing:
     values: Floats
     slopes: Floats
 
-    def fit(
-        self, surprisal: float, ci95: Interval | None, ends: Sequence[Interval | None]
-    ) -> TemperatureFit:
-        """Return the temperature at which the curve passes 0, with its interval.
-
-        Args:
-            surprisal: the surprisal of human text.
-            ci95: its interval.
-            ends: the interval of each value of the curve.
-        """
-        if self.beyond:
-            return TemperatureFit(surprisal=surprisal, ci95=ci95, beyond=self.beyond)
-        return TemperatureFit(
-            surprisal=surprisal, ci95=ci95, t=self.at(), t_ci95=self.between(ends)
-        )
-
     @property
     def beyond(self) -> str | None:
         """The end of the curve beyond which it passes 0: above, below, undetermined, or None."""
@@ -300,10 +290,7 @@ class _Crossing:
         low, high = float(self.t[0]), float(self.t[-1])
         if self._value(high, moved) < 0:
             return None
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            low, high = (low, middle) if self._value(middle, moved) >= 0 else (middle, high)
-        return (low + high) / 2
+        return sum(bisected(low, high, lambda t: self._value(t, moved) >= 0, HALVINGS)) / 2
 
     def between(self, ends: Sequence[Interval | None]) -> Interval | None:
         """Return the interval of temperatures at which the curve may pass 0; None if unknown.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -45,21 +45,9 @@ from corelm_report.plan.plan import Plan
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
 
 
-class People(NamedTuple):
-    """The human part of a report.
-
-    Attributes:
-        entry: its entry.
-        texts: the texts.
-        halves: the entry that compares one half of them with the other; None with too few texts.
-    """
-
-    entry: HumanEntry
-    texts: TextSet
-    halves: HumanHalves | None
-
-
-def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer: Scorer) -> People:
+def from_texts(
+    plan: Plan, contexts: Contexts, record: Record, some: int, scorer: Scorer
+) -> tuple[HumanEntry, TextSet, HumanHalves | None]:
     """Measure the human entry on human texts.
 
     Args:
@@ -68,6 +56,10 @@ def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer
         record: the part `model` of `on_contexts.measure` on them, merged.
         some: the number of texts at the beginning that are the contexts of the samplers.
         scorer: returns the scores of texts under the second scorer; an empty list without one.
+
+    Returns:
+        The entry, the texts, and the entry that compares one half of them with the other; None
+        with too few texts.
     """
     on_contexts = model_on_contexts(
         {key: values[:some] for key, values in record.items()},
@@ -93,7 +85,7 @@ def from_texts(plan: Plan, contexts: Contexts, record: Record, some: int, scorer
         failed_metrics=measured.failures,
     )
     floor = human_against_human(plan, texts, scores, band(on_contexts))
-    return People(entry, measured, floor)
+    return entry, measured, floor
 
 
 def _note_on_copies(contexts: Contexts) -> str:

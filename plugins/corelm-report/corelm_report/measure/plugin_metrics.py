@@ -82,7 +82,7 @@ def with_plugins(
             with plugins.registry().guarded():
                 figure = partial(_repetitions, _figure(offer.value, texts, human))
                 repetitions = figure(every)
-                parts = [_mean(each) for each in left_out(figure, every, whole.groups)]
+                parts = [_mean(each) for each in left_out(figure, every, whole.inference.groups)]
                 _check_repeats(repetitions, figure(every))
             figures.values[name], figures.left_out[name] = _mean(repetitions), parts
             figures.noise[name] = _noise(repetitions)

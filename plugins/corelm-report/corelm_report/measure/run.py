@@ -190,9 +190,10 @@ class ReportRun:
         if texts.source != HUMAN:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
-        people = from_texts(self._plan, texts, record, some, self._human_scores)
-        self._people, self._halves = people.texts, people.halves
-        return people.entry
+        entry, self._people, self._halves = from_texts(
+            self._plan, texts, record, some, self._human_scores
+        )
+        return entry
 
     def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])

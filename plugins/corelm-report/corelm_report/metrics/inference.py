@@ -13,7 +13,7 @@ Figures of whole sets of texts follow: of several sets, and of random subsets of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from corelm_report.metrics.conclusions import VarianceParts
 from corelm_report.metrics.estimates import MANY, Estimate, effective_number
 from corelm_report.metrics.intervals import (
-    HALVINGS,
     LEVEL,
     KnownByInterval,
     Sums,
+    bisected,
     ratio,
     share_interval,
 )
@@ -126,14 +126,10 @@ class Inference:
         return hash(self.units), len(self.units)
 
     @cached_property
-    def groups(self) -> NDArray[np.intp]:
-        """The index of each text's part of the set: its unit, or several units."""
-        return np.asarray(self.of, np.intp) % GROUPS
-
-    @property
-    def of_single_texts(self) -> bool:
-        """True if each unit is one text."""
-        return len(self.units) == len(self.of)
+    def groups(self) -> NDArray[np.intp] | None:
+        """The index of each text's part of the set: its unit, or several; None for single texts."""
+        alone = len(self.units) == len(self.of)
+        return None if alone else np.asarray(self.of, np.intp) % GROUPS
 
     def estimate(self, sums: Sums) -> Estimate | None:
         """Return the ratio of two sums over texts; None if the second is 0.
@@ -337,8 +333,8 @@ def anytime_share_interval(values: Sequence[float], level: float = 1 - LEVEL) ->
         likelihood = _log_power(hits, p) + _log_power(n - hits, 1 - p)
         return mixture - likelihood >= -math.log(1 - level)
 
-    mean = hits / n
-    return [_end(mean, 0.0, excluded), _end(mean, 1.0, excluded)]
+    ends = (0.0, 1.0)
+    return [bisected(hits / n, end, excluded)[0] if excluded(end) else end for end in ends]
 
 
 def _log_power(count: float, p: float) -> float:
@@ -346,13 +342,3 @@ def _log_power(count: float, p: float) -> float:
     if count == 0:
         return 0.0
     return count * math.log(p) if p > 0 else -math.inf
-
-
-def _end(inside: float, outside: float, excluded: Callable[[float], bool]) -> float:
-    """Bisect from `inside` to `outside` for the last value that is not excluded."""
-    if not excluded(outside):
-        return outside
-    for _ in range(HALVINGS):
-        middle = (inside + outside) / 2
-        inside, outside = (inside, middle) if excluded(middle) else (middle, outside)
-    return inside

@@ -258,6 +258,21 @@ HALVINGS = 60
 """The steps of the bisection for a limit, enough for the last bit of a float64."""
 
 
+def bisected(
+    inside: float, outside: float, is_outside: Callable[[float], bool], steps: int = HALVINGS
+) -> tuple[float, float]:
+    """Move a value inside a range and one outside it towards each other, to the range's end.
+
+    Example:
+        >>> [round(end, 6) for end in bisected(0.0, 9.0, lambda x: x > 2)]
+        [2.0, 2.0]
+    """
+    for _ in range(steps):
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if is_outside(middle) else (middle, outside)
+    return inside, outside
+
+
 def perplexity(surprisal: float) -> float:
     """Return the exponential of a surprisal, without overflow."""
     return math.exp(min(surprisal, LARGEST))
@@ -319,12 +334,13 @@ def _poisson_limits(level: float, most: int) -> tuple[float, ...]:
     """
     limits = [0.0]
     for hits in range(1, most + 1):
-        low, high = 0.0, float(hits)
-        for _ in range(HALVINGS):
-            mean = (low + high) / 2
-            fewer = math.exp(-mean) * math.fsum(mean**k / math.factorial(k) for k in range(hits))
-            low, high = (mean, high) if 1 - fewer < 1 - level else (low, mean)
-        limits.append(low)
+        counts = range(hits)
+
+        def reaches(mean: float, counts: range = counts) -> bool:
+            fewer = math.exp(-mean) * math.fsum(mean**k / math.factorial(k) for k in counts)
+            return not 1 - fewer < 1 - level
+
+        limits.append(bisected(0.0, float(hits), reaches)[0])
     return tuple(limits)
 
 

@@ -252,18 +252,9 @@ class WholeSet:
         inference: Inference,
     ) -> WholeSet:
         """Measure a set, from the figures of `by_text`, without the metrics of plugins."""
-        figures, groups = of_set(tokens, written, values), _groups(inference)
-        left_out = left_out_of_set(tokens, written, groups)
+        figures = of_set(tokens, written, values)
+        left_out = left_out_of_set(tokens, written, inference.groups)
         return cls(inference, figures, left_out, sharing(tokens))
-
-    @property
-    def groups(self) -> Groups | None:
-        """The part of the set to which each text belongs; None if each unit is one text."""
-        return _groups(self.inference)
-
-
-def _groups(inference: Inference) -> Groups | None:
-    return None if inference.of_single_texts else inference.groups
 
 
 def single_texts(texts: int) -> Groups:

@@ -148,23 +148,18 @@ def beginnings(
             f"context of {model.context_length}: take shorter prompts from the reference, or "
             "longer texts"
         )
-    _require_enough(len(by_prompt), len(human.texts), reasons, length)
+    left_out = (_left_out(len(human.texts), reasons, length),) if reasons else ()
+    if len(by_prompt) < MANY:
+        why = "".join(f"; {note}" for note in left_out)
+        raise UsageError(
+            f"paired intervals need at least {MANY} prompts, and the human texts give "
+            f"{len(by_prompt)}{why}; give at least {MANY} such texts as the reference, and as many "
+            "contexts"
+        )
     first = "token" if length == 1 else printable.counted(length, "token")
     description = f"{human.description}, after their first {first}"
-    return (
-        tuple(by_prompt),
-        HumanCorpus(tuple(by_prompt.values()), description, length),
-        (_left_out(len(human.texts), reasons, length),) if reasons else (),
-    )
-
-
-def _require_enough(count: int, texts: int, reasons: Mapping[str, int], length: int) -> None:
-    if count < MANY:
-        why = f"; {_left_out(texts, reasons, length)}" if reasons else ""
-        raise UsageError(
-            f"paired intervals need at least {MANY} prompts, and the human texts give {count}"
-            f"{why}; give at least {MANY} such texts as the reference, and as many contexts"
-        )
+    corpus = HumanCorpus(tuple(by_prompt.values()), description, length)
+    return tuple(by_prompt), corpus, left_out
 
 
 def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:

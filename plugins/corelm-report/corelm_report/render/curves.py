@@ -237,7 +237,11 @@ def _draw_lines(
     ends: dict[str, Point] = {}
     for label, entry in entries:
         places = entry.teacher_forced.by_position if entry.teacher_forced else []
-        line = [(place["position"] + 1, place[key]) for place in places if _is_number(place, key)]
+        line = [
+            (place["position"] + 1, place[key])
+            for place in places
+            if isinstance(place.get(key), int | float)
+        ]
         if line:
             axes.plot(
                 *zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3, clip_on=False
@@ -250,10 +254,6 @@ def _draw_lines(
 
 def _name_ends(axes: Axes, ends: Mapping[str, Point]) -> None:
     labels.name_lines(axes, list(ends.values()), list(ends), [INK] * len(ends))
-
-
-def _is_number(place: Mapping[str, Any], key: str) -> bool:
-    return isinstance(place.get(key), int | float)
 
 
 SURPRISAL = ("diversity", "surprisal", GENERATED)

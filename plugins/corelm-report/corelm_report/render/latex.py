@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from dataclasses import replace
-from textwrap import wrap
+from textwrap import TextWrapper
 
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, HumanEntry
@@ -120,12 +120,9 @@ def _caption(document: Document) -> str:
 def _comments(document: Document, columns: list[OverviewColumn]) -> list[str]:
     """Return comments that explain the table, for the text around it."""
     parts = [summary(document), method(document, columns), legend(columns)]
-    return [f"% {line}" for part in parts if part for line in _wrapped(escaped(part))]
-
-
-def _wrapped(text: str) -> list[str]:
     # No breaks inside words, which could split a command.
-    return wrap(text, 98, break_long_words=False, break_on_hyphens=False)
+    lines = TextWrapper(98, break_long_words=False, break_on_hyphens=False)
+    return [f"% {line}" for part in parts if part for line in lines.wrap(escaped(part))]
 
 
 def _label(document: Document) -> str:

@@ -301,7 +301,9 @@ def text_groups(document: Document) -> list[SampleGroup]:
         for text in entry.texts:
             if not text.tokens:
                 continue  # one of the texts that the report keeps without details
-            written = ShownText(entry.sampler, _words(text.tokens))
+            words = [word(token) for token in text.tokens]
+            words[0] = replace(words[0], space="")
+            written = ShownText(entry.sampler, words)
             by_prompt.setdefault((text.prompt, text.sample), {})[place] = written
     failed = {
         place: ShownText(entry.sampler, (), error=True)
@@ -318,12 +320,6 @@ def text_groups(document: Document) -> list[SampleGroup]:
         made.append(SampleGroup(prompt, sample, every, explained=earlier[prompt] < most))
         earlier[prompt] += 1
     return made
-
-
-def _words(tokens: Sequence[TokenDetails]) -> list[ShownWord]:
-    """Return the words of a text, without the white space before the first one."""
-    first, rest = [word(token) for token in tokens[:1]], [word(token) for token in tokens[1:]]
-    return [*(replace(each, space="") for each in first), *rest]
 
 
 def word(token: TokenDetails) -> ShownWord:

@@ -119,7 +119,8 @@ def place_labels(
     # Labels with few good places choose first. Later rounds let each label react to the others,
     # which repairs most of what a greedy order spoils.
     chosen: dict[int, int] = {}
-    for i in sorted(range(len(points)), key=lambda i: _freedom(costs[i])) * ROUNDS:
+    good = [int(np.count_nonzero(cost < cost.min() + LITTLE)) for cost in costs]
+    for i in sorted(range(len(points)), key=good.__getitem__) * ROUNDS:
         others = [box for j, at in chosen.items() if j != i for box in choices[j].taken(at)]
         chosen[i] = int(np.argmin(costs[i] + COVERED * choices[i].clash(others)))
     return [choices[i].boxes[chosen[i]] for i in range(len(points))]
@@ -136,11 +137,6 @@ def clear(labels: Sequence[Box], inside: Box, others: Sequence[Box]) -> bool:
     within = float(shared(labels, [inside]).sum())
     apart = all(not shared([a], [b]).any() for a, b in combinations(labels, 2))
     return apart and within > areas - 1e-6 and not shared(labels, others).any()
-
-
-def _freedom(costs: Floats) -> int:
-    """Count the places of a label that are about as good as its best one."""
-    return int(np.count_nonzero(costs < costs.min() + LITTLE))
 
 
 @dataclass(frozen=True)
