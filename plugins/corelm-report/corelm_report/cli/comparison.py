@@ -32,16 +32,17 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
     places = ReportFiles(files)
     before, after = (document_of(Report.read(path)) for path in paths)
     compared = comparison(before, after)
-    forms = {"json": _comparison_as_json, "markdown": comparison_as_markdown}
-    for path in places.write_forms(lambda form: forms[form](compared), out):
+
+    def content_of(form: str) -> str:
+        if form == "markdown":
+            return comparison_as_markdown(compared)
+        return json.dumps(compared, indent=2, allow_nan=False) + "\n"
+
+    for path in places.write_forms(content_of, out):
         messages.tell(f"written to {path}", "note")
     if places.on_stdout is None:
         show_comparison(compared, out)
     return ExitCode.DONE if same(compared) else ExitCode.FAILED
-
-
-def _comparison_as_json(compared: Json) -> str:
-    return json.dumps(compared, indent=2, allow_nan=False) + "\n"
 
 
 def show_comparison(compared: Json, out: Output) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import Strategy, printable
-from corelm_report.document.content import Document, Entry, MatchedTo, SamplerEntry
+from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figure import HUMAN, VIEWS
 from corelm_report.document.lookup import (
     Measurement,
@@ -177,11 +177,11 @@ def _entry(document: Document, sampler: str) -> Entry | None:
         return document.human
     entries = document.samplers
     exact: list[SamplerEntry] = [entry for entry in entries if entry.sampler == sampler]
-    asked = [entry for entry in entries if entry.matched and sampler in _asked(entry.matched)]
+    # A matched entry has other names before matching.
+    asked = [
+        each
+        for each in entries
+        if (at := each.matched) and sampler in (at.open, f"{at.open} at {at.asked}")
+    ]
     named = [entry for entry in entries if entry.name == sampler]
     return next(iter(exact or asked or named), None)
-
-
-def _asked(match: MatchedTo) -> tuple[str, str]:
-    """Return the names of a matched entry before matching."""
-    return match.open, f"{match.open} at {match.asked}"

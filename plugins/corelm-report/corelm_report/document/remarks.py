@@ -142,12 +142,10 @@ class Conclusion:
 
     Attributes:
         sampler: the sampler.
-        against: the entry compared with.
         differences: by scorer, each with its interval.
     """
 
     sampler: str
-    against: str
     differences: dict[str, Difference] = field(default_factory=dict)
 
     @property
@@ -173,11 +171,10 @@ def conclusions(documents: Iterable[Document]) -> list[Conclusion]:
     """Collect the conclusions of reports on the same texts, each under its own second scorer."""
     rows: dict[str, Conclusion] = {}
     for document in documents:
-        name = against(document)
         for entry in document.samplers:
             if entry.differences is None:
                 continue
-            row = rows.setdefault(entry.sampler, Conclusion(entry.sampler, name))
+            row = rows.setdefault(entry.sampler, Conclusion(entry.sampler))
             for scorer, figure in _scorers(document).items():
                 each = entry.differences.generated_texts.get(figure)
                 if each is not None and each.value is not None:
@@ -197,7 +194,7 @@ def flip_sentences(document: Document) -> Iterator[str]:
     flipping = [row for row in rows if row.flips]
     if not rows:
         return
-    other = "human text" if rows[0].against == HUMAN else rows[0].against
+    other = "human text" if against(document) == HUMAN else against(document)
     names = listed(list(rows[0].differences))
     if not flipping:
         yield f"No conclusion on bits per byte differs between {names}."

@@ -25,7 +25,7 @@ from corelm_report.document.content import (
     SamplerEntry,
     TeacherForced,
 )
-from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
+from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED, bits
 from corelm_report.document.lookup import LIMITS, estimate, estimates, point, scale_of
 from corelm_report.document.statements import Front
 from corelm_report.measure.as_difference import as_difference
@@ -82,7 +82,7 @@ def teacher_forced(
             "effective_choices": None if entropy.mean is None else math.exp(entropy.mean),
             **figures,
         },
-        bits={name: _in_bits(means[name]) for name in IN_BITS},
+        bits={name: (nats := means[name]) and bits(nats) for name in IN_BITS},
         ci95={name: _interval(name, values, own) for name, values in columns.items()},
         by_position=by_position(
             {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
@@ -157,10 +157,6 @@ def _interval(
     return mean.interval(scale=scale_of(name), limits=LIMITS.get(name))
 
 
-def _in_bits(nats: float | None) -> float | None:
-    return None if nats is None else nats / math.log(2)
-
-
 def from_entry(
     name: str, own: Measured, other: Measured, contexts: Record | None = None
 ) -> Differences:
@@ -176,7 +172,9 @@ def from_entry(
     return Differences(
         against=name,
         teacher_forced={
-            _key(figure): _difference(total(mine[figure]), total(theirs[figure]), own.inference)
+            MEAN if figure == "entropy" else figure: as_difference(
+                _apart(total(mine[figure]), total(theirs[figure]), own.inference)
+            )
             for figure in mine
             if figure in theirs  # a decoder is measured on its texts only
         },
@@ -205,7 +203,8 @@ def from_human(
     """
     differences = Differences(against=HUMAN)
     # Figures of a whole set compare only at an equal number of texts.
-    unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
+    size = human.generated_texts.set_size if human.generated_texts else None
+    unequal = own.texts.figures_of_sets if own.texts.set_size != size else ()
     for mine in estimates(entry):
         other = estimate(human, mine.figure, GENERATED)
         comparable = mine.figure not in unequal and mine.figure != "model_entropy"
@@ -238,10 +237,6 @@ def _from_people(
         second = of_exponential(surprisal)
     apart = as_difference(first - second, own.parts(name, None), second.variance)
     return replace(apart, value=value)
-
-
-def _set_size(human: HumanEntry) -> int | None:
-    return human.generated_texts.set_size if human.generated_texts else None
 
 
 def _by_text(record: Record, contexts: Record | None) -> Record:
@@ -277,18 +272,9 @@ def surprisal_excess(own: Measured, words: Record | None) -> Estimate | None:
     return _apart(first, second, own.inference)
 
 
-def _difference(own: Sums, other: Sums, inference: Inference) -> Difference:
-    return as_difference(_apart(own, other, inference))
-
-
 def _apart(own: Sums, other: Sums, inference: Inference) -> Estimate | None:
     first, second = inference.estimate(own), inference.estimate(other)
     return None if first is None or second is None else first - second
-
-
-def _key(name: str) -> str:
-    """Return a figure's name in a report, where the entropy is its mean."""
-    return MEAN if name == "entropy" else name
 
 
 PAIRS = (

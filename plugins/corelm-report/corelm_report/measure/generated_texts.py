@@ -75,16 +75,11 @@ class Share:
         guarded = plugins.registry().guarded if has_decoder else nullcontext
 
         def work() -> list[TextRecord]:
+            how = _draw_counted if self.counted else draw
             with guarded():
-                return self._drawn(model)
+                return [record for texts, some in self.parts for record in how(model, texts, some)]
 
         return attempted(work)
-
-    def _drawn(self, model: LanguageModel) -> list[TextRecord]:
-        if not self.counted:
-            return [record for texts, some in self.parts for record in draw(model, texts, some)]
-        [(texts, [sample])] = self.parts
-        return [_draw_counted(model, texts, sample)]
 
 
 @dataclass(frozen=True)
@@ -247,21 +242,21 @@ def _add(texts: _DrawnTexts, step: Step | None, error: Exception | None) -> None
         texts.add(step)
 
 
-def _draw_counted(model: LanguageModel, texts: Texts, sample: int) -> TextRecord:
+def _draw_counted(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
     """Draw one sample alone, as `draw` does, and count the calls of the model.
 
     Example:
         >>> from corelm.testing import ToyModel
         >>> from corelm.runs import Endings, Strategy
         >>> texts = Texts("the", Strategy.of("greedy"), length=3, n=1, seed=1, endings=Endings())
-        >>> record = _draw_counted(ToyModel(), texts, 0)
+        >>> [record] = _draw_counted(ToyModel(), texts, [0])
         >>> record["model_calls"], record["tokens_read"]
         (3, 3)
     """
     counted = CountedModel(model, len(FullVocabulary(model.vocabulary).prompt_ids(texts.prompt)))
-    [record] = draw(counted, texts, [sample])
+    [record] = draw(counted, texts, samples)
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
-    return record
+    return [record]
 
 
 def logits_of(model: LanguageModel, records: Sequence[TextRecord]) -> Iterator[ForcedTokens]:

@@ -302,13 +302,14 @@ class OpenEntry:
 def described(strategy: Strategy) -> SamplerEntry:
     """Return a strategy's entry without figures; a chain has the parameters of each stage."""
     stages = [_stage(stage) for stage in strategy.stages]
-    alone = stages[0] if len(stages) == 1 else None
+    alone, t = stages[0] if len(stages) == 1 else None, strategy.temperature
     return SamplerEntry(
         sampler=str(strategy),
         name=name_of(strategy),
         params=alone.params if alone else {},
         plugin=alone.plugin if alone else None,
-        temperature=_temperature(strategy),
+        # JSON has no infinity.
+        temperature=t if t is not None and math.isfinite(t) else None,
         stages=stages,
     )
 
@@ -316,13 +317,6 @@ def described(strategy: Strategy) -> SamplerEntry:
 def name_of(strategy: Strategy) -> str:
     """Return the registered name; for a chain, the names of its stages joined by bars."""
     return " | ".join(stage.name for stage in strategy.stages)
-
-
-def _temperature(strategy: Strategy) -> float | None:
-    """Return the one temperature of a strategy; None if it has none, or an infinite one."""
-    # JSON has no infinity.
-    t = strategy.temperature
-    return t if t is not None and math.isfinite(t) else None
 
 
 def _stage(sampler: Sampler | Decoder) -> Stage:

@@ -171,9 +171,6 @@ class Plan:
         named = [NamedModel(self.model, self.model_name), *([self.scorer] if self.scorer else [])]
         return {each.name: each.fingerprint(self.prompts[0]) for each in named}
 
-    def _parts(self) -> list[Sampler | Decoder]:
-        return [part for thing in self._things() for part in thing.parts()]
-
     def code(self) -> dict[str, str]:
         """Return the digests of the packages whose code decides the figures, by name."""
         metrics = [offer.value for offer in self.metrics]
@@ -184,7 +181,8 @@ class Plan:
         """Return the versions of the packages that offer a part of the report, by name."""
         loaders = [loader for model in self.models if (loader := NamedModel(model).plugin)]
         of_metrics = [offer.source for offer in self.metrics]
-        of_parts = [plugins.registry().source_of(type(part)) for part in self._parts()]
+        source_of = plugins.registry().source_of
+        of_parts = [source_of(type(part)) for thing in self._things() for part in thing.parts()]
         sources = [*of_parts, *of_metrics, *loaders]
         return {each.distribution: each.version for each in sources if each.version}
 
@@ -214,7 +212,9 @@ def plan(
     for name in options.keys() - DEFAULTS.keys():
         raise TypeError(f"a report has no setting {name!r}{printable.did_you_mean(name, DEFAULTS)}")
     prompts, reference = options["prompts"], options["reference"]
-    targets = _targets(options["match"])
+    match = options["match"]
+    texts = [match] if isinstance(match, str) else list(match)
+    targets = tuple(dict.fromkeys(map(Target.read, texts)))  # each once
     candidates, warnings = _once(_candidates(samplers, targets))
     numbers = {name: NUMBERS[name].convert(options[name]) for name in ("n", "length", "contexts")}
     if options["prompts_from_reference"] is None:
@@ -345,12 +345,6 @@ def _metric(text: str) -> plugins.Offer:
     if any(getattr(metric, each) != default for each, default in declared.items()):
         offer = offer._replace(name=str(metric))  # two settings of one metric are two figures
     return offer._replace(value=metric)
-
-
-def _targets(match: str | Iterable[str]) -> tuple[Target, ...]:
-    """Read the figures to match, each once."""
-    texts = [match] if isinstance(match, str) else list(match)
-    return tuple(dict.fromkeys(Target.read(text) for text in texts))
 
 
 def _require_known_words(human: HumanCorpus | None, model: LanguageModel) -> None:

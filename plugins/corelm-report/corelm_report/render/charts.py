@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from corelm_report.document.content import Document
 from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED, as_csv, number
 from corelm_report.document.lookup import estimate
-from corelm_report.document.parts import Json
 from corelm_report.render.canvas import COLUMN, HEIGHT, SHRUNK, WIDTH, element, image, shrink, style
 from corelm_report.render.curves import (
     entropy_by_position,
@@ -330,13 +329,9 @@ def _drawn(document: Document, letters: str, width: float = WIDTH) -> Iterator[t
 
 def drawable(document: Document) -> Document:
     """Return a report without its texts, and with numbers that matplotlib can draw."""
-    return Document.from_dict(_bounded(_without_texts(document)))
-
-
-def _without_texts(document: Document) -> Json:
-    """Return the document without its largest parts, which no plot shows."""
     entries = [replace(entry, texts=[]) for entry in document.samplers]
-    return replace(document, samplers=entries, try_it=None).to_dict()
+    small = replace(document, samplers=entries, try_it=None)
+    return Document.from_dict(_bounded(small.to_dict()))
 
 
 def _bounded(part: Any) -> Any:

@@ -8,13 +8,13 @@ pilot measures.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import NamedModel, printable, scaling
-from corelm_report.document.content import Difference, Document
+from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
 from corelm_report.metrics.conclusions import (
@@ -147,7 +147,13 @@ def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
         )
     pilots = list(_pilots(document, figure))
     if not pilots:
-        named = set(_named(document))
+        named = {
+            name
+            for entry in document.samplers
+            if entry.differences
+            for name, each in entry.differences.generated_texts.items()
+            if each.within is not None
+        }
         hint = (
             printable.did_you_mean(figure, named)
             or f"; there are: {', '.join(sorted(named)) or 'none'}"
@@ -163,11 +169,3 @@ def _pilots(document: Document, figure: str) -> Iterator[Pilot]:
         difference = entry.differences and entry.differences.generated_texts.get(figure)
         if difference and difference.within is not None:
             yield Pilot(entry.sampler, VarianceParts(difference.between, difference.within), places)
-
-
-def _named(document: Document) -> Iterable[str]:
-    for entry in document.samplers:
-        differences: dict[str, Difference] = (
-            entry.differences.generated_texts if entry.differences else {}
-        )
-        yield from (name for name, each in differences.items() if each.within is not None)
