@@ -209,7 +209,7 @@ ROOMS_OF_A_REPORT: dict[str, set[str]] = {
     "render": {"document", "metrics"},
     "plot": {"document", "render", "report"},
     "logs": {"metrics"},
-    "judging": {"document", "metrics", "report"},
+    "judging": {"document", "metrics", "render", "report"},
 }
 """Rooms of `corelm_report`, each with the others that it may import."""
 
