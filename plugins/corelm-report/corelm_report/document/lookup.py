@@ -250,12 +250,13 @@ def span(form: Format, values: Sequence[float]) -> str:
 
 def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[SamplerEntry]:
     """Return the entries that differ from `entry` in a single number, sorted by that number."""
-    alike = [each for each in among if _words(each) == _words(entry)]
-    numbers = [_numbers(each) for each in alike]
+    words = _NUMBER.split(entry.sampler)
+    alike = [each for each in among if _NUMBER.split(each.sampler) == words]
+    numbers = [_NUMBER.findall(each.sampler) for each in alike]
     differing = [place for place, some in enumerate(zip(*numbers, strict=True)) if len({*some}) > 1]
     if len(differing) != 1:
         return [entry]
-    return sorted(alike, key=lambda each: float(_numbers(each)[differing[0]]))
+    return sorted(alike, key=lambda each: float(_NUMBER.findall(each.sampler)[differing[0]]))
 
 
 def _neighbours(
@@ -282,11 +283,3 @@ def _name_of_run(run: Sequence[SamplerEntry]) -> str:
 def _short(digits: str) -> str:
     """Return a setting's number without digits that are only rounding errors."""
     return digits if len(digits) <= DIGITS else f"{float(digits):.{DIGITS - 1}g}"
-
-
-def _words(entry: SamplerEntry) -> list[str]:
-    return _NUMBER.split(entry.sampler)
-
-
-def _numbers(entry: SamplerEntry) -> list[str]:
-    return _NUMBER.findall(entry.sampler)

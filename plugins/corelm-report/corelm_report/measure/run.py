@@ -191,13 +191,10 @@ class ReportRun:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
         entry, self._people, self._halves = from_texts(
-            self._plan, texts, record, some, self._human_scores
-        )
+            self._plan, texts, record, some,
+            lambda each: self._scores("second scorer, human texts", [each])[0],
+        )  # fmt: skip
         return entry
-
-    def _human_scores(self, texts: Sequence[TextRecord]) -> list[Score]:
-        [scores] = self._scores("second scorer, human texts", [texts])
-        return scores
 
     def _human_value(self, human: HumanEntry | None, matchers: Matchers) -> float:
         """Return the surprisal that human text would have on these contexts, in nats."""

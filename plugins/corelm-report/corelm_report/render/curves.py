@@ -18,7 +18,6 @@ from corelm_report.render.canvas import (
     DASHED,
     DOTTED,
     HUMAN,
-    INK,
     LINES,
     MARK,
     MUTED,
@@ -178,7 +177,7 @@ def entropy_by_position(document: Document, axes: Axes | None = None) -> Figure:
     ends = _draw_lines(axes, entries, "entropy", _colours(entries))
     if axes.lines:
         axes.set_ylim(*canvas.padded(*extent(axes, 1)))
-    _name_ends(axes, ends)
+    labels.name_lines(axes, list(ends.values()), list(ends))
     return drawing
 
 
@@ -197,7 +196,7 @@ def mass_kept_by_position(document: Document) -> Figure:
     ends = _draw_lines(axes, lines, "mass_kept", colours)
     if axes.lines:
         axes.set_ylim(canvas.padded(extent(axes, 1)[0], 1)[0], 1)
-    _name_ends(axes, ends)
+    labels.name_lines(axes, list(ends.values()), list(ends))
     return drawing
 
 
@@ -250,10 +249,6 @@ def _draw_lines(
     last = max((x for x, _ in ends.values()), default=2)
     axes.set_xlim(1, max(last, 2))
     return ends
-
-
-def _name_ends(axes: Axes, ends: Mapping[str, Point]) -> None:
-    labels.name_lines(axes, list(ends.values()), list(ends), [INK] * len(ends))
 
 
 SURPRISAL = ("diversity", "surprisal", GENERATED)

@@ -47,16 +47,12 @@ def _of_figures(document: Document) -> Iterator[Block]:
         for each in estimates(entry):
             line = {"sampler": entry.label, "view": each.view, "metric": each.figure}
             own = {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
-            size = {"set_size": _set_size(entry, each)}
-            yield {**empty, **line, **own, **size, **_difference(entry, each)}, {}
+            # `n` may be larger than the sets behind a figure that depends on their size.
+            if each.view == GENERATED and each.figure in OF_SETS and entry.generated_texts:
+                own["set_size"] = entry.generated_texts.set_size
+            yield {**empty, **line, **own, **_difference(entry, each)}, {}
             for seed, value in _by_seed(document, entry, each):
                 yield {**empty, **line, "value": value, "seed": seed}, {}
-
-
-def _set_size(entry: Entry, of: Measurement) -> int | None:
-    """Return the size of a set, if the figure depends on it; `n` may be larger."""
-    texts = entry.generated_texts
-    return texts.set_size if texts and of.view == GENERATED and of.figure in OF_SETS else None
 
 
 def _difference(entry: Entry, of: Measurement) -> Json:

@@ -318,17 +318,11 @@ def _drawn(axes: Axes) -> list[Box]:
     return boxes
 
 
-def name_lines(
-    axes: Axes,
-    ends: Sequence[tuple[float, float]],
-    names: Sequence[str],
-    colours: Sequence[str] = (),
-) -> None:
+def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
     """Write each line's name to the right of its end; move names that would overlap."""
     frame = axes.get_window_extent()
     points = to_points(axes, ends)
     heights = spread([y for _, y in points], LINE, frame.y0, frame.y1)
-    inks = colours or [INK] * len(names)
-    for (x, y), at, height, name, ink in zip(ends, points, heights, names, inks, strict=True):
+    for (x, y), at, height, name in zip(ends, points, heights, names, strict=True):
         offset = (frame.x1 + 14 - at[0], height - at[1])
-        write(axes, x, y, name, offset=offset, ha="left", arrowprops=TO_LINE, color=ink)
+        write(axes, x, y, name, offset=offset, ha="left", arrowprops=TO_LINE, color=INK)

@@ -186,13 +186,6 @@ class StudyResult:
         return registration.sentence(registered) if registered else ""
 
 
-def digests_of(plan: Plan) -> Json:
-    """Return the digests of the texts that a report reads, as files may change."""
-    texts = plan.human and [digest(text)[:DIGITS] for text in plan.human.texts]
-    prompts = plan.cluster_of or list(plan.prompts)
-    return {registration.TEXTS: texts, "prompts": digest(prompts)}
-
-
 def folder_of(model: str) -> str:
     """Return the name of a model's folder.
 
@@ -230,9 +223,13 @@ def made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
             {
                 "name": each.name,
                 "sha256": each.plan.sha256,
-                "digests": digests_of(each.plan),
+                # Of the texts that a report reads, as files may change.
+                "digests": {
+                    registration.TEXTS: human and [digest(text)[:DIGITS] for text in human.texts],
+                    "prompts": digest(each.plan.cluster_of or list(each.plan.prompts)),
+                },
             }
-            for each in planned
+            for each, human in zip(planned, [plan.human for plan in plans], strict=True)
         ],
     }
 
