@@ -99,6 +99,8 @@ def check_model(model: Any) -> None:
     Raises:
         PluginError: names the member.
     """
+    if isinstance(model, type):
+        raise PluginError(f"not a model: {model.__name__} is a class; write {model.__name__}()")
     wrong, vocabulary = f"not a model: {type(model).__name__}", getattr(model, "vocabulary", None)
     for owner, name in (
         (model, "next_token_distribution"),

@@ -119,6 +119,11 @@ def test_a_session_and_a_text_of_another_kind_are_refused(member, returned, mess
         corelm.generate(model, "a", sampler="greedy", length=1)
 
 
+def test_a_class_is_no_model():
+    with pytest.raises(PluginError, match=r"not a model: Cycle is a class; write Cycle\(\)"):
+        corelm.generate(Cycle, "a", sampler="greedy", length=1)
+
+
 def test_a_loader_that_returns_nothing_is_refused(installed_plugin):
     code = "import corelm\n@corelm.hookimpl\ndef corelm_models(): return {'no': lambda: None}\n"
     installed_plugin("corelm-no", {"no": "corelm_no"}, code)

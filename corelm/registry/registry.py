@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
+from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
@@ -285,6 +286,11 @@ class Registry:
                 f"the hooks are {', '.join(HOOKS)}"
             )
         for caller in callers:
+            observers = [impl.function for impl in caller.get_hookimpls() if impl.plugin is plugin]
+            if caller.name == OBSERVER and any(map(isgeneratorfunction, observers)):
+                raise PluginError(
+                    f"not a plugin: {OBSERVER} is a generator and never runs: no yield"
+                )
             if caller.name not in self.hooks:
                 raise PluginError(
                     f"not a plugin of the group {self.group}: it has the hook {caller.name}; "

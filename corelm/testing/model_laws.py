@@ -69,6 +69,9 @@ def extends_as_it_starts(ask: Examination) -> Complaints:
     for token in texts[:, length:].T:
         session.extend(token)
     yield from ask.check(session, texts, "after tokens without an answer in between")
+    logits = session.next_logits().copy()
+    ask.model.start(ask.texts(2, 3))  # sessions that share their state are mixed up by now
+    yield from ask.compare(session.next_logits(), logits, "after the start of another session")
 
 
 @law("Move keys and values, texts and lengths with the rows, and copy those of a fork.")

@@ -395,6 +395,10 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
             "not a sampler: X.t has the type <class 'object'>; a parameter is one of float, int,",
         ),
         (
+            "@corelm.hookimpl\ndef corelm_next_token(step):\n    yield\n",
+            "not a plugin: corelm_next_token is a generator and never runs",
+        ),
+        (
             "@corelm.hookimpl\ndef corelm_sampler(): return {}\n",
             "not a plugin: unknown hook 'corelm_sampler' in plugin",
         ),

@@ -176,6 +176,22 @@ def test_a_broken_session_is_found_out(session, law, complaint):
         by_name[law](Model(session), tolerance=1e-5)
 
 
+class OneForAll(ToyModel):
+    """A model with one session, which each start begins again."""
+
+    def start(self, tokens):
+        new = super().start(tokens)
+        self.only = getattr(self, "only", new)
+        vars(self.only).update(vars(new))
+        return self.only
+
+
+def test_sessions_that_share_their_state_are_found_out():
+    [law] = [law for law in LAWS["model"] if law.__name__ == "extends_as_it_starts"]
+    with pytest.raises(AssertionError, match="after the start of another session"):
+        law(OneForAll())
+
+
 class ViewOfOneRow(SESSION):
     """A session that returns a part of its model's table where there is one row."""
 
