@@ -244,6 +244,13 @@ def check_metric(offer: Offer) -> None:
     meaning = offer.value.meaning
     if not isinstance(meaning, property) and not (isinstance(meaning, str) and meaning.strip()):
         raise PluginError(f"not a metric: {offer.name} has no meaning; define it in a few words")
+    limits = offer.value.limits
+    is_pair = isinstance(limits, tuple) and len(limits) == 2 and limits[0] < limits[1]
+    if not (limits is None or is_pair or isinstance(limits, property)):
+        raise PluginError(
+            f"not a metric: the limits of {offer.name} are {shown(limits)}; they are a pair, the "
+            "least and the largest value"
+        )
 
 
 CHECKS: Mapping[str, Check] = {

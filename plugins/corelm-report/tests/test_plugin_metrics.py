@@ -365,6 +365,14 @@ def test_a_comparison_is_made_once_for_all_parts_of_a_set(offer):
         compare(["uniform"], **asked)
 
 
+class NoLimits(PerText):
+    limits = (1, 0)
+
+
+class OutsideItsLimits(PerText):
+    limits = (0, 1)
+
+
 class NoMeaning(Tokens):
     meaning = " "
 
@@ -394,6 +402,13 @@ class Counted:
         return lambda rows: next(self)
 
 
+def test_a_figure_outside_the_limits_is_refused(offer):
+    offer(outside=OutsideItsLimits)
+    own, failed = figures_of("outside")
+    assert own["my-package:outside"] is None
+    assert failed["my-package:outside"].endswith("its limits are 0 and 1")
+
+
 @pytest.mark.parametrize(
     "base", [corelm.SetMetric, corelm.TextMetric, corelm.TokenMetric, corelm.HumanMetric]
 )
@@ -412,6 +427,11 @@ def test_a_metric_that_counts_its_calls_is_refused(offer, base):
         (corelm.Sampler, f"not a metric: Sampler does not inherit {KINDS}"),
         (corelm.SetMetric.__mro__[1], f"not a metric: Metric does not inherit {KINDS}"),
         (NoMeaning, "not a metric: it has no meaning; define it in a few words"),
+        (
+            NoLimits,
+            "not a metric: the limits of it are (1, 0); they are a pair, the least and the largest "
+            "value",
+        ),
         (corelm.TokenMetric, "not a metric: TokenMetric has no of_token"),
     ],
 )

@@ -84,7 +84,11 @@ def with_plugins(
                 repetitions = figure(every)
                 parts = [_mean(each) for each in left_out(figure, every, whole.inference.groups)]
                 _check_repeats(repetitions, figure(every))
-            figures.values[name], figures.left_out[name] = _mean(repetitions), parts
+                low, high = offer.value.limits or (-LARGEST, LARGEST)
+                mean = _mean(repetitions)
+                if mean is not None and not low <= mean <= high:
+                    raise PluginError(f"it returned {mean}; its limits are {low} and {high}")
+            figures.values[name], figures.left_out[name] = mean, parts
             figures.noise[name] = _noise(repetitions)
         except PluginError as error:
             figures.failures[name] = str(error)
