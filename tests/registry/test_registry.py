@@ -715,7 +715,7 @@ def test_in_a_process_of_its_own_stdout_carries_the_product_alone(plugin):
     plugin("corelm-bad", "raise SystemExit('no')")
     done = run(
         "import json\nfrom corelm.registry.registry import Registry\n"
-        "print(json.dumps([o.full_name for o in plugins.Registry().offers('corelm_samplers')]))"
+        "print(json.dumps([o.full_name for o in Registry().offers('corelm_samplers')]))"
     )
     assert done.returncode == 0
     assert "corelm-chatty:chatty" in json.loads(done.stdout)
