@@ -103,7 +103,7 @@ def check_model(model: Any) -> None:
         raise PluginError(f"not a model: {model.__name__} is a class; write {model.__name__}()")
     wrong, vocabulary = f"not a model: {type(model).__name__}", getattr(model, "vocabulary", None)
     for owner, name in (
-        (model, "next_token_distribution"),
+        (model, "start" if hasattr(model, "start") else "next_token_distribution"),
         *((vocabulary, name) for name in ("encode", "decode", "__len__")),
     ):
         if not callable(getattr(owner, name, None)):

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_report.measure.plugin_metrics import HumanTexts, measure
+from corelm_report import Inference
+from corelm_report.measure.plugin_metrics import HumanTexts, with_plugins
+from corelm_report.metrics.text_figures import WholeSet
 
 import corelm
 from corelm import RandomStream
@@ -135,5 +137,6 @@ def test_a_metric_cannot_change_the_texts_of_the_next_one():
         for name, metric in {"clears": Clears(), "counts": Counts()}.items()
     ]
     human = HumanTexts(["the dog", "the mat"], ToyModel())
-    figures = measure(offers, [[3], [3, 4]], ["the", "the cat"], human)
+    whole = WholeSet(Inference.of_names(range(2)), {}, {}, 0)
+    figures = with_plugins(whole, offers, [[3], [3, 4]], ["the", "the cat"], human)
     assert figures.values == {"corelm-some:clears": 4.0, "corelm-some:counts": 4.0}

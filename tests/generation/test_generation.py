@@ -414,6 +414,8 @@ def test_arguments_of_a_wrong_type_are_named():
 class Last:
     """A model that looks for the last token: at once, or when it is asked for logits."""
 
+    context_length = 8
+
     def __init__(self, late=False, rows=None):
         self.vocabulary = ToyModel().vocabulary
         self.late, self.rows = late, rows

@@ -53,7 +53,7 @@ def test_a_document_holds_all_of_it():
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "other/1"}', "{}"])
 def test_another_document_is_refused(text):
-    with pytest.raises(UsageError, match=r"rollouts|format"):
+    with pytest.raises(UsageError, match=r"rollouts|format|JSON"):
         Rollouts.from_json(text)
 
 
