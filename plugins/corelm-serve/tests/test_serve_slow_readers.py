@@ -41,12 +41,14 @@ def rest(connection, end=b""):
 
 
 def has_stopped(model):
-    """Return a condition that holds when a model has worked and works no more."""
-    steps = [0]
+    """Return a condition that holds when a model has worked, and has not for a second."""
+    steps, since = 0, time.monotonic()
 
     def stopped():
-        before, steps[0] = steps[0], model.steps
-        return 0 < before == steps[0]
+        nonlocal steps, since
+        if steps != model.steps:
+            steps, since = model.steps, time.monotonic()
+        return steps > 0 and time.monotonic() - since > 1
 
     return stopped
 
