@@ -31,7 +31,7 @@ from corelm.printable import message_of
 
 SHARED = ("model", "device", "dtype", "workers", "scheduler")
 """The options that mean the same in every command; `choices` has each by its name."""
-TEXTS = (str, list[str])
+TEXTS = (str, list[str], tuple[str, str])
 """The types of options without a conversion."""
 PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
 """The metavars of values that can't be blank."""

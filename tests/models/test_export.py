@@ -122,7 +122,8 @@ def test_keras_hub_has_the_logits_and_the_ids(model, exported):
 def half_gelu(activate):
     """Round before and after gelu to half precision, as llama.cpp does: it looks gelu up.
 
-    A number between two halves may still be rounded the other way, so logits differ by up to 1e-3.
+    A number between two halves may still be rounded the other way, so logits differ by
+    up to 0.0008 on one processor, and 0.0012 on another.
     """
 
     def rounded(y, activation):
@@ -140,7 +141,8 @@ def test_llama_cpp_has_the_logits_and_the_ids(folder, exported, monkeypatch):
     import llama_cpp
 
     monkeypatch.setattr(layers, "_activate", half_gelu(layers._activate))
-    model = corelm.load(folder)
+    with no_kernels():
+        model = corelm.load(folder)
     ids = model.vocabulary.encode(TEXT)
     engine = llama_cpp.Llama(
         str(exported("gguf")), n_ctx=64, logits_all=True, verbose=False, flash_attn=False,
@@ -149,7 +151,7 @@ def test_llama_cpp_has_the_logits_and_the_ids(folder, exported, monkeypatch):
     engine.eval([1, *ids])
     found = engine.scores[: len(ids) + 1]
     with no_kernels():
-        np.testing.assert_allclose(found, logits_of(model, ids), atol=1e-3)
+        np.testing.assert_allclose(found, logits_of(model, ids), atol=2e-3)
 
     for text in TEXTS:
         assert engine.tokenize(text.encode(), add_bos=True) == [1, *model.vocabulary.encode(text)]

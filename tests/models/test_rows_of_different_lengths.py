@@ -80,8 +80,8 @@ class Rows:
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("end", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_rows_have_the_bits_of_each_alone(kind, end, way):
-    model = small_model(SMALL[kind], end)
     with no_kernels(way == "NumPy"):
+        model = small_model(SMALL[kind], end)
         for seed in range(5):
             change_and_check(Rows(model, np.random.default_rng(seed)))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Mask, Sampler, mask_logits, param, softmax
+from corelm import Sampler, mask_logits, param, softmax
 from corelm.errors import UsageError
 from corelm.testing import LAWS, ToyModel, obeys_the_laws
 from corelm.testing.cases import cases, distinct, eighths
@@ -175,16 +175,6 @@ class NotNeutral(Sampler):
         return logits / logits.dtype.type(self.t)
 
 
-class ForbidsWhenNeutral(Mask):
-    """Forbid every second token at the value that is declared neutral."""
-
-    neutral = {"on": False}
-    on: bool = param(False)
-
-    def allowed(self, context):
-        return np.tile(np.arange(context.vocabulary_size) % 2 == 0, (context.batch, 1))
-
-
 class RefusesItsNeutral(Sampler):
     neutral = {"t": 0.0}
     t: float = param(1.0, gt=0)
@@ -347,7 +337,6 @@ def test_the_constant_may_matter_where_the_sampler_says_so():
             NotNeutral(),
             "changed a distribution as not_neutral(t=2.0)",
         ),
-        (changes_nothing_when_neutral, ForbidsWhenNeutral(), "forbids tokens as forbids_when"),
         (changes_nothing_when_neutral, NotNeutral(), "or leave them out of `neutral`"),
         (
             changes_nothing_when_neutral,

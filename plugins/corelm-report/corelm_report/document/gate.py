@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import Strategy, printable
+from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
 from corelm_report.document.figure import HUMAN, VIEWS
 from corelm_report.document.lookup import (
@@ -157,6 +157,8 @@ def _parts(named: str, text: str, full_names: Mapping[str, str]) -> tuple[str, s
 
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
     """Return the expression of the entry that the condition names."""
+    from corelm.runs import Strategy  # late: a report that is read again needs no arithmetic
+
     try:
         expression = str(Strategy.of(sampler))
     except CorelmError:
