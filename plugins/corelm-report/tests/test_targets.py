@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from corelm_report.plan.targets import FreeParameter, Target, precision
 
-from corelm.errors import UsageError
-
 
 @pytest.mark.parametrize(
     ("text", "figure", "value", "written"),
@@ -85,8 +83,7 @@ def test_values_go_from_one_end_of_the_range_to_the_other(installed_plugin):
 
 @pytest.mark.parametrize("expression", ["greedy", "temperature(t=0.5)"])
 def test_an_expression_without_an_open_number_has_none_to_match(expression):
-    with pytest.raises(UsageError, match="leaves no number open"):
-        FreeParameter.of(expression)
+    assert FreeParameter.of(expression) is None
 
 
 def test_between_two_values():

@@ -229,6 +229,7 @@ class Failure(DocumentPart):
 class Entry(DocumentPart):
     """The figures of a sampler or of human text, in both views."""
 
+    name: str
     teacher_forced: TeacherForced | HumanContexts | None
     generated_texts: GeneratedTexts | None
     failed_metrics: dict[str, str] | None
@@ -239,7 +240,7 @@ class Entry(DocumentPart):
     @property
     def label(self) -> str:
         """The name by which the report lists it."""
-        return HUMAN
+        return self.name
 
     def part(self, view: str) -> TeacherForced | HumanContexts | GeneratedTexts | None:
         """Return the figures of a view."""
@@ -257,11 +258,6 @@ class HumanEntry(Entry):
     generated_texts: GeneratedTexts | None = field(default=None, metadata=PRESENT)
     failed_metrics: dict[str, str] | None = field(default=None, metadata=IF_GIVEN)
     differences: Differences | None = field(default=None, metadata=IF_MEASURED)
-
-    @property
-    def label(self) -> str:
-        """The name by which the report lists it."""
-        return self.name
 
 
 @dataclass(kw_only=True)

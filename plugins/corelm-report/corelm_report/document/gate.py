@@ -97,8 +97,8 @@ def condition(
 
     Example:
         >>> samplers = [("greedy", "greedy"), ("temperature(t=0.2)", "temperature")]
-        >>> found = condition("temperature.entropy < 1", samplers)
-        >>> found.sampler, found.metric, found.operator, found.bound
+        >>> limit = condition("temperature.entropy < 1", samplers)
+        >>> limit.sampler, limit.metric, limit.operator, limit.bound
         ('temperature(t=0.2)', 'entropy', '<', 1.0)
     """
     match = _CONDITION.fullmatch(text.strip())
@@ -177,13 +177,12 @@ def _entry(document: Document, sampler: str) -> Entry | None:
     """Return the entry of an expression, also of one that was matched."""
     if sampler == HUMAN:
         return document.human
-    entries = document.samplers
-    exact: list[SamplerEntry] = [entry for entry in entries if entry.sampler == sampler]
-    # A matched entry has other names before matching.
-    asked = [
-        each
-        for each in entries
-        if (at := each.matched) and sampler in (at.open, f"{at.open} at {at.asked}")
-    ]
-    named = [entry for entry in entries if entry.name == sampler]
-    return next(iter(exact or asked or named), None)
+
+    def names(entry: SamplerEntry) -> list[tuple[str, ...]]:
+        at = entry.matched
+        # A matched entry has other names before matching.
+        asked = (at.open, f"{at.open} at {at.asked}") if at else ()
+        return [(entry.sampler,), asked, (entry.name,)]
+
+    ranks = (e for rank in range(3) for e in document.samplers if sampler in names(e)[rank])
+    return next(ranks, None)

@@ -69,7 +69,7 @@ class DocumentPart:
     def from_dict(cls, content: Json) -> Self:
         """Read the part from a JSON object that follows the schema; missing keys get defaults."""
         values: Json = {}
-        keys = _keys(cls)
+        keys = _keys(cls)  # type: ignore[arg-type]  # for mypy, unhashable
         named = {name for _, name, _ in keys}
         for each, name, read in keys:
             if "others" in each.metadata:
@@ -81,7 +81,7 @@ class DocumentPart:
     def to_dict(self) -> Json:
         """Return the part as a JSON object, with its keys in the order of the fields."""
         made: Json = {}
-        for each, name, _ in _keys(type(self)):
+        for each, name, _ in _keys(type(self)):  # type: ignore[arg-type]
             value = getattr(self, each.name)
             if "others" in each.metadata:
                 made |= value
@@ -93,13 +93,8 @@ class DocumentPart:
 Reader = Callable[[Any], Any]
 
 
-def _keys(kind: Any) -> list[tuple[Field[Any], str, Reader]]:
-    # mypy takes no class for hashable whose instances are not.
-    return _cached_keys(kind)
-
-
 @cache
-def _cached_keys(kind: Any) -> list[tuple[Field[Any], str, Reader]]:
+def _keys(kind: Any) -> list[tuple[Field[Any], str, Reader]]:
     """Return the fields of a class with their keys and the functions that read their values."""
     hints = get_type_hints(kind)
     return [

@@ -76,7 +76,8 @@ def error_sentences(document: Document) -> list[str]:
     places = len(set(header.clusters or header.prompts))
     texts = header.n * len(header.seeds or [1]) * len(header.prompts) // max(places, 1)
     design = StudyDesign(places, texts)
-    sources = [(pilot, _by_source(pilot, design)) for pilot in _pilots(document, design)]
+    pilots = differences_as_pilots(document, SURPRISAL) if design.cost else ()
+    sources = [(pilot, _by_source(pilot, design)) for pilot in pilots]
     pilot, (of_prompts, of_texts, of_other) = max(
         sources, key=lambda each: sum(each[1]), default=(None, (0.0, 0.0, 0.0))
     )
@@ -106,16 +107,17 @@ def error_sentences(document: Document) -> list[str]:
     return sentences
 
 
-def _pilots(document: Document, design: StudyDesign) -> Iterator[Pilot]:
-    """Yield the variances of each sampler's difference in surprisal, where they are known."""
+def differences_as_pilots(document: Document, figure: str) -> Iterator[Pilot]:
+    """Yield the variances of each sampler's difference in a figure, where they are known."""
+    # Where prompts have clusters, these are what the variances are between.
+    places = len(set(document.header.clusters or document.header.prompts))
     for entry in document.samplers:
-        each = entry.differences and entry.differences.generated_texts.get(SURPRISAL)
-        if not each or each.within is None or design.cost <= 0:
-            continue
-        parts, other = VarianceParts(each.between, each.within), each.other or 0.0
-        # A document that somebody edited may hold any numbers.
-        if all(0 <= part < LARGEST for part in (parts.between or 0.0, parts.within, other)):
-            yield Pilot(entry.sampler, parts, design.prompts, other)
+        each = entry.differences and entry.differences.generated_texts.get(figure)
+        if each and each.within is not None:
+            parts, other = VarianceParts(each.between, each.within), each.other or 0.0
+            # A document that somebody edited may hold any numbers.
+            if all(0 <= part < LARGEST for part in (parts.between or 0.0, parts.within, other)):
+                yield Pilot(entry.sampler, parts, places, other)
 
 
 def _by_source(pilot: Pilot, design: StudyDesign) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from corelm_report.document.content import SCHEMA, Document
 from corelm_report.document.contradictions import impossible, short_key
 from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED, Figure
 from corelm_report.document.figures import of_view
-from corelm_report.document.parts import Json, schema_of
+from corelm_report.document.parts import Json, Probability, schema_of
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -24,9 +24,7 @@ ABOUT = (
     "An entropy comparison report. Entropies and surprisals are in nats; a value that was not "
     "measured is null. A version may get new keys, but none is renamed."
 )
-MAYBE = {"type": ["number", "null"]}
-SHARES = {**MAYBE, "minimum": 0, "maximum": 1.000001}
-"""The rule of a share, which rounding may put a millionth above 1."""
+MAYBE = schema_of(float | None, {})
 EXPECTED = {
     "null": "null",
     "boolean": "true or false",
@@ -62,7 +60,7 @@ def schema() -> Json:
 def _add_figures(part: Json, figures: Iterable[Figure]) -> None:
     keys = part["properties"]
     for figure in figures:
-        rule = SHARES if figure.unit == SHARE else MAYBE
+        rule = schema_of((Probability if figure.unit == SHARE else float) | None, {})
         keys.setdefault(figure.name, {"description": figure.text, **rule})
         if figure.required:
             part["required"].append(figure.name)

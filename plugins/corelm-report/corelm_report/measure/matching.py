@@ -92,7 +92,7 @@ class Matcher:
 
         Raises:
             UnreachableError: no value gives the target; the message has the range of the figure.
-            UsageError: the expression leaves no number open, or several.
+            UsageError: the expression leaves several numbers open.
             SamplerError: the sampler failed.
 
         Example:
@@ -103,6 +103,7 @@ class Matcher:
             Temperature(t=0.344)
         """
         free = FreeParameter.of(expression)
+        assert free is not None, "candidates without an open parameter are not matched"
         some = self._part(figure)
         part = cache(lambda value: some.mean(free.at(value), figure, of_words))
         whole = cache(lambda value: self._whole.mean(free.at(value), figure, of_words))

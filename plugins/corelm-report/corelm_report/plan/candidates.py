@@ -59,7 +59,9 @@ def _candidates(
     samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
 ) -> list[Candidate]:
     if samplers is None:
-        samplers = _names(MATCHED) if targets else [*map(Expression.built_in, DEFAULT)]
+        # In full, if other plugins offer the same name.
+        open_ = [Expression.built_in(name).name for name in MATCHED]
+        samplers = open_ if targets else [*map(Expression.built_in, DEFAULT)]
     listed = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
     if not listed:
         raise UsageError("a report needs at least one sampler")
@@ -78,15 +80,10 @@ def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
     """Return a candidate for each target if a number is left open, or a single candidate."""
     expression, sweep = point
     sampler, decoder = Strategy.of(expression)
-    if decoder is not None or not targets or FreeParameter.find(expression) is None:
+    if decoder is not None or not targets or FreeParameter.of(expression) is None:
         return [Candidate(sampler, sweep=sweep, decoder=decoder)]
     alone = len(targets) == 1
     return [Candidate(sampler, expression, target, alone, sweep) for target in targets]
-
-
-def _names(samplers: Iterable[str]) -> list[str]:
-    """Return names of built-in samplers, in full if other plugins offer the same name."""
-    return [Expression.built_in(name).name for name in samplers]
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:

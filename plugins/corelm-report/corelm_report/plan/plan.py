@@ -229,8 +229,7 @@ def plan(
         prompt_length = NUMBERS[name].convert(options[name])
         human = read_corpus(reference, model, numbers["contexts"])
         starts, human, notes_on_texts = beginnings(model, human, prompt_length)
-    _require_human(targets, human)
-    _require_known_words(human, model)
+    _check_human(human, targets, model)
     return Plan(
         model,
         model_name,
@@ -249,7 +248,8 @@ def plan(
             *warnings,
             *known_texts(reference, model),
             *notes_on_texts,
-            *_notes(candidates, model, starts),
+            *(note for each in candidates for note in lint(each.sampler)),
+            *NamedModel(model).notes(starts),
         ),
         **numbers,
     )
@@ -273,15 +273,6 @@ def _prompts(source: str | Prompts | None, model: LanguageModel) -> tuple[str, .
     if not prompts:
         raise UsageError("a report needs at least one prompt")
     return prompts
-
-
-def _notes(
-    candidates: Iterable[Candidate], model: LanguageModel, prompts: Sequence[str]
-) -> Iterator[str]:
-    """Return the likely mistakes in the chains and in the prompts."""
-    for candidate in candidates:
-        yield from lint(candidate.sampler)
-    yield from NamedModel(model).notes(prompts)
 
 
 def _against(wanted: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
@@ -347,19 +338,18 @@ def _metric(text: str) -> plugins.Offer:
     return offer._replace(value=metric)
 
 
-def _require_known_words(human: HumanCorpus | None, model: LanguageModel) -> None:
-    """Raise if the model knows no word of the human texts, so that nothing can be compared."""
+def _check_human(
+    human: HumanCorpus | None, targets: Iterable[Target], model: LanguageModel
+) -> None:
+    """Raise if human texts are missing for a target, or the model knows none of their words."""
     unknown = model.vocabulary.unknown
-    if human is None or unknown is None:
-        return
-    if all(set(model.vocabulary.encode(text)) <= {unknown} for text in human.texts):
+    if human is None:
+        for figure in (target.figure for target in targets if target.figure in OF_HUMAN_WORDS):
+            raise UsageError(f"{figure} needs human contexts: {HOW_TO_GIVE}")
+    elif unknown is not None and all(
+        set(model.vocabulary.encode(text)) <= {unknown} for text in human.texts
+    ):
         raise UsageError(
             f"the model knows no word of the human texts ({human.description}); give texts in its "
             "language and vocabulary as the reference"
         )
-
-
-def _require_human(targets: Iterable[Target], human: HumanCorpus | None) -> None:
-    for target in targets:
-        if human is None and target.figure in OF_HUMAN_WORDS:
-            raise UsageError(f"{target.figure} needs human contexts: {HOW_TO_GIVE}")

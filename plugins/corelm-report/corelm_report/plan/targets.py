@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from corelm import Sampler
@@ -17,8 +17,6 @@ SHORT = {SURPRISAL: EXPECTED}
 """Short names of figures, as in the tables."""
 OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
 """The figures that need human contexts."""
-LIKE_HUMAN = EXPECTED
-"""The figure that can be matched to human text."""
 FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or surprisal=human"
 
 
@@ -67,18 +65,14 @@ class Target:
                 printable.did_you_mean(name, figures) or f"; the figures are: {', '.join(figures)}"
             )
             raise UsageError(f"{printable.shown(name)} cannot be matched{hint}")
-        if value == HUMAN:
-            return cls._of_human(figure)
-        return cls(figure, _number(figure, value))
-
-    @classmethod
-    def _of_human(cls, figure: str) -> Target:
+        if value != HUMAN:
+            return cls(figure, _number(figure, value))
         if figure == "entropy":
             raise UsageError(
                 "human text has no entropy under a model, only a surprisal: use surprisal=human, "
                 "which gives the expected surprisal that human words have"
             )
-        if figure != LIKE_HUMAN:
+        if figure != EXPECTED:
             raise UsageError(
                 f"the {figure} of human text is not known; only surprisal can be matched to it, "
                 "and every figure to a number"
@@ -136,59 +130,38 @@ BEYOND = (
 
 Stage = tuple[str, list[Any], dict[str, Any]]
 """A stage as written: the name, the parameters by position, and those by name."""
-Path = tuple[tuple[int, int | str], ...]
-"""The path into nested samplers: at each level the index of a stage and a parameter's key."""
 
 
 @dataclass(frozen=True)
 class FreeParameter:
-    """A parameter whose value is to be found.
+    """A parameter that an expression leaves open, whose value matching chooses.
 
     Attributes:
         expression: the sampler as the user wrote it, without the parameter.
-        stages: its stages.
-        path: the path to the stages with the parameter; empty if it is not nested.
-        stage: the index of its stage there.
+        stage: the index of its stage among those of `_stages`.
         parameter: the parameter with its rules.
     """
 
     expression: str
-    stages: tuple[Stage, ...]
-    path: Path
     stage: int
     parameter: params.Parameter
 
     @classmethod
-    def of(cls, expression: str) -> FreeParameter:
-        """Return the number that an expression leaves open.
+    def of(cls, expression: str) -> FreeParameter | None:
+        """Return the number that an expression leaves open, or None.
 
         The candidates of a stage are its real numbers, or its integers if it has no real ones,
         and the candidates of the samplers in its parameters.
 
         Raises:
-            UsageError: the expression leaves no number open, or several.
+            UsageError: the expression leaves several numbers open.
 
         Example:
             >>> FreeParameter.of("top_k(k=50) | temperature").parameter.name
             't'
         """
-        free = cls.find(expression)
-        if free is None:
-            raise UsageError(
-                f"{expression} leaves no number open to match; write the bare name of a sampler "
-                "that has one, such as top_p"
-            )
-        return free
-
-    @classmethod
-    def find(cls, expression: str) -> FreeParameter | None:
-        """Return the number that an expression leaves open, or None.
-
-        Raises:
-            UsageError: it leaves several open.
-        """
-        stages = tuple(Expression.read(expression).stages)
-        open_ = [cls(expression, stages, *each) for each in _open(stages)]
+        stages = enumerate(_stages(Expression.read(expression)))
+        open_ = [cls(expression, at, each) for at, stage in stages for each in _left_open(stage)]
         if len(open_) > 1:
             names = [each.parameter.name for each in open_]
             raise UsageError(
@@ -198,8 +171,10 @@ class FreeParameter:
 
     def at(self, value: float) -> Sampler:
         """Return the sampler with this value."""
-        stages = _put(self.stages, self.path, self.stage, {self.parameter.name: value})
-        return Expression(self.expression, stages).build()
+        written = Expression.read(self.expression)
+        _, _, named = list(_stages(written))[self.stage]
+        named[self.parameter.name] = value
+        return written.build()
 
     def values(self) -> list[float]:
         """Return rising values from one end of its range to the other."""
@@ -235,42 +210,13 @@ class FreeParameter:
             return
 
 
-def _open(
-    stages: Sequence[Stage],
-) -> Iterator[tuple[Path, int, params.Parameter]]:
-    """Yield the open parameters of stages and nested samplers, with their paths."""
-    for at, stage in enumerate(stages):
-        yield from (((), at, parameter) for parameter in _left_open(stage))
-        for key, value in _arguments(stage).items():
+def _stages(written: Expression) -> Iterator[Stage]:
+    """Walk depth-first: each stage, then the stages of the samplers in its parameters."""
+    for stage in written.stages:
+        yield stage
+        for value in (*stage[1], *stage[2].values()):
             if isinstance(value, Expression):
-                for path, inner, parameter in _open(value.stages):
-                    yield ((at, key), *path), inner, parameter
-
-
-def _put(
-    stages: Sequence[Stage], path: Path, stage: int, values_by_name: dict[str, float]
-) -> list[Stage]:
-    """Return the stages with additional parameters for the stage at the end of a path."""
-    whole = list(stages)
-    if not path:
-        name, values, named = whole[stage]
-        whole[stage] = (name, values, named | values_by_name)
-        return whole
-    (at, key), *rest = path
-    name, values, named = whole[at]
-    nested = _arguments(whole[at])[key]
-    new = {key: replace(nested, stages=_put(nested.stages, tuple(rest), stage, values_by_name))}
-    whole[at] = (
-        name,
-        [new.get(place, value) for place, value in enumerate(values)],
-        {each: new.get(each, value) for each, value in named.items()},
-    )
-    return whole
-
-
-def _arguments(stage: Stage) -> dict[int | str, Any]:
-    """Return the parameters of a stage by position or name."""
-    return dict(enumerate(stage[1])) | stage[2]
+                yield from _stages(value)
 
 
 def _left_open(stage: Stage) -> list[params.Parameter]:

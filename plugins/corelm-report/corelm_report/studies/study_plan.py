@@ -17,11 +17,11 @@ from corelm.runs import NamedModel, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
+from corelm_report.document.remarks import differences_as_pilots
 from corelm_report.metrics.conclusions import (
     Goal,
     Pilot,
     StudyDesign,
-    VarianceParts,
     cheapest,
     texts_needed,
 )
@@ -50,7 +50,7 @@ def plan_study(
         for each in planned(study):
             with messages.stages("units") as bar:
                 document = each.document(cache, executor, bar)
-            pilots = list(pilots_of(document, figure))
+            pilots = pilots_of(document, figure)
             seeds = len(document.header.seeds)
             out.show(blocks.line(NamedModel.label(each.model), "bold"))
             out.rows(
@@ -129,8 +129,8 @@ def _texts(design: StudyDesign, seeds: float) -> int:
     return math.ceil(design.texts / seeds)
 
 
-def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
-    """Yield the variances of each sampler in a pilot.
+def pilots_of(document: Document, figure: str) -> list[Pilot]:
+    """Return the variances of each sampler in a pilot.
 
     Raises:
         UsageError: the pilot has no paired differences of this figure.
@@ -145,7 +145,8 @@ def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
             f"{figure} is a figure of a whole set of texts, and sizes are planned for means over "
             "texts: choose one of these, such as surprisal"
         )
-    pilots = list(_pilots(document, figure))
+    # Texts of samplers are pairs, so the other sample adds no variance of its own.
+    pilots = [replace(each, other=0.0) for each in differences_as_pilots(document, figure)]
     if not pilots:
         named = {
             name
@@ -159,13 +160,4 @@ def pilots_of(document: Document, figure: str) -> Iterator[Pilot]:
             or f"; there are: {', '.join(sorted(named)) or 'none'}"
         )
         raise UsageError(f"the pilot has no paired differences of {printable.shown(figure)}{hint}")
-    yield from pilots
-
-
-def _pilots(document: Document, figure: str) -> Iterator[Pilot]:
-    # Where prompts have clusters, these are what the variances are between.
-    places = len(set(document.header.clusters or document.header.prompts))
-    for entry in document.samplers:
-        difference = entry.differences and entry.differences.generated_texts.get(figure)
-        if difference and difference.within is not None:
-            yield Pilot(entry.sampler, VarianceParts(difference.between, difference.within), places)
+    return pilots
