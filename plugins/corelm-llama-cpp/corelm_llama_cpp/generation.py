@@ -72,6 +72,14 @@ class GrammarMask:
         return masked
 
 
+def sampling_frame():
+    """Return the frame of llama-cpp-python that draws a token; None outside its loop."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not _SAMPLE:
+        frame = frame.f_back
+    return frame
+
+
 def current(last):
     """Find the running generation on the stack; return it, and the length of its text.
 
@@ -82,9 +90,7 @@ def current(last):
     Args:
         last: the generation of the previous step, which is returned if it continues.
     """
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code is not _SAMPLE:
-        frame = frame.f_back
+    frame = sampling_frame()
     if frame is None:
         return None, None
     variables = frame.f_locals

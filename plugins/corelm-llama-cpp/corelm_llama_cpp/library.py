@@ -49,6 +49,25 @@ _before = []  # the previous callback, once for each thread inside `logged`
 _lock, _local = threading.RLock(), threading.local()
 
 
+def hold(error):
+    """Keep an exception of a callback, which can't pass through llama.cpp, until it returns."""
+    # The first one: later ones follow from it.
+    _local.held = getattr(_local, "held", None) or error
+
+
+def raise_held(result=None, *_):
+    """Raise the exception that a callback in this thread left; else return the result."""
+    error, _local.held = getattr(_local, "held", None), None
+    if error is not None:
+        raise error
+    return result
+
+
+# ctypes calls `errcheck` once llama.cpp has returned, whichever program called the function.
+for _function in (llama.llama_sampler_sample, llama.llama_sampler_apply):
+    _function.errcheck = raise_held
+
+
 def free(function, pointer):
     """Call one of llama.cpp's functions that free an object."""
     with logged():

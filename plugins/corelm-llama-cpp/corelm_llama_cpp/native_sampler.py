@@ -16,7 +16,7 @@ import numpy as np
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
 from corelm_llama_cpp.generation import RECORD
-from corelm_llama_cpp.library import llama
+from corelm_llama_cpp.library import hold, llama, raise_held
 
 
 class State:
@@ -25,13 +25,12 @@ class State:
     Args:
         engine: the sampler, at the beginning of a text.
         draws: choose a token, instead of leaving the draw to a later sampler of the chain.
-        failures: exceptions of this sampler and its clones.
+        size: the number of ids; 0 if it is not known.
     """
 
-    def __init__(self, engine, draws, failures):
+    def __init__(self, engine, draws, size):
         self._engine, self.draws = engine, draws
-        self.failures = failures
-        self._size = 0  # the number of ids seen, as llama.cpp may pass a part of the vocabulary
+        self._size = size  # at least the ids seen: llama.cpp may pass a part of the vocabulary
         self.reset()
 
     def reset(self):
@@ -57,7 +56,7 @@ class State:
         try:
             self._apply(candidates, _records(candidates))
         except BaseException as error:  # an exception cannot pass through llama.cpp
-            self.failures.append(error)
+            hold(error)
             candidates.selected = 0  # llama.cpp ends the process without a selected token
 
     def draw(self, logits):
@@ -66,18 +65,24 @@ class State:
         return int(token)
 
     def _apply(self, candidates, records):
-        logits = self._logits(records)
+        # Contiguous copies: NumPy compares them several times as fast, and the records change.
+        ids, logits = np.ascontiguousarray(records["id"]), np.ascontiguousarray(records["logit"])
+        in_order = np.array_equal(ids, _numbers(max(self._size, len(ids))))
+        self._size = max(self._size, len(ids) if in_order else int(ids.max()) + 1)
+        logits = logits[None] if in_order else self._scattered(ids, logits)
         if self.draws:
             records[0] = self.draw(logits), 0, 1
             candidates.size, candidates.selected, candidates.sorted = 1, 0, True
             return
         [row] = self._step()(logits, self._text())
-        count = np.count_nonzero(row > -np.inf)
-        if count == len(records):  # all ids, in order
-            records["logit"] = row
+        after = row if in_order else row[ids]  # earlier samplers leave them in any order
+        remains = after > -np.inf
+        count = np.count_nonzero(remains)
+        if count == len(ids):
+            records["logit"] = after
         else:
-            ids = np.flatnonzero(row > -np.inf)
-            records[:count]["id"], records[:count]["logit"] = ids, row[ids]
+            places = np.flatnonzero(remains)
+            records[:count]["id"], records[:count]["logit"] = ids[places], after[places]
         candidates.size, candidates.selected, candidates.sorted = count, -1, False
 
     def _step(self):
@@ -92,29 +97,21 @@ class State:
         # A copy, since Python can't extend an array while NumPy holds its memory.
         return [np.array(self._tokens)]
 
-    def _logits(self, records):
+    def _scattered(self, ids, logits):
         """Return (1, vocabulary) logits; tokens that aren't candidates have minus infinity."""
-        # Contiguous copies: NumPy compares them several times as fast.
-        ids, logits = np.ascontiguousarray(records["id"]), np.ascontiguousarray(records["logit"])
-        if np.array_equal(ids, _numbers(len(ids))):
-            self._size = max(self._size, len(ids))
-            return logits[None]
-        self._size = max(self._size, int(ids.max()) + 1)
-        scattered = np.full((1, self._size), -np.inf, dtype=np.float32)
-        scattered[0, ids] = logits
-        return scattered
+        row = np.full((1, self._size), -np.inf, dtype=np.float32)
+        row[0, ids] = logits
+        return row
 
 
 class LlamaCppSampler:
     """A `llama_sampler`, for every function of llama-cpp-python that takes one.
 
     A chain owns the samplers added to it, and frees them with itself; one that is in no chain is
-    freed by `free`. An exception cannot pass through llama.cpp: the sampler keeps it, chooses any
-    token, and `raise_error` raises it.
+    freed by `free`. An exception is raised where the function of llama-cpp-python returns.
     """
 
     def __init__(self, state):
-        self._failures = state.failures
         self._key = next(_KEYS)
         self._pointer = _new_sampler(self._key, state)
 
@@ -157,11 +154,11 @@ class LlamaCppSampler:
         return token
 
     def raise_error(self):
-        """Raise the first exception of this sampler or its clones, and discard the others."""
-        failures = self._failures[:]
-        self._failures.clear()
-        if failures:
-            raise failures[0]
+        """Raise an exception that a callback left in this thread.
+
+        For programs that call llama.cpp by another binding than llama-cpp-python.
+        """
+        raise_held()
 
     def free(self):
         """Free a sampler that is in no chain; a second call does nothing."""
@@ -179,13 +176,14 @@ def as_sampler(sampler, *, seed=None, vocabulary=None):
     Args:
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to llama.cpp.
-        vocabulary: a `LlamaCppVocabulary`, for samplers that name words or the end of a text.
+        vocabulary: a `LlamaCppVocabulary`, for samplers that name tokens or the end of a text.
 
     Raises:
         UsageError: an expression that cannot be read, or a seed below 0.
     """
     engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
-    return LlamaCppSampler(State(engine, seed is not None, []))
+    size = 0 if vocabulary is None else len(vocabulary)
+    return LlamaCppSampler(State(engine, seed is not None, size))
 
 
 def _records(candidates):

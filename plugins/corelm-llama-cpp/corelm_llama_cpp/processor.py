@@ -3,21 +3,22 @@
 import numpy as np
 
 from corelm.interop import EngineSampler
-from corelm_llama_cpp.generation import current
+from corelm_llama_cpp.generation import current, sampling_frame
+from corelm_llama_cpp.library import hold
 
 
 class LogitsProcessor:
     """A logits processor of llama-cpp-python that applies a corelm sampler.
 
-    llama-cpp-python prints an exception of a processor and continues without it. So the first
-    exception is kept, and `raise_error` raises it.
+    An exception can't pass through llama.cpp: in the loop of llama-cpp-python it is raised once
+    llama.cpp has returned, so that it ends the text.
 
     A generation begins a text, also where its prompt continues the text before. The tokens that
     `grammar=` of llama-cpp-python refuses are masked before the sampler. Guesses of a `draft_model`
     change no text.
 
     Attributes:
-        error: the first exception of a call; None if there was none.
+        error: the first exception of a call outside that loop; None if there was none.
     """
 
     def __init__(self, engine):
@@ -45,13 +46,16 @@ class LogitsProcessor:
                 logits = generation.masked(input_ids, logits)
             return self._engine(logits[None], [input_ids])[0]
         except BaseException as error:
+            if sampling_frame():
+                hold(error)
+                return scores
             self.error = self.error or error
             raise
 
     def raise_error(self, *_):
         """Raise the first exception, and forget it; return False if there was none.
 
-        As `stopping_criteria` it ends a text at the token at which a sampler fails.
+        For a loop that prints exceptions of a processor and goes on without them.
         """
         error, self.error = self.error, None
         if error is not None:

@@ -401,22 +401,21 @@ def test_an_exception_is_raised_after_llama_cpp_returned(loop):
     loop.llm.eval([token])
     with pytest.raises(SamplerError, match="no"):
         own.sample(loop.llm.ctx)
-    own.raise_error()  # it was forgotten
     clone = llama.llama_sampler_clone(own)
-    llama.llama_sampler_sample(clone, loop.llm.ctx, -1)
     with pytest.raises(SamplerError, match="no"):
-        own.raise_error()
+        llama.llama_sampler_sample(clone, loop.llm.ctx, -1)
+    own.raise_error()  # it was raised
     llama.llama_sampler_free(clone)
     own.free()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_exception_of_a_processor_ends_the_text(llm):
     processor = as_logits_processor(Fails())
     with pytest.raises(SamplerError, match="no"):
-        generate(llm, "This movie", processor, stopping_criteria=processor.raise_error)
+        generate(llm, "This movie", processor)
     assert processor.error is None
-    generate(llm, "This movie", processor)
+    with pytest.raises(SamplerError, match="no"):
+        processor(np.array([5, 6]), processor(np.array([5]), np.zeros(llm.n_vocab(), np.float32)))
     with pytest.raises(SamplerError, match="no"):
         processor.raise_error()
 
