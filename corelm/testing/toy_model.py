@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.abilities.optional import END
 from corelm.errors import UsageError
 from corelm.language_model import Session, padded_rows
+from corelm.models.word_vocabulary import WordVocabulary
 from corelm.numerics.distributions import Array, softmax
 
 SENTENCES = (
@@ -37,7 +38,7 @@ class ToyModel:
         end: include a token that ends a text.
 
     Raises:
-        UsageError: logits that do not fit the vocabulary.
+        UsageError: a word that is there twice, or logits that do not fit the vocabulary.
 
     Example:
         >>> import corelm
@@ -59,10 +60,12 @@ class ToyModel:
         end: bool = True,
     ) -> None:
         own = sorted({word for sentence in SENTENCES for word in sentence.split()})
-        special = ["", "[UNK]", END] if end else ["", "[UNK]"]
-        self.vocabulary: ToyVocabulary = ToyVocabulary(
-            special + list(own if words is None else words)
-        )
+        special = [*WordVocabulary.reserved, *([END] if end else [])]
+        listed = special + list(own if words is None else words)
+        if len({*listed}) < len(listed):
+            twice = next(word for i, word in enumerate(listed) if word in listed[:i])
+            raise UsageError(f"each word of a toy model occurs once, not {twice!r} twice")
+        self.vocabulary: WordVocabulary = WordVocabulary(listed, "symbols")
         if logits is None:
             logits = _counted(self.vocabulary) if words is None else np.zeros(len(self.vocabulary))
         self._after = _table(logits, len(self.vocabulary))  # row i: the logits after token i
@@ -74,60 +77,6 @@ class ToyModel:
     def start(self, tokens: ArrayLike) -> Session:
         """Start a decoding session with ids, (batch, time), or a list of ids for each row."""
         return ToySession(self._after, *padded_rows(tokens))
-
-
-class ToyVocabulary:
-    """Words between spaces.
-
-    Args:
-        words: the texts of the ids; the first is padding, the second the unknown word.
-    """
-
-    padding: int = 0
-    unknown: int = 1
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words: tuple[str, ...] = tuple(words)
-        self._ids = {word: i for i, word in enumerate(self.words)}
-        if len(self._ids) != len(self.words):
-            twice = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
-            raise UsageError(f"each word of a toy model occurs once, not {twice!r} twice")
-        self.start: int | None = self._ids.get(END)
-        self.ends: tuple[int, ...] = () if self.start is None else (self.start,)
-        self._silent = {self.padding, *self.ends}
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of the words of a text."""
-        return [self._ids.get(word, self.unknown) for word in text.split()]
-
-    def token_name(self, token: int) -> str:
-        """Return the name of a token, such as `[end]`."""
-        return self.words[token]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the words of ids, without padding and end."""
-        return " ".join(self.words[i] for i in ids if i not in self._silent)
-
-    def writer(self) -> Callable[[int], str]:
-        """Return a function that takes the ids of one text in turn and returns the text of each."""
-        space = ""
-
-        def write(token: int) -> str:
-            nonlocal space
-            if token in self._silent:
-                return ""
-            text, space = space + self.words[token], " "
-            return text
-
-        return write
-
-    def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
-        """Return for each token the text that it would add after these ids."""
-        space = " " if any(i not in self._silent for i in ids) else ""
-        return ["" if i in self._silent else space + word for i, word in enumerate(self.words)]
 
 
 class ToySession:
@@ -210,7 +159,7 @@ def _padded_before(tokens: list[NDArray[np.int64]], time: int) -> list[NDArray[n
     return [np.zeros_like(tokens[0])] * (time - len(tokens)) + tokens
 
 
-def _counted(vocabulary: ToyVocabulary) -> Array:
+def _counted(vocabulary: WordVocabulary) -> Array:
     """Return log counts of each pair of adjacent tokens in the sentences."""
     counts = np.full((len(vocabulary), len(vocabulary)), SMOOTHING)
     for sentence in SENTENCES:
