@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike
 
 from corelm.abilities import SessionWrapper, can
 from corelm.context import Context
+from corelm.decoder import Decoder
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Ancestral, Texts, generate
+from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel, Session
 from corelm.numerics.distributions import Array
 from corelm.registry.expressions import sampler as read_sampler
@@ -43,6 +45,9 @@ class SingleSteps:
         return SessionWrapper(self._model.start(tokens))
 
 
+CHAIN = "temperature(t=0.7)"
+"""The sampler of the texts that are compared."""
+
 CHANGES: Mapping[str, Callable[[Decoding], object]] = {
     "nothing": lambda decoding: None,
     "rewind": lambda decoding: decoding.rewind(2),
@@ -65,20 +70,7 @@ def _join_fork(session: Any) -> None:
 def tokens_ahead(
     model: LanguageModel, prompt: Sequence[int], sampler: str = "stochastic", n: int = 1
 ) -> int:
-    """Return the most tokens that a session draws ahead of the one that it was asked for.
-
-    Args:
-        model: the model.
-        prompt: the ids of the prompt.
-        sampler: an expression.
-        n: the number of rows.
-
-    Example:
-        >>> import corelm
-        >>> from corelm.testing import ToyModel
-        >>> tokens_ahead(ToyModel(), [3])
-        0
-    """
+    """Return the most tokens that a session of n rows draws ahead of the one it was asked for."""
     plan = DrawPlan(read_sampler(sampler), model.vocabulary)
     session, numbers = model.start([list(prompt)] * n), np.random.default_rng(1).random((9, n))
     past = partial(Context.of, np.zeros((n, 1), np.int64), vocabulary=model.vocabulary)
@@ -127,7 +119,7 @@ def check_sessions(
     model: LanguageModel,
     prompt: Sequence[int],
     *,
-    sampler: str = "temperature(t=0.7)",
+    sampler: str = CHAIN,
     counts: Iterable[int] = range(12),
 ) -> None:
     """Raise an AssertionError if a session that draws ahead differs from one that doesn't.
@@ -139,10 +131,6 @@ def check_sessions(
         prompt: the ids of the prompt.
         sampler: an expression.
         counts: the numbers of tokens before the change.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> check_sessions(ToyModel(), [3], counts=range(3))
     """
     single = SingleSteps(model)
     for (name, change), count in product(CHANGES.items(), counts):
@@ -199,7 +187,6 @@ def check_requests(
     prompts: Sequence[list[int]],
     *,
     length: int = 20,
-    steps: Iterable[int] = range(1, 14),
     again: int | None = None,
 ) -> None:
     """Raise an AssertionError if a request of a batch differs from its text alone, step by step.
@@ -208,81 +195,55 @@ def check_requests(
     happens.
 
     Args:
-        model: the model.
-        prompts: the ids of four prompts, of different lengths.
-        length: the largest number of tokens of a text.
-        steps: the numbers of steps before the event.
-        again: as for `ContinuousBatch`.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> check_requests(ToyModel(), [[3], [4, 5], [6], [7]], length=3, steps=[1])
+        model, prompts, length, again: as for `check_draws_ahead`.
     """
-    alone = _Alone(model, length)
-    for event, after, each_step in product(EVENTS, steps, (True, False)):
-        asked = [alone.request(ids, seed) for seed, ids in enumerate(prompts[:3])]
-        if event == "stop":
-            asked[0] = alone.with_stop(asked[0], after)
+    alone = _texts_alone(SingleSteps(model), prompts, length)
+    for event, after, each_step in product(EVENTS, range(1, 14), (True, False)):
+        pieces = [piece for piece, _ in alone(0).pieces() if piece.strip()]
+        stop = (pieces[min(after, len(pieces)) - 1].strip(),) if event == "stop" else ()
+        written: list[tuple[Any, ...]] = [(0, CHAIN, stop), (1,), (2,)]
         batch = ContinuousBatch(model, again=again)
-        requests = [batch.add(each, each_step=each_step) for each in asked]
+        asked = [_asked(prompts, length, *each) for each in written]
+        requests = [batch.add(texts, each_step=each_step) for texts in asked]
         for _ in range(after):
             batch.step()
         if event == "cancel":
             requests.pop(1).finish()
+            del written[1]
         elif event != "stop":
-            chain = "min_p(p=0.1)" if event == "another chain" else "temperature(t=0.7)"
+            written.append((3, "min_p(p=0.1)" if event == "another chain" else CHAIN))
             decoder = _Again() if event == "another decoder" else None
-            requests.append(batch.add(alone.request(prompts[3], 7, chain, decoder)))
+            requests.append(batch.add(_asked(prompts, length, *written[-1], decoder=decoder)))
         while batch:
             batch.step()
-        for number, request in enumerate(requests):
+        for request, each in zip(requests, written, strict=True):
             [text] = request.open_texts.generations()
-            expected = alone.tokens(request.texts)
-            assert text.tokens == expected, f"text {number} differs: {event} after {after} steps"
+            expected, what = alone(*each).tokens, f"{event} after {after} steps"
+            assert text.tokens == expected, f"text {each[0]} differs: {what}"
 
 
-class _Alone:
-    """Texts that are written alone, step by step; each is written once.
+def _texts_alone(
+    model: LanguageModel, prompts: Sequence[Any], length: int
+) -> Callable[..., Generation]:
+    """Return a function that writes a request's text by itself, once."""
 
-    Args:
-        model: the model.
-        length: the largest number of tokens.
-    """
+    @cache
+    def alone(number: int, chain: str = CHAIN, stop: Sequence[str] = ()) -> Generation:
+        arguments: dict[str, Any] = {"sampler": chain, "length": length, "stop": stop}
+        [text] = generate(model, prompts[number], seed=number, **arguments)
+        return text
 
-    def __init__(self, model: LanguageModel, length: int) -> None:
-        self._model, self._length = SingleSteps(model), length
-        self._texts: dict[str, Any] = {}
+    return alone
 
-    def request(
-        self,
-        ids: list[int],
-        seed: int,
-        chain: str = "temperature(t=0.7)",
-        decoder: Ancestral | None = None,
-    ) -> Texts:
-        strategy = Strategy(read_sampler(chain), decoder)
-        return Texts("", strategy, self._length, 1, seed, Endings(), ids=ids)
 
-    def with_stop(self, request: Texts, after: int) -> Texts:
-        """Return the request with a stop string that ends its text after some tokens."""
-        pieces = [piece for piece, _ in self._generation(request).pieces() if piece.strip()]
-        stop = pieces[min(after, len(pieces)) - 1].strip()
-        return Texts(
-            "", request.strategy, self._length, 1, request.seed, Endings.of(stop=stop),
-            ids=request.ids,
-        )  # fmt: skip
-
-    def tokens(self, request: Texts) -> list[int]:
-        tokens: list[int] = self._generation(request).tokens
-        return tokens
-
-    def _generation(self, request: Texts) -> Any:
-        strategy, key = request.strategy, repr(request)
-        if key not in self._texts:
-            assert request.ids is not None
-            prompt: Any = request.ids
-            [self._texts[key]] = generate(
-                self._model, prompt, sampler=strategy.sampler, length=self._length,
-                seed=request.seed, stop=request.endings.stop,
-            )  # fmt: skip
-        return self._texts[key]
+def _asked(
+    prompts: Sequence[list[int]],
+    length: int,
+    number: int,
+    chain: str = CHAIN,
+    stop: Sequence[str] = (),
+    *,
+    decoder: Decoder | None = None,
+) -> Texts:
+    strategy = Strategy(read_sampler(chain), decoder)
+    return Texts("", strategy, length, 1, number, Endings.of(stop), ids=prompts[number])
