@@ -254,7 +254,7 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
         if debug:
             import traceback
 
-            messages.trace(traceback.format_exc())
+            messages.tell(traceback.format_exc().rstrip("\n"), "picture")
         messages.tell(message, "error")
         return int(code)
 

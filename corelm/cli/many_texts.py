@@ -11,7 +11,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import FileIO
@@ -32,7 +32,6 @@ from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
 from corelm.scaling.job import differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
-from corelm.scaling.units import RunUnits
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,6 @@ class Destination:
     executor: Executor
     resume: bool
 
-    @classmethod
-    def of(cls, path: str, workers: str | None, scheduler: str | None, resume: bool) -> Destination:
-        """Return the destination of these options.
-
-        Raises:
-            UsageError: options that exclude each other.
-            MissingDependencyError: dask.distributed is not installed.
-        """
-        return cls(Path(path), Executor.of(workers, scheduler), resume)
-
     def stored_seed(self) -> int | None:
         """Return the seed of the file that is to be continued; None if there is none."""
         stored = stored_settings(self.path) if self.resume else None
@@ -69,30 +58,21 @@ class Destination:
         """Write the texts of a request."""
         model, texts = request.model, request.texts
         things = [each for each in texts.strategy if each is not None]
-        origin = {
+        settings = {
             "corelm": version("corelm"),
             "numpy": np.__version__,
             "model": request.model_name,
             "weights of the model": NamedModel(model).fingerprint(texts.prompt),
             "code": Dependencies([model, *things]).code,
+            **settings_of(texts, request.prompts),
         }
-        opened = self.executor.opened([model], Dependencies(things), texts.prompt)
-        self._write(request, opened, origin)
-
-    def _write(
-        self,
-        request: WriteRequest,
-        opened_executor: AbstractContextManager[RunUnits],
-        origin: Mapping[str, Any],
-    ) -> None:
-        texts, prompts = request.texts, request.prompts
-        settings = {**origin, **settings_of(texts, prompts)}
+        executor = self.executor.opened([model], Dependencies(things), texts.prompt)
         with opened(self.path, settings, self.resume) as file:
             if file.written:
                 messages.tell(f"continuing after {counted(file.written, 'text')}", "note")
-            with opened_executor as run, stages("units") as progress:
+            with executor as run, stages("units") as progress:
                 progress("texts", file.written, request.total)
-                for lines in in_order(run, units_of(texts, file.written, prompts)):
+                for lines in in_order(run, units_of(texts, file.written, request.prompts)):
                     file.add(json.loads(lines))
                     progress("texts", file.written, request.total)
         counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.decoder import Decoder
 from corelm.errors import UsageError
-from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
+from corelm.explanation import ExplainedToken, Explanation
 from corelm.explanation import explain as explain_token
 from corelm.generation.generate import Ancestral
 from corelm.hookspecs import hookimpl
@@ -140,17 +141,17 @@ def _document(
         "after": explanation.after,
         "seed": explanation.seed,
         "stages": [_stage(explanation, at, top) for at in range(len(explanation.stages))],
-        "likeliest": [_trace_as_json(one) for one in explanation.likeliest(top)],
+        "likeliest": [asdict(one) for one in explanation.likeliest(top)],
         "decoder": explanation.decoder and _decoder(explanation, explanation.decoder),
-        "followed": trace and _trace_as_json(trace),
+        "followed": trace and asdict(trace),
     }
 
 
 def _stage(explanation: Explanation, at: int, top: int) -> dict[str, Any]:
-    stage = explanation.stages[at]
-    before = explanation.stages[max(at - 1, 0)]
+    stage, before = explanation.stages[at], explanation.stages[max(at - 1, 0)].distribution
     removed = [
-        _removed(explanation, before, token) for token in stage.removed_tokens[:top].tolist()
+        {"token": i, "text": explanation.text_of(i), "probability": float(before[i])}
+        for i in stage.removed_tokens[:top].tolist()
     ]
     return {
         "sampler": None if stage.sampler is None else str(stage.sampler),
@@ -181,19 +182,4 @@ def _decoder(explanation: Explanation, decoder: Decoder) -> dict[str, Any]:
             {"token": token, "text": explanation.text_of(token), "score": score}
             for token, score in considered.items()
         ],
-    }
-
-
-def _removed(explanation: Explanation, before: ExplainedStage, token: int) -> dict[str, Any]:
-    probability = float(before.distribution[token])
-    return {"token": token, "text": explanation.text_of(token), "probability": probability}
-
-
-def _trace_as_json(one: ExplainedToken) -> dict[str, Any]:
-    return {
-        "token": one.token,
-        "text": one.text,
-        "probabilities": one.probabilities,
-        "ranks": one.ranks,
-        "removed_by": one.removed_by,
     }

@@ -47,7 +47,6 @@ from corelm.registry.strategies import Strategy
 from corelm.text_lines import SUFFIXES, text_lines
 
 if TYPE_CHECKING:
-    from corelm.cli.many_texts import Destination
     from corelm.cli.output.alternatives import Alternatives
 
 LENGTH = Parameter.of("length", int, 50, ge=0)
@@ -177,7 +176,12 @@ def sample(
             raise UsageError("--receipt is of one text: leave out --output and a file of prompts")
         text = None if prompts else read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
-        file = None if output is None else _destination(output, where)
+        file = None
+        if output is not None:
+            from corelm.cli.many_texts import Destination  # late: few texts need no workers
+            from corelm.scaling.executor import Executor
+
+            file = Destination(Path(output), Executor.of(workers, scheduler), resume)
         # Texts added to a file continue its run, so they need its seed.
         stored = None if file is None else file.stored_seed()
         if seed is None and stored is not None:
@@ -275,12 +279,6 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
 
 def _as_message(model: LanguageModel, prompt: str) -> str:
     return FullVocabulary(model.vocabulary).render_chat([{"role": "user", "content": prompt}])
-
-
-def _destination(output: str, where: tuple[Any, ...]) -> Destination:
-    from corelm.cli.many_texts import Destination  # late: few texts need no workers
-
-    return Destination.of(output, *where)
 
 
 def _refuse_unused(output: str | None, where: tuple[Any, ...], is_for_stdout: bool) -> None:

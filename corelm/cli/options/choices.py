@@ -160,8 +160,8 @@ def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         UsageError: an unknown sampler, decoder or option.
     """
-    arguments = arguments_of(command.__name__)
-    if arguments is None:  # another command is called
+    name, arguments = called.get()
+    if name not in (command.__name__, f"{OWN}:{command.__name__}"):  # another command is called
         return extended(command, [])
     own = {**own_options(command), "--help": False}
     options, _ = scan(arguments, own)
@@ -182,23 +182,14 @@ def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return extended(command, chosen)
 
 
-def arguments_of(command: str) -> Sequence[str] | None:
-    """Return the words after a command; None when another command is called."""
-    name, words = called.get()
-    return words if name in (command, f"{OWN}:{command}") else None
-
-
 def own_options(command: Callable[..., Any]) -> dict[str, bool]:
     """Return the options of a command, and True for each that takes a value.
 
     By convention each is the flag of its argument's name; one that takes no value is a bool.
     """
     arguments = inspect.signature(command, eval_str=True).parameters
-    return {own_flag(name): not _is_bool(p.annotation) for name, p in arguments.items()}
-
-
-def _is_bool(annotation: Any) -> bool:
-    return bool in (annotation, *typing.get_args(annotation))
+    types = {own_flag(name): p.annotation for name, p in arguments.items()}
+    return {name: bool not in (type_, *typing.get_args(type_)) for name, type_ in types.items()}
 
 
 def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:

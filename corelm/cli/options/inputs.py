@@ -30,17 +30,6 @@ from corelm.sampling import Sampler
 __all__ = ["Inputs", "with_choices"]
 
 
-def with_parameters(
-    command: Callable[..., Any], parameters: Sequence[Parameter]
-) -> Callable[..., Any]:
-    """Return a command with an option for each of these parameters.
-
-    It gets their values in its argument `built`, by "settings" and by name.
-    """
-    names = {parameter.name: [own_flag(parameter.name)] for parameter in parameters}
-    return extended(command, [ParameterOptions("settings", tuple(parameters), names)])
-
-
 @dataclass(frozen=True)
 class Inputs:
     """A prompt, a sampler and a model, as the command line names them.
@@ -86,7 +75,8 @@ def with_choices(
         UsageError: an unknown sampler, decoder or option.
     """
     if parameters:
-        return with_parameters(command, parameters)
+        names = {parameter.name: [own_flag(parameter.name)] for parameter in parameters}
+        return extended(command, [ParameterOptions("settings", tuple(parameters), names)])
     own = inspect.signature(command, eval_str=True).parameters.values()
     named = inspect.signature(Inputs, eval_str=True).parameters.values()
     listed = [*named, *(parameter for parameter in own if parameter.name != "inputs")]

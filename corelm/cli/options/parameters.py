@@ -211,18 +211,13 @@ def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.P
 def _completion(parameter: Parameter) -> Callable[..., Any] | None:
     if parameter.rule.choices:
         return one_of(parameter.rule.choices)
-    return sampler_names if _is_sampler(parameter) else None
+    return sampler_names if parameter.is_nested else None
 
 
 def _metavar(parameter: Parameter) -> str | None:
     type_ = str if parameter.rule.whole else parameter.type
-    kind = "SAMPLER" if _is_sampler(parameter) else METAVARS.get(type_)
+    kind = "SAMPLER" if parameter.is_nested else METAVARS.get(type_)
     return _alternatives(parameter) or kind
-
-
-def _is_sampler(parameter: Parameter) -> bool:
-    """Return True for a parameter that is itself a sampler."""
-    return isinstance(parameter.type, type) and issubclass(parameter.type, Parameterized)
 
 
 def _alternatives(parameter: Parameter) -> str:

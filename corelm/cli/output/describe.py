@@ -60,12 +60,7 @@ def origin(source: Source) -> str:
 
 def plugin_as_json(source: Source) -> dict[str, str]:
     """Return the source of a plugin for JSON."""
-    return {
-        "distribution": source.distribution,
-        "version": source.version,
-        "entry_point": source.entry_point,
-        "module": source.value,
-    }
+    return dict(zip(("distribution", "version", "entry_point", "module"), source, strict=True))
 
 
 def parameter_as_json(parameter: Parameter) -> dict[str, Any]:

@@ -208,22 +208,14 @@ def tell(text: str, kind: str = "") -> None:
     Args:
         text: the line.
         kind: `note` is dim, `warning` and `error` begin with the word; an error explains why a
-            command failed. A `picture`, such as a curve, keeps its lines and spaces.
+            command failed. A `picture`, such as a curve or a traceback, keeps its lines and
+            spaces.
     """
     if kind == "picture":
         _write(f"{strip_controls(text)}\n")
         return
     beginning, style = KINDS[kind]
-    _say(f"{beginning}{text}", **style)
-
-
-def trace(text: str) -> None:
-    """Write a traceback, without control characters."""
-    _write(strip_controls(text))
-
-
-def _say(text: str, **style: Any) -> None:
-    line = one_line(text)
+    line = one_line(f"{beginning}{text}")
     # A file gets whole lines, which can be searched; only a terminal needs them broken.
     if sys.stderr is not None and sys.stderr.isatty():
         line = LineBreaker(shutil.get_terminal_size().columns).broken(line)
