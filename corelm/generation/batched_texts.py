@@ -37,7 +37,7 @@ class BatchedTexts:
         self.texts: Texts = texts
         self.open_texts: OpenTexts = open_texts
         self.is_finished: bool = False
-        self.is_slow: bool = bool(texts.endings.stop_regex)
+        self.is_slow: bool = bool(texts.endings.stops.patterns)
         self.each_step: bool = True
         self.error: Exception | None = None
         self.is_read: bool = False

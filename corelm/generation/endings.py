@@ -208,20 +208,18 @@ class Endings:
     """The conditions that end a text before its end token and its length.
 
     Attributes:
-        stop: strings that end a text, which excludes them.
-        stop_regex: regular expressions that end it in the same way.
+        stops: strings and regular expressions that end a text, which excludes them.
         stop_loop: the number of repeats of a text's last phrase that end it, or None.
 
     Example:
-        >>> Endings.of("and", r"d\\w+g", 3).stop
-        ('and',)
+        >>> Endings.of("and", stop_loop=3).settings
+        {'stop': ['and'], 'stop_regex': [], 'stop_loop': 3}
     """
 
     END: ClassVar[str] = END
     """What stands for the end token where tokens are listed."""
 
-    stop: tuple[str, ...] = ()
-    stop_regex: TextPatterns = field(default_factory=TextPatterns)
+    stops: TextPatterns = field(default_factory=TextPatterns)
     stop_loop: int | None = None
 
     @classmethod
@@ -240,18 +238,17 @@ class Endings:
         strings = texts_in("a stop string", stop)
         if "" in strings:
             raise UsageError("a stop string needs at least one character")
-        repeats = stop_loop
         # Every text ends in one occurrence of its last phrase.
-        if repeats is not None and (type(repeats) is not int or repeats < 2):
-            raise UsageError(f"stop_loop must be a whole number, at least 2, not {repeats!r}")
-        return cls(strings, TextPatterns(patterns=stop_regex), repeats)
+        if stop_loop is not None and (type(stop_loop) is not int or stop_loop < 2):
+            raise UsageError(f"stop_loop must be a whole number, at least 2, not {stop_loop!r}")
+        return cls(TextPatterns(strings, stop_regex), stop_loop)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The arguments of `of`, for JSON."""
         return {
-            "stop": list(self.stop),
-            "stop_regex": list(self.stop_regex.patterns),
+            "stop": list(self.stops.strings),
+            "stop_regex": list(self.stops.patterns),
             "stop_loop": self.stop_loop,
         }
 

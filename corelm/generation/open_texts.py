@@ -22,8 +22,7 @@ class Text:
     Args:
         vocabulary: the vocabulary of the ids.
         prompt: the ids of the prompt.
-        stop: strings that end the text, which excludes them.
-        patterns: regular expressions that end it in the same way.
+        patterns: strings and regular expressions that end the text, which excludes them.
         write: returns the text of each token after the prompt; by default a new writer.
 
     Example:
@@ -38,12 +37,10 @@ class Text:
         self,
         vocabulary: Vocabulary,
         prompt: Sequence[int],
-        stop: Sequence[str] = (),
         patterns: TextPatterns | None = None,
         write: Callable[[int], str] | None = None,
     ) -> None:
-        self._stop, self._patterns = stop, patterns
-        self._is_searched = bool(stop or patterns)  # in most runs, nothing is searched for
+        self._patterns = patterns or None  # in most runs, nothing is searched for
         self._decode = write or FullVocabulary(vocabulary).writer(prompt)
         self._value = ""
         self._behind: list[int] = []  # tokens that nobody has read yet
@@ -66,16 +63,17 @@ class Text:
         # A stop string may begin in an earlier token, so search the text and not the piece.
         before, added = self.value, self._decode(int(token))
         text = before + added
-        if not self._is_searched:
+        if self._patterns is None:
             self._value, self._settled = text, len(text)
             return added
-        end, self._settled = self._search(text)
+        # From the settled characters on, or each token would search the whole text again.
+        end, self._settled = self._patterns.search(text, self._settled)
         self._value, self.stopped = text[:end], end is not None
         return self._value[len(before) :]
 
     def append(self, token: int) -> str:
         """Append a token; return its text, or none if it is read later, at once with others'."""
-        if self._is_searched:
+        if self._patterns is not None:
             return self.add(token)
         self._behind.append(token)
         return ""
@@ -89,22 +87,6 @@ class Text:
         text = self.value
         start, self._taken = self._taken, len(text) if last else self._settled
         return text[start : self._taken]
-
-    def _search(self, text: str) -> tuple[int | None, int]:
-        """Return the position where a text ends, or None, and its number of settled characters."""
-        # From the settled characters on, or each token would search the whole text again.
-        ends = [at for stop in self._stop if (at := text.find(stop, self._settled)) >= 0]
-        settled = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
-        if self._patterns:
-            end, may_begin = self._patterns.search(text, self._settled)
-            ends += [] if end is None else [end]
-            settled = min(settled, may_begin)
-        return (min(ends), min(ends)) if ends else (None, settled)
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Return how many characters at the end of a text may be the beginning of a stop string."""
-    return max((k for k in range(1, len(stop)) if text.endswith(stop[:k])), default=0)
 
 
 CUT_OFF = ("length", "loop", "error")
@@ -243,9 +225,9 @@ class OpenTexts:
         self.samples: tuple[int, ...] = tuple(samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._endings = endings or Endings()
-        stops = self._endings.stop, self._endings.stop_regex
-        writers = FullVocabulary(model.vocabulary).writers(ids, len(self.samples))
-        self.texts: list[Text] = [Text(model.vocabulary, ids, *stops, each) for each in writers]
+        vocabulary, patterns = model.vocabulary, self._endings.stops
+        writers = FullVocabulary(vocabulary).writers(ids, len(self.samples))
+        self.texts: list[Text] = [Text(vocabulary, ids, patterns, each) for each in writers]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self.with_entropies: bool = False

@@ -78,9 +78,8 @@ class WriteRequest(NamedTuple):
 
         A stop string holds words back, whose colours would be lost.
         """
-        endings = self.texts.endings
-        held_back = bool(endings.stop or endings.stop_regex.patterns)
-        is_plain = self.alternatives is None and not (self.is_colored and held_back)
+        held_back = self.is_colored and bool(self.texts.endings.stops)
+        is_plain = self.alternatives is None and not held_back
         return self.total == 1 and not self.prompts and is_plain
 
 
