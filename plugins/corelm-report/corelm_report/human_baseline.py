@@ -168,7 +168,7 @@ def figures_of_sets(
     sets = [cut[first::count][:size] for first in range(count)]
     measured = [text_figures(some, [decode(text) for text in some]) for some in sets]
     columns = {name: [figures[name] for figures in measured] for name in measured[0]}
-    means = {name: _mean(values) for name, values in columns.items()}
+    means = {name: ratio(_defined(values)) for name, values in columns.items()}
     ci95 = {name: _interval(_defined(values)) for name, values in columns.items()}
     looping = loops([text for some in sets for text in some])
     of_texts = Inference.of_names(range(len(looping)))
@@ -184,11 +184,6 @@ def _defined(values: Sequence[float | None]) -> Sums:
     """Return the sums for the mean over the sets that have a value."""
     defined = [value for value in values if value is not None]
     return defined, [1.0] * len(defined)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    defined, _ = _defined(values)
-    return float(np.mean(defined)) if defined else None
 
 
 def _interval(sums: Sums) -> Interval | None:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, LanguageModel, Sampler, Vocabulary, explain
+from corelm import Array, Context, LanguageModel, Sampler, Vocabulary, explain, surprisals
 from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
+from corelm.filters import min_and_shannon_entropy
 from corelm.runs import (
     ContinuousBatch,
     Endings,
@@ -109,48 +110,25 @@ def human_contexts(
     return Contexts("human", description, long_enough, (prompt_length,) * len(long_enough))
 
 
-def model_contexts(
-    model: LanguageModel, prompts: Sequence[str], n: int, length: int, seed: int
-) -> Contexts:
-    """Draw texts from the model's own distributions: n for each prompt, prompt by prompt.
+@dataclass(frozen=True)
+class DrawContexts:
+    """Draw texts from the model's own distributions, to compare samplers at their positions.
 
     They are the texts that `corelm.generate` writes with the sampler `stochastic`, this seed and
     the index of the prompt. Each includes its prompt, and its end token if it has one.
 
-    Args:
-        model: the language model.
+    Attributes:
         prompts: the beginnings of the texts.
-        n: texts for each prompt.
-        length: tokens to draw for each text, at most.
+        each: the number of texts for each prompt.
+        length: the largest number of tokens to draw for each text.
         seed: the random seed.
-
-    Raises:
-        UsageError: a seed, a number or a length out of range; no position to measure.
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> contexts = model_contexts(ToyModel(), ["the cat"], n=2, length=3, seed=1)
-        >>> contexts.prompt_lengths, [text[:2] for text in contexts.texts]
-        ((2, 2), [(11, 4), (11, 4)])
+        >>> contexts = DrawContexts(("the cat", "the"), each=2, length=3, seed=1)(ToyModel())
+        >>> contexts["prompt_lengths"], [text[:2] for text in contexts["texts"]]
+        ((2, 1, 2, 1), [(11, 4), (11, 5), (11, 4), (11, 5)])
     """
-    prompt_ids = [tuple(FullVocabulary(model.vocabulary).prompt_ids(prompt)) for prompt in prompts]
-    stochastic = Texts("", Strategy(Expression.built_in("stochastic")), length, n, seed, Endings())
-    parts = chain.from_iterable(stochastic.batches(prompts, independent=True)) if n > 0 else ()
-    texts: list[TextIds] = []
-    for ended in ContinuousBatch.in_order(model, parts):
-        if ended.error:
-            raise ended.error
-        prompt = prompt_ids[ended.texts.prompt_index]
-        texts += [prompt + tuple(tokens) for tokens in ended.open_texts.tokens]
-    if not texts or length < 1:
-        raise UsageError("contexts need at least one prompt, one text and one token")
-    prompt_lengths = tuple(len(ids) for ids in prompt_ids for _ in range(n))
-    return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), prompt_lengths)
-
-
-@dataclass(frozen=True)
-class DrawContexts:
-    """Draw texts from the model, to compare samplers at their positions."""
 
     prompts: tuple[str, ...]
     each: int
@@ -159,10 +137,21 @@ class DrawContexts:
     name: str = "contexts"
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
-        prompts, each = len(self.prompts), self.each
-        by_prompt = model_contexts(model, self.prompts, each, self.length, self.seed)
+        vocabulary, stochastic = FullVocabulary(model.vocabulary), Expression.built_in("stochastic")
+        prompts = [tuple(vocabulary.prompt_ids(prompt)) for prompt in self.prompts]
+        run = Texts("", Strategy(stochastic), self.length, self.each, self.seed, Endings())
+        parts = chain.from_iterable(run.batches(self.prompts, independent=True))
+        texts: list[list[TextIds]] = [[] for _ in prompts]
+        for ended in ContinuousBatch.in_order(model, parts):
+            if ended.error:
+                raise ended.error
+            at = ended.texts.prompt_index
+            texts[at] += [prompts[at] + tuple(tokens) for tokens in ended.open_texts.tokens]
         # The first sample of every prompt, then the second, so that no prompt is left out.
-        return asdict(by_prompt.some([p * each + i for i in range(each) for p in range(prompts)]))
+        samples = tuple(chain.from_iterable(zip(*texts, strict=True)))
+        lengths = tuple(map(len, prompts)) * self.each
+        description = f"drawn from the model, seed {self.seed}"
+        return asdict(Contexts("model", description, samples, lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,14 +279,17 @@ class SamplerReader:
         self._read_only = self._surprisal.view()
         self._read_only.setflags(write=False)
 
-    def logits(self, position: ContextPosition) -> Array:
-        """Return the sampler's logits at a position: (rows, vocabulary).
+    def entropies(self, position: ContextPosition) -> NDArray[np.float64]:
+        """Return the entropies at a position alone, which takes less time than all figures.
 
         Raises:
             SamplerError: the sampler raised, or did not return distributions.
             UsageError: the sampler does not fit this model.
         """
-        return chain_stages.apply(self._sampler, position.logits, self._context(position))
+        logits = chain_stages.apply(self._sampler, position.logits, self._context(position))
+        surprisal = nan_if_impossible(surprisals(logits, position.tokens))
+        self._surprisal[position.rows, position.time] = surprisal
+        return min_and_shannon_entropy(logits)[1]
 
     def compare(self, position: ContextPosition, model: ModelRows) -> Any:
         """Return the figures of the sampler's distributions at a position.
@@ -310,8 +302,9 @@ class SamplerReader:
             SamplerError: the sampler raised, did not return distributions, or restored a token.
             UsageError: the sampler does not fit this model.
         """
-        context = self._context(position)
-        return model.compare(self._sampler, position.tokens, context)
+        compared = model.compare(self._sampler, position.tokens, self._context(position))
+        self._surprisal[position.rows, position.time] = compared.surprisal
+        return compared
 
     def _context(self, position: ContextPosition) -> Context:
         return Context(
@@ -321,16 +314,6 @@ class SamplerReader:
             self._group.prompt_length,
             self._group.vocabulary,
         )
-
-    def store(self, position: ContextPosition, surprisal: NDArray[np.float64]) -> None:
-        """Store the surprisal of the next token of each text under the sampler.
-
-        Args:
-            position: the position of the latest logits.
-            surprisal: (rows,) nats, of the next tokens; nan for a token that it could not have
-                drawn.
-        """
-        self._surprisal[position.rows, position.time] = surprisal
 
 
 WORDS = 40
@@ -344,8 +327,8 @@ def try_it(model: LanguageModel, prompt: str) -> TryIt:
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> found = try_it(ToyModel(), "the")
-        >>> found.words[:2], len(np.frombuffer(base64.b64decode(found.logits), "<f4"))
+        >>> shown = try_it(ToyModel(), "the")
+        >>> shown.words[:2], len(np.frombuffer(base64.b64decode(shown.logits), "<f4"))
         ([' cat', ' dog'], 11)
     """
     explanation = explain(model, prompt, Expression.built_in("stochastic"))

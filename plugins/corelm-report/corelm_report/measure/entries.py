@@ -62,7 +62,7 @@ def teacher_forced(
     nats; `bits` has their means in bits.
 
     Args:
-        record: the sampler's record from `on_contexts.measure`, merged.
+        record: the sampler's record from `MeasureOnContexts`, merged.
         human: the model's record, if the contexts are human text.
         inference: the units of the contexts; by default each is one.
     """
@@ -113,7 +113,7 @@ def model_on_contexts(record: Record, inference: Inference) -> HumanContexts:
     """Compute the surprisal of the words of human contexts, and the model's entropy there.
 
     Args:
-        record: the model's record from `on_contexts.measure`, merged.
+        record: the model's record from `MeasureOnContexts`, merged.
         inference: the units of the contexts.
     """
     surprisals = [[value for value in text if value is not None] for text in record["surprisal"]]

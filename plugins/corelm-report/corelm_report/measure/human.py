@@ -53,7 +53,7 @@ def from_texts(
     Args:
         plan: the plan of the report.
         contexts: the human texts.
-        record: the part `model` of `on_contexts.measure` on them, merged.
+        record: the part `model` of `MeasureOnContexts` on them, merged.
         some: the number of texts at the beginning that are the contexts of the samplers.
         scorer: returns the scores of texts under the second scorer; an empty list without one.
 

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import LanguageModel, Sampler, surprisals
+from corelm import LanguageModel, Sampler
 from corelm.errors import UnreachableError
-from corelm.filters import min_and_shannon_entropy
 from corelm.runs import Expression, ModelRows
 from corelm_report.document.content import Curve, Difference, SamplerEntry
 from corelm_report.document.figure import NATS, SURPRISAL
@@ -35,7 +34,6 @@ from corelm_report.measure.contexts import (
     Contexts,
     SamplerReader,
     groups,
-    nan_if_impossible,
     read,
 )
 from corelm_report.measure.entries import Measured
@@ -64,24 +62,37 @@ Mean = Callable[[float], float]
 class Matcher:
     """A search for parameter values that give a figure a target value on some contexts.
 
+    All units of a report share one, which keeps the model's logits at its positions.
+
     Args:
-        model: the language model.
         contexts: all positions of the report.
     """
 
-    def __init__(self, model: LanguageModel, contexts: Contexts) -> None:
-        self._model = model
-        self._whole = _Positions(model, contexts)
-        self._parts: dict[int, _Positions] = {}
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._positions: dict[int, _Positions] = {}
 
-    def model_entropy(self) -> float:
+    # The logits are too large to send, so each worker reads its own.
+    def __reduce__(self) -> tuple[type[Matcher], tuple[Contexts]]:
+        return Matcher, (self._contexts,)
+
+    def model_entropy(self, model: LanguageModel) -> float:
         """Return the mean entropy of the model's own distributions, in nats."""
-        return self._whole.mean(Expression.built_in("stochastic"), "entropy")
+        whole = self._some(model, self._contexts.positions)
+        return whole.mean(Expression.built_in("stochastic"), "entropy")
 
-    def match(self, expression: str, figure: str, target: float, of_words: bool = False) -> Sampler:
+    def match(
+        self,
+        model: LanguageModel,
+        expression: str,
+        figure: str,
+        target: float,
+        of_words: bool = False,
+    ) -> Sampler:
         """Return the sampler whose figure is close to the target, for example within 0.01 nats.
 
         Args:
+            model: the language model, the same one at every call.
             expression: a sampler that leaves one number open: the bare name of a sampler with one
                 such parameter, such as `top_p`, or an expression that gives all but one, such as
                 `mirostat(eta=0.1)` or `top_k(k=50) | temperature`.
@@ -99,15 +110,20 @@ class Matcher:
             >>> from corelm_report.measure.contexts import human_contexts
             >>> from corelm.testing import ToyModel
             >>> texts = human_contexts(ToyModel(), ["the cat sat on the mat"], "a fable")
-            >>> Matcher(ToyModel(), texts).match("temperature", "entropy", 0.5)
+            >>> Matcher(texts).match(ToyModel(), "temperature", "entropy", 0.5)
             Temperature(t=0.344)
         """
         free = FreeParameter.of(expression)
         assert free is not None, "candidates without an open parameter are not matched"
-        some = self._part(figure)
+        positions, wanted = self._contexts.positions, PART
+        if figure in OF_HUMAN_WORDS:
+            # At most as many as fit in memory, or the model would read the texts again at each
+            # value.
+            wanted = max(PART, min(PART_OF_WORDS, KEPT // len(model.vocabulary)))
+        some, every = self._some(model, wanted), self._some(model, positions)
         part = cache(lambda value: some.mean(free.at(value), figure, of_words))
-        whole = cache(lambda value: self._whole.mean(free.at(value), figure, of_words))
-        tolerance, close = precision(figure, target, self._whole.contexts.positions)
+        whole = cache(lambda value: every.mean(free.at(value), figure, of_words))
+        tolerance, close = precision(figure, target, positions)
         aim, means = target, dict[float, float]()
         for _ in range(CORRECTIONS):
             value = _solve(part, free, aim, close)
@@ -124,17 +140,12 @@ class Matcher:
             raise UnreachableError(_unreachable(free, figure, target, part, whole, nearest))
         return free.at(nearest)
 
-    def _part(self, figure: str) -> _Positions:
-        """Return enough texts to search on, spread over all of them; all if they are few."""
-        wanted = PART
-        if figure in OF_HUMAN_WORDS:
-            # At most as many as fit in memory, or the model would read the texts again at each
-            # value.
-            wanted = max(PART, min(PART_OF_WORDS, KEPT // len(self._model.vocabulary)))
-        part = _spread(self._whole.contexts, wanted)
-        if part is self._whole.contexts:
-            return self._whole
-        return self._parts.setdefault(wanted, _Positions(self._model, part))
+    def _some(self, model: LanguageModel, positions: int) -> _Positions:
+        """Return texts with this number of positions, spread over all of them."""
+        texts = len(self._contexts.texts)
+        count = min(-(-positions * texts // self._contexts.positions), texts)
+        spread = self._contexts.some([i * texts // count for i in range(count)])
+        return self._positions.setdefault(count, _Positions(model, spread))
 
 
 def _unreachable(
@@ -210,15 +221,6 @@ def _share(at_a: float, at_b: float, aim: float) -> float:
     return min(max((aim - at_a) / (at_b - at_a), 0.05), 0.95) if at_a != at_b else 0.5
 
 
-def _spread(contexts: Contexts, positions: int) -> Contexts:
-    """Return enough texts for `positions`, spread evenly; all contexts if necessary."""
-    texts = len(contexts.texts)
-    count = -(-positions * texts // contexts.positions)
-    if count >= texts:
-        return contexts
-    return contexts.some([i * texts // count for i in range(count)])
-
-
 @dataclass(frozen=True, eq=False)
 class _Positions:
     """The mean of a figure over the contexts, whose logits are kept if they fit in memory."""
@@ -267,12 +269,9 @@ def _values(
     rows: ModelRows,
 ) -> NDArray[np.float64]:
     """Return the figure of a sampler at a position for each text; nan where it is undefined."""
-    if figure == "entropy":  # cheaper alone than with all figures
-        logits = reader.logits(position)
-        reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))
-        return min_and_shannon_entropy(logits)[1]
+    if figure == "entropy":
+        return reader.entropies(position)
     compared = reader.compare(position, rows)
-    reader.store(position, compared.surprisal)
     if figure in ModelRows.names:
         column: NDArray[np.float64] = compared.figures[:, ModelRows.names.index(figure)]
         return column
@@ -287,39 +286,15 @@ def _can_be_drawn(group: ContextGroup, position: ContextPosition) -> NDArray[np.
     return ~np.isnan(group.model_surprisal[position.rows, position.time])
 
 
-class Matchers:
-    """A matcher for contexts, created once for all units that share this object.
-
-    A pickled copy creates its own.
-
-    Args:
-        contexts: all positions of the report.
-    """
-
-    def __init__(self, contexts: Contexts) -> None:
-        self._contexts = contexts
-        self._made: Matcher | None = None
-
-    def matcher(self, model: LanguageModel) -> Matcher:
-        """Return the matcher on a model, the same one at every call."""
-        self._made = self._made or Matcher(model, self._contexts)
-        return self._made
-
-    # The matcher may hold the model's logits at every position, which are too large to send, so
-    # each worker creates its own.
-    def __reduce__(self) -> tuple[type[Matchers], tuple[Contexts]]:
-        return Matchers, (self._contexts,)
-
-
 @dataclass(frozen=True)
 class ModelEntropy:
     """Measure the mean entropy of the model's own distributions on the contexts."""
 
-    matchers: Matchers
+    matcher: Matcher
     name: str = "entropy of the model"
 
     def __call__(self, model: LanguageModel) -> dict[str, float]:
-        return {"mean": self.matchers.matcher(model).model_entropy()}
+        return {"mean": self.matcher.model_entropy(model)}
 
 
 @dataclass(frozen=True)
@@ -329,7 +304,7 @@ class Match:
     expression: str
     figure: str
     target: float
-    matchers: Matchers
+    matcher: Matcher
     of_words: bool = False
 
     @property
@@ -338,9 +313,8 @@ class Match:
         return f"match {self.expression} {self.figure} {self.target!r}"
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
-        matcher = self.matchers.matcher(model)
         asked = self.expression, self.figure, self.target, self.of_words
-        return attempted(lambda: str(matcher.match(*asked)))
+        return attempted(lambda: str(self.matcher.match(model, *asked)))
 
 
 ENTROPY = "entropy"

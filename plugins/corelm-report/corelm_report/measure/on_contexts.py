@@ -36,44 +36,6 @@ TOKEN_SURPRISAL = "token_surprisal"
 """The key of the surprisal of each position's next token under the sampler, in nats."""
 
 
-def measure(
-    model: LanguageModel,
-    contexts: Contexts,
-    samplers: Sequence[Sampler],
-    temperatures: Sequence[float] = (),
-    first: int = 0,
-) -> Record:
-    """Measure samplers at every position of the contexts.
-
-    Args:
-        model: the language model, which computes each position once.
-        contexts: the texts.
-        samplers: the samplers to measure.
-        temperatures: the temperatures of the curve.
-        first: the index of the first text among all contexts.
-
-    Returns:
-        A JSON document: `model` has the record of the model's own distributions and of the next
-        token of each position; `samplers` has a record of each sampler, or {"error": {"type",
-        "message"}} if it failed; `curve` has the record that the function
-        `curve` reads.
-
-    Raises:
-        ModelOutputError: the model returned logits that no sampler can use.
-
-    Example:
-        >>> import corelm
-        >>> from corelm_report.measure.contexts import human_contexts
-        >>> from corelm.testing import ToyModel
-        >>> texts = human_contexts(ToyModel(), ["the cat sat"], "a fable")
-        >>> unit = measure(ToyModel(), texts, [corelm.sampler("greedy")])
-        >>> unit["samplers"][0]["entropy"]
-        [[0.0, 0.0, 0.0]]
-    """
-    some = groups(model, contexts, first)
-    return merge([_measure(model, group, samplers, temperatures) for group in some])
-
-
 def merge(units: Sequence[Record]) -> Record:
     """Merge the documents of units into one, in the order of the texts.
 
@@ -89,14 +51,26 @@ def merge(units: Sequence[Record]) -> Record:
 
 @dataclass(frozen=True)
 class MeasureOnContexts:
-    """Measure all samplers on some of the contexts.
+    """Measure all samplers at every position of some of the contexts.
+
+    The result is a JSON document: `model` has the record of the model's own distributions and of
+    the next token of each position; `samplers` has a record of each sampler, or {"error": {"type",
+    "message"}} if it failed; `curve` has the record that the function `curve` reads.
 
     Attributes:
         stage: the stage of the report.
         first: the index of the first text among all contexts.
         contexts: the contexts of this unit alone.
         samplers: the samplers.
-        temperatures: the temperatures of the curve.
+        temperatures: the temperatures of the curve; none for no curve.
+
+    Example:
+        >>> from corelm_report.measure.contexts import human_contexts
+        >>> from corelm.testing import ToyModel
+        >>> texts = human_contexts(ToyModel(), ["the cat sat"], "a fable")
+        >>> unit = MeasureOnContexts("a stage", 0, texts, (Strategy.of("greedy"),), ())
+        >>> unit(ToyModel())["samplers"][0]["entropy"]
+        [[0.0, 0.0, 0.0]]
     """
 
     stage: str
@@ -112,7 +86,8 @@ class MeasureOnContexts:
 
     def __call__(self, model: LanguageModel) -> Record:
         samplers = [each.sampler for each in self.samplers]
-        return measure(model, self.contexts, samplers, self.temperatures, self.first)
+        some = groups(model, self.contexts, self.first)
+        return merge([_measure(model, group, samplers, self.temperatures) for group in some])
 
 
 def _merged(records: Sequence[Record]) -> Record:
@@ -208,7 +183,6 @@ class _SamplerRun:
             self._error = failure(error)
             return
         self._columns.add(position, np.column_stack([compared.figures, compared.surprisal]))
-        self._reader.store(position, compared.surprisal)
 
 
 Floats = NDArray[np.float64]
@@ -280,7 +254,7 @@ def curve(record: Record, temperatures: Sequence[float]) -> Curve:
     """Return the mean entropy over all positions at each temperature, its slope, and surprisal.
 
     Args:
-        record: the part `curve` of `on_contexts.measure`, merged.
+        record: the part `curve` of the results of `MeasureOnContexts`, merged.
         temperatures: the temperatures of the measurement.
     """
     return Curve(

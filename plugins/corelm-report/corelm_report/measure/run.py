@@ -34,7 +34,7 @@ from corelm_report.measure.entries import Measured, from_entry, from_human, fron
 from corelm_report.measure.generated_texts import DrawTexts, packed, shares_of
 from corelm_report.measure.human import band, from_manifest, from_texts, written
 from corelm_report.measure.journal import Journal, Progress, Result, Stages
-from corelm_report.measure.matching import Match, Matchers, ModelEntropy, with_match_error
+from corelm_report.measure.matching import Match, Matcher, ModelEntropy, with_match_error
 from corelm_report.measure.on_contexts import MeasureOnContexts, Record, curve, temperatures
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.provenance import OpenEntry, header, name_of, warnings
@@ -196,20 +196,20 @@ class ReportRun:
         )  # fmt: skip
         return entry
 
-    def _human_value(self, human: HumanEntry | None, matchers: Matchers) -> float:
+    def _human_value(self, human: HumanEntry | None, matcher: Matcher) -> float:
         """Return the surprisal that human text would have on these contexts, in nats."""
         ratio = surprisal_per_entropy(human)
         if ratio is None:
             raise UsageError(
                 f"there are no human texts to match: {HOW_TO_GIVE}, or give a number of nats"
             )
-        return float(ratio * self._stages.result(ModelEntropy(matchers))["mean"])
+        return float(ratio * self._stages.result(ModelEntropy(matcher))["mean"])
 
     def _match(self, contexts: Contexts, human: HumanEntry | None) -> None:
         """Find the parameters that candidates leave open."""
-        matchers = Matchers(contexts)
+        matcher = Matcher(contexts)
         self._targets = {
-            target: self._human_value(human, matchers) if target.value is None else target.value
+            target: self._human_value(human, matcher) if target.value is None else target.value
             for target in self._plan.match
         }
         entries, units = [], []
@@ -221,14 +221,14 @@ class ReportRun:
                 # Human surprisal covers only words that can be drawn, so compare at their
                 # positions.
                 of_words = target.value is None and self._plan.human is not None
-                units.append(Match(open_, target.figure, entry.target, matchers, of_words))
+                units.append(Match(open_, target.figure, entry.target, matcher, of_words))
         results = self._stages.results("matching", units, len(units)) if units else ()
         for entry, (_, result) in zip(entries, results, strict=True):
             match = entry.take(result)
             entry.sampler = read_sampler(match["value"]) if match else entry.sampler
 
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Result:
-        """Return the result of `on_contexts.measure`, with an item of `samplers` for every entry.
+        """Return the result of `MeasureOnContexts`, with an item of `samplers` for every entry.
 
         A decoder's item is empty: its next token depends on the search so far.
         """
@@ -244,7 +244,7 @@ class ReportRun:
     def _measured(
         self, stage: str, contexts: Contexts, samplers: list[Sampler], at: Sequence[float]
     ) -> Result:
-        """Return the result of `on_contexts.measure` on all texts, one unit after the other."""
+        """Return the result of `MeasureOnContexts` on all texts, one unit after the other."""
         n, strategies = len(contexts.texts), tuple(map(Strategy, samplers))
         parts = [range(first, min(first + UNIT, n)) for first in range(0, n, UNIT)]
         units = [

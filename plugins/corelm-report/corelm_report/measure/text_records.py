@@ -16,6 +16,7 @@ from corelm import LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import FullVocabulary, can
 from corelm.filters import likeliest_tokens
 from corelm.runs import Endings, ForcedTokens, ModelLogits
+from corelm_report.document.figure import bits
 from corelm_report.document.texts import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
 from corelm_report.metrics.intervals import Band, Sums, along_texts
@@ -143,12 +144,10 @@ DIGITS = 7
 IN_NATS = ("surprisal", "sampler_surprisal", "entropy", "model_entropy")
 
 
-FiguresOfText = Callable[[int], dict[str, float | None]]
-"""A function from the index of a text to its figures."""
-
-
 def kept_texts(
-    records: Sequence[TextRecord], figures_of: FiguresOfText, count: int | None = TEXTS
+    records: Sequence[TextRecord],
+    figures_of: Callable[[int], dict[str, float | None]],
+    count: int | None = TEXTS,
 ) -> list[KeptText]:
     """Return the first texts of each prompt, of the first seed, with figures of texts and tokens.
 
@@ -225,7 +224,7 @@ def ratios(
     drawn = [float(len(record["surprisal"])) for record in records]
     nats = [math.fsum(each) for each in surprisals]
     sums |= {
-        "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
+        "bits_per_byte": ([*map(bits, nats)], [record["bytes"] for record in records]),
         "unknown": ([record["unknown"] for record in records], sums["surprisal"][1]),
         "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
         "model_calls": _where_known(records, "model_calls", drawn),
@@ -234,7 +233,7 @@ def ratios(
     if scores:
         scored = [each["nats"] for each in scores]
         sums["scorer_surprisal"] = scored, [each["tokens"] for each in scores]
-        sums["scorer_bits_per_byte"] = bits_per_byte(scored, [each["bytes"] for each in scores])
+        sums["scorer_bits_per_byte"] = [*map(bits, scored)], [each["bytes"] for each in scores]
     return sums
 
 
@@ -274,8 +273,8 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> [found] = score(ToyModel(), [("the", " cat sat")])
-        >>> round(found["nats"], 3), found["tokens"], found["bytes"]
+        >>> [scores] = score(ToyModel(), [("the", " cat sat")])
+        >>> round(scores["nats"], 3), scores["tokens"], scores["bytes"]
         (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
@@ -313,16 +312,6 @@ def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int
         return sum(len(vocabulary.token_bytes(token)) for token in ids)
     prompt, whole = vocabulary.decode(before), vocabulary.decode([*before, *ids])
     return len(whole[len(prompt) :].encode("utf-8", "surrogatepass"))
-
-
-def bits_per_byte(nats: Sequence[float], sizes: Sequence[int]) -> Sums:
-    """Return the sums for bits per byte.
-
-    Args:
-        nats: (texts,) the sum of the surprisals of each text.
-        sizes: (texts,) the number of bytes of each text.
-    """
-    return [each / math.log(2) for each in nats], list(sizes)
 
 
 @dataclass(frozen=True)

@@ -212,13 +212,13 @@ def left_out_of_set(
     Args:
         texts: token ids.
         written: the same texts as text.
-        groups: (texts,) the group of each text; by default those of `single_texts`.
+        groups: (texts,) the group of each text; by default each is alone, or in one of `GROUPS`.
     """
-    alone = groups is None
+    alone, parts = groups is None, _groups(len(texts), groups)
     return {
-        **{f"distinct_{n}": distinct_left_out(texts, n, groups) for n in (1, 2, 3)},
-        "self_bleu_4": self_bleu_left_out(texts) if alone else left_out(self_bleu, texts, groups),
-        "zipf": zipf_left_out(texts, groups),
+        **{f"distinct_{n}": distinct_left_out(texts, n, parts) for n in (1, 2, 3)},
+        "self_bleu_4": self_bleu_left_out(texts) if alone else left_out(self_bleu, texts, parts),
+        "zipf": zipf_left_out(texts, parts),
         "compression": compression_left_out(written, groups),
     }
 
@@ -257,14 +257,9 @@ class WholeSet:
         return cls(inference, figures, left_out, sharing(tokens))
 
 
-def single_texts(texts: int) -> Groups:
-    """Group independent texts: each alone, or in at most `GROUPS` groups.
-
-    Example:
-        >>> single_texts(3).tolist(), int(single_texts(1000).max())
-        ([0, 1, 2], 63)
-    """
-    return np.arange(texts) % GROUPS
+def _groups(texts: int, groups: Groups | None) -> Groups:
+    """Return the group of each text; by default each is alone, or in one of `GROUPS`."""
+    return np.arange(texts) % GROUPS if groups is None else groups
 
 
 def mean(values: Floats) -> float | None:
@@ -286,13 +281,13 @@ def left_out(
     Args:
         statistic: the figure.
         texts: the set.
-        groups: (texts,) the group of each text; by default those of `single_texts`.
+        groups: (texts,) the group of each text; by default each is alone, or in one of `GROUPS`.
 
     Example:
         >>> left_out(lambda texts: distinct(texts, 1), [[3, 3], [3, 4]])
         [1.0, 0.5]
     """
-    some = (single_texts(len(texts)) if groups is None else groups).tolist()
+    some = _groups(len(texts), groups).tolist()
     remaining = (
         [text for text, own in zip(texts, some, strict=True) if own != group]
         for group in range(max(some, default=-1) + 1)
@@ -302,39 +297,38 @@ def left_out(
         return list(pool.map(statistic, remaining))
 
 
-def distinct_left_out(texts: Texts, n: int, groups: Groups | None = None) -> list[float | None]:
+def distinct_left_out(texts: Texts, n: int, groups: Groups) -> list[float | None]:
     """Return distinct-n of a set without each group of texts in turn, as `left_out` does.
 
     Example:
-        >>> distinct_left_out([[3, 3], [3, 4]], 1)
+        >>> distinct_left_out([[3, 3], [3, 4]], 1, np.arange(2))
         [1.0, 0.5]
     """
-    some = single_texts(len(texts)) if groups is None else groups
-    count = int(some.max(initial=-1)) + 1
+    count = int(groups.max(initial=-1)) + 1
     grams, owners = ngrams(texts, n)
     # One count of the whole set serves all groups: without a group, only the n-grams that occur
     # nowhere else are lost.
-    gram, group = np.divmod(np.unique(grams * count + some[owners]), max(count, 1))
+    gram, group = np.divmod(np.unique(grams * count + groups[owners]), max(count, 1))
     alone = np.bincount(gram)[gram] == 1
     different = len(np.unique(gram)) - np.bincount(group[alone], minlength=count)
-    total = len(grams) - np.bincount(some[owners], minlength=count)
+    total = len(grams) - np.bincount(groups[owners], minlength=count)
     pairs = zip(different.tolist(), total.tolist(), strict=True)
     return [some / every if every else None for some, every in pairs]
 
 
-def zipf_left_out(texts: Texts, groups: Groups | None = None) -> list[float | None]:
+def zipf_left_out(texts: Texts, groups: Groups) -> list[float | None]:
     """Return the exponent of `zipf` without each group of texts in turn, as `left_out` does.
 
     Example:
-        >>> zipf_left_out([[3, 3, 4], [3, 4]]) == left_out(zipf, [[3, 3, 4], [3, 4]])
+        >>> texts = [[3, 3, 4], [3, 4]]
+        >>> zipf_left_out(texts, np.arange(2)) == left_out(zipf, texts)
         True
     """
-    some = single_texts(len(texts)) if groups is None else groups
     tokens, owners = ngrams(texts, 1)
     whole = np.bincount(tokens)
     remaining = (
-        whole - np.bincount(tokens[some[owners] == group], minlength=len(whole))
-        for group in range(int(some.max(initial=-1)) + 1)
+        whole - np.bincount(tokens[groups[owners] == group], minlength=len(whole))
+        for group in range(int(groups.max(initial=-1)) + 1)
     )
     return [_exponent(counts[counts > 0]) for counts in remaining]
 
@@ -352,12 +346,17 @@ def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> 
         >>> first == third > second
         False
     """
-    runs = _runs(len(texts)) if groups is None else groups
+    n = len(texts)
+    # Runs of neighbours.
+    runs = np.arange(n) * min(n, GROUPS) // max(n, 1) if groups is None else groups
     count = int(runs.max(initial=-1)) + 1
     whole = compression(texts)
     if whole is None:
         return [None] * count
-    parts = _joined(texts, runs, count)
+    written: list[list[str]] = [[] for _ in range(count)]
+    for text, group in zip(texts, runs.tolist(), strict=True):
+        written[group].append(f"{text.strip()} ")
+    parts = ["".join(part).encode() for part in written]
     ring = b"".join(parts) * 2
     length, end, sizes = len(ring) // 2, 0, list[int]()
     for part in parts:
@@ -372,16 +371,3 @@ def compression_left_out(texts: Sequence[str], groups: Groups | None = None) -> 
         return left_out(compression, texts, runs)
     rest = [(length - len(part), total - size) for part, size in zip(parts, sizes, strict=True)]
     return [whole * (left / size) * (total / length) if left else None for left, size in rest]
-
-
-def _runs(texts: int) -> Groups:
-    """Group texts: each alone, or in at most `GROUPS` runs of neighbours."""
-    return np.arange(texts) * min(texts, GROUPS) // max(texts, 1)
-
-
-def _joined(texts: Sequence[str], groups: Groups, count: int) -> list[bytes]:
-    """Return the texts of each group as bytes."""
-    parts: list[list[str]] = [[] for _ in range(count)]
-    for text, group in zip(texts, groups.tolist(), strict=True):
-        parts[group].append(f"{text.strip()} ")
-    return ["".join(part).encode() for part in parts]
