@@ -67,7 +67,7 @@ class ReportFiles:
         for place in places:
             _probe(Path(place))
         if self.plots is not None:
-            _probe_folder(Path(self.plots))
+            _probe(Path(self.plots), as_folder=True)
 
     @property
     def on_stdout(self) -> str | None:
@@ -101,34 +101,26 @@ class ReportFiles:
         return [path for path in self.files.values() if path != STDOUT]
 
 
-def _probe(place: Path) -> None:
-    """Raise if no file can be created at a path; devices and pipes are written to directly."""
-    if place.is_dir():
-        raise ReportError(f"cannot write to {str(place)!r}: it is a folder; give a file in it")
-    if not place.parent.is_dir():
-        raise ReportError(f"cannot write to {str(place)!r}: {place.parent} is not a folder")
-    if place.exists() and not place.is_file():
-        if not os.access(place, os.W_OK):
-            raise ReportError(f"cannot write to {str(place)!r}: it is read-only")
-        return
-    _try(place.parent, place)
-
-
-def _probe_folder(folder: Path) -> None:
-    """Raise if a folder cannot be created or written to."""
-    path = folder.absolute()
-    existing = next(part for part in (path, *path.parents) if part.exists())
-    if not existing.is_dir():
-        raise ReportError(f"cannot write to {str(folder)!r}: {existing} is not a folder")
-    _try(existing, folder)
-
-
-def _try(folder: Path, target: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ReportError(f"cannot write to {str(target)!r}: {error.strerror or error}") from error
+def _probe(path: Path, as_folder: bool = False) -> None:
+    """Raise if a file or folder cannot be created; devices and pipes are written to directly."""
+    place = path.absolute()
+    existing = next(part for part in (place, *place.parents) if part.exists())
+    is_device = existing == place and not (place.is_file() or place.is_dir())
+    if as_folder:
+        fault = "" if existing.is_dir() else f"{existing} is not a folder"
+    elif place.is_dir():
+        fault = "it is a folder; give a file in it"
+    elif not place.parent.is_dir():
+        fault = f"{place.parent} is not a folder"
+    else:
+        fault = "it is read-only" if is_device and not os.access(place, os.W_OK) else ""
+    if not fault and not is_device:
+        try:
+            tempfile.TemporaryFile(dir=existing if existing.is_dir() else place.parent).close()
+        except OSError as error:
+            fault = error.strerror or str(error)
+    if fault:
+        raise ReportError(f"cannot write to {str(path)!r}: {fault}")
 
 
 @dataclass(frozen=True)

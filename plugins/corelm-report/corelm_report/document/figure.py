@@ -213,28 +213,33 @@ def visible(text: str) -> str:
     return printable.strip_controls(text, mark="\ufffd")
 
 
-FORMULA = ("=", "+", "-", "@")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """The characters that a spreadsheet takes for the start of a formula."""
 
 
-def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Write rows as CSV, without cells that a spreadsheet would run as formulas."""
+def as_csv(
+    header: Iterable[str],
+    rows: Iterable[Iterable[Any]],
+    shown: Callable[[str], str] = printable.one_line,
+) -> str:
+    """Write rows as CSV, without cells that a spreadsheet would run as formulas.
+
+    Args:
+        header: the names of the columns.
+        rows: the cells; numbers are written unchanged.
+        shown: returns a text as it is shown; by default on one line.
+    """
+
+    def cell(value: Any) -> Any:
+        if value is None or isinstance(value, (int, float)):
+            return value
+        text = shown(str(value))
+        return f"'{text}" if text.startswith(FORMULA) else text
+
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    table.writerow(map(_harmless, header))
-    table.writerows(map(_cell, row) for row in rows)
+    table.writerows(map(cell, row) for row in (header, *rows))
     return written.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a value for a cell: numbers unchanged, texts made harmless."""
-    return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
-
-
-def _harmless(name: str) -> str:
-    """Write a name on one line, such that a spreadsheet doesn't run it as a formula."""
-    line = printable.one_line(name)
-    return f"'{line}" if line.startswith(FORMULA) else line
 
 
 HUMAN = "human"

@@ -120,18 +120,15 @@ class Design:
 
     def sentence(self) -> str:
         """Return what the win rates are about."""
-        kind = "clusters of prompts" if self.clusters else "prompts"
+        kind, count = "clusters of prompts" if self.clusters else "prompts", len(self.prompts)
+        these = "this prompt" if count == 1 else f"these {count} prompts"
         about = (
             f"Units are {kind}: the win rates are about other prompts like these."
             if self.about_prompts
-            else f"Units are samples: the win rates are about {_of_prompts(len(self.prompts))}."
+            else f"Units are samples: the win rates are about {these} alone."
         )
         left_out = f" {printable.counted(self.equal, 'pair')} of equal texts left out."
         return about + left_out if self.equal else about
-
-
-def _of_prompts(count: int) -> str:
-    return "this prompt alone" if count == 1 else f"these {count} prompts alone"
 
 
 def _all_pairs(reports: Iterable[tuple[str, Report]]) -> tuple[list[Pair], Design]:

@@ -17,7 +17,7 @@ from typing import Any
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import SafeFile, json_object, numbered_lines, printable
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import visible
+from corelm_report.document.figure import as_csv, visible
 from corelm_report.document.lookup import against
 from corelm_report.document.texts import KeptText
 from corelm_report.metrics.inference import Sample
@@ -131,31 +131,16 @@ class JudgeVerdict:
     Attributes:
         pair: the identity of the pair.
         first: 1 if the text shown first is better, 0 if the second is, 0.5 for a tie.
-        judge: the name of the judge, or empty.
     """
 
     pair: str
     first: float
-    judge: str = ""
 
 
 def pairs_as_csv(pairs: Sequence[Pair]) -> str:
-    """Return the pairs as CSV, with empty columns for verdicts.
-
-    A spreadsheet takes a cell that begins with "=" for a formula, so a "'" stands before it.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for pair in pairs:
-        prompt = str(pair.sample[0])
-        writer.writerow([pair.id, *map(_cell, (prompt, *pair.shown)), "", ""])
-    return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    written = visible(text)
-    return f"'{written}" if written[:1] in ("=", "+", "-", "@", "\t", "\r") else written
+    """Return the pairs as CSV, with empty columns for verdicts."""
+    rows = ([pair.id, pair.sample[0], *pair.shown, "", ""] for pair in pairs)
+    return as_csv(COLUMNS, rows, visible)
 
 
 def pairs_as_page(pairs: Sequence[Pair]) -> str:
@@ -166,7 +151,7 @@ def pairs_as_page(pairs: Sequence[Pair]) -> str:
 
 
 def read_verdicts(path: Path) -> list[JudgeVerdict]:
-    """Read verdicts from CSV or JSON lines, with `pair`, `verdict` and perhaps `judge` in each.
+    """Read verdicts from CSV or JSON lines, with `pair` and `verdict` in each.
 
     A line without a verdict is ignored: the judge skipped the pair.
 
@@ -207,7 +192,7 @@ def _verdict(line: Mapping[str, Any], place: str) -> JudgeVerdict | None:
         raise UsageError(
             f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {printable.shown(said)}"
         )
-    return JudgeVerdict(str(line["pair"]).strip(), VERDICTS[word], str(line.get("judge") or ""))
+    return JudgeVerdict(str(line["pair"]).strip(), VERDICTS[word])
 
 
 def matched(

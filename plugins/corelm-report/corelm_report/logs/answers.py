@@ -117,14 +117,9 @@ def _cluster(content: Any, key: str | None, place: str) -> str | None:
 def _number(value: Any) -> float | None:
     """Convert a score to a number; None for a list, or for a word that isn't a score."""
     if isinstance(value, str):
-        word = value.strip().lower()
-        if word in WORDS:
-            return WORDS[word]
-        value = word
-    if not isinstance(value, (bool, int, float, str)):
-        return None
+        value = WORDS.get(value.strip().lower(), value)
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

@@ -375,16 +375,9 @@ def check_extra(purpose: str) -> None:
     Example:
         >>> check_extra("a report")
     """
-    missing = [name for name in LIBRARIES if not _is_installed(name)]
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
             f"{purpose} needs {' and '.join(missing)}; "
             'install what is missing with: pip install "corelm[report]"'
         )
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ValueError:  # an object without a spec is in `sys.modules` instead
-        return False

@@ -193,9 +193,10 @@ class Playground:
         """The largest possible entropy: all tokens are equally likely."""
         return math.log(self.size)
 
-    def place(self, entropy: float) -> float:
-        """Return the position of an entropy between 0 and the largest one, in percent."""
-        return round(min(100 * entropy / self.greatest, 100), 1) if self.size > 1 else 0.0
+    @property
+    def place(self) -> float:
+        """The position of the entropy between 0 and the largest one, in percent."""
+        return tables.place(self.entropy, self.greatest)
 
 
 def playground(document: Document) -> Playground | None:

@@ -236,25 +236,22 @@ def _line(
         "human text" if whole_human else entry.label,
         note="measured on other texts" if elsewhere else "",
         human=isinstance(entry, HumanEntry),
-        n=f"{_count(part)}{_in_sets(part) if table == VARIETY else ''}",
+        n=_count(part, in_sets=table == VARIETY),
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
         cells=[replace(_cell(each, entry, clear), first=each is first) for each in columns],
     )
 
 
-def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
-    """Return the number of texts or positions, and of independent units if they are fewer."""
+def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None, in_sets: bool) -> str:
+    """Return the number of texts or positions, of units if fewer, and the size of several sets."""
     if part is None or part.n is None:
         return ""
-    units = part.units if isinstance(part, GeneratedTexts) else None
-    return f"{part.n:,}" if units in (None, part.n) else f"{part.n:,} ({units:,} independent)"
-
-
-def _in_sets(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
-    """Name the size of the sets behind figures of a set, if there are several sets."""
-    size = part.set_size if isinstance(part, GeneratedTexts) else None
-    several = part is not None and part.n is not None and size is not None and size < part.n
-    return f" in sets of {size:,}" if several else ""
+    count = f"{part.n:,}"
+    if isinstance(part, GeneratedTexts):
+        units, size = part.units, part.set_size
+        count += "" if units in (None, part.n) else f" ({units:,} independent)"
+        count += f" in sets of {size:,}" if in_sets and size is not None and size < part.n else ""
+    return count
 
 
 def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -> TableCell:
@@ -311,11 +308,11 @@ def _strip(entry: Entry, greatest: float) -> RangeStrip | None:
     )
     if mean is None:
         return None
-    low, high = (_place(mean if end is None else end, greatest) for end in ends)
-    return RangeStrip(_place(mean, greatest), low, high)
+    low, high = (place(mean if end is None else end, greatest) for end in ends)
+    return RangeStrip(place(mean, greatest), low, high)
 
 
-def _place(entropy: float, greatest: float) -> float:
+def place(entropy: float, greatest: float) -> float:
     """Return the position of an entropy between 0 and the largest one, in percent."""
     return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)
 

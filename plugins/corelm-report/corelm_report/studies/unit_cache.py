@@ -17,12 +17,12 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from corelm.runs import Endings, Strategy, machine, scaling
 from corelm_report.measure.generated_texts import DrawTexts
@@ -174,26 +174,6 @@ FAILED = '{"error"'
 """The beginning of a result that is not stored: the next run tries again."""
 
 
-@dataclass
-class _Work:
-    """A unit, the keys of its pieces, and the pieces found in the cache."""
-
-    pieces: Pieces
-    keys: Sequence[str]
-    stored: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def unit(self) -> scaling.Unit:
-        return self.pieces.unit
-
-    @property
-    def missing(self) -> list[int]:
-        return [at for at in range(len(self.keys)) if at not in self.stored]
-
-    def result(self) -> tuple[scaling.Unit, str]:
-        return self.unit, self.pieces.joined([self.stored[at] for at in range(len(self.keys))])
-
-
 class CachedRun:
     """A function that takes the results of units from a cache, and runs the missing units.
 
@@ -210,28 +190,28 @@ class CachedRun:
         self, units: Iterator[scaling.Unit | None], model: int
     ) -> Iterator[tuple[scaling.Unit, str]]:
         """Yield each unit with its result, stored or measured, in any order."""
-        works = (self._work(unit, model) for unit in units if unit is not None)
+        each = (self._looked_up(unit, model) for unit in units if unit is not None)
         # Stored results are yielded at once; the first missing one starts the run, which takes
         # further units from the same generator.
-        for work in works:
-            if work.missing:
-                yield from self._measured(chain([work], works), model)
+        for pieces in each:
+            if pieces.missing:
+                yield from self._measured(chain([pieces], each), model)
             else:
-                yield work.result()
+                yield pieces.result()
 
-    def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[scaling.Unit, str]]:
+    def _measured(self, each: Iterable[Pieces], model: int) -> Iterator[tuple[scaling.Unit, str]]:
         """Run units until many stored results wait, or to the end."""
-        open_: dict[str, _Work] = {}
-        stored: deque[_Work] = deque()
+        open_: dict[str, Pieces] = {}
+        stored: deque[Pieces] = deque()
 
         def missing() -> Iterator[scaling.Unit]:
-            for work in works:
-                if work.missing:
-                    rest = work.pieces.rest(work.missing)
-                    open_[rest.name] = work
+            for pieces in each:
+                if pieces.missing:
+                    rest = pieces.rest()
+                    open_[rest.name] = pieces
                     yield rest
                 else:
-                    stored.append(work)
+                    stored.append(pieces)
                 if len(stored) >= AHEAD:
                     return
 
@@ -239,24 +219,20 @@ class CachedRun:
             yield self._finished(open_.pop(unit.name), result)
             while stored:
                 yield stored.popleft().result()
-        yield from (work.result() for work in stored)
+        yield from (pieces.result() for pieces in stored)
 
-    def _work(self, unit: scaling.Unit, model: int) -> _Work:
-        pieces = pieces_of(unit)
-        keys = [digest([self._scopes[model], each]) for each in pieces.contents()]
-        work = _Work(pieces, keys)
-        for at, key in enumerate(keys):
-            stored = self._cache.get(key)
-            if stored is not None:
-                work.stored[at] = stored
-        return work
+    def _looked_up(self, unit: scaling.Unit, model: int) -> Pieces:
+        pieces = PIECES.get(type(unit), Pieces)(unit, self._scopes[model])
+        stored = {at: self._cache.get(key) for at, key in enumerate(pieces.keys)}
+        pieces.stored = {at: each for at, each in stored.items() if each is not None}
+        return pieces
 
-    def _finished(self, work: _Work, result: str) -> tuple[scaling.Unit, str]:
-        for at, piece in work.pieces.split(result, work.missing).items():
-            work.stored[at] = piece
+    def _finished(self, pieces: Pieces, result: str) -> tuple[scaling.Unit, str]:
+        for at, piece in pieces.split(result).items():
+            pieces.stored[at] = piece
             if not piece.startswith(FAILED):
-                self._cache.put(work.keys[at], piece)
-        return work.result()
+                self._cache.put(pieces.keys[at], piece)
+        return pieces.result()
 
 
 PLACES = {"stage", "entry", "number"}
@@ -299,92 +275,95 @@ def _of_strategy(expression: str) -> list[Any]:
     return [expression, releases_of(strategy), of_sampler.code, of_sampler.secrets]
 
 
-@dataclass(frozen=True)
-class Whole:
-    """A unit whose result is stored as a whole."""
+class Pieces:
+    """A unit, and the pieces in which its result is stored: here one.
 
-    unit: scaling.Unit
+    Attributes:
+        unit: the unit.
+        keys: the key of each piece.
+        stored: the pieces that are known, by index.
+    """
+
+    def __init__(self, unit: Any, scope: str) -> None:
+        self.unit = unit
+        self.keys = [digest([scope, each]) for each in self.contents()]
+        self.stored: dict[int, str] = {}
+
+    @property
+    def missing(self) -> list[int]:
+        """The indices of the other pieces."""
+        return [at for at in range(len(self.keys)) if at not in self.stored]
 
     def contents(self) -> list[Any]:
         """Return the content of each piece of the result."""
         return [content(self.unit)]
 
-    def rest(self, missing: Sequence[int]) -> scaling.Unit:
+    def rest(self) -> scaling.Unit:
         """Return the unit that measures the missing pieces."""
-        return self.unit
+        unit: scaling.Unit = self.unit
+        return unit
 
-    def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
-        """Return the newly computed pieces by index, from the result of `rest`."""
+    def split(self, result: str) -> dict[int, str]:
+        """Return the missing pieces by index, from the result of `rest`."""
         return {0: result}
 
     def joined(self, pieces: Sequence[str]) -> str:
         """Return the result of the whole unit."""
         return pieces[0]
 
+    def result(self) -> tuple[scaling.Unit, str]:
+        """Return the unit with its whole result, once no piece is missing."""
+        return self.unit, self.joined([self.stored[at] for at in range(len(self.keys))])
 
-@dataclass(frozen=True)
-class OnContexts:
+
+class PiecesOnContexts(Pieces):
     """Samplers on contexts, stored in pieces, so that a new sampler reuses the other results.
 
     The pieces are the model's record, the temperature curve, and each sampler's record.
     """
 
-    unit: MeasureOnContexts
-
     def contents(self) -> list[Any]:
-        """Return the content of each piece of the result."""
         unit, first = self.unit, self.unit.first
         contexts = digest(content(unit.contexts))
         kinds: list[Any] = ["model", ["curve", list(unit.temperatures)]]
         return [[kind, contexts, first] for kind in [*kinds, *map(content, unit.samplers)]]
 
-    def rest(self, missing: Sequence[int]) -> scaling.Unit:
-        """Return the unit that measures the missing pieces, and the model's record with them."""
-        samplers = tuple(self.unit.samplers[at - 2] for at in missing if at >= 2)
-        at = self.unit.temperatures if 1 in missing else ()
-        return replace(self.unit, samplers=samplers, temperatures=at)
+    def rest(self) -> scaling.Unit:
+        # The model's record comes with any of them.
+        samplers = tuple(self.unit.samplers[at - 2] for at in self.missing if at >= 2)
+        at = self.unit.temperatures if 1 in self.missing else ()
+        unit: MeasureOnContexts = replace(self.unit, samplers=samplers, temperatures=at)
+        return unit
 
-    def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
-        """Return the newly computed pieces by index, from the result of `rest`."""
+    def split(self, result: str) -> dict[int, str]:
         unit = json.loads(result)
-        samplers = dict(zip((at for at in missing if at >= 2), unit["samplers"], strict=True))
-        pieces = {0: unit["model"], 1: unit["curve"]} | samplers
-        return {at: json.dumps(pieces[at]) for at in missing}
+        samplers = zip((at for at in self.missing if at >= 2), unit["samplers"], strict=True)
+        pieces = {0: unit["model"], 1: unit["curve"]} | dict(samplers)
+        return {at: json.dumps(pieces[at]) for at in self.missing}
 
     def joined(self, pieces: Sequence[str]) -> str:
-        """Return the result of the whole unit."""
         model, curve, *samplers = pieces
         return f'{{"model": {model}, "samplers": [{", ".join(samplers)}], "curve": {curve}}}'
 
 
-@dataclass(frozen=True)
-class OfSamplers:
+class PiecesOfTexts(Pieces):
     """Texts of several samplers, of which each share is stored."""
 
-    unit: DrawTexts
-
     def contents(self) -> list[Any]:
-        """Return the content of each piece of the result."""
         return [content(share) for share in self.unit.shares]
 
-    def rest(self, missing: Sequence[int]) -> scaling.Unit:
-        """Return the unit that draws the missing pieces."""
-        return DrawTexts(tuple(self.unit.shares[at] for at in missing))
+    def rest(self) -> scaling.Unit:
+        return DrawTexts(tuple(self.unit.shares[at] for at in self.missing))
 
-    def split(self, result: str, missing: Sequence[int]) -> dict[int, str]:
-        """Return the newly computed pieces by index, from the result of `rest`."""
-        return dict(zip(missing, map(json.dumps, json.loads(result)), strict=True))
+    def split(self, result: str) -> dict[int, str]:
+        return dict(zip(self.missing, map(json.dumps, json.loads(result)), strict=True))
 
     def joined(self, pieces: Sequence[str]) -> str:
-        """Return the result of the whole unit."""
         return f"[{', '.join(pieces)}]"
 
 
-Pieces: TypeAlias = Whole | OnContexts | OfSamplers
-
-
-def pieces_of(unit: scaling.Unit) -> Pieces:
-    """Wrap a unit with the pieces in which its result is stored."""
-    if isinstance(unit, DrawTexts):
-        return OfSamplers(unit)
-    return OnContexts(unit) if isinstance(unit, MeasureOnContexts) else Whole(unit)
+PIECES: dict[type, type[Pieces]] = {
+    DrawTexts: PiecesOfTexts,
+    MeasureOnContexts: PiecesOnContexts,
+}
+"""The pieces of each kind of unit; of any other kind, the result is one piece."""
