@@ -1,12 +1,13 @@
-"""The public names of this package: `corelm.compare`, and the `Report` that it returns."""
+"""`corelm.compare`, the `Report` that it returns, and the forms of a report as files."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 from uuid import uuid4
 
@@ -296,6 +297,34 @@ def compare(
 def document_of(report: Report) -> Document:
     """Return the document of a report, for other modules of this package to read."""
     return report._document
+
+
+FORMS: Mapping[str, tuple[str, Callable[[Report], str]]] = {
+    "json": ("report.json", Report.to_json),
+    "html": ("report.html", Report.to_html),
+    "csv": ("figures.csv", Report.to_csv),
+    "markdown": ("table.md", Report.to_markdown),
+    "latex": ("table.tex", Report.to_latex),
+    "p_values": ("p_values.csv", lambda report: report.to_csv("test")),
+    "bibtex": ("references.bib", lambda report: report.bibtex),
+}
+"""The name of each form's file in a study, and the function that renders it."""
+
+
+def write_plots(report: Report, folder: Path, kinds: Collection[str] | None = None) -> None:
+    """Write the plots of a report into a folder, which is created if necessary.
+
+    Args:
+        report: the report.
+        folder: the folder.
+        kinds: the suffixes of the files to write; by default all.
+    """
+    from corelm_report.render.charts import plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in plots(report._document).items():
+        if kinds is None or name.rpartition(".")[2] in kinds:
+            SafeFile(folder / name).write(content)
 
 
 def _as_json(document: Mapping[str, Any]) -> str:

@@ -20,7 +20,6 @@ from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.gate import Condition, condition, conditions_of
 from corelm_report.document.lookup import estimate
 from corelm_report.document.summary import summary
-from corelm_report.forms import FORMS, write_plots
 from corelm_report.render.overview import (
     BARS,
     NOTHING,
@@ -31,7 +30,7 @@ from corelm_report.render.overview import (
     overview,
     overview_columns,
 )
-from corelm_report.report import Report, document_of
+from corelm_report.report import FORMS, Report, document_of, write_plots
 
 if TYPE_CHECKING:
     from corelm.runs import scaling

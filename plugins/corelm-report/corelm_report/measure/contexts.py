@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -68,14 +68,13 @@ class Contexts:
     def cut(self, length: int) -> Contexts:
         """Return the contexts, cut off after `length` tokens behind each prompt."""
         pairs = zip(self.texts, self.prompt_lengths, strict=True)
-        cut = tuple(text[: prompt + length] for text, prompt in pairs)
-        return Contexts(self.source, self.description, cut, self.prompt_lengths)
+        return replace(self, texts=tuple(text[: prompt + length] for text, prompt in pairs))
 
     def some(self, texts: Sequence[int]) -> Contexts:
         """Return the contexts with these indices."""
         chosen = tuple(self.texts[i] for i in texts)
         lengths = tuple(self.prompt_lengths[i] for i in texts)
-        return Contexts(self.source, self.description, chosen, lengths)
+        return replace(self, texts=chosen, prompt_lengths=lengths)
 
 
 def human_contexts(
@@ -216,19 +215,13 @@ def groups(model: LanguageModel, contexts: Contexts, index: int = 0) -> Iterator
         alike = [i for i, length in enumerate(lengths) if length == prompt_length]
         for first in range(0, len(alike), ContinuousBatch.ROWS):
             some = alike[first : first + ContinuousBatch.ROWS]
-            tokens, sizes = _padded([contexts.texts[i] for i in some])
+            sizes = np.array([len(contexts.texts[i]) for i in some], dtype=np.int64)
+            # The padding is never read: `read` drops a text at its end.
+            tokens = np.zeros((len(some), int(sizes.max())), dtype=np.int64)
+            for row, i in enumerate(some):
+                tokens[row, : sizes[row]] = contexts.texts[i]
             indices = tuple(index + i for i in some)
             yield ContextGroup(indices, tokens, sizes, prompt_length, model.vocabulary)
-
-
-def _padded(texts: Sequence[TextIds]) -> tuple[Ids, Ids]:
-    """Return the ids of texts as an array, and the length of each text."""
-    lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    # The padding is never read: `read` drops a text at its end.
-    tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
-    for row, text in enumerate(texts):
-        tokens[row, : lengths[row]] = text
-    return tokens, lengths
 
 
 def read(model: LanguageModel, group: ContextGroup) -> Iterator[ContextPosition]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -19,7 +18,6 @@ from corelm.errors import PluginError
 from corelm.runs import ForcedTokens, plugins, printable
 from corelm_report.metrics.text_figures import Floats, WholeSet, left_out
 
-Function = Callable[[Sequence[int]], Any]
 TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
 LARGEST = 1e60
@@ -80,7 +78,7 @@ def with_plugins(
         figures.values[name], figures.left_out[name] = None, []
         try:
             with plugins.registry().guarded():
-                figure = partial(_repetitions, _figure(offer.value, texts, human))
+                figure = _figure(offer.value, texts, human)
                 repetitions = figure(every)
                 parts = [_mean(each) for each in left_out(figure, every, whole.inference.groups)]
                 _check_repeats(repetitions, figure(every))
@@ -190,20 +188,21 @@ def _one_a_row(value: Any, rows: int) -> list[float]:
 
 def _figure(
     metric: SetMetric | HumanMetric, texts: Sequence[TokensAndText], human: HumanTexts | None
-) -> Function:
-    """Return a function from the indices of some texts to the metric's value."""
+) -> Callable[[Sequence[int]], list[float] | None]:
+    """Return a function from the indices of some texts to the metric's value for each repetition.
+
+    It is None without texts.
+    """
     if isinstance(metric, SetMetric):
-        return lambda rows: metric.figure(
-            [list(texts[i][0]) for i in rows], [texts[i][1] for i in rows]
+        return lambda rows: (
+            _checked(metric.figure([list(texts[i][0]) for i in rows], [texts[i][1] for i in rows]))
+            if rows
+            else None
         )
     if human is None:
         return lambda rows: None
-    return metric.compare([text for _, text in texts], list(human.texts), human.scorer)
-
-
-def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:
-    """Return a figure's value for each repetition; None without texts."""
-    return _checked(figure(rows)) if rows else None
+    figure = metric.compare([text for _, text in texts], list(human.texts), human.scorer)
+    return lambda rows: _checked(figure(rows)) if rows else None
 
 
 def _checked(value: Any) -> list[float] | None:

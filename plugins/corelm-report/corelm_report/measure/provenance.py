@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pkgutil import resolve_name
@@ -279,39 +279,34 @@ class OpenEntry:
 
     def described(self) -> SamplerEntry:
         """Return its entry without figures; an open parameter is shown as the user wrote it."""
-        candidate, entry = self.candidate, described(self.strategy)
-        entry = replace(entry, sweep=candidate.sweep, matched=self._match(), error=self.error)
-        if candidate.open is not None and self.sampler is candidate.sampler:
-            return replace(entry, sampler=candidate.name, params={}, temperature=None)
-        return entry
-
-    def _match(self) -> MatchedTo | None:
-        """Return the target that its open parameter was matched to, or None."""
-        open_, asked = self.candidate.open, self.candidate.target
-        if open_ is None or asked is None or self.target is None:
-            return None
-        return MatchedTo(open=open_, figure=asked.figure, target=self.target, asked=str(asked))
+        candidate, strategy, matched = self.candidate, self.strategy, None
+        open_, asked = candidate.open, candidate.target
+        if open_ is not None and asked is not None and self.target is not None:
+            matched = MatchedTo(
+                open=open_, figure=asked.figure, target=self.target, asked=str(asked)
+            )
+        stages = [_stage(stage) for stage in strategy.stages]
+        # A chain has the parameters of each stage.
+        alone, t = stages[0] if len(stages) == 1 else None, strategy.temperature
+        is_open = open_ is not None and self.sampler is candidate.sampler
+        return SamplerEntry(
+            sampler=candidate.name if is_open else str(strategy),
+            name=name_of(strategy),
+            params=alone.params if alone and not is_open else {},
+            plugin=alone.plugin if alone else None,
+            # JSON has no infinity.
+            temperature=t if t is not None and math.isfinite(t) and not is_open else None,
+            stages=stages,
+            sweep=candidate.sweep,
+            matched=matched,
+            error=self.error,
+        )
 
     def take(self, result: Result) -> Result | None:
         """Return the unit's result, or None if the sampler failed; keep the first error."""
         if self.error is None and "error" in result:
             self.error = Failure(**result["error"])
         return None if self.error else result
-
-
-def described(strategy: Strategy) -> SamplerEntry:
-    """Return a strategy's entry without figures; a chain has the parameters of each stage."""
-    stages = [_stage(stage) for stage in strategy.stages]
-    alone, t = stages[0] if len(stages) == 1 else None, strategy.temperature
-    return SamplerEntry(
-        sampler=str(strategy),
-        name=name_of(strategy),
-        params=alone.params if alone else {},
-        plugin=alone.plugin if alone else None,
-        # JSON has no infinity.
-        temperature=t if t is not None and math.isfinite(t) else None,
-        stages=stages,
-    )
 
 
 def name_of(strategy: Strategy) -> str:

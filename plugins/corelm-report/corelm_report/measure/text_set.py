@@ -48,6 +48,7 @@ from corelm_report.metrics.intervals import (
     perplexity,
     ratio,
 )
+from corelm_report.metrics.ngrams import sharing
 from corelm_report.metrics.text_figures import WholeSet
 
 SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
@@ -91,8 +92,8 @@ class TextSet:
         >>> from corelm.testing import ToyModel
         >>> from corelm.runs import Endings, Strategy, Texts
         >>> texts = Texts("the", Strategy.of("greedy"), length=9, n=2, seed=1, endings=Endings())
-        >>> found = TextSet(draw(ToyModel(), texts, range(2))).summary()
-        >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
+        >>> summary = TextSet(draw(ToyModel(), texts, range(2))).summary()
+        >>> summary.n, summary.tokens, summary.figures["self_bleu_4"], summary.figures["loops"]
         (2, 18, 1.0, 0.0)
     """
 
@@ -148,12 +149,14 @@ class TextSet:
 
     def _set_of(self, some: NDArray[np.intp], values: Mapping[str, metrics.Floats]) -> WholeSet:
         """Measure the texts with these indices as a set."""
-        texts = [self._tokens[i] for i in some], [self.records[i]["text"] for i in some]
-        of_each = {name: each[some] for name, each in values.items()}
-        whole = WholeSet.of(*texts, of_each, self._inference(some.tolist()))
+        tokens, written = [self._tokens[i] for i in some], [self.records[i]["text"] for i in some]
+        own, of_each = self._inference(some.tolist()), {n: each[some] for n, each in values.items()}
+        figures = metrics.of_set(tokens, written, of_each)
+        left_out = metrics.left_out_of_set(tokens, written, own.groups)
+        whole = WholeSet(own, figures, left_out, sharing(tokens))
         if not self._offered:
             return whole
-        return plugin_metrics.with_plugins(whole, self._offered, *texts, self._human)
+        return plugin_metrics.with_plugins(whole, self._offered, tokens, written, self._human)
 
     @property
     def figures_of_sets(self) -> Collection[str]:

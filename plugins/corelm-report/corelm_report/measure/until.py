@@ -6,6 +6,7 @@ sequences, which stay valid however often one looks, so those of the last stage 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -52,8 +53,8 @@ class Until:
             UsageError: the text is no such condition, or names no figure.
 
         Example:
-            >>> found = Until.read("width(surprisal.difference) < 0.1")
-            >>> found.figure, found.of_difference, found.width
+            >>> until = Until.read("width(surprisal.difference) < 0.1")
+            >>> until.figure, until.of_difference, until.width
             ('surprisal', True, 0.1)
         """
         match = _FORM.fullmatch(text.strip())
@@ -74,16 +75,11 @@ class Until:
 
     def holds(self, document: Document) -> bool:
         """Return True if every interval is narrow enough; False if there is none."""
-        widths = [width for width in self._widths(document) if width is not None]
-        return bool(widths) and max(widths) < self.width
-
-    def _widths(self, document: Document) -> Iterator[float | None]:
         look_up: Callable[..., Measurement | None] = difference if self.of_difference else estimate
-        for entry in document.samplers:
-            figure = None if entry.error else look_up(entry, self.figure, GENERATED)
-            if figure is not None:
-                ends = figure.interval
-                yield float("inf") if ends is None else ends[1] - ends[0]
+        entries = (entry for entry in document.samplers if not entry.error)
+        figures = [each for entry in entries if (each := look_up(entry, self.figure, GENERATED))]
+        ends = [each.interval or [-math.inf, math.inf] for each in figures]
+        return bool(ends) and max(high - low for low, high in ends) < self.width
 
 
 def growing(plan: Plan) -> Iterator[Plan]:

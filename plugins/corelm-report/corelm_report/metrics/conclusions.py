@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +33,8 @@ CONFIDENCE = f"{100 * (1 - EACH):g} %"
 """The confidence in all statements of a kind, in words."""
 
 
-class _Tested(Protocol):
-    """A dataclass with a p-value, or None, and a place for the corrected one."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def p(self) -> float | None: ...
-
-
-AnyTest = TypeVar("AnyTest", bound=_Tested)
+Test = TypeVar("Test", bound=Any)
+"""A dataclass with a p-value, or None, and a place for the corrected one."""
 
 
 def confidence(rows: int) -> float:
@@ -88,7 +80,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def with_holm(tests: Sequence[AnyTest]) -> list[AnyTest]:
+def with_holm(tests: Sequence[Test]) -> list[Test]:
     """Return tests with `p_holm`, Holm's correction of their `p` for all that have one."""
     adjusted = iter(holm([test.p for test in tests if test.p is not None]))
     return [test if test.p is None else replace(test, p_holm=next(adjusted)) for test in tests]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from corelm.runs import Endings, machine
 from corelm_report.metrics.inference import GROUPS, Inference
-from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out, sharing
+from corelm_report.metrics.ngrams import Texts, flat, ngrams, self_bleu, self_bleu_left_out
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -242,19 +242,6 @@ class WholeSet:
     sharing: int
     noise: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        tokens: Texts,
-        written: Sequence[str],
-        values: Mapping[str, Floats],
-        inference: Inference,
-    ) -> WholeSet:
-        """Measure a set, from the figures of `by_text`, without the metrics of plugins."""
-        figures = of_set(tokens, written, values)
-        left_out = left_out_of_set(tokens, written, inference.groups)
-        return cls(inference, figures, left_out, sharing(tokens))
 
 
 def _groups(texts: int, groups: Groups | None) -> Groups:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from corelm import Explanation, Generation, Report
 from corelm.errors import UsageError
-from corelm_report.document.content import Document
 from corelm_report.document.figure import share, visible
 from corelm_report.render import canvas
 from corelm_report.render.canvas import FAINT, INK, MUTED, TEAL, check_extra
@@ -54,7 +53,7 @@ def entropy(report: Report, *, ax: Axes | None = None) -> Figure:
     Raises:
         UsageError: a report whose samplers all failed.
     """
-    document = _document(report)
+    document = drawable(document_of(report))
     if not has_positions(document):
         raise UsageError("this report has no entropies: its samplers failed")
     return _drawn(lambda axes: entropy_by_position(document, axes), ax)
@@ -66,7 +65,7 @@ def frontier(report: Report, *, ax: Axes | None = None) -> Figure:
     Raises:
         UsageError: a report whose samplers all failed.
     """
-    document = _document(report)
+    document = drawable(document_of(report))
     if not has_texts(document):
         raise UsageError("this report has no texts: its samplers failed")
     return _drawn(lambda axes: surprisal_against_diversity(document, axes), ax)
@@ -99,10 +98,6 @@ def surprisal(generation: Generation, *, ax: Axes | None = None) -> Figure:
     if not generation.steps:
         raise UsageError("this text has no tokens to draw")
     return _drawn(lambda axes: _surprisal(generation, axes), ax)
-
-
-def _document(report: Report) -> Document:
-    return drawable(document_of(report))
 
 
 def _drawn(draw: Draw, ax: Axes | None) -> Figure:

@@ -21,12 +21,11 @@ from corelm.errors import ModelFileError, ReportError
 from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
-from corelm_report.forms import FORMS, write_plots
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import OWN, Plan, plan
-from corelm_report.report import Report
+from corelm_report.report import FORMS, Report, write_plots
 from corelm_report.studies import registration
 from corelm_report.studies.registration import LARGEST, LOCK
 from corelm_report.studies.study_file import Study
