@@ -70,18 +70,13 @@ def _option(name: str, setting: ReportSetting) -> inspect.Parameter:
 
 def _read(options: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the values of options for `corelm.compare`, except the scorer's."""
-    readers: dict[str, Callable[[Any], Any]] = {
-        "path": Path,
-        "prompts": _prompts_in,
-        "texts": list,
+    readers: dict[str, Callable[[Any], Any]]
+    readers = {"path": Path, "prompts": _prompts_in, "texts": list}
+    return {
+        NAMES[name]: readers.get(OPTIONS[name].kind, lambda text: text)(value)
+        for name, value in options.items()
+        if value is not None and OPTIONS[name].kind != "model"
     }
-    values = {}
-    for name, value in options.items():
-        setting = OPTIONS[name]
-        if setting.kind == "model" or value is None:
-            continue
-        values[NAMES[name]] = readers.get(setting.kind, lambda text: text)(value)
-    return values
 
 
 @_with_options

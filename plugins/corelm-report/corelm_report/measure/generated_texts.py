@@ -205,8 +205,8 @@ def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
         >>> from corelm.runs import Strategy
         >>> texts = Texts("", Strategy.of("greedy"), 3, 2, 1)
         >>> [batch] = texts.batches(["the", "the cat"])
-        >>> [found] = draw_together(ToyModel(), [batch])
-        >>> [record["text"] for record in found["value"]]
+        >>> [drawn] = draw_together(ToyModel(), [batch])
+        >>> [record["text"] for record in drawn["value"]]
         [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
     """
     batch = ContinuousBatch(model, prefixes=PrefixCache(PROMPTS))
@@ -222,7 +222,7 @@ def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
     failed: dict[int, Result] = {}
     while batch:
         for request in batch.step():
-            result = attempted(partial(_add, drawn[request], request.step, request.error))
+            result = attempted(partial(drawn[request].add, request.step, request.error))
             if "error" in result:
                 share = share_of[request]
                 failed.setdefault(share, result)
@@ -233,13 +233,6 @@ def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
     for request, share in share_of.items():
         records[share] += drawn[request].records() if share not in failed else []
     return [failed.get(share, {"value": drawn_texts}) for share, drawn_texts in enumerate(records)]
-
-
-def _add(texts: _DrawnTexts, step: Step | None, error: Exception | None) -> None:
-    if error:
-        raise error
-    if step is not None:
-        texts.add(step)
 
 
 def _draw_counted(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
@@ -294,12 +287,16 @@ class _DrawnTexts:
         self._prompt = FullVocabulary(model.vocabulary).prompt_ids(texts.prompt)
         self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
 
-    def add(self, step: Step) -> None:
-        """Add the details of a step.
+    def add(self, step: Step | None, error: Exception | None = None) -> None:
+        """Add the details of a step, if there is one.
 
         Raises:
-            SamplerError: a token that the model itself never draws.
+            SamplerError: a token that the model itself never draws; and the error, if there is one.
         """
+        if error:
+            raise error
+        if step is None:
+            return
         # One infinite surprisal would make the sampler's mean infinite.
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(

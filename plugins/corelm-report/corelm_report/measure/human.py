@@ -101,15 +101,11 @@ def _note(plan: Plan, texts: GeneratedTexts) -> str:
     unknown = texts.figures["unknown"]
     if not unknown:
         return ""
-    share_of = f"; {share(unknown)} of their tokens are words that the model does not know"
-    if _scorer_reads_unknown(plan):
-        return (
-            f"{share_of}: they stay in its contexts and in those of the second scorer, and are "
-            "left out of the figures and of what metrics read"
-        )
+    reads = _scorer_reads_unknown(plan)
     return (
-        f"{share_of}: they stay in its contexts, and are left out of the figures and of what a "
-        "second scorer and metrics read"
+        f"; {share(unknown)} of their tokens are words that the model does not know: they stay in "
+        f"its contexts{' and in those of the second scorer' if reads else ''}, and are left out of "
+        f"the figures and of what {'' if reads else 'a second scorer and '}metrics read"
     )
 
 
@@ -126,12 +122,8 @@ def _as_scored(plan: Plan, contexts: Contexts, texts: Sequence[TextRecord]) -> l
     """Return human texts for the second scorer: as the model read them, if it can read that."""
     if not _scorer_reads_unknown(plan):
         return list(texts)
-    scored = []
-    for record, whole in zip(texts, contexts.texts, strict=True):
-        read = record.copy()
-        read["text"] = _behind_prompt(plan, whole, known_only=False)
-        scored.append(read)
-    return scored
+    pairs = zip(texts, contexts.texts, strict=True)
+    return [{**text, "text": _behind_prompt(plan, ids, known_only=False)} for text, ids in pairs]
 
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:
@@ -202,7 +194,8 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
 
 
 def _contexts_of_manifest(human: Any, n: Any) -> HumanContexts:
-    low, high = _pair(human, "entropy", "band")
+    band = _at(human, "entropy", "band")
+    low, high = band if isinstance(band, list) and len(band) == 2 else (None, None)
     return HumanContexts(
         n=n,
         model_entropy=EntropySummary(
@@ -256,11 +249,6 @@ def _number(value: Any, *keys: str) -> float | None:
     # exp of more than 709 overflows, and no valid figure of a manifest is as large.
     is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
     return number if is_number and abs(number) < 700 else None
-
-
-def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
-    pair = _at(value, *keys)
-    return tuple(pair) if isinstance(pair, list) and len(pair) == 2 else (None, None)
 
 
 SEED = 0

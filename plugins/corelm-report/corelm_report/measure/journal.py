@@ -150,19 +150,15 @@ class Journal:
     def keep(self, unit: str, result: str) -> Any:
         """Store the result of a unit, given as JSON, and return its value."""
         # Read back from the text, so that a resumed report gets exactly the same value.
-        self._append(_line(self._key, f"[{json.dumps(unit)}, {result}]".encode()))
+        if self._file is not None:
+            try:
+                self._file.write(_line(self._key, f"[{json.dumps(unit)}, {result}]".encode()))
+                self._file.flush()
+            except OSError as error:
+                reason = error.strerror or error
+                logger.warning("finished work can no longer be saved: %s", reason)
+                self._file = None
         return json.loads(result)
-
-    def _append(self, line: bytes) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.write(line)
-            self._file.flush()
-        except OSError as error:
-            reason = error.strerror or error
-            logger.warning("finished work can no longer be saved: %s", reason)
-            self._file = None
 
 
 @contextmanager

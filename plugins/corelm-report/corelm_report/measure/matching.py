@@ -317,9 +317,6 @@ class Match:
         return attempted(lambda: str(self.matcher.match(model, *asked)))
 
 
-ENTROPY = "entropy"
-
-
 def surprisal_per_nat(curve: Curve, entropy: float) -> float | None:
     """Return the slope of expected surprisal against entropy, at an entropy of the curve.
 
@@ -348,7 +345,7 @@ def with_match_error(
         if not entry.differences or not against or first is None or second is None:
             continue
         difference = entry.differences.generated_texts.get(SURPRISAL)
-        alike = first.figure == second.figure == ENTROPY and first.target == second.target
+        alike = first.figure == second.figure == "entropy" and first.target == second.target
         if alike and difference is not None and difference.ci95 is not None:
             own, other = measured[entry.sampler], measured[against.sampler]
             entry.differences.generated_texts[SURPRISAL] = _widened(
@@ -359,7 +356,7 @@ def with_match_error(
 def _widened(
     difference: Difference, own: Measured, other: Measured, slope: float | None
 ) -> Difference:
-    mine, theirs = (each.inference.estimate(total(each.record[ENTROPY])) for each in (own, other))
+    mine, theirs = (each.inference.estimate(total(each.record["entropy"])) for each in (own, other))
     texts, others = own.texts.estimate(SURPRISAL), other.texts.estimate(SURPRISAL)
     if slope is None or not (mine and theirs and texts and others):
         return difference

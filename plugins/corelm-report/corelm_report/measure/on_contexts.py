@@ -257,12 +257,9 @@ def curve(record: Record, temperatures: Sequence[float]) -> Curve:
         record: the part `curve` of the results of `MeasureOnContexts`, merged.
         temperatures: the temperatures of the measurement.
     """
-    return Curve(
-        t=list(temperatures),
-        entropy=curve_mean(record, "entropy").tolist(),
-        slope=curve_mean(record, "slope").tolist(),
-        surprisal=curve_mean(record, "surprisal").tolist(),
-    )
+    names = ("entropy", "slope", "surprisal")
+    means = {name: curve_mean(record, name).tolist() for name in names}
+    return Curve(t=list(temperatures), **means)
 
 
 def curve_mean(record: Record, name: str) -> Floats:

@@ -18,7 +18,6 @@ from corelm_report.render.curves import (
     has_recall,
     has_texts,
     mass_kept_by_position,
-    positions,
     recall_against_mass_kept,
     surprisal_against_diversity,
     surprisal_against_temperature,
@@ -182,10 +181,10 @@ def _recall(document: Document) -> Chart:
         "Human recall against mass kept",
         "Recall",
         recall_against_mass_kept,
-        f"The share of the words at these {positions(document):,} positions that each sampler "
-        "could still have drawn, against the model's probability that it keeps; thin crosses are "
-        "95 % intervals. On the dashed diagonal the two are equal: below it a sampler loses more "
-        "of the words than the model expects.",
+        f"The share of the words at these {document.header.contexts.positions:,} positions that "
+        "each sampler could still have drawn, against the model's probability that it keeps; thin "
+        "crosses are 95 % intervals. On the dashed diagonal the two are equal: below it a sampler "
+        "loses more of the words than the model expects.",
         "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
         lambda document: csv_of_figures(document, MASS, RECALL),
     )

@@ -302,7 +302,7 @@ def recall_against_mass_kept(document: Document) -> Figure:
     axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=DASHED, zorder=2)
     axes.set(xlim=(low, high), ylim=(low, high))
     axes.set_xlabel("mass kept (share of the model's probability)")
-    axes.set_ylabel(f"human recall (words at {positions(document):,} positions)")
+    axes.set_ylabel(f"human recall (words at {document.header.contexts.positions:,} positions)")
     names = ends_of_sweeps(document, cut)
     labels.name_marks(axes, [cut[label] for label in names], names)
     return drawing
@@ -322,11 +322,6 @@ def has_recall(document: Document) -> bool:
 def has_texts(document: Document) -> bool:
     """Return True if the texts of a sampler were measured."""
     return bool(_points(document, SURPRISAL))
-
-
-def positions(document: Document) -> int:
-    """Return the number of positions, each followed by a human word."""
-    return document.header.contexts.positions
 
 
 def cross(axes: Axes, entry: Entry, at: Point, across: str, up: str, view: str) -> None:

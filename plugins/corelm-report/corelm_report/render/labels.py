@@ -170,16 +170,13 @@ def labels(entries: Sequence[SamplerEntry]) -> list[str]:
         >>> labels([SamplerEntry(sampler=text) for text in ("greedy", "top_k(k=5)", "greedy")])
         ['greedy (1)', 'top_k 5', 'greedy (3)']
     """
-    short = [shortened(entry.sampler, _temperatures(entry)) for entry in entries]
+    # Stages may declare themselves as temperatures.
+    kinds = [{each.name for each in e.stages if each.kind == "temperature"} for e in entries]
+    short = [shortened(e.sampler, kind) for e, kind in zip(entries, kinds, strict=True)]
     count = Counter(short)
     return [
         f"{text} ({number})" if count[text] > 1 else text for number, text in enumerate(short, 1)
     ]
-
-
-def _temperatures(entry: SamplerEntry) -> set[str]:
-    """Return the names of the stages that declare themselves as temperatures."""
-    return {stage.name for stage in entry.stages if stage.kind == "temperature"}
 
 
 ABOVE, BELOW = 8.0, -9.0

@@ -335,12 +335,8 @@ def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:
     for each in columns:
         if not each.against and each.figure.name != TARGET.name:
             views[each.figure.view == TEACHER_FORCED].append(each.title)
-    first, second = (listed(titles) for titles in views.values())
-    return _capitalised(first), _capitalised(second)
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    first, second = map(listed, views.values())
+    return first[:1].upper() + first[1:], second[:1].upper() + second[1:]
 
 
 def legend(columns: Sequence[OverviewColumn]) -> str:

@@ -162,15 +162,6 @@ BARS = 20
 
 
 @dataclass(frozen=True)
-class TokenBar:
-    """One token: its text, its probability, its bar's length in percent of the longest."""
-
-    word: str
-    p: str
-    length: float
-
-
-@dataclass(frozen=True)
 class Playground:
     """The playground's distribution before the script changes it.
 
@@ -178,14 +169,14 @@ class Playground:
         prompt: the text that the next token follows.
         logits: the logits of all tokens that can be drawn, in falling order, as float32 in base64.
         size: the number of tokens that can be drawn.
-        bars: the likeliest tokens.
+        bars: the likeliest tokens: text, probability, the bar's length in percent of the longest.
         entropy: in nats.
     """
 
     prompt: str
     logits: str
     size: int
-    bars: Sequence[TokenBar]
+    bars: Sequence[tuple[str, str, float]]
     entropy: float
 
     @property
@@ -216,7 +207,7 @@ def playground(document: Document) -> Playground | None:
     words = content.words[: min(BARS, len(logits))]
     # Relative to the likeliest token, as the bars compare tokens; the text has the shares.
     bars = [
-        TokenBar(shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
+        (shown_token(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
         for i, word in enumerate(words)
     ]
     entropy = float(np.log(total) - p @ below)

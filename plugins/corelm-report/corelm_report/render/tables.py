@@ -91,37 +91,18 @@ class TableCell:
 
 
 @dataclass(frozen=True)
-class RangeStrip:
-    """An entropy drawn on a scale from 0 to the largest one.
-
-    Attributes:
-        at: the mean, in percent of the scale.
-        low, high: the 5th and the 95th percentile.
-    """
-
-    at: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Line:
-    """A line of a table: a sampler or human text, with its cells."""
+    """A line of a table: a sampler or human text, with its cells.
+
+    Its strip has the mean of an entropy and its 5th and 95th percentile, in percent of the scale.
+    """
 
     name: str
     note: str = ""
     human: bool = False
     n: str = ""
-    strip: RangeStrip | None = None
+    strip: tuple[float, ...] | None = None
     cells: Sequence[TableCell] = ()
-
-
-@dataclass(frozen=True)
-class LineGroup:
-    """A group of lines: the settings of a sweep, or other lines without a title."""
-
-    lines: Sequence[Line]
-    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,14 +111,14 @@ class PageTable:
 
     Attributes:
         columns: the figures that it shows.
-        blocks: its lines.
+        blocks: its lines, the settings of each sweep with its expression, others with "".
         n: the number of texts or positions of most samplers.
         mixed: True if a row has another number.
         absent: the entries that have none of its figures.
     """
 
     columns: Sequence[Figure]
-    blocks: Sequence[LineGroup]
+    blocks: Sequence[tuple[str, Sequence[Line]]]
     n: str
     mixed: bool
     absent: Sequence[str]
@@ -145,15 +126,17 @@ class PageTable:
 
 def table(document: Document, name: str) -> PageTable | None:
     """Return a table of the page, or None if no sampler has any of its figures."""
-    if not shown_columns(document, name):
+    columns = [each for each in columns_of(name, document) if _says_something(document, each)]
+    if not columns:
         return None
-    every = list(lines(document, name))
+    clear = clear_differences(document)
+    every = [_line(entry, document, name, columns, clear) for entry in document.entries]
     filled = [line for line in every if any(cell.figure for cell in line.cells)]
     counts = Counter(line.n for line in filled if line.n and not line.human)
     # Said once above the table; only lines with another number get a note.
     usual = max(counts, key=lambda n: counts[n], default="")
     return PageTable(
-        shown_columns(document, name),
+        columns,
         _blocks(document, [_with_n(line, usual) for line in _aligned(filled)]),
         usual,
         any(line.n not in ("", usual) for line in filled),
@@ -168,7 +151,7 @@ def _with_n(line: Line, usual: str) -> Line:
     return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
 
 
-def _blocks(document: Document, rows: Sequence[Line]) -> list[LineGroup]:
+def _blocks(document: Document, rows: Sequence[Line]) -> list[tuple[str, Sequence[Line]]]:
     """Divide lines into blocks: human text, the settings of each sweep, and other samplers.
 
     The sweep of a few settings needs no title.
@@ -180,7 +163,7 @@ def _blocks(document: Document, rows: Sequence[Line]) -> list[LineGroup]:
         sweep = "" if line.human else sweeps[line.name] or ""
         return sweep if count[sweep] >= FOLDED else ""
 
-    return [LineGroup(list(some), sweep) for sweep, some in groupby(rows, title)]
+    return [(sweep, list(some)) for sweep, some in groupby(rows, title)]
 
 
 def _aligned(rows: Sequence[Line]) -> list[Line]:
@@ -196,29 +179,13 @@ def _aligned(rows: Sequence[Line]) -> list[Line]:
     ]
 
 
-def lines(document: Document, name: str) -> Iterator[Line]:
-    """Yield the lines of a table, the human one first, but no failed sampler."""
-    columns, clear = shown_columns(document, name), clear_differences(document)
-    for entry in document.entries:
-        yield _line(entry, document, name, columns, clear)
-
-
-def shown_columns(document: Document, name: str) -> list[Figure]:
-    """Return the columns of a table, without figures that no sampler has.
+def _says_something(document: Document, column: Figure) -> bool:
+    """Return True if a sampler has the figure; a target that all share doesn't count.
 
     For example, only samplers with a mask have a constraint cost.
     """
-    return [column for column in columns_of(name, document) if _says_something(document, column)]
-
-
-def _says_something(document: Document, column: Figure) -> bool:
-    """Return True if a sampler has the figure; a target that all share doesn't count."""
-    cells = [_cell(column, entry) for entry in document.samplers if not entry.error]
-    return (
-        len({cell.figure for cell in cells}) > 1
-        if column.name == TARGET.name
-        else any(cell.figure for cell in cells)
-    )
+    figures = [_cell(column, entry).figure for entry in document.samplers if not entry.error]
+    return len(set(figures)) > 1 if column.name == TARGET.name else any(figures)
 
 
 def _line(
@@ -301,15 +268,12 @@ def _sides(column: Figure, measured: Measurement) -> tuple[str, ...]:
     return margins(column.form, measured.value, measured.low, measured.high)
 
 
-def _strip(entry: Entry, greatest: float) -> RangeStrip | None:
+def _strip(entry: Entry, greatest: float) -> tuple[float, ...] | None:
     """Return the strip of an entry; None for a decoder or human text, which have no entropy."""
-    mean, *ends = (
-        value(entry, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")
-    )
-    if mean is None:
+    at = [value(entry, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")]
+    if (mean := at[0]) is None:
         return None
-    low, high = (place(mean if end is None else end, greatest) for end in ends)
-    return RangeStrip(place(mean, greatest), low, high)
+    return tuple(place(mean if each is None else each, greatest) for each in at)
 
 
 def place(entropy: float, greatest: float) -> float:
