@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from corelm import printable
 from corelm.errors import UsageError
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -25,7 +26,7 @@ def numbered_lines(text: str, name: str) -> Iterator[tuple[str, str]]:
             yield f"line {number} of {name}", line
 
 
-def json_object(text: str, place: str) -> dict[str, Any]:
+def json_object(text: str | bytes | bytearray, place: str) -> dict[str, Any]:
     """Return the object of a JSON text.
 
     Two readers of an object in which a key appears twice may see two objects, so it is refused.
@@ -44,10 +45,12 @@ def json_object(text: str, place: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        reason = "it is too deep" if isinstance(error, RecursionError) else error
+        reason = "too deep" if isinstance(error, RecursionError) else str(error)
+        if "set_int_max_str_digits" in reason:  # Python's advice to programmers
+            reason = "a number is too long"
         raise UsageError(f"{place} is not JSON: {reason}") from None
     if not isinstance(value, dict):
-        raise UsageError(f"{place} is no JSON object")
+        raise UsageError(f"{place} must be a JSON object, not {printable.shown(value)}")
     return value
 
 

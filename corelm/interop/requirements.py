@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from corelm.errors import CorelmError, MissingDependencyError, ModelFileError, UnknownNameError
+from corelm.errors import (
+    CorelmError,
+    MissingDependencyError,
+    ModelFileError,
+    ParameterError,
+    UnknownNameError,
+)
 from corelm.printable import reason_of
 
-__all__ = ["check_model", "hub_models", "requires"]
+__all__ = ["check_dtype", "check_model", "hub_models", "lazy_names", "requires"]
 
+DTYPES = ("float32", "float16", "bfloat16")
 WEIGHTS = ".safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 NAMED = "transformers_weights"
@@ -79,6 +87,32 @@ def requires(package: str, version: str) -> Iterator[None]:
             f"{engine} cannot be used: {reason_of(error)}; a version that works: "
             f'pip install "{package}=={version}.*"'
         ) from error
+
+
+def lazy_names(
+    module: str, homes: Mapping[str, str], package: str, version: str
+) -> Callable[[str], Any]:
+    """Return the `__getattr__` of an adapter's package, which imports the engine on first use.
+
+    Args:
+        module: the name of the package.
+        homes: the module of each public name in it.
+        package, version: as for `requires`.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        with requires(package, version):
+            return getattr(import_module(f"{module}.{homes[name]}"), name)
+
+    return find
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Raise a ParameterError for another number format of weights than PyTorch's and MLX's."""
+    if dtype not in (None, *DTYPES):
+        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
 
 
 def _installed(package: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from corelm import ModelScheme, hookimpl
 from corelm.errors import ModelFileError, UnknownNameError, UsageError
 from corelm.interop import quiet_tensorflow, requirements
+from corelm.runs import printable
 from corelm_keras_hub import ENGINE
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
         return KerasHubModel(causal_lm)
     except Exception as error:  # a Keras layer may raise any exception
         raise ModelFileError(
-            f"the preset {str(folder)!r} cannot be read: {_line(error)}"
+            f"the preset {str(folder)!r} cannot be read: {printable.reason_of(error)}"
         ) from error
 
 
@@ -105,11 +106,6 @@ def _policy(keras: Any, dtype: str) -> Any:
         raise UsageError(
             f"Keras has no dtype {dtype!r}; try float32, float16 or bfloat16"
         ) from error
-
-
-def _line(error: Exception) -> str:
-    """Return the first line of an error; Keras's own may fill pages."""
-    return str(error).strip().split("\n")[0][:300].rstrip(".") or type(error).__name__
 
 
 @hookimpl

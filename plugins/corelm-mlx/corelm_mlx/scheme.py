@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
+from corelm import CorelmError, ModelScheme, hookimpl
 from corelm.interop import requirements
+from corelm.runs import printable
 from corelm_mlx import ENGINE
 
-DTYPES = ("float32", "float16", "bfloat16")
 OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 """Arguments for transformers; by default it asks at the terminal to run a tokenizer's code."""
 
@@ -20,15 +20,14 @@ def open_model(name, dtype=None):
 
     Args:
         name: a folder, or a name such as `mlx-community/Qwen3-0.6B-4bit`.
-        dtype: one of `DTYPES`; by default the weights' own.
+        dtype: float32, float16 or bfloat16; by default the weights' own.
 
     Raises:
         ParameterError: no such dtype.
         CorelmError: a model that is missing, damaged or foreign.
         MissingDependencyError: mlx-lm is not installed, or has another interface.
     """
-    if dtype not in (None, *DTYPES):
-        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    requirements.check_dtype(dtype)
     folder = _folder(name)
     requirements.check_model(folder)
     import mlx.core as mx
@@ -39,7 +38,8 @@ def open_model(name, dtype=None):
     try:
         model, tokenizer = load(str(folder), tokenizer_config=OFFLINE)
     except Exception as error:  # an engine's error, of any type
-        raise CorelmError(f"mlx-lm cannot open {name}: {_line(error)}") from error
+        reason = printable.reason_of(error)
+        raise CorelmError(f"mlx-lm cannot open {name}: {reason}") from error
     if dtype is not None:
         model.set_dtype(getattr(mx, dtype))
     return MlxModel(model, tokenizer)
@@ -53,12 +53,6 @@ def _folder(name):
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, local_files_only=True))
-
-
-def _line(error):
-    """Return the first line of a message."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 @hookimpl

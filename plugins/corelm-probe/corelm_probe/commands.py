@@ -14,7 +14,7 @@ import typer
 import corelm
 from corelm.commands import ExitCode, read_text
 from corelm.errors import UsageError
-from corelm.runs import printable
+from corelm.runs import json_object, printable
 
 if TYPE_CHECKING:
     from corelm_probe.engine import Engine, Settings
@@ -157,13 +157,7 @@ def _settings(file: Path | None, sampler: str | None, engine: str | None) -> dic
             return {"sampler": sampler}
         return corelm.to_settings(corelm.sampler(sampler), engine)
     assert file is not None
-    try:
-        values = json_format.loads(read_text(str(file), "the settings"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read {str(file)!r} as JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{str(file)!r} must hold an object, not {type(values).__name__}")
-    return values
+    return json_object(read_text(str(file), "the settings"), repr(str(file)))
 
 
 @corelm.hookimpl

@@ -34,7 +34,7 @@ def test_wrong_usage_is_named(probe, tmp_path, monkeypatch):
     (tmp_path / "list.json").write_text("[]")
     for arguments, message in (
         (["run", "http://x"], "as --from FILE or as --sampler"),
-        (["run", "http://x", "--from", tmp_path / "list.json"], "must hold an object"),
+        (["run", "http://x", "--from", tmp_path / "list.json"], "must be a JSON object"),
         (["run", "http://x", "--model", "slop", "--sampler", "greedy"], "did you mean 'slope'"),
         (["run", "elsewhere:slope", "--sampler", "greedy"], "is no engine"),
         (["run", "http://x", "--sampler", "greedy", "--key", "secret"], "--key takes env:NAME"),

@@ -210,7 +210,7 @@ def test_other_files_are_refused(judge):
         ("v.csv", "id,verdict\n", "no column pair"),
         ("v.csv", "pair,verdict\nx,better\n", "line 2 of v.csv: a verdict is one of first"),
         ("v.csv", "pair,verdict\nx,first\n", "which the results lack"),
-        ("v.jsonl", "[1]", "line 1 of v.jsonl is no JSON object"),
+        ("v.jsonl", "[1]", "line 1 of v.jsonl must be a JSON object, not [1]"),
         ("v.jsonl", "{", "line 1 of v.jsonl is not JSON"),
         ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1"),
     ):

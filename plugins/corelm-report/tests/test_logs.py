@@ -161,7 +161,7 @@ def test_filters_are_scores_of_their_own_and_early_logs_have_no_list_of_metrics(
     ("name", "text", "message"),
     [
         ("x.jsonl", "{", "line 1 of x.jsonl is not JSON"),
-        ("x.jsonl", "[]", "line 1 of x.jsonl is no JSON object"),
+        ("x.jsonl", "[]", "line 1 of x.jsonl must be a JSON object, not []"),
         ("x.jsonl", '{"a": 1}', "has no doc_id"),
         ("x.json", "{}", "is no log of Inspect"),
         ("x.eval", "no archive", "cannot read the log"),

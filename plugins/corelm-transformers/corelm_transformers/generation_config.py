@@ -8,6 +8,7 @@ from transformers import GenerationConfig
 
 import corelm
 from corelm import CorelmError
+from corelm.runs import printable
 
 logger = logging.getLogger("corelm.transformers")
 
@@ -78,5 +79,5 @@ def _read(path):
             raise CorelmError(f"more than {LARGEST_FILE} bytes")
         return GenerationConfig.from_pretrained(file.parent, file.name)
     except Exception as error:  # a library's error, of any type
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CorelmError(f"cannot read the settings in {path}: {line}") from error
+        reason = printable.reason_of(error)
+        raise CorelmError(f"cannot read the settings in {path}: {reason}") from error

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
 from corelm.interop import requirements
+from corelm.runs import printable
 from corelm_transformers import ENGINE
-
-DTYPES = ("float32", "float16", "bfloat16")
 
 
 @requirements.requires(*ENGINE)
@@ -20,21 +19,20 @@ def open_model(name, device=None, dtype=None):
     Args:
         name: a folder, or a name such as `gpt2`.
         device: such as `cuda`; by default the CPU.
-        dtype: one of `DTYPES`; by default the weights' own.
+        dtype: float32, float16 or bfloat16; by default the weights' own.
 
     Raises:
         ParameterError: no such device or dtype.
         CorelmError: a model that is missing, damaged or foreign.
         MissingDependencyError: transformers is not installed, or has another interface.
     """
-    if dtype not in (None, *DTYPES):
-        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    requirements.check_dtype(dtype)
     model, tokenizer = _load(name, dtype or "auto")
     if device is not None:
         try:
             model = model.to(device)
         except (RuntimeError, AssertionError) as error:
-            raise ParameterError(f"device {device!r}: {_line(error)}") from None
+            raise ParameterError(f"device {device!r}: {printable.reason_of(error)}") from None
     from corelm_transformers.model import TransformersModel
 
     return TransformersModel(model, tokenizer)
@@ -58,7 +56,8 @@ def _load(name, dtype):
                 name, **offline, use_safetensors=True, dtype=dtype, output_loading_info=True
             )
     except Exception as error:  # a library's error, of any type
-        raise CorelmError(f"transformers cannot open {name}: {_line(error)}") from error
+        reason = printable.reason_of(error)
+        raise CorelmError(f"transformers cannot open {name}: {reason}") from error
     # Transformers fills missing weights with random numbers.
     if missing := sorted(report["missing_keys"]):
         raise CorelmError(f"{name} lacks the weights {', '.join(missing[:3])}")
@@ -77,12 +76,6 @@ def _no_progress_bar():
     finally:
         if enabled:
             logging.enable_progress_bar()
-
-
-def _line(error):
-    """Return the first line of a message."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 @hookimpl

@@ -3,15 +3,12 @@
 Installing the package is enough: vLLM finds `processor.CorelmLogitsProcessor` by its entry point.
 """
 
-import importlib
-
-_MODULES = {"CheckRequests": "processor"}
-"""Public names and their modules, imported on first use, as they import vLLM."""
-
-__all__ = [*_MODULES]
+__all__ = ["CheckRequests"]
 
 
 def __getattr__(name):
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    from corelm_vllm.processor import CheckRequests  # imports vLLM
+
+    return CheckRequests

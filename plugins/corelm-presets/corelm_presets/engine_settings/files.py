@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from corelm.errors import SettingsError
-from corelm.runs import SafeFile, printable
+from corelm.errors import SettingsError, UsageError
+from corelm.runs import SafeFile, json_object, printable
 from corelm_presets.engine_settings import llama_cpp_flags, ollama
 
 LARGEST_FILE = 2**20
@@ -58,7 +57,10 @@ def parsed(content: bytes) -> tuple[dict[str, Any], str]:
         raise SettingsError("it is not text in UTF-8") from None
     # Test the first character, as JSON is valid YAML too.
     if text.lstrip()[:1] in ("{", "["):
-        return _json(text), "json"
+        try:
+            return json_object(text, "it"), "json"
+        except UsageError as error:
+            raise SettingsError(str(error)) from None
     if ollama.is_modelfile(text):  # its templates may have lines that look like YAML
         return ollama.parsed(text), "modelfile"
     if _YAML.search(text):
@@ -67,17 +69,6 @@ def parsed(content: bytes) -> tuple[dict[str, Any], str]:
     if not flags:
         raise SettingsError("it has neither JSON nor lines `key: value` nor flags")
     return flags, "flags"
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "too deep" if isinstance(error, RecursionError) else _fault(error)
-        raise SettingsError(f"it is not JSON: {reason}") from None
-    if not isinstance(values, Mapping):
-        raise SettingsError(f"it has {printable.shown(values)}, not a JSON object of settings")
-    return dict(values)
 
 
 def _yaml(text: str) -> dict[str, Any]:

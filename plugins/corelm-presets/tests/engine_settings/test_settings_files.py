@@ -81,7 +81,7 @@ def test_a_generation_config_is_transformers_whatever_its_keys(tmp_path):
     ("content", "reason"),
     [
         (b'{"a": ', "it is not JSON: "),
-        (b"[1]", "it has [1], not a JSON object of settings"),
+        (b"[1]", "it must be a JSON object, not [1]"),
         (b"[" * 200_000, "it is not JSON: too deep"),
         (b'{"a": 1' + b"0" * 5000 + b"}", "it is not JSON: a number is too long"),
         (b"\xff\xfe{", "it is not text in UTF-8"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from corelm import Decoder, Sampler
 from corelm.errors import CorelmError
 from corelm.runs import params, plugins
 from corelm_serve.errors import ApiError, as_api_error
+from corelm_serve.requests.fields import json_of
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES
 from corelm_serve.requests.trials import UNCHANGED, built, try_expression, try_settings, try_stages
@@ -43,21 +43,12 @@ def _read(request: ChainRequest) -> Sampler:
         try_stages(request.stages)
         return built(request.stages)
     if request.settings is not None:
-        return _from_settings(request.settings)
+        settings = json_of(request.settings, "settings")
+        try_settings(settings, None)
+        return corelm.from_settings(settings).sampler
     assert request.sampler is not None
     try_expression(request.sampler, "sampler")
     return corelm.sampler(request.sampler if request.sampler.strip() else UNCHANGED)
-
-
-def _from_settings(text: str) -> Sampler:
-    try:
-        settings = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(f"the settings are not JSON: {error}", param="settings") from None
-    if not isinstance(settings, dict):
-        raise ApiError("the settings must be a JSON object", param="settings")
-    try_settings(settings, None)
-    return corelm.from_settings(settings).sampler
 
 
 def cards(sampler: Sampler) -> list[dict[str, Any]]:

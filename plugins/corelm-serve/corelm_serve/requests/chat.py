@@ -91,7 +91,7 @@ class Message(Request):
 def _as_templates_read(call: ToolCall) -> dict[str, Any]:
     """Return a call with its arguments as a mapping, which chat templates format themselves."""
     try:
-        arguments = json_of(call.function.arguments.encode(), "arguments")
+        arguments = json_of(call.function.arguments, "arguments")
     except ApiError as error:
         raise error.within("messages") from None
     function = {"name": call.function.name, "arguments": arguments}

@@ -6,7 +6,6 @@ A kind reads a JSON value, describes itself in words, and has a JSON Schema.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from corelm.runs import printable
+from corelm.errors import UsageError
+from corelm.runs import json_object, printable
 from corelm_serve.errors import ApiError
 
 
@@ -213,11 +213,6 @@ class Request:
     @classmethod
     def read_part(cls: type[R], body: Any) -> tuple[R, dict[str, Any]]:
         """Read the declared fields of a body; return the request and the other fields."""
-        if not isinstance(body, dict):
-            raise ApiError(
-                f"the body must be a JSON object, not {printable.shown(body)}",
-                code="no_object",
-            )
         rest = {name: value for name, value in body.items() if value is not None}
         for name in cls.refused.keys() & rest.keys():
             if rest.pop(name) not in NOTHING:
@@ -288,29 +283,13 @@ def _read(name: str, kind: Kind, value: Any) -> Any:
         ) from None
 
 
-def json_of(body: bytes, name: str = "the body") -> Any:
-    """Return the value of a strict JSON text: no NaN, no key twice.
-
-    Args:
-        body: the text.
-        name: of what, for the error.
+def json_of(body: str | bytes | bytearray, name: str = "the body") -> dict[str, Any]:
+    """Return the object of a strict JSON text, as `corelm.runs.json_object` reads it.
 
     Raises:
-        ApiError: another text.
+        ApiError: another text; the message begins with its name.
     """
     try:
-        return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        reason = "too deep" if isinstance(error, RecursionError) else str(error)
-        raise ApiError(f"{name} is not JSON: {reason}", code="invalid_json") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        raise ValueError("a key appears twice in one object")
-    return document
+        return json_object(body, name)
+    except UsageError as error:
+        raise ApiError(str(error), code="invalid_json") from None
