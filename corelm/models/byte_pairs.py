@@ -78,6 +78,8 @@ class BytePairVocabulary:
     unknown: None = None
     ends: tuple[int, ...] = (start,)
     style: str = BYTE_PAIRS
+    special: tuple[str, ...] = SPECIAL
+    """The first tokens, which stand for no text."""
     alphabet: str = ALPHABET
     """The characters that stand for the 256 bytes, as in GPT-2's files."""
 

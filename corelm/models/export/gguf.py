@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.errors import MissingDependencyError
 from corelm.models.bundle import Bundle
-from corelm.models.byte_pairs import SPECIAL, BytePairVocabulary
+from corelm.models.byte_pairs import BytePairVocabulary
 from corelm.models.networks.base import Architecture
 
 LAYERS = {
@@ -22,6 +22,8 @@ LAYERS = {
     "dense_in": "ffn_up",
     "dense_out": "ffn_down",
 }
+NO_MERGE = ("Ā", "ā")
+"""A merge of two control characters: llama.cpp refuses a tokenizer without any."""
 PARTS = {"gamma": "weight", "kernel": "weight", "beta": "bias", "bias": "bias"}
 
 
@@ -66,13 +68,14 @@ def _add_vocabulary(writer: Any, vocabulary: BytePairVocabulary, types: Any) -> 
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary.words)
-    ordinary = len(vocabulary) - len(SPECIAL)
-    writer.add_token_types([types.CONTROL] * len(SPECIAL) + [types.NORMAL] * ordinary)
-    writer.add_token_merges([f"{left} {right}" for left, right in vocabulary.merges])
-    writer.add_bos_token_id(vocabulary.start)
-    writer.add_eos_token_id(vocabulary.start)
+    special, [end] = len(vocabulary.special), vocabulary.ends
+    ordinary = len(vocabulary) - special
+    writer.add_token_types([types.CONTROL] * special + [types.NORMAL] * ordinary)
+    writer.add_token_merges([f"{left} {right}" for left, right in vocabulary.merges or [NO_MERGE]])
+    writer.add_bos_token_id(end)
+    writer.add_eos_token_id(end)
     writer.add_pad_token_id(vocabulary.padding)
-    writer.add_add_bos_token(True)
+    writer.add_add_bos_token(vocabulary.start is not None)
 
 
 def _matrix(name: str, weight: NDArray[Any]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from safetensors import numpy as safetensors
 
 from corelm.models.atomic_files import dump_json
 from corelm.models.bundle import Bundle
-from corelm.models.byte_pairs import END, PADDING, SPECIAL, BytePairVocabulary
+from corelm.models.byte_pairs import END, BytePairVocabulary
 from corelm.models.networks.base import Architecture
 from corelm.sampling import Sampler
 
@@ -33,7 +33,8 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
     """Return the files of the folder by name."""
     ids = {word: i for i, word in enumerate(vocabulary.words)}
     merges = "".join(f"{left} {right}\n" for left, right in vocabulary.merges)
-    special = {"bos_token": END, "eos_token": END, "unk_token": END, "pad_token": PADDING}
+    special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END)
+    special["pad_token"] = vocabulary.words[vocabulary.padding]
     return {
         "config.json": dump_json(_config(model.architecture, vocabulary)),
         "generation_config.json": dump_json(_special_ids(vocabulary)),
@@ -43,7 +44,7 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
             {
                 "tokenizer_class": "GPT2Tokenizer",
                 "model_max_length": model.architecture.context_length,
-                "add_bos_token": True,
+                "add_bos_token": vocabulary.start is not None,
                 "add_prefix_space": False,
                 **special,
             }
@@ -56,11 +57,8 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
 
 
 def _special_ids(vocabulary: BytePairVocabulary) -> dict[str, int]:
-    return {
-        "bos_token_id": vocabulary.start,
-        "eos_token_id": vocabulary.start,
-        "pad_token_id": vocabulary.padding,
-    }
+    [end] = vocabulary.ends
+    return {"bos_token_id": end, "eos_token_id": end, "pad_token_id": vocabulary.padding}
 
 
 def _config(a: Architecture, vocabulary: BytePairVocabulary) -> dict[str, Any]:
@@ -108,11 +106,17 @@ def _name(ours: str) -> str:
 
 
 def _tokenizer(vocabulary: BytePairVocabulary, ids: dict[str, int]) -> dict[str, Any]:
-    """Return the tokenizer in the format of the package tokenizers; it puts `END` before texts."""
+    """Return the tokenizer in the format of tokenizers; it may put `END` before texts."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     text = {"Sequence": {"id": "A", "type_id": 0}}
     pair = {"Sequence": {"id": "B", "type_id": 0}}
     start = {"SpecialToken": {"id": END, "type_id": 0}}
+    before = {
+        "type": "TemplateProcessing",
+        "single": [start, text],
+        "pair": [start, text, pair],
+        "special_tokens": {END: {"id": END, "ids": [ids[END]], "tokens": [END]}},
+    }
     flags = ("single_word", "lstrip", "rstrip", "normalized")
     return {
         "version": "1.0",
@@ -120,16 +124,11 @@ def _tokenizer(vocabulary: BytePairVocabulary, ids: dict[str, int]) -> dict[str,
         "padding": None,
         "added_tokens": [
             {"id": ids[word], "content": word, **dict.fromkeys(flags, False), "special": True}
-            for word in SPECIAL
+            for word in vocabulary.special
         ],
         "normalizer": None,
         "pre_tokenizer": byte_level | {"use_regex": True},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [start, text],
-            "pair": [start, text, pair],
-            "special_tokens": {END: {"id": END, "ids": [ids[END]], "tokens": [END]}},
-        },
+        "post_processor": None if vocabulary.start is None else before,
         "decoder": byte_level | {"use_regex": True},
         "model": {
             "type": "BPE",

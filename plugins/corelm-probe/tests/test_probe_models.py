@@ -58,7 +58,7 @@ def test_a_wrong_name_and_an_existing_folder_are_refused(folder):
         model_named("slop")
     with pytest.raises(UsageError, match="already exists"):
         write_models(folder, ["flat"], gguf=False)
-    assert json.loads((folder / "flat" / "config.json").read_text())["corelm_probe"] == "flat"
+    assert json.loads((folder / "flat" / "config.json").read_text())["vocab_size"] == SIZE
 
 
 @pytest.mark.engines("transformers", "torch")
