@@ -19,10 +19,7 @@ BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def vocabulary_of(
-    tokenizer: Any,
-    size: int | None = None,
-    ends: Iterable[int] | None = None,
-    wanted: Iterable[int] = (),
+    tokenizer: Any, size: int | None = None, ends: Iterable[int] | None = None
 ) -> Vocabulary:
     """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
 
@@ -33,7 +30,6 @@ def vocabulary_of(
         size: the number of ids, which may be larger for a model than for its tokenizer; None for
             the ids up to the tokenizer's last token.
         ends: the ids that end a text; None for the tokenizer's.
-        wanted: ids that a request names; they can be drawn even if they are padding.
 
     Raises:
         UsageError: a tokenizer that puts several tokens before a text.
@@ -50,8 +46,8 @@ def vocabulary_of(
         ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     to_bytes = _bytes_of(tokenizer)
     if to_bytes is None:
-        return TokenizerVocabulary(tokenizer, size, ends, wanted)
-    return BytesVocabulary(tokenizer, size, ends, wanted, to_bytes)
+        return TokenizerVocabulary(tokenizer, size, ends)
+    return BytesVocabulary(tokenizer, size, ends, to_bytes)
 
 
 class SpecialTokens(NamedTuple):
@@ -96,7 +92,7 @@ class TokenizerVocabulary:
     """A vocabulary of the tokens of a tokenizer.
 
     Args:
-        tokenizer, size, ends, wanted: as for `vocabulary_of`.
+        tokenizer, size, ends: as for `vocabulary_of`.
 
     Attributes:
         padding, unknown, unused: the ids that are never drawn, as in `special_tokens`.
@@ -104,14 +100,12 @@ class TokenizerVocabulary:
         ends: the ids that end a text.
     """
 
-    def __init__(
-        self, tokenizer: Any, size: int, ends: Iterable[int], wanted: Iterable[int] = ()
-    ) -> None:
+    def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
         self._tokenizer, self._size = tokenizer, size
         # Configurations have ids that no token has, such as -1 for no end.
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(end for end in ends if 0 <= end < size))
         self.start: int | None = _start_token(tokenizer)
-        never = special_tokens(tokenizer, size, {*self.ends, *wanted})
+        never = special_tokens(tokenizer, size, self.ends)
         self.padding, self.unknown, self.unused = never
         self._template: ChatTemplate | None = None
 
@@ -167,14 +161,9 @@ class BytesVocabulary(TokenizerVocabulary):
     """A vocabulary of a tokenizer whose texts are the bytes of their tokens."""
 
     def __init__(
-        self,
-        tokenizer: Any,
-        size: int,
-        ends: Iterable[int],
-        wanted: Iterable[int],
-        to_bytes: Callable[[str], bytes],
+        self, tokenizer: Any, size: int, ends: Iterable[int], to_bytes: Callable[[str], bytes]
     ) -> None:
-        super().__init__(tokenizer, size, ends, wanted)
+        super().__init__(tokenizer, size, ends)
         self._to_bytes = to_bytes
         self._added: dict[int, bytes] = {
             token: b"" if added.special else added.content.encode()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from keras_hub import tokenizers
 
+from corelm.bundles import BytePairVocabulary
 from corelm.errors import UsageError
 from corelm_keras_hub.backends import outside_graph
 
@@ -17,6 +18,8 @@ BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 """A piece of SentencePiece that is one byte."""
 MARK = re.compile(r"<.+>|\[.+\]")
 """A piece that may be a special token, such as an unknown character or a start."""
+BYTES = {character: byte for byte, character in enumerate(BytePairVocabulary.alphabet)}
+"""The byte of each character in GPT-2's alphabet of byte pairs."""
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """The character that stands for a space in the pieces of SentencePiece."""
 
@@ -215,13 +218,3 @@ def _bytes_of_piece(piece: str) -> bytes:
 def _bytes_of_pair(token: str) -> bytes:
     """Decode a token from GPT-2's alphabet, in which each character stands for a byte."""
     return b"".join(bytes([BYTES[c]]) if c in BYTES else c.encode() for c in token)
-
-
-def _alphabet() -> dict[str, int]:
-    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in visible]
-    return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-BYTES = _alphabet()
-"""The byte of each character in GPT-2's alphabet of byte pairs."""
