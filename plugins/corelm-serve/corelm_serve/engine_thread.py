@@ -295,7 +295,8 @@ class OneThreadSession(SessionWrapper):
             if drawn:
                 self._append(drawn[-1])
             left = uniforms[self._appended :]
-            drawn.append(self.wrapped.draw(plan, left, _no_context, measured))
+            # These draws read no context, and the caller meets their errors again.
+            drawn.append(self.wrapped.draw(plan, left, lambda: Context.of([[]]), measured))
         goes_on = (
             drawn[-1].ready is not None
             and self._appended + 1 < len(uniforms)
@@ -321,8 +322,3 @@ class OneThreadSession(SessionWrapper):
         for earlier in extended:
             earlier.result()
         return future.result()
-
-
-def _no_context() -> Context:
-    """Return a context for draws that read none, and whose errors the caller finds again."""
-    return Context.of([[]])

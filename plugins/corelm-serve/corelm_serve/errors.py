@@ -12,19 +12,13 @@ from corelm.errors import ModelOutputError, ParameterError, SamplerError, Settin
 from corelm.runs import printable
 
 TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
-    404: "invalid_request_error",
-    405: "invalid_request_error",
     408: "timeout_error",
-    413: "invalid_request_error",
-    415: "invalid_request_error",
-    421: "invalid_request_error",
     429: "rate_limit_error",
-    500: "server_error",
     503: "service_unavailable_error",
 }
+"""The types of errors that have one of their own."""
 LONGEST = 2_000
 """Characters of a message."""
 
@@ -67,10 +61,11 @@ class ApiError(Exception):
     @property
     def document(self) -> dict[str, Any]:
         """The error as OpenAI's clients read it."""
+        other = "invalid_request_error" if self.status < 500 else "server_error"
         return {
             "error": {
                 "message": self.message,
-                "type": TYPES.get(self.status, "server_error"),
+                "type": TYPES.get(self.status, other),
                 "param": self.param,
                 "code": self.code,
             }

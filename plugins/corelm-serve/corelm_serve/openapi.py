@@ -12,22 +12,15 @@ from corelm_serve.security import OPEN
 if TYPE_CHECKING:
     from corelm_serve.endpoints import RouteSpec
 
-ERROR: dict[str, Any] = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": ["string", "null"]},
-            },
-        }
-    },
-}
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [*properties], "properties": properties}
+
+
+TEXT, OPTIONAL = {"type": "string"}, {"type": ["string", "null"]}
+ERROR = _object(
+    {"error": _object({"message": TEXT, "type": TEXT, "param": OPTIONAL, "code": OPTIONAL})}
+)
 
 
 @cache

@@ -20,7 +20,7 @@ from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.formats import Tool
 from corelm_serve.requests.sampling import SETTINGS, Sampling, strategy_of
-from corelm_serve.requests.trials import PLAIN, try_sampler
+from corelm_serve.requests.trials import PLAIN, try_to_build
 from corelm_serve.scheduling.jobs import Event, Job
 from corelm_serve.tool_calls import CallFormat
 
@@ -328,7 +328,7 @@ def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -
     if name not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
         message = f"{param} needs the package {PACKAGE}: pip install ./plugins/{PACKAGE}"
         raise ApiError(message, param=param, code="unsupported")
-    try_sampler(param, name, parameters)
+    try_to_build(param, "sampler", name, parameters)
     try:
         mask: Sampler = corelm.sampler(name, **parameters)
     except CorelmError as error:

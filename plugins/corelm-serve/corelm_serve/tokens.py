@@ -72,20 +72,20 @@ def detokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
 def tokenizer_info(served: ServedModel) -> dict[str, Any]:
     """Describe a vocabulary: the keys that lm-evaluation-harness reads, and corelm's own."""
     vocabulary = served.model.vocabulary
-    end = min(vocabulary.ends, default=None)
+    name_of = FullVocabulary(vocabulary).token_name
+    special = {
+        "bos": vocabulary.start,
+        "eos": min(vocabulary.ends, default=None),
+        "pad": vocabulary.padding,
+        "unk": vocabulary.unknown,
+    }
     return {
         "model": served.name,
         "vocab_size": len(vocabulary),
         "max_model_len": served.context_length,
-        "bos_token": FullVocabulary(vocabulary).token_name(vocabulary.start),
-        "bos_token_id": vocabulary.start,
-        "eos_token": FullVocabulary(vocabulary).token_name(end),
-        "eos_token_id": end,
+        **{f"{name}_token": name_of(token) for name, token in special.items()},
+        **{f"{name}_token_id": token for name, token in special.items()},
         "eos_token_ids": sorted(vocabulary.ends),
-        "pad_token": FullVocabulary(vocabulary).token_name(vocabulary.padding),
-        "pad_token_id": vocabulary.padding,
-        "unk_token": FullVocabulary(vocabulary).token_name(vocabulary.unknown),
-        "unk_token_id": vocabulary.unknown,
         "chat_template": getattr(vocabulary, "chat_template", None),
         "tokenizer_class": type(vocabulary).__name__,
         "is_bytes": can(vocabulary, "token_bytes"),
@@ -98,9 +98,9 @@ def _ids(vocabulary: Vocabulary, text: str) -> list[int]:
     A text that is only the end token's name gives its id, which lm-evaluation-harness needs.
     """
     start, end = vocabulary.start, min(vocabulary.ends, default=None)
-    name = FullVocabulary(vocabulary).token_name(start)
-    if start is not None and name and text.startswith(name):
-        return [start, *FullVocabulary(vocabulary).prompt_ids(text)]
-    if end is not None and text == FullVocabulary(vocabulary).token_name(end):
+    full = FullVocabulary(vocabulary)
+    if start is not None and (name := full.token_name(start)) and text.startswith(name):
+        return [start, *full.prompt_ids(text)]
+    if end is not None and text == full.token_name(end):
         return [end]
     return vocabulary.encode(text)

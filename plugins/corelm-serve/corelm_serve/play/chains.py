@@ -14,7 +14,14 @@ from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import json_of
 from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES
-from corelm_serve.requests.trials import UNCHANGED, built, try_expression, try_settings, try_stages
+from corelm_serve.requests.trials import (
+    UNCHANGED,
+    built,
+    has_texts,
+    try_expression,
+    try_settings,
+    try_to_build,
+)
 
 
 def chain_of(request: ChainRequest) -> Sampler:
@@ -40,7 +47,8 @@ def chain_of(request: ChainRequest) -> Sampler:
 
 def _read(request: ChainRequest) -> Sampler:
     if request.stages is not None:
-        try_stages(request.stages)
+        if any(has_texts(stage["parameters"]) for stage in request.stages):
+            try_to_build("stages", "stages", request.stages)
         return built(request.stages)
     if request.settings is not None:
         settings = json_of(request.settings, "settings")

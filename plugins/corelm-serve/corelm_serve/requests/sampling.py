@@ -23,7 +23,7 @@ from corelm_serve.requests.fields import (
     whole,
 )
 from corelm_serve.requests.formats import ResponseFormat
-from corelm_serve.requests.trials import UNCHANGED, try_expression, try_patterns, try_settings
+from corelm_serve.requests.trials import UNCHANGED, try_expression, try_settings, try_to_build
 from corelm_serve.rollouts import FIGURES, SETS
 
 NUMBERS = random.Random()
@@ -131,7 +131,7 @@ class Sampling(Request):
         if not (self.stop or self.stop_regex or self.stop_loop):
             return ENDINGS  # to make one takes as long as to read the rest of a body
         if self.stop_regex:
-            try_patterns(self.stop_regex)
+            try_to_build("stop_regex", "patterns", self.stop_regex)
         try:
             return Endings.of(self.stop or (), self.stop_regex or (), self.stop_loop)
         except UsageError as error:

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import corelm
@@ -34,48 +34,34 @@ _tried: OrderedDict[str, None] = OrderedDict()
 
 
 def try_expression(text: str, param: str) -> None:
-    """Raise if an expression takes too much to build.
-
-    Raises:
-        ApiError: it takes too much. Other errors are left to the caller that builds it.
-    """
+    """Raise as `try_to_build` does, unless the expression builds nothing large."""
     if not PLAIN.fullmatch(text):
-        _try(param, "expression", text)
+        try_to_build(param, "expression", text)
 
 
-def _has_texts(values: Mapping[str, Any]) -> bool:
+def has_texts(values: Mapping[str, Any]) -> bool:
     """Return True if some value isn't a number, so that building it may take much."""
     return any(isinstance(value, (str, list, tuple, dict)) for value in values.values())
 
 
 def try_settings(settings: Mapping[str, Any], engine: str | None) -> None:
-    """Raise if the settings of an engine take too much to build, such as its grammar."""
-    if _has_texts(settings):
-        _try("settings", "settings", dict(settings), engine)
+    """Raise as `try_to_build` does for the settings of an engine, such as a grammar."""
+    if has_texts(settings):
+        try_to_build("settings", "settings", dict(settings), engine)
 
 
-def try_patterns(patterns: str | tuple[str, ...]) -> None:
-    """Raise if regular expressions are invalid, or take too much to prepare.
+def try_to_build(param: str, kind: str, *arguments: Any) -> None:
+    """Raise if an object takes too much to build.
+
+    Args:
+        param: the field that it comes from.
+        kind: a key of `BUILDERS`.
+        arguments: those of the builder, which JSON can hold.
 
     Raises:
-        ApiError: an invalid pattern or one that takes too much; no plugin is involved.
+        ApiError: it takes too much, or a pattern is invalid. Other errors are left to the caller
+            that builds it.
     """
-    if patterns:
-        _try("stop_regex", "patterns", patterns)
-
-
-def try_stages(stages: Sequence[Mapping[str, Any]]) -> None:
-    """Raise if stages take too much to build; stages with numbers only never do."""
-    if any(_has_texts(stage["parameters"]) for stage in stages):
-        _try("stages", "stages", [*stages])
-
-
-def try_sampler(param: str, name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise if a sampler, such as one with a grammar, takes too much to build."""
-    _try(param, "sampler", name, dict(parameters))
-
-
-def _try(param: str, kind: str, *arguments: Any) -> None:
     key = json.dumps([kind, *arguments])
     if key in _tried:
         return
@@ -95,17 +81,15 @@ def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
     """Return the chain of stages."""
     if not stages:
         return corelm.sampler(UNCHANGED)
-    return Expression(
-        "", [(each["name"], [], {**_values(each["parameters"])}) for each in stages]
-    ).build()
-
-
-def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters from JSON: nested samplers, infinity and lists as corelm takes them."""
-    return {name: _value(value) for name, value in parameters.items()}
+    calls = [
+        (each["name"], [], {name: _value(value) for name, value in each["parameters"].items()})
+        for each in stages
+    ]
+    return Expression("", calls).build()
 
 
 def _value(value: Any) -> Any:
+    """Return a value from JSON: nested samplers, infinity and lists as corelm takes them."""
     if isinstance(value, dict) and value.keys() == {"stages"}:
         return built(value["stages"])
     if isinstance(value, list):
@@ -122,7 +106,7 @@ def build(kind: str, *arguments: Any) -> None:
     """Build an object, and ignore its errors: the server will raise them."""
     with Sampler.refuse_local():
         try:
-            _build(kind, *arguments)
+            BUILDERS[kind](*arguments)
         except Exception as error:
             if kind == "patterns":
                 raise
@@ -133,15 +117,10 @@ def build(kind: str, *arguments: Any) -> None:
                 cause = cause.__cause__
 
 
-def _build(kind: str, *arguments: Any) -> None:
-    match kind:
-        case "expression":
-            Strategy.of(*arguments)
-        case "sampler":
-            corelm.sampler(arguments[0], **arguments[1])
-        case "settings":
-            from_settings(*arguments)
-        case "patterns":
-            TextPatterns(patterns=arguments[0])
-        case "stages":
-            built(*arguments)
+BUILDERS: Mapping[str, Callable[..., object]] = {
+    "expression": Strategy.of,
+    "sampler": lambda name, parameters: corelm.sampler(name, **parameters),
+    "settings": from_settings,
+    "patterns": lambda patterns: TextPatterns(patterns=patterns),
+    "stages": built,
+}
