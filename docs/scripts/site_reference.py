@@ -26,10 +26,9 @@ from corelm_serve.endpoints import ROUTES
 from corelm_serve.models import Limits
 from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest, Message
-from corelm_serve.requests.completion import CompletionRequest, StreamOptions
+from corelm_serve.requests.completion import CompletionRequest, StreamOptions, TextRequest
 from corelm_serve.requests.fields import Request
 from corelm_serve.requests.formats import Function, ResponseFormat, SchemaFormat, ToolCall
-from corelm_serve.requests.sampling import Sampling
 from corelm_serve.security import OPEN
 from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 from mkdocs.config.defaults import MkDocsConfig
@@ -43,7 +42,7 @@ PART = re.compile(r"^<!-- on the site: (.+) -->$", re.MULTILINE)
 NAME = re.compile(r"^- `(corelm\.[\w.]+)`: .*\n(?:  .*\n)*", re.MULTILINE)
 COMMAND = re.compile(r"^  ([a-z][\w-]*)(?:  |$)", re.MULTILINE)
 BODIES: Mapping[str, type[Request]] = {
-    "Of every request that draws texts": Sampling,
+    "Of every request that draws texts": TextRequest,
     "`POST /v1/completions`": CompletionRequest,
     "`POST /v1/chat/completions`": ChatRequest,
     "`messages[]`": Message,
@@ -121,7 +120,7 @@ def _routes() -> Iterator[str]:
 def _fields() -> Iterator[str]:
     for title, body in BODIES.items():
         yield f"\n### {title}\n\n| field | value | what it is |\n|---|---|---|"
-        inherited = {each.name for each in Sampling.fields()} if body is not Sampling else set()
+        inherited = set() if body is TextRequest else {each.name for each in TextRequest.fields()}
         for each in body.fields():
             if each.name not in inherited:
                 rule = each.metadata

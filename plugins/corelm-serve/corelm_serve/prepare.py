@@ -17,9 +17,9 @@ from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import Limits, ServedModel, find
 from corelm_serve.requests.chat import ChatRequest
-from corelm_serve.requests.completion import CompletionRequest
+from corelm_serve.requests.completion import CompletionRequest, TextRequest, strategy_of
 from corelm_serve.requests.formats import Tool
-from corelm_serve.requests.sampling import SETTINGS, Sampling, strategy_of
+from corelm_serve.requests.settings import SETTINGS
 from corelm_serve.requests.trials import PLAIN, try_to_build
 from corelm_serve.scheduling.jobs import Event, Job
 from corelm_serve.tool_calls import CallFormat
@@ -66,7 +66,9 @@ class Shared:
     key: str | None
     tell: Tell
 
-    def strategy_of(self, body: Any, request: Sampling, rest: Mapping[str, Any]) -> NotedStrategy:
+    def strategy_of(
+        self, body: Any, request: TextRequest, rest: Mapping[str, Any]
+    ) -> NotedStrategy:
         """Return the strategy of a body, and notes for the answer.
 
         Args:
@@ -142,7 +144,7 @@ def _rendered(request: ChatRequest, served: ServedModel) -> str:
 
 def _call(
     shared: Shared,
-    request: CompletionRequest | ChatRequest,
+    request: TextRequest,
     served: ServedModel,
     strategy: Strategy,
     ids: Sequence[list[int]],
@@ -248,7 +250,7 @@ class StrategyCache:
         """Return True if the strategy of a body with this key needn't be built."""
         return key in self._strategies
 
-    def of(self, key: str | None, request: Sampling, rest: Mapping[str, Any]) -> NotedStrategy:
+    def of(self, key: str | None, request: TextRequest, rest: Mapping[str, Any]) -> NotedStrategy:
         """Return the strategy of a body as `strategy_of` does.
 
         Args:
@@ -271,7 +273,7 @@ class StrategyCache:
 # ---- masks, made by corelm-grammar ----
 
 
-def with_format(strategy: Strategy, request: Sampling) -> Strategy:
+def with_format(strategy: Strategy, request: TextRequest) -> Strategy:
     """Return a strategy whose texts have the request's `response_format`.
 
     Raises:

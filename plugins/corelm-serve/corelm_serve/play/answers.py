@@ -19,6 +19,7 @@ from corelm_serve.play.columns import Column, Columns, valid_results
 from corelm_serve.play.places import Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
+from corelm_serve.requests.completion import with_decoder
 from corelm_serve.requests.play import (
     ChainRequest,
     NextRequest,
@@ -26,7 +27,6 @@ from corelm_serve.requests.play import (
     TreeRequest,
     WriteRequest,
 )
-from corelm_serve.requests.sampling import with_decoder
 
 LEVELS = 3
 """The places of a tree whose words are listed at first: along the likeliest words."""

@@ -11,9 +11,9 @@ from corelm import Decoder, Sampler
 from corelm.errors import CorelmError
 from corelm.runs import params, plugins
 from corelm_serve.errors import ApiError, as_api_error
+from corelm_serve.requests.completion import MOST_STAGES
 from corelm_serve.requests.fields import json_of
 from corelm_serve.requests.play import ChainRequest
-from corelm_serve.requests.sampling import MOST_STAGES
 from corelm_serve.requests.trials import (
     UNCHANGED,
     built,

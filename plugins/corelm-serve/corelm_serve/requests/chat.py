@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.completion import TextRequest, excluded
+from corelm_serve.requests.completion import UNUSED, TextRequest, excluded
 from corelm_serve.requests.fields import (
     FLAG,
     Request,
@@ -21,7 +21,6 @@ from corelm_serve.requests.fields import (
     whole,
 )
 from corelm_serve.requests.formats import MOST_TOOLS, NamedTool, Tool, ToolCall
-from corelm_serve.requests.sampling import UNUSED
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MOST_MESSAGES = 1_024

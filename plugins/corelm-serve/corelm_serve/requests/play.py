@@ -7,7 +7,7 @@ from typing import Any
 
 from corelm.runs import Expression
 from corelm_serve.errors import ApiError
-from corelm_serve.requests.completion import ID
+from corelm_serve.requests.completion import ID, LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 from corelm_serve.requests.fields import (
     DOCUMENT,
     FLAG,
@@ -19,7 +19,6 @@ from corelm_serve.requests.fields import (
     text,
     whole,
 )
-from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 """The forms of a picture, with their media types."""
