@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from corelm.errors import (
 )
 from corelm.printable import reason_of
 
-__all__ = ["check_dtype", "check_model", "hub_models", "lazy_names", "requires"]
+__all__ = ["check_model", "hub_models", "requires"]
 
 DTYPES = ("float32", "float16", "bfloat16")
 WEIGHTS = ".safetensors"
@@ -50,8 +50,7 @@ RENAMES = "attribute_map"
 """A key of `config.json` that gives transformers' settings other names."""
 
 
-@contextmanager
-def requires(package: str, version: str) -> Iterator[None]:
+class requires(ContextDecorator):  # noqa: N801
     """Turn an engine's failure into an error of one line that names a version that works.
 
     Put it around the import of an engine, or as a decorator around a function that uses it.
@@ -71,48 +70,44 @@ def requires(package: str, version: str) -> Iterator[None]:
         Traceback (most recent call last):
         corelm.errors.MissingDependencyError: a-fast-engine is not installed; pip install "a-fast-engine>=1.2"
     """  # noqa: E501  the last line of a traceback
-    installed = _installed(package)
-    newer = f'pip install "{package}>={version}"'
-    if installed is not None and _numbers(installed) < _numbers(version):
-        raise MissingDependencyError(f"{package} {installed} is too old; {newer}")
-    try:
-        yield
-    except CorelmError:
-        raise
-    except Exception as error:  # an engine's interface may change in any way
+
+    def __init__(self, package: str, version: str) -> None:
+        self._package, self._version = package, version
+        self._newer = f'pip install "{package}>={version}"'
+
+    def lazy_names(self, module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+        """Return the `__getattr__` of an adapter's package, which imports the engine on first use.
+
+        Args:
+            module: the name of the package.
+            homes: the module of each public name in it.
+        """
+
+        def find(name: str) -> Any:
+            if name not in homes:
+                raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            with self:
+                return getattr(import_module(f"{module}.{homes[name]}"), name)
+
+        return find
+
+    def __enter__(self) -> None:
+        installed = _installed(self._package)
+        if installed is not None and _numbers(installed) < _numbers(self._version):
+            raise MissingDependencyError(f"{self._package} {installed} is too old; {self._newer}")
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # An engine's interface may change in any way.
+        if not isinstance(error, Exception) or isinstance(error, CorelmError):
+            return
+        package, installed = self._package, _installed(self._package)
         if installed is None and isinstance(error, ModuleNotFoundError):
-            raise MissingDependencyError(f"{package} is not installed; {newer}") from error
+            raise MissingDependencyError(f"{package} is not installed; {self._newer}") from error
         engine = package if installed is None else f"{package} {installed}"
         raise MissingDependencyError(
             f"{engine} cannot be used: {reason_of(error)}; a version that works: "
-            f'pip install "{package}=={version}.*"'
+            f'pip install "{package}=={self._version}.*"'
         ) from error
-
-
-def lazy_names(
-    module: str, homes: Mapping[str, str], package: str, version: str
-) -> Callable[[str], Any]:
-    """Return the `__getattr__` of an adapter's package, which imports the engine on first use.
-
-    Args:
-        module: the name of the package.
-        homes: the module of each public name in it.
-        package, version: as for `requires`.
-    """
-
-    def find(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        with requires(package, version):
-            return getattr(import_module(f"{module}.{homes[name]}"), name)
-
-    return find
-
-
-def check_dtype(dtype: str | None) -> None:
-    """Raise a ParameterError for another number format of weights than PyTorch's and MLX's."""
-    if dtype not in (None, *DTYPES):
-        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
 
 
 def _installed(package: str) -> str | None:
@@ -130,7 +125,7 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in release[0].split(".") if part] if release else []
 
 
-def check_model(name: str | Path) -> None:
+def check_model(name: str | Path, dtype: str | None = None) -> None:
     """Raise if a model isn't on this machine, or its files are more than any model needs.
 
     Call it before you import an engine, which takes seconds, and again with the folder that the
@@ -139,8 +134,10 @@ def check_model(name: str | Path) -> None:
 
     Args:
         name: a folder with a `config.json`, or the name of a model in the cache of Hugging Face.
+        dtype: the number format that the user asked for; None for the weights' own.
 
     Raises:
+        ParameterError: no such number format.
         UnknownNameError: neither a folder nor a model in the cache; the message has the command to
             download a model.
         ModelFileError: a file that is too large or not regular, an impossible size in
@@ -152,6 +149,8 @@ def check_model(name: str | Path) -> None:
         Traceback (most recent call last):
         corelm.errors.UnknownNameError: there is no folder ./nowhere
     """
+    if dtype not in (None, *DTYPES):
+        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     if Path(name).is_dir():
         _check_folder(Path(name))
     elif isinstance(name, Path) or name.startswith((".", "~")) or Path(name).is_absolute():

@@ -114,6 +114,12 @@ class Bundle:
             check(a, vocabulary, weights)
         return cls(a, vocabulary, weights, described.manifest)
 
+    def export(self, to: str, target: StrPath) -> Path:
+        """Write the model in the format of another engine, as `corelm models export` does."""
+        from corelm.models.export import export
+
+        return export(self, to, target)
+
     @staticmethod
     def describe(path: StrPath) -> Description:
         """Read a model without its vocabulary and weights.

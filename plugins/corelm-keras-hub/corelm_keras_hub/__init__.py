@@ -10,9 +10,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["KerasHubModel", "as_sampler"]
 
-ENGINE = ("keras-hub", "0.32")
+ENGINE = requirements.requires("keras-hub", "0.32")
 """The engine, and its oldest version that works."""
 
-__getattr__ = requirements.lazy_names(
-    __name__, {"KerasHubModel": "model", "as_sampler": "sampler"}, *ENGINE
-)
+__getattr__ = ENGINE.lazy_names(__name__, {"KerasHubModel": "model", "as_sampler": "sampler"})

@@ -28,7 +28,7 @@ NOT_HERE = (
 )
 
 
-@requirements.requires(*ENGINE)
+@ENGINE
 def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     """Return the model of a preset. Nothing is downloaded.
 
@@ -57,7 +57,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
         return KerasHubModel(causal_lm)
     except Exception as error:  # a Keras layer may raise any exception
         raise ModelFileError(
-            f"the preset {str(folder)!r} cannot be read: {printable.reason_of(error)}"
+            f"the preset {str(folder)!r} cannot be read: {printable.shown(error)}"
         ) from error
 
 

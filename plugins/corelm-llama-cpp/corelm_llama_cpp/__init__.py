@@ -2,7 +2,7 @@
 
 from corelm.interop import requirements
 
-ENGINE = ("llama-cpp-python", "0.3.36")
+ENGINE = requirements.requires("llama-cpp-python", "0.3.36")
 """The engine, and its oldest version that works."""
 
 _HOMES = {
@@ -13,4 +13,4 @@ _HOMES = {
     "as_sampler": "native_sampler",
 }
 __all__ = sorted(_HOMES)
-__getattr__ = requirements.lazy_names(__name__, _HOMES, *ENGINE)
+__getattr__ = ENGINE.lazy_names(__name__, _HOMES)

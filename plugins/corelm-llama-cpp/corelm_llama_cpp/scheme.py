@@ -1,11 +1,10 @@
 """GGUF files on the command line: `--model gguf:FILE`."""
 
 from corelm import ModelScheme, hookimpl
-from corelm.interop import requirements
 from corelm_llama_cpp import ENGINE
 
 
-@requirements.requires(*ENGINE)
+@ENGINE
 def open_file(path, **options):
     """Return the model of a GGUF file."""
     from corelm_llama_cpp import LlamaCppModel  # llama.cpp takes a second to import

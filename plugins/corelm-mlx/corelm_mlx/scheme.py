@@ -11,7 +11,7 @@ OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 """Arguments for transformers; by default it asks at the terminal to run a tokenizer's code."""
 
 
-@requirements.requires(*ENGINE)
+@ENGINE
 def open_model(name, dtype=None):
     """Return the model in a folder, or of a name in the cache of Hugging Face.
 
@@ -27,8 +27,7 @@ def open_model(name, dtype=None):
         CorelmError: a model that is missing, damaged or foreign.
         MissingDependencyError: mlx-lm is not installed, or has another interface.
     """
-    requirements.check_dtype(dtype)
-    folder = _folder(name)
+    folder = _folder(name, dtype)
     requirements.check_model(folder)
     import mlx.core as mx
     from mlx_lm import load
@@ -38,16 +37,16 @@ def open_model(name, dtype=None):
     try:
         model, tokenizer = load(str(folder), tokenizer_config=OFFLINE)
     except Exception as error:  # an engine's error, of any type
-        reason = printable.reason_of(error)
+        reason = printable.shown(error)
         raise CorelmError(f"mlx-lm cannot open {name}: {reason}") from error
     if dtype is not None:
         model.set_dtype(getattr(mx, dtype))
     return MlxModel(model, tokenizer)
 
 
-def _folder(name):
+def _folder(name, dtype):
     """Return the folder of a model, before anything slow is imported."""
-    requirements.check_model(name)
+    requirements.check_model(name, dtype)
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download

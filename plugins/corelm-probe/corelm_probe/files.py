@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.bundles import Architecture, Bundle, BytePairVocabulary, export
+from corelm.bundles import Architecture, Bundle, BytePairVocabulary
 from corelm_probe.models import CONTEXT_LENGTH, END, MODELS, SIZE, WIDTH, WORDS, ProbeModel
 
 HEADS, DENSE = 1, 4 * WIDTH
@@ -51,7 +51,7 @@ def write_models(
     if find_spec("gguf") is not None if gguf is None else gguf:
         formats["gguf"] = ".gguf"
     return [
-        export(_bundle(MODELS[name]), to, Path(folder) / f"{name}{suffix}")
+        _bundle(MODELS[name]).export(to, Path(folder) / f"{name}{suffix}")
         for name in names or MODELS
         for to, suffix in formats.items()
     ]

@@ -2,7 +2,7 @@
 
 from corelm.interop import requirements
 
-ENGINE = ("transformers", "5.18")
+ENGINE = requirements.requires("transformers", "5.18")
 """The engine, and its oldest version that works."""
 
 _HOMES = {
@@ -14,4 +14,4 @@ _HOMES = {
     "to_generation_config": "generation_config",
 }
 __all__ = [*_HOMES]
-__getattr__ = requirements.lazy_names(__name__, _HOMES, *ENGINE)
+__getattr__ = ENGINE.lazy_names(__name__, _HOMES)

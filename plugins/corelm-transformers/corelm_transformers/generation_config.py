@@ -79,5 +79,5 @@ def _read(path):
             raise CorelmError(f"more than {LARGEST_FILE} bytes")
         return GenerationConfig.from_pretrained(file.parent, file.name)
     except Exception as error:  # a library's error, of any type
-        reason = printable.reason_of(error)
+        reason = printable.shown(error)
         raise CorelmError(f"cannot read the settings in {path}: {reason}") from error

@@ -9,7 +9,7 @@ from corelm.runs import printable
 from corelm_transformers import ENGINE
 
 
-@requirements.requires(*ENGINE)
+@ENGINE
 def open_model(name, device=None, dtype=None):
     """Return the model in a folder, or of a name in the cache of Hugging Face.
 
@@ -26,13 +26,12 @@ def open_model(name, device=None, dtype=None):
         CorelmError: a model that is missing, damaged or foreign.
         MissingDependencyError: transformers is not installed, or has another interface.
     """
-    requirements.check_dtype(dtype)
-    model, tokenizer = _load(name, dtype or "auto")
+    model, tokenizer = _load(name, dtype)
     if device is not None:
         try:
             model = model.to(device)
         except (RuntimeError, AssertionError) as error:
-            raise ParameterError(f"device {device!r}: {printable.reason_of(error)}") from None
+            raise ParameterError(f"device {device!r}: {printable.shown(error)}") from None
     from corelm_transformers.model import TransformersModel
 
     return TransformersModel(model, tokenizer)
@@ -40,7 +39,7 @@ def open_model(name, device=None, dtype=None):
 
 def _load(name, dtype):
     """Return the model and the tokenizer of a folder or a name."""
-    requirements.check_model(name)
+    requirements.check_model(name, dtype)
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import cached_file
 
@@ -53,10 +52,14 @@ def _load(name, dtype):
         with _no_progress_bar():
             tokenizer = AutoTokenizer.from_pretrained(name, **offline)
             model, report = AutoModelForCausalLM.from_pretrained(
-                name, **offline, use_safetensors=True, dtype=dtype, output_loading_info=True
+                name,
+                **offline,
+                use_safetensors=True,
+                dtype=dtype or "auto",
+                output_loading_info=True,
             )
     except Exception as error:  # a library's error, of any type
-        reason = printable.reason_of(error)
+        reason = printable.shown(error)
         raise CorelmError(f"transformers cannot open {name}: {reason}") from error
     # Transformers fills missing weights with random numbers.
     if missing := sorted(report["missing_keys"]):
