@@ -83,14 +83,7 @@ class Bundle:
         prompt = self.manifest.get(PROMPT)
         return prompt if isinstance(prompt, str) else None
 
-    @staticmethod
-    def read_vocabulary(text: str, style: str) -> StoredVocabulary:
-        """Read the text of a vocabulary with tokens of this style.
-
-        Raises:
-            ModelFileError: an unknown style, or a text that is not such a vocabulary.
-        """
-        return read_vocabulary(text, style)
+    read_vocabulary = staticmethod(read_vocabulary)
 
     @classmethod
     def read(cls, path: StrPath) -> Bundle:

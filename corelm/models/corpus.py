@@ -53,12 +53,13 @@ class Corpus:
         if not isinstance(data, (str, os.PathLike)):
             texts = [text for text in _texts_of(data) if text.strip()]
             return _split(texts, held_out, type(data).__name__)
-        if data == "imdb":
-            return _imdb(home() / "data" / "aclImdb")
-        path = Path(data)
-        if (path / "train").is_dir() and (path / "test").is_dir():
-            return _halves(path, "imdb" if path.name == "aclImdb" else path.name)
-        return _split(read_texts(path), held_out, path.name)
+        path = home() / "data" / "aclImdb" if data == "imdb" else Path(data)
+        if data == "imdb" and not path.is_dir():
+            raise DataError("the IMDB reviews are missing; fetch them with: corelm data imdb")
+        if data == "imdb" or ((path / "train").is_dir() and (path / "test").is_dir()):
+            train, test = (cls.texts_in(path / half) for half in ("train", "test"))
+            return cls(train, test, "imdb" if path.name == "aclImdb" else path.name)
+        return _split(cls.texts_in(path), held_out, path.name)
 
     @staticmethod
     def texts_in(path: Path, count: int | None = None) -> list[str]:
@@ -74,7 +75,15 @@ class Corpus:
         Raises:
             DataError: no such path, or no text in UTF-8 there.
         """
-        return read_texts(path, count)
+        if not os.path.exists(path):
+            raise DataError(f"{str(path)!r} does not exist")
+        if path.is_dir():
+            texts = [text for text in _texts_in_folder(path, count) if text.strip()]
+        else:
+            texts = _some(filter(str.strip, _texts_in_file(path)), count)
+        if not texts:
+            raise DataError(f"no text in {str(path)!r}; a folder needs .txt files in UTF-8")
+        return texts
 
     @staticmethod
     def digest(texts: Sequence[str]) -> str:
@@ -83,16 +92,6 @@ class Corpus:
         for text in texts:
             whole.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         return whole.hexdigest()
-
-
-def _imdb(folder: Path) -> Corpus:
-    if not folder.is_dir():
-        raise DataError("the IMDB reviews are missing; fetch them with: corelm data imdb")
-    return _halves(folder, "imdb")
-
-
-def _halves(folder: Path, name: str) -> Corpus:
-    return Corpus(read_texts(folder / "train"), read_texts(folder / "test"), name)
 
 
 def _split(texts: list[str], held_out: float, name: str) -> Corpus:
@@ -115,19 +114,6 @@ def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
     chosen = set(order[:count].tolist())
     train = [text for i, text in enumerate(texts) if i not in chosen]
     return train, [texts[i] for i in sorted(chosen)]
-
-
-def read_texts(path: Path, count: int | None = None) -> list[str]:
-    """Do the work of `Corpus.texts_in`."""
-    if not os.path.exists(path):
-        raise DataError(f"{str(path)!r} does not exist")
-    if path.is_dir():
-        texts = [text for text in _texts_in_folder(path, count) if text.strip()]
-    else:
-        texts = _some(filter(str.strip, _texts_in_file(path)), count)
-    if not texts:
-        raise DataError(f"no text in {str(path)!r}; a folder needs .txt files in UTF-8")
-    return texts
 
 
 def _some(items: Iterable[Item], count: int | None) -> list[Item]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
 from corelm.params import Parameter
-from corelm.scaling.units import RunUnits, Unit, Workers
+from corelm.scaling.units import RunUnits, Unit
 
 if TYPE_CHECKING:
     from corelm.scaling.dependencies import Dependencies
@@ -32,9 +32,6 @@ class InProcess:
         """Yield the units in their order."""
         while (unit := next(units, None)) is not None:
             yield unit, json.dumps(unit(self._models[model]))
-
-    def close(self) -> None:
-        """Do nothing, since there are no workers."""
 
 
 WORKERS = Parameter.of("workers", int, None, ge=1)
@@ -123,22 +120,15 @@ class Executor:
             ...     [result for _, result in run(iter(units), 0)]
             ['2', '3']
         """
-        workers = self._workers(models, dependencies, text)
-        try:
-            yield workers.run
-        finally:
-            workers.close()
-
-    def _workers(
-        self, models: Sequence[LanguageModel], dependencies: Dependencies, text: str
-    ) -> Workers:
         workers = self.workers if self.scheduler is None else self.scheduler
         if workers is None:
-            return InProcess(*models)
+            yield InProcess(*models).run
+            return
         from corelm.scaling.dask_cluster import DaskCluster
         from corelm.scaling.job import jobs_of
 
-        return DaskCluster(jobs_of(models, dependencies, text), workers)
+        with closing(DaskCluster(jobs_of(models, dependencies, text), workers)) as cluster:
+            yield cluster.run
 
 
 def _check_installed() -> None:

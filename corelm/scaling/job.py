@@ -12,6 +12,7 @@ import pickle
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -28,11 +29,7 @@ from corelm.registry.models import is_path, load, loaded_as, plugin_of
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
-from corelm.scaling.dependencies import (
-    Dependencies,
-    digests,
-    hash_of_variable,
-)
+from corelm.scaling.dependencies import Dependencies, digests, hash_of_variable
 from corelm.scaling.units import Unit
 
 LONGEST_LIST = 200
@@ -190,18 +187,13 @@ def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
                 "it as a plugin, or leave out the workers"
             )
         yield offer.source.distribution
-    if not _reads_back(thing):
-        raise UsageError(
-            f"{thing} cannot be written as an expression, so workers cannot have it; leave out the "
-            "workers"
-        )
-
-
-def _reads_back(thing: Sampler | Decoder) -> bool:
-    try:
-        return Strategy.of(str(thing)) == Strategy.of(thing)
-    except (UsageError, UnknownNameError):
-        return False
+    with suppress(UsageError, UnknownNameError):
+        if Strategy.of(str(thing)) == Strategy.of(thing):
+            return
+    raise UsageError(
+        f"{thing} cannot be written as an expression, so workers cannot have it; leave out the "
+        "workers"
+    )
 
 
 MODELS = 2

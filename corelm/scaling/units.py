@@ -1,4 +1,4 @@
-"""Units of work, and the workers that do them."""
+"""Units of work, and the type of functions that run them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,3 @@ class Unit(Protocol):
 
 RunUnits: TypeAlias = Callable[[Iterator[Unit | None], int], Iterator[tuple[Unit, str]]]
 """A function that runs units, as `Executor.opened` describes it."""
-
-
-class Workers(Protocol):
-    """Do units of work, in this process or in others."""
-
-    def run(self, units: Iterator[Unit | None], model: int) -> Iterator[tuple[Unit, str]]:
-        """Yield each unit with its result, as `Executor.opened` describes it."""
-
-    def close(self) -> None:
-        """End the workers."""

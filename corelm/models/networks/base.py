@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.errors import ModelFileError
+from corelm.lazy import cached_property
 from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
 from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
@@ -115,14 +116,11 @@ class Graph:
     def __init__(self, width: int = 0) -> None:
         self._added: list[tuple[Layer, tuple[int, ...]]] = []
         self._width = width
-        # Not functools.cached_property: on Python 3.11 it takes a lock, and a child process would
-        # wait for ever if another thread held that lock at the fork.
-        self._placement: Placement | None = None
 
     def add(self, layer: Layer, *inputs: int) -> int:
         """Add a layer that takes these values; return the index of the value it computes."""
         self._added.append((layer, inputs))
-        self._placement = None
+        vars(self).pop("placement", None)
         return len(self._added)
 
     def then(self, layer: Layer) -> Graph:
@@ -146,17 +144,12 @@ class Graph:
         """The layers in the order of execution."""
         return [layer for layer, _ in self._added]
 
-    @property
+    @cached_property
     def placement(self) -> Placement:
         """The nodes with their buffers, computed once.
 
         A buffer whose value is no longer needed is used again for a value of the same width.
         """
-        if self._placement is None:
-            self._placement = self._place()
-        return self._placement
-
-    def _place(self) -> Placement:
         # A deep network needs a handful of buffers instead of one a layer, so that a step of a
         # large batch stays in the processor's cache.
         last_use = {value: i for i, (_, inputs) in enumerate(self._added) for value in inputs}
