@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Context, CorelmError, Sampler, Step, native
+from corelm import Context, CorelmError, Sampler, native
 from corelm.chain_stages import (
     StageResult,
     allowed_tokens,
@@ -27,7 +27,7 @@ from corelm.chain_stages import (
     run_stages,
 )
 from corelm.decoding.draws import DrawPlan
-from corelm.decoding.step import Figures, measured_step
+from corelm.decoding.step import Drawn, Figures
 from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import draw_checked
 from corelm.runs import ModelLogits, plugins
@@ -103,8 +103,8 @@ def figures_of(
     model: np.ndarray, logits: np.ndarray, tokens: np.ndarray, surprisal: np.ndarray,
     figures: Figures | None = None,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
-    step = Step(0, np.arange(len(tokens)), tokens, model, logits, surprisal)
-    step = measured_step(step, figures)
+    drawn = Drawn(model, logits, tokens, surprisal, figures=figures)
+    step = drawn.step(0, np.arange(len(tokens)))
     return step.entropy, step.model_surprisal, step.model_entropy
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,15 @@ from corelm.abilities.optional import draw_next
 from corelm.chain_stages import StageResult, check_result, run_stages
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import (
-    Drawn,
-    NextLogits,
-    Step,
-    measured_step,
-    model_surprisals,
-)
-from corelm.errors import CorelmError, UsageError
+from corelm.decoding.step import Drawn, NextLogits, Step, model_surprisals
+from corelm.errors import CorelmError, PluginError, UsageError
 from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
+from corelm.printable import shown
 from corelm.sampling import Sampler
+
+if TYPE_CHECKING:
+    from corelm.decoder import Decoder
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -99,6 +97,35 @@ class DecodingTask:
     def __bool__(self) -> bool:
         """True if there is a token to draw."""
         return self.length > 0 and len(self.random_stream) > 0
+
+
+def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
+    """Yield the steps of a decoder: one for each position, with fewer rows each.
+
+    Raises:
+        PluginError: a step that is not the next one, which would put a token in a wrong place.
+    """
+    steps: object = decoder(task)  # a plugin may return anything
+    if not isinstance(steps, Iterable):
+        raise PluginError(f"{decoder!r} returned {shown(steps)}; write `yield step` in __call__")
+    rows = set(task.random_stream.samples)
+    for position, step in enumerate(steps):
+        if not isinstance(step, Step):
+            raise PluginError(f"{decoder!r} yielded {shown(step)}; yield a `corelm.Step`")
+        if step.position != position or position >= task.length:
+            raise PluginError(
+                f"{decoder!r} yielded a step of position {step.position} where {position} of "
+                f"{task.length} is next: yield one step for each position, in order, and call "
+                "`decoding.advance()` after each"
+            )
+        samples = step.samples.tolist()
+        if len(set(samples)) < len(samples) or not rows.issuperset(samples):
+            raise PluginError(
+                f"{decoder!r} yielded the samples {samples} at step {position}: each sample that "
+                "has not ended has one row; `decoding.select` drops and reorders rows"
+            )
+        rows = set(samples)
+        yield step
 
 
 class Decoding:
@@ -198,8 +225,8 @@ class Decoding:
             else self._plan.draw(np.array(scores), uniforms[0], *draw)
         )
         self._last, self._rows = drawn, None
-        step = self._drawn_step(read_only(drawn.tokens), read_only(drawn.surprisal))
-        return measured_step(step, drawn.figures)
+        self._drawn = read_only(drawn.tokens), read_only(drawn.surprisal)
+        return drawn.step(self._builder.position, self.samples)
 
     def _past(self) -> Context:
         return self._builder.context
@@ -225,7 +252,17 @@ class Decoding:
         Raises:
             UsageError: neither `next` nor `draw` was called before.
         """
-        return self._drawn_step(tokens, self._surprisal_of(tokens))
+        if self._last is None:
+            raise UsageError("ask for the next distributions first, with next() or draw()")
+        last, surprisal = self._last, self._surprisal_of(tokens)
+        self._drawn = tokens, surprisal
+        if self._rows is not None:
+            all_rows = last.model_logits, last.logits, last.allowed, last.fell_back
+            last = NextLogits(*all_rows).select(self._rows)
+        return Step(
+            self._builder.position, self.samples, tokens, last.model_logits, last.logits, surprisal,
+            last.allowed, last.fell_back,
+        )  # fmt: skip
 
     def _distributions(self, scores: Array | None) -> NextLogits:
         """Compute the next distributions; the caller validates the sampler's rows."""
@@ -237,19 +274,6 @@ class Decoding:
         self._rows = self._drawn = None
         return distributions
 
-    def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
-        if self._last is None:
-            raise UsageError("ask for the next distributions first, with next() or draw()")
-        self._drawn = tokens, surprisal
-        last = self._last
-        if self._rows is not None:
-            all_rows = last.model_logits, last.logits, last.allowed, last.fell_back
-            last = NextLogits(*all_rows).select(self._rows)
-        return Step(
-            self._builder.position, self.samples, tokens, last.model_logits, last.logits, surprisal,
-            last.allowed, last.fell_back,
-        )  # fmt: skip
-
     def advance(self, tokens: Ids | None = None, *, is_read: bool = False) -> None:
         """Append one token to each row.
 
@@ -260,22 +284,22 @@ class Decoding:
             is_read: the session has read the tokens already, as with guesses that were right.
         """
         if tokens is None:
-            tokens = self._drawn_tokens()
+            if self._drawn is None:
+                raise UsageError("no tokens were drawn; pass the tokens to append")
+            tokens = self._drawn[0]
         if not is_read:
             # First, for a session may begin at once in the background. A copy: a model of another
             # package may write into it, and the step has the tokens.
             self.session.extend(np.array(tokens))
-        self._append(tokens)
-
-    def _append(self, tokens: Ids) -> None:
-        """Append one token to each row of the context."""
         drawn = self._drawn
         # The draw has already computed these surprisals.
         if drawn is not None and (tokens is drawn[0] or np.array_equal(tokens, drawn[0])):
             surprisal = drawn[1]
         else:
             surprisal = self._surprisal_of(tokens)
-        model = self._model_surprisal_of(tokens) if self._reads_model_surprisal else None
+        model = None
+        if self._reads_model_surprisal and self._last is not None:
+            model = model_surprisals(self._selected(self._last.model_logits), tokens)
         self._builder.append(tokens, surprisal, model)
         self._forget()
 
@@ -332,11 +356,6 @@ class Decoding:
         raw = self.session.next_logits() if scores is None else np.array(scores)
         return self._plan.prepare(raw, self._builder.position, len(self.samples))
 
-    def _drawn_tokens(self) -> Ids:
-        if self._drawn is None:
-            raise UsageError("no tokens were drawn; pass the tokens to append")
-        return self._drawn[0]
-
     def _forget(self) -> None:
         self._last = self._rows = self._drawn = None
 
@@ -345,11 +364,6 @@ class Decoding:
         if self._last is None:
             return np.full(len(tokens), np.nan)
         return surprisals(self._selected(self._last.logits), tokens)
-
-    def _model_surprisal_of(self, tokens: Ids) -> Nats:
-        if self._last is None:
-            return np.full(len(tokens), np.nan)
-        return model_surprisals(self._selected(self._last.model_logits), tokens)
 
     def _selected(self, logits: Array) -> Array:
         return logits if self._rows is None else logits[self._rows]

@@ -82,7 +82,9 @@ class Drawn(NamedTuple):
             position, samples, self.tokens, self.model_logits, self.logits, self.surprisal,
             self.allowed, self.fell_back,
         )  # fmt: skip
-        return measured_step(step, self.figures)
+        if self.figures is not None:  # where the cached properties keep theirs
+            vars(step).update(entropy=self.figures.entropy, _of_model=self.figures[1:])
+        return step
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,28 +204,22 @@ class Step:
         return surprisals_and_entropy(self.model_logits, self.tokens)
 
 
-def measured_step(step: Step, figures: Figures | None) -> Step:
-    """Return the same step, with figures that were computed with its draw."""
-    if figures is not None:  # where the cached properties keep theirs
-        vars(step).update(entropy=figures.entropy, _of_model=figures[1:])
-    return step
-
-
-def part_of(step: Step, rows: slice, position: int, samples: NDArray[np.int64]) -> Step:
+def part_of(figures: RowFigures, rows: slice, position: int, samples: Sequence[int]) -> Step:
     """Return adjacent rows as a step of another position: views of its arrays and figures.
 
     A server makes one for each text and token, so nothing is checked or computed again.
 
     Args:
-        step: the step.
+        figures: of the whole step.
         rows: the rows.
         position: their position.
-        samples: (rows,) the sample of each, read-only.
+        samples: the sample of each row.
     """
+    step = figures.step
     part, model_logits = object.__new__(Step), step.model_logits[rows]
     vars(part).update(
         position=position,
-        samples=samples,
+        samples=read_only(np.array(samples, dtype=np.int64)),
         tokens=step.tokens[rows],
         model_logits=model_logits,
         logits=model_logits if step.logits is step.model_logits else step.logits[rows],
@@ -374,19 +370,17 @@ class ModelLogits:
     Args:
         vocabulary: the model's vocabulary.
         unknown: allow [UNK] to be sampled.
+
+    Attributes:
+        never: the ids that are never drawn.
     """
 
     def __init__(self, vocabulary: Vocabulary, unknown: bool = False) -> None:
         self._size = len(vocabulary)
-        self._never = never_drawn(vocabulary, unknown)
+        self.never: NDArray[np.int64] = never_drawn(vocabulary, unknown)
 
     surprisals = staticmethod(model_surprisals)
     """The surprisals of any tokens under such logits."""
-
-    @property
-    def never(self) -> NDArray[np.int64]:
-        """The ids that are never drawn."""
-        return self._never
 
     def __call__(self, logits: Array, step: int, batch: int | None = None) -> Array:
         """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
@@ -403,7 +397,7 @@ class ModelLogits:
         logits = self.check(logits, batch)
         # In place, as a session's caller may: a copy of 64 rows of 15,000 tokens takes 0.7 ms more.
         # The pass that masks validates the rows too; the slower check only names the fault.
-        if not mask_tokens(logits, self._never):
+        if not mask_tokens(logits, self.never):
             check_logits(logits, f"the model's logits at step {step}")
         return logits
 

@@ -12,8 +12,7 @@ import numpy as np
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoder import Decoder
 from corelm.decoding.draws import RandomStream
-from corelm.decoding.order import steps_in_order
-from corelm.decoding.state import DecodingTask
+from corelm.decoding.state import DecodingTask, steps_in_order
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.endings import Endings

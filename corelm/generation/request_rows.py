@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context, read_only
+from corelm.context import Context
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import RowFigures, Step, part_of
 from corelm.generation.generate import Texts
@@ -176,7 +176,7 @@ class RequestRows:
             if drawn is None:
                 return None
             figures, rows, _, samples = drawn
-            step = partial(_step_of, *drawn)
+            step = partial(part_of, *drawn)
             if registry().load_observers():
                 registry().observe(step())
             self._open_texts.add(samples, figures.tokens[rows], figures, rows.start)
@@ -189,7 +189,3 @@ class RequestRows:
         uniforms = self.uniforms()[:, 0].copy()
         drawn = self.plan.draw(view.next_logits(), uniforms, self.context, self.measured)
         self.take(RowFigures(drawn, self._position), slice(0, len(uniforms)))
-
-
-def _step_of(figures: RowFigures, rows: slice, position: int, samples: Sequence[int]) -> Step:
-    return part_of(figures.step, rows, position, read_only(np.array(samples, dtype=np.int64)))
