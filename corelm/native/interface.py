@@ -6,6 +6,7 @@ refuses other arrays with a TypeError or ValueError that says what it expected a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, SupportsFloat
 
 import numpy as np
@@ -16,6 +17,7 @@ Halves = NDArray[np.float16]
 Doubles = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Stage = Callable[..., object]
 Node = tuple[object, ...]
 """A layer of a plan: its name, inputs, output, and three entries that depend on the layer."""
 
@@ -161,7 +163,25 @@ class Kernels(Protocol):
         """
 
     # Rows of logits. Of the stages `forbid_tokens` alone says if its rows are distributions; the
-    # others are True.
+    # others are True. The first ones are called by name, with the arguments of their definitions
+    # between the logits and what gets the result.
+
+    greedy: Stage
+    softmax: Stage
+    log_softmax: Stage
+    within_min_entropy: Stage
+    within_std: Stage
+    eta: Stage
+    top_k: Stage
+    top_p: Stage
+    top_h: Stage
+    typical: Stage
+    tail_free: Stage
+    edt: Stage
+    dynamic_temperature: Stage
+    quadratic: Stage
+    change_tokens: Stage
+    allow_tokens: Stage
 
     def mask_tokens(self, logits: Floats, tokens: Ids, out: Floats, /) -> bool:
         """Set tokens to minus infinity; False if a row isn't a distribution before or after."""
@@ -233,37 +253,8 @@ class Kernels(Protocol):
     ) -> None:
         """Compute both entropies of each row, in nats."""
 
-    def greedy(self, logits: Floats, out: Floats, /) -> bool:
-        """Put all probability on the likeliest token of each row."""
-
     def within_nats(self, logits: Floats, nats: float | Doubles, out: Floats, /) -> bool:
         """Keep the tokens at most some nats, one number or (batch,), below the likeliest."""
-
-    def within_min_entropy(
-        self, logits: Floats, nats: float | Doubles, times: float, out: Floats, /
-    ) -> bool:
-        """Keep the tokens at most nats + times * the min-entropy below the likeliest."""
-
-    def within_std(self, logits: Floats, times: float, out: Floats, /) -> bool:
-        """Keep the tokens at most some standard deviations of the logits below the likeliest."""
-
-    def eta(self, logits: Floats, nats: float, out: Floats, /) -> bool:
-        """Keep the tokens whose surprisal is at most max(nats, nats / 2 + the entropy)."""
-
-    def top_k(self, logits: Floats, k: int, out: Floats, /) -> bool:
-        """Keep the k largest logits."""
-
-    def top_p(self, logits: Floats, p: float, out: Floats, /) -> bool:
-        """Keep the fewest likeliest tokens that have the mass p."""
-
-    def top_h(self, logits: Floats, h: float, out: Floats, /) -> bool:
-        """Keep as many top tokens as fit into h times the entropy."""
-
-    def typical(self, logits: Floats, p: float, out: Floats, /) -> bool:
-        """Keep the fewest tokens of surprisal near the entropy that have the mass p."""
-
-    def tail_free(self, logits: Floats, z: float, out: Floats, /) -> bool:
-        """Keep the tokens before the curve of sorted probabilities flattens out."""
 
     def peak_at(
         self,
@@ -277,47 +268,6 @@ class Kernels(Protocol):
     ) -> bool:
         """Make logits that peak where the probability is nearest to each row's target."""
 
-    def softmax(self, logits: Floats, out: Floats, /) -> None:
-        """Write the probabilities of each row; nan where the row is not a distribution."""
-
-    def log_softmax(self, logits: Floats, out: Floats, /) -> bool:
-        """Write the logarithms of the probabilities; nan where a row is not a distribution."""
-
-    def edt(self, logits: Floats, t: float, theta: float, base: float, out: Floats, /) -> bool:
-        """Divide each row by t * base ** (theta / entropy)."""
-
-    def dynamic_temperature(
-        self, logits: Floats, t_min: float, t_max: float, exponent: float, out: Floats, /
-    ) -> bool:
-        """Divide each row by t_min + (t_max - t_min) (entropy / ln(possible tokens))^exponent."""
-
-    def allow_tokens(self, logits: Floats, allowed: Mask, out: Floats, /) -> bool:
-        """Remove the tokens that a mask does not allow; False if nothing is left of a row."""
-
-    def quadratic(self, logits: Floats, factor: float, curve: float, out: Floats, /) -> bool:
-        """Bend the logits by a parabola, or towards a cubic."""
-
-    def change_tokens(
-        self,
-        logits: Floats,
-        ids: Ids,
-        owners: Ids | int,
-        divide: float,
-        subtract: float | Doubles,
-        out: Floats,
-        /,
-    ) -> bool:
-        """Change the logits of some tokens, as `corelm.filters.change_logits` does.
-
-        Args:
-            logits: (batch, vocabulary).
-            ids: (tokens,); those outside the vocabulary are left out.
-            owners: the row of each, rising; or how many each row has, 0 where each has all.
-            divide: divides logits above 0 and multiplies others.
-            subtract: a number, or (tokens,).
-            out: the logits changed.
-        """
-
     def subtract_counts(
         self, logits: Floats, ids: Ids, owners: Ids | int, each: float, out: Floats, /
     ) -> bool:
@@ -325,7 +275,7 @@ class Kernels(Protocol):
 
         Args:
             logits: (batch, vocabulary).
-            ids, owners: as for `change_tokens`.
+            ids, owners: as for `forbid_tokens`.
             each: what is subtracted each time.
             out: the logits changed.
         """
@@ -336,7 +286,7 @@ class Kernels(Protocol):
         Args:
             logits: (batch, vocabulary).
             ids: (tokens,); those outside the vocabulary are left out.
-            owners: as for `change_tokens`.
+            owners: the row of each, rising; or how many each row has, 0 where each has all.
             out: the other logits.
         """
 
