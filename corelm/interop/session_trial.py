@@ -12,6 +12,7 @@ from corelm.abilities import can
 from corelm.abilities.sessions import SessionAbilities
 from corelm.errors import CorelmError
 from corelm.language_model import Session
+from corelm.numerics.arrays import largest_difference
 from corelm.numerics.distributions import Array
 
 logger = logging.getLogger("corelm")
@@ -162,9 +163,7 @@ def check_session(
 ) -> bool:
     """Raise if a model's sessions fail; return True if those of rows of any lengths work.
 
-    If the engine keeps a state outside the cache, `select` makes a row continue another row's text;
-    and a cache may refuse to drop tokens. An engine that takes no mask or no positions per row
-    reads padding as text. A trial takes some short passes.
+    They are tried by `session_faults` and `row_faults`, in some short passes.
 
     Args:
         start: starts a session for (batch, time) ids.
@@ -223,13 +222,6 @@ def _extended(session: Session, tokens: NDArray[np.int64]) -> Array:
 
 def _fault(operation: str, logits: Array, expected: Array) -> dict[str, float]:
     """Return the largest error under the operation's name; empty if rounding explains it."""
-    error = _distance(logits, expected)
-    allowed = max(SHARE * _distance(expected[0], expected[1]), ROUNDING)
+    error = largest_difference(logits, expected)
+    allowed = max(SHARE * largest_difference(expected[0], expected[1]), ROUNDING)
     return {operation: error} if error > allowed else {}
-
-
-def _distance(one: Array, other: Array) -> float:
-    """Return the largest absolute difference; equal infinities don't differ."""
-    with np.errstate(invalid="ignore"):
-        difference = np.where(one == other, 0, np.abs(one - other))
-    return float(np.nan_to_num(difference, nan=np.inf).max())

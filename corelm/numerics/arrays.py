@@ -175,6 +175,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) or hasattr(value, "dtype")
 
 
+def largest_difference(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the largest absolute difference; equal infinities don't differ, NaN always does."""
+    # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
+    with np.errstate(invalid="ignore"):
+        difference = np.where(one == other, 0, np.abs(one - other))
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
+
+
 def is_masked(array: Any) -> bool:
     """Return True for a masked array, whose mask `np.asarray` silently drops.
 

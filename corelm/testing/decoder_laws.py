@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial, wraps
+from functools import partial
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from corelm.numerics.filters import top_k
 from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import global_random_state
 from corelm.testing.enumeration import Text, g_test, text_probabilities
+from corelm.testing.law import Law, listed_law
 from corelm.testing.toy_model import ToyModel
 
 DRAWS = 800
@@ -129,37 +129,21 @@ Ask = Callable[..., _Question]
 Complaints = Iterator[tuple[_Question, str]]
 
 
-class DecoderLaw(Protocol):
-    """A function that raises an AssertionError for a decoder that breaks it."""
-
-    __name__: str
-
-    def __call__(self, decoder: Decoder, *, model: LanguageModel | None = None) -> None:
-        """Examine a decoder.
-
-        Args:
-            decoder: the decoder, with the parameters to try.
-            model: the model that writes the texts; by default a toy model.
-        """
-
-
-DECODER_LAWS: list[DecoderLaw] = []
+DECODER_LAWS: list[Law] = []
 """The laws of decoders; `_law` adds them."""
 
 
-def _law(way_out: str) -> Callable[[Callable[[Ask], Complaints]], DecoderLaw]:
-    """Turn a generator of complaints into a law: raise the first one, with the way out."""
+def _law(way_out: str) -> Callable[[Callable[[Ask], Complaints]], Law]:
+    """Make a law of a generator of complaints, which end with the way out."""
 
-    def decorate(complaints: Callable[[Ask], Complaints]) -> DecoderLaw:
-        @wraps(complaints)
-        def law(decoder: Decoder, *, model: LanguageModel | None = None) -> None:
-            ask = partial(_Question, decoder, model or _small_model())
-            for question, complaint in complaints(ask):
-                asked = f"(asked for {question})"
-                raise AssertionError(f"{decoder!r} {complaint} {asked}. {way_out}")
+    def decorate(complaints: Callable[[Ask], Complaints]) -> Law:
+        def examine(decoder: Decoder, model: LanguageModel | None = None) -> Iterator[str]:
+            for question, complaint in complaints(
+                partial(_Question, decoder, model or _small_model())
+            ):
+                yield f"{decoder!r} {complaint} (asked for {question}). {way_out}"
 
-        DECODER_LAWS.append(law)
-        return law
+        return listed_law(DECODER_LAWS, complaints, examine)
 
     return decorate
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial, wraps
-from typing import Protocol
+from functools import partial
 
 import numpy as np
 
@@ -40,6 +39,7 @@ from corelm.testing.cases import (
     raised,
     rounding,
 )
+from corelm.testing.law import Law, listed_law
 
 REPEATS = 20
 CONSTANTS = (-16.0, 0.5, 128.0)
@@ -54,31 +54,15 @@ Ask = Callable[..., tuple[Case, ...]]
 """A function that returns the cases of some kinds, with the vocabulary of the examination."""
 
 
-class Law(Protocol):
-    """A function that raises an AssertionError for a sampler that breaks it."""
-
-    __name__: str
-
-    def __call__(self, sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
-        """Examine a sampler.
-
-        Args:
-            sampler: the sampler, with the parameters to try.
-            vocabulary: the vocabulary of the contexts, for samplers that name words.
-        """
-
-
 def _law(way_out: str) -> Callable[[Callable[[Sampler, Ask], Complaints]], Law]:
-    """Make a law of a generator of complaints: raise the first one, with the way out."""
+    """Make a law of a generator of complaints, which end with the way out."""
 
     def decorate(complaints: Callable[[Sampler, Ask], Complaints]) -> Law:
-        @wraps(complaints)
-        def law(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
+        def examine(sampler: Sampler, vocabulary: Vocabulary | None = None) -> Iterator[str]:
             for case, complaint in complaints(sampler, partial(cases, vocabulary=vocabulary)):
-                raise AssertionError(message(sampler, complaint, case, way_out))
+                yield message(sampler, complaint, case, way_out)
 
-        SAMPLER_LAWS.append(law)
-        return law
+        return listed_law(SAMPLER_LAWS, complaints, examine)
 
     return decorate
 

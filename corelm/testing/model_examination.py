@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +10,10 @@ from numpy.typing import NDArray
 from corelm.abilities import can
 from corelm.abilities.sessions import SessionAbilities
 from corelm.language_model import LanguageModel, Session, never_drawn
+from corelm.numerics.arrays import largest_difference
 from corelm.numerics.distributions import Array
 from corelm.registry.models import lifted
+from corelm.testing.law import Law, listed_law
 
 TOLERANCE = 1e-5
 """The largest difference of two logits that count as equal."""
@@ -22,21 +22,6 @@ LONG_CONTEXT = 128
 
 Ids = NDArray[np.int64]
 Complaints = Iterator[str]
-
-
-class ModelLaw(Protocol):
-    """A function that raises an AssertionError for a model that breaks it."""
-
-    __name__: str
-
-    def __call__(self, model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
-        """Examine a model.
-
-        Args:
-            model: the model.
-            tolerance: the largest difference of two logits that count as equal; 0 for a model
-                that computes a text bit for bit the same in any way.
-        """
 
 
 class Examination:
@@ -82,7 +67,7 @@ class Examination:
         """Complain if two arrays differ by more than the tolerance."""
         if np.shape(actual) != np.shape(expected):
             yield f"returned the shape {np.shape(actual)} instead of {np.shape(expected)} {when}"
-        elif (difference := _difference(actual, expected)) > self._tolerance:
+        elif (difference := largest_difference(actual, expected)) > self._tolerance:
             yield f"differs by {difference:.2g} {when}, where {self._tolerance:g} is allowed"
 
     def check(self, session: Session, texts: Ids, when: str) -> Complaints:
@@ -105,28 +90,18 @@ class Examination:
             yield from self.compare(*states, f"in hidden_states({count}) {when}")
 
 
-def _difference(one: Array, other: Array) -> float:
-    """Return the largest difference; equal infinities count as equal, NaN never does."""
-    # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
-    with np.errstate(invalid="ignore"):
-        difference = np.where(one == other, 0, np.abs(one - other))
-    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
-
-
-MODEL_LAWS: list[ModelLaw] = []
+MODEL_LAWS: list[Law] = []
 """The laws of models, the simplest first; `law` adds them."""
 
 
-def law(way_out: str) -> Callable[[Callable[[Examination], Complaints]], ModelLaw]:
-    """Make a law of a generator of complaints: raise the first one, with the way out."""
+def law(way_out: str) -> Callable[[Callable[[Examination], Complaints]], Law]:
+    """Make a law of a generator of complaints, which end with the way out."""
 
-    def decorate(complaints: Callable[[Examination], Complaints]) -> ModelLaw:
-        @wraps(complaints)
-        def examined(model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
+    def decorate(complaints: Callable[[Examination], Complaints]) -> Law:
+        def examine(model: LanguageModel, tolerance: float = TOLERANCE) -> Iterator[str]:
             for complaint in complaints(Examination(model, tolerance)):
-                raise AssertionError(f"{type(model).__name__} {complaint}. {way_out}")
+                yield f"{type(model).__name__} {complaint}. {way_out}"
 
-        MODEL_LAWS.append(examined)
-        return examined
+        return listed_law(MODEL_LAWS, complaints, examine)
 
     return decorate
