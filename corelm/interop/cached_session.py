@@ -82,6 +82,22 @@ class LazyOutputs(ABC):
             length = max(self._outputs[0].shape[1] - count, 0)
             self._outputs = tuple(output[:, :length] for output in self._outputs)
 
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        order: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
+        batch = len(self._window.texts)
+        if np.array_equal(order, np.arange(batch)):
+            return
+        if len(order) > batch:
+            # Before the fork, so that the forks share the outputs of their row.
+            self.last_outputs(1)
+        self._select(order)
+        self._outputs = tuple(output[order] for output in self._outputs)
+
+    @abstractmethod
+    def _select(self, order: NDArray[np.int64]) -> None:
+        """Keep these rows of the texts and, unless it is empty, of the cache."""
+
     @abstractmethod
     def _truncate(self, position: int) -> None:
         """Drop the cached tokens at and after a position of the texts."""
@@ -161,20 +177,11 @@ class CachedSession(LazyOutputs):
             self._outputs = parts[0] if len(parts) == 1 else _joined(parts)
         return tuple(output[:, -count:] for output in self._outputs)
 
-    def select(self, rows: ArrayLike) -> None:
-        """Keep these rows in this order; a row named twice is forked."""
-        order: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
-        batch = len(self._window.texts)
-        if np.array_equal(order, np.arange(batch)):
-            return
-        if len(order) > batch:
-            # Before the fork, so that the forks share the outputs of their row.
-            self.last_outputs(1)
+    def _select(self, order: NDArray[np.int64]) -> None:
         # An empty cache has no rows yet: the next `process` sets the batch.
         if self._stop > self._start:
             self._cache.select(order)
         self._window.select(order)
-        self._outputs = tuple(output[order] for output in self._outputs)
 
     def _process(self, start: int, stop: int, count: int) -> Outputs:
         """Process the rest of a window; return the outputs at its last `count` tokens."""

@@ -262,20 +262,17 @@ class EngineSampler:
             texts, lengths = self._without_start(tokens, prompt_lengths)
             self._engine_rows.advance(texts, samples, lengths)
         result = self._apply(scores)
-        self._refuse_restored(result)
+        never = self._never_drawn(result.shape[1])
+        # The engine might draw a token that is never drawn.
+        if len(never) and (possible := result[:, never] > -np.inf).any():
+            row, place = np.argwhere(possible)[0].tolist()
+            step = self._engine_rows.rows[row].position if self._engine_rows.rows else 0
+            raise restored_token(self.sampler, int(never[place]), step, row)
         if self.reads & {"surprisal", "model_surprisal"}:
             copied = scores.copy()  # the engine may overwrite its memory before the next step
             shared = np.may_share_memory(result, scores)
             self._engine_rows.remember(copied, copied if shared else result)
         return scores, result
-
-    def _refuse_restored(self, result: Array) -> None:
-        """Raise if a token is possible that is never drawn: the engine might draw it."""
-        never = self._never_drawn(result.shape[1])
-        if len(never) and (possible := result[:, never] > -np.inf).any():
-            row, place = np.argwhere(possible)[0].tolist()
-            step = self._engine_rows.rows[row].position if self._engine_rows.rows else 0
-            raise restored_token(self.sampler, int(never[place]), step, row)
 
     def _drawn(self, tokens: NDArray[np.int64], model_logits: Array, logits: Array) -> EngineDraw:
         rows = self._engine_rows.rows

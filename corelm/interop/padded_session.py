@@ -102,22 +102,13 @@ class PaddedSession(LazyOutputs):
             self._processed = self._cached_at = window.length
         return tuple(output[:, -count:] for output in self._outputs)
 
-    def select(self, rows: ArrayLike) -> None:
-        """Keep these rows in this order; a row named twice is forked."""
-        order: Ids = np.asarray(rows, dtype=np.int64)
-        batch = len(self._window.texts)
-        if np.array_equal(order, np.arange(batch)):
-            return
-        if len(order) > batch:
-            # Before the fork, so that the forks share the outputs of their row.
-            self.last_outputs(1)
+    def _select(self, order: Ids) -> None:
         if self._cache.positions:
             self._cache.select(order)
         before = self._window.length
         self._window.select(order)
         gone = before - self._window.length  # if the longest text was dropped
         self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
-        self._outputs = tuple(output[order] for output in self._outputs)
         if self._cache.positions:
             needed = int(self._cached_lengths().max(initial=1))
             self._cache.trim(max(needed, 1))
