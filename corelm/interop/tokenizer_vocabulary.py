@@ -44,10 +44,7 @@ def vocabulary_of(
         size = 1 + max(tokenizer.get_vocab().values(), default=-1)
     if ends is None:
         ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    to_bytes = _bytes_of(tokenizer)
-    if to_bytes is None:
-        return TokenizerVocabulary(tokenizer, size, ends)
-    return BytesVocabulary(tokenizer, size, ends, to_bytes)
+    return TokenizerVocabulary(tokenizer, size, ends)
 
 
 class SpecialTokens(NamedTuple):
@@ -89,7 +86,7 @@ def special_tokens(tokenizer: Any, size: int, possible: Iterable[int] = ()) -> S
 
 
 class TokenizerVocabulary:
-    """A vocabulary of the tokens of a tokenizer.
+    """A tokenizer's vocabulary; its `token_bytes` is None unless texts are the bytes of tokens.
 
     Args:
         tokenizer, size, ends: as for `vocabulary_of`.
@@ -105,9 +102,16 @@ class TokenizerVocabulary:
         # Configurations have ids that no token has, such as -1 for no end.
         self.ends: tuple[int, ...] = tuple(dict.fromkeys(end for end in ends if 0 <= end < size))
         self.start: int | None = _start_token(tokenizer)
-        never = special_tokens(tokenizer, size, self.ends)
-        self.padding, self.unknown, self.unused = never
+        self.padding, self.unknown, self.unused = special_tokens(tokenizer, size, self.ends)
         self._template: ChatTemplate | None = None
+        self._to_bytes: Any = _bytes_of(tokenizer)
+        if self._to_bytes is None:
+            self.token_bytes = None  # type: ignore[assignment]
+            return
+        self._added: dict[int, bytes] = {
+            token: b"" if added.special else added.content.encode()
+            for token, added in tokenizer.added_tokens_decoder.items()
+        }
 
     def __len__(self) -> int:
         return self._size
@@ -156,20 +160,6 @@ class TokenizerVocabulary:
         )
         return text
 
-
-class BytesVocabulary(TokenizerVocabulary):
-    """A vocabulary of a tokenizer whose texts are the bytes of their tokens."""
-
-    def __init__(
-        self, tokenizer: Any, size: int, ends: Iterable[int], to_bytes: Callable[[str], bytes]
-    ) -> None:
-        super().__init__(tokenizer, size, ends)
-        self._to_bytes = to_bytes
-        self._added: dict[int, bytes] = {
-            token: b"" if added.special else added.content.encode()
-            for token, added in tokenizer.added_tokens_decoder.items()
-        }
-
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes that a token adds to a text; none for special tokens and ends."""
         token = int(token)
@@ -178,7 +168,8 @@ class BytesVocabulary(TokenizerVocabulary):
         if token in self._added:
             return self._added[token]
         piece = self._tokenizer.convert_ids_to_tokens(token)
-        return b"" if piece is None else self._to_bytes(piece)
+        text: bytes = b"" if piece is None else self._to_bytes(piece)
+        return text
 
 
 def _encode(tokenizer: Any, text: str, special: bool = False) -> list[int]:
