@@ -143,9 +143,9 @@ def _filter_without_effect(stages: Stages) -> Iterator[str]:
             yield f"{late} never removes a token; change its parameters or leave it out"
         elif early := _makes_idle(stages[:i], late):
             yield f"{_label(late)} never removes a token after {_label(early)}; leave it out"
-        elif i and _is_idle_before(stages[i - 1], late):
-            early = stages[i - 1]
-            yield f"{_label(early)} makes no difference before {_label(late)}; leave it out"
+        elif i and stages[i - 1].kind == "filter" and differ(late, stages[i - 1] | late) is False:
+            idle = _label(stages[i - 1])
+            yield f"{idle} makes no difference before {_label(late)}; leave it out"
 
 
 def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
@@ -156,10 +156,6 @@ def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
         if early.kind == "filter" and all(has_effect(late, p) is False for p in prefixes):
             return early
     return None
-
-
-def _is_idle_before(early: Sampler, late: Sampler) -> bool:
-    return early.kind == "filter" and differ(late, early | late) is False
 
 
 def _change_after_feedback(stages: Stages) -> Iterator[str]:

@@ -45,7 +45,8 @@ def facts(same_bits: bool = False) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "kernels": native.kernels is not None,
-        "vector_width": _vector_width(),
+        # Asking for 16, the default, changes nothing and returns the width in use.
+        "vector_width": native.kernels and int(native.kernels.use_vector_width(16)),
     }
     return {name: here[name] for name in SAME_BITS} if same_bits else here
 
@@ -60,14 +61,6 @@ def _processor() -> str:
     import platform
 
     return next(names, platform.processor() or platform.machine())
-
-
-def _vector_width() -> int | None:
-    """Return the number of floats in a vector of the kernels, 8 or 16; None without kernels."""
-    from corelm import native
-
-    # Asking for 16, the default, changes nothing and returns the width in use.
-    return None if native.kernels is None else int(native.kernels.use_vector_width(16))
 
 
 PIPE_PATIENCE = 10.0

@@ -53,13 +53,10 @@ class Schedule(Switch):
         return [self._at(context.position)] * context.batch
 
     def _at(self, step: int) -> Sampler:
-        w = self._weight(step)
+        w = SHAPES[self.shape](step / self.over) if step < self.over else 1.0
         if w in (0, 1):  # the sampler itself keeps its name and its neutral values
             return self.last if w else self.first
         return _between(self.first, self.last, w) or Mixture(self.first, self.last, w)
-
-    def _weight(self, step: int) -> float:
-        return SHAPES[self.shape](step / self.over) if step < self.over else 1.0
 
 
 class Mixture(Sampler):

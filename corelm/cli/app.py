@@ -90,7 +90,7 @@ def build(words: Sequence[str], installed: Installed) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={
             "help_option_names": ["--help", "-h"],
-            "token_normalize_func": _with_hyphens,
+            "token_normalize_func": lambda name: name.replace("_", "-"),  # `--t_min` is `--t-min`
             "obj": list(words),
         },
     )
@@ -132,11 +132,6 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     words = [word for word in arguments[:end] if word != DEBUG]
     return [*words, *arguments[end:]], len(words) < end
-
-
-def _with_hyphens(name: str) -> str:
-    """Return an option's name with hyphens: `--t_min` is `--t-min`."""
-    return name.replace("_", "-")
 
 
 def _show_version(wanted: bool) -> None:
@@ -209,8 +204,10 @@ def _add_commands(app: typer.Typer, command: str, commands: CommandRegistry) -> 
         CorelmError: the called command cannot be used.
     """
     if command and _is_offered(command, commands):
+        own = f"{OWN}:{command}"  # no plugin can take the short name of one of corelm's
+        name = own if own in map(str, commands.sources()) else command
         try:
-            _add(app, command, commands.find(HOOK, _full_name(command, commands)).value)
+            _add(app, command, commands.find(HOOK, name).value)
         except CorelmError:
             if completed_words() is None:  # a failure while the shell completes would be noise
                 raise
@@ -225,12 +222,6 @@ def _add_commands(app: typer.Typer, command: str, commands: CommandRegistry) -> 
         # A stand-in for the list: the plugin itself is imported only when it is called.
         unloaded = typer.Typer(callback=lambda: None, cls=TextGroup)
         app.add_typer(unloaded, name=one_line(name), short_help=one_line(text))
-
-
-def _full_name(name: str, commands: CommandRegistry) -> str:
-    """Return the full name of a command of corelm, whose short name no plugin can take."""
-    full_name = f"{OWN}:{name}"
-    return full_name if full_name in map(str, commands.sources()) else name
 
 
 def _names(sources: Collection[Source]) -> dict[str, Source]:

@@ -166,7 +166,12 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
         try:
             with _growing(part, settings["n"]) as file:
                 yield file
-            _give_name(part, path)
+            if path.suffix == SUFFIX:
+                _convert(part, path)
+                part.unlink()
+            else:
+                part.replace(path)
+            _settings_of(path).unlink(missing_ok=True)
         except BaseException:
             logger.info("the finished texts are kept; --resume continues the file")
             raise
@@ -181,15 +186,6 @@ def _growing(part: Path, n: int) -> Iterator[TextFile]:
         texts = TextFile(file, written, reasons)
         yield texts
         texts.sync()
-
-
-def _give_name(part: Path, path: Path) -> None:
-    if path.suffix == SUFFIX:
-        _convert(part, path)
-    else:
-        part.replace(path)
-    part.unlink(missing_ok=True)
-    _settings_of(path).unlink(missing_ok=True)
 
 
 def _settings_of(path: Path) -> Path:

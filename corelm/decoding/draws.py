@@ -366,7 +366,11 @@ def calls_of(stage: Sampler, context: Context, size: int) -> Calls | None:
             ]
             return None if any(name is None for name, *_ in calls) else tuple(calls)
         if isinstance(stage, Mask):
-            return _calls_of_mask(stage.allowed(ListingContext.like(context, size)))
+            allowed = stage.allowed(ListingContext.like(context, size))
+            if allowed is None:
+                return ()
+            is_list = isinstance(allowed, Forbidden)
+            return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
         if isinstance(stage, Switch):
             chosen = stage.choose(context)
             is_one = all(each is chosen[0] for each in chosen)
@@ -378,13 +382,6 @@ def calls_of(stage: Sampler, context: Context, size: int) -> Calls | None:
     except UsageError:  # such as a word that the vocabulary lacks: the stage by itself says so
         pass
     return None
-
-
-def _calls_of_mask(allowed: NDArray[np.bool_] | Forbidden | None) -> Calls:
-    if allowed is None:
-        return ()
-    is_list = isinstance(allowed, Forbidden)
-    return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
 
 
 def _joined(parts: Iterable[Calls | None]) -> Calls | None:

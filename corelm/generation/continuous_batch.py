@@ -185,7 +185,8 @@ class ContinuousBatch:
                 yield Turn([each], each.draw)
         yield Turn((), self._advance)
         late = yield from _taken(changed)
-        if self._is_ahead and not (registry().load_observers() or any(map(_is_watched, late))):
+        is_watched = any(request.each_step or request.is_slow for request in late)
+        if self._is_ahead and not (is_watched or registry().load_observers()):
             yield Turn(late, partial(self._take_ready, late))
         self._running = [request for request in _growing(self._running) if request.is_read]
 
@@ -272,14 +273,11 @@ class ContinuousBatch:
         Args:
             requests: all that share the session.
         """
-        while self._is_ahead and self._draws.are_ready and not _ended(requests):
+        # All of them grow: a request that ends leaves the loop.
+        while self._is_ahead and self._draws.are_ready and len(_growing(requests)) == len(requests):
             self._draw()
             self._advance()
             _take(requests)
-
-
-def _is_watched(request: BatchedTexts) -> bool:
-    return request.each_step or request.is_slow
 
 
 def _taken(requests: Sequence[BatchedTexts]) -> Generator[Turn, None, list[BatchedTexts]]:
@@ -298,10 +296,6 @@ def _taken(requests: Sequence[BatchedTexts]) -> Generator[Turn, None, list[Batch
 def _take(requests: Sequence[BatchedTexts]) -> None:
     for request in requests:
         request.draw()
-
-
-def _ended(requests: Sequence[BatchedTexts]) -> bool:
-    return any(request.is_finished for request in requests)
 
 
 def _growing(requests: Sequence[BatchedTexts]) -> list[BatchedTexts]:

@@ -98,7 +98,8 @@ class Bundle:
         a, files = described.architecture, described.manifest["files"]
         # The checksum of the weights takes longer than everything else, and releases the
         # interpreter lock.
-        verified = _in_background(partial(_verified, folder / WEIGHTS, files, _most_bytes(a)))
+        most = 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())  # float32
+        verified = _in_background(partial(_verified, folder / WEIGHTS, files, most))
         with _naming(folder / VOCABULARY) as file:
             words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
             vocabulary = read_vocabulary(words, described.tokens)
@@ -334,8 +335,3 @@ def _refuse_format(value: dict[str, Any]) -> None:
         )
     if type(number) is not int or number != FORMAT:
         raise ModelFileError(f"it does not say format {FORMAT}: corelm did not write it")
-
-
-def _most_bytes(a: Architecture) -> int:
-    """Return the most bytes that a weights file of this architecture can have, in float32."""
-    return 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())

@@ -344,7 +344,7 @@ class WordVocabulary:
 
     def dumps(self) -> str:
         """Return one token a line, with backslash, newline and carriage return escaped."""
-        return "".join(_escape(word) + "\n" for word in self.words)
+        return "".join(word.translate(_ESCAPES) + "\n" for word in self.words)
 
     @classmethod
     def loads(cls, text: str, style: str) -> WordVocabulary:
@@ -357,7 +357,8 @@ class WordVocabulary:
         if lines.pop() != "":
             raise ModelFileError("the vocabulary is cut off: its last line has no end")
         # Few words hold a backslash, and a call for each of the others takes longer than the rest.
-        return cls([_unescape(line) if "\\" in line else line for line in lines], style)
+        escape = re.compile(r"\\.?")
+        return cls([escape.sub(_unescaped, x) if "\\" in x else x for x in lines], style)
 
 
 class _TextsAfter(Sequence[str]):
@@ -376,16 +377,8 @@ class _TextsAfter(Sequence[str]):
         return "" if i % len(self) in self._silent else self._writer.text_of(word)
 
 
-_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
-_UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
-
-
-def _escape(word: str) -> str:
-    return "".join(_ESCAPES.get(character, character) for character in word)
-
-
-def _unescape(line: str) -> str:
-    return re.sub(r"\\.?", _unescaped, line)
+_ESCAPES = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r"}
+_UNESCAPES = {escaped: chr(plain) for plain, escaped in _ESCAPES.items()}
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,8 @@ def apply_mask(
         ([[-inf, 0.0, -inf]], [True])
     """
     filtered, fell_back = _masked(logits, in_library_of(logits, allowed), model_logits)
-    return filtered, _as_numpy(fell_back)
+    on_cpu: Any = fell_back.cpu() if hasattr(fell_back, "cpu") else fell_back
+    return filtered, np.asarray(on_cpu)
 
 
 @kernel(rows.apply_mask)
@@ -107,8 +108,3 @@ def _masked(logits: Array, allowed: Array, model_logits: Array) -> tuple[Array, 
     impossible = xp.max(possible, axis=-1, keepdims=True) == -np.inf
     likeliest = greedy(xp.where(impossible, model_logits, possible))
     return xp.where(emptied, likeliest, filtered), emptied[:, 0]
-
-
-def _as_numpy(array: Array) -> NDArray[np.bool_]:
-    on_cpu: NDArray[np.bool_] = np.asarray(array.cpu() if hasattr(array, "cpu") else array)
-    return on_cpu

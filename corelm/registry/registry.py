@@ -206,7 +206,12 @@ class Registry:
         if len(offers) > 1 and not distribution:
             offers = self._own_first(name, offers)
         if len(offers) > 1:
-            raise AmbiguousNameError(_ambiguous(name, offers))
+            full = sorted({offer.full_name for offer in offers})
+            way = f"{len(offers)} plugins offer {name!r}; say which one: {' or '.join(full)}"
+            if len(full) == 1:
+                way = f"{full[0]} is both a sampler and a decoder; its package must rename one"
+                way += " of them"
+            raise AmbiguousNameError(way)
         if not offers:
             raise UnknownNameError(self._unknown(hooks, name))
         return offers[0]
@@ -334,13 +339,6 @@ class Registry:
 def _of_distribution(distribution: str, sources: Iterable[Source]) -> list[Source]:
     """Return the sources of a distribution; all sources if `distribution` is empty."""
     return [source for source in sources if distribution in ("", source.distribution)]
-
-
-def _ambiguous(name: str, offers: Sequence[Offer]) -> str:
-    names = sorted({offer.full_name for offer in offers})
-    if len(names) == 1:
-        return f"{names[0]} is both a sampler and a decoder; its package must rename one of them"
-    return f"{len(offers)} plugins offer {name!r}; say which one: {' or '.join(names)}"
 
 
 @cache

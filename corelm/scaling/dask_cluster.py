@@ -65,15 +65,12 @@ class DaskCluster:
         CLIENT_LOGGER.setLevel(logging.CRITICAL)  # a lost scheduler becomes an ExecutorError
         self._address = self._client.scheduler.address
         self._slots, self._asked = 0, 0.0
-        self._wait_for_workers()
-        logger.info("%d Dask workers at %s", len(self._client.nthreads()), self._address)
-
-    def _wait_for_workers(self) -> None:
         try:
             self._client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError as error:
             self.close()
             raise ExecutorError(_no_worker()) from error
+        logger.info("%d Dask workers at %s", len(self._client.nthreads()), self._address)
 
     def run(self, units: Iterator[Unit | None], model: int) -> Iterator[tuple[Unit, str]]:
         """Yield units as they are finished; if a worker dies, other workers run its units."""
@@ -85,7 +82,9 @@ class DaskCluster:
                     unit = next(units, None)
                     if unit is None:
                         break
-                    future = self._submitted(unit, self._jobs[model])
+                    with self._scheduler_needed():
+                        job = self._jobs[model]
+                        future = self._client.submit(do, job, packed(unit), pure=False)
                     pending[future] = unit
                     future.add_done_callback(finished.put)
                 if not pending:
@@ -124,10 +123,6 @@ class DaskCluster:
                 self._slots = max(1, sum(self._client.nthreads().values()))
             self._asked = time.monotonic()
         return self._slots
-
-    def _submitted(self, unit: Unit, job: Job) -> Any:
-        with self._scheduler_needed():
-            return self._client.submit(do, job, packed(unit), pure=False)
 
     def _result(self, future: Any, unit: Unit) -> str:
         if future.status != "error":

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -125,15 +125,11 @@ def _digest(package: str) -> str:
         spec = find_spec(package)
     except (ImportError, ValueError):  # the script that runs has no spec
         spec = None
-    return _digest_of(tuple(_roots(spec))) if spec else MISSING
-
-
-def _roots(spec: ModuleSpec) -> Iterator[str]:
-    """Yield the folders of a package, or the file of a module."""
-    if spec.submodule_search_locations is not None:
-        yield from spec.submodule_search_locations
-    elif spec.has_location and spec.origin:
-        yield spec.origin
+    if spec is None:
+        return MISSING
+    file = (spec.origin,) if spec.has_location and spec.origin else ()
+    folders = spec.submodule_search_locations
+    return _digest_of(file if folders is None else tuple(folders))
 
 
 # Once per process: a module that is edited after its import still runs the old code.

@@ -76,7 +76,13 @@ class Executor:
         if count is not None and count > most:
             raise UsageError(f"workers must be at most {most} on this machine, not {count}")
         if workers is not None or scheduler is not None:
-            _check_installed()
+            try:
+                import distributed  # noqa: F401
+            except ImportError as error:
+                raise MissingDependencyError(
+                    f"workers need dask.distributed ({error}); install it with: pip install "
+                    "'corelm[dask]'"
+                ) from error
         return cls(count, scheduler)
 
     @contextmanager
@@ -129,12 +135,3 @@ class Executor:
 
         with closing(DaskCluster(jobs_of(models, dependencies, text), workers)) as cluster:
             yield cluster.run
-
-
-def _check_installed() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"workers need dask.distributed ({error}); install it with: pip install 'corelm[dask]'"
-        ) from error

@@ -46,8 +46,7 @@ class ModelsGroup(TextGroup):
         return super().parse_args(ctx, args)
 
 
-def _each_format() -> str:
-    return "; ".join(f"{name}: {format.help}" for name, format in ENGINE_FORMATS.items())
+EACH_FORMAT = "; ".join(f"{name}: {format.help}" for name, format in ENGINE_FORMATS.items())
 
 
 @hookimpl
@@ -104,7 +103,7 @@ def export(
         str | None,
         typer.Option(
             metavar=f"{'|'.join(ENGINE_FORMATS)}|FILE",
-            help=f"A format, or a file whose name ends with .keras. {_each_format()}.",
+            help=f"A format, or a file whose name ends with .keras. {EACH_FORMAT}.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -269,12 +268,9 @@ def _row(model: ListedModel, about: Description | str | None) -> tuple[str, ...]
         return model.name, "", "", "", model.source
     a = about.architecture
     vocabulary = f"{a.vocabulary_size:,} {about.tokens}"
-    return model.name, a.kind, vocabulary, _perplexity(about), model.source
-
-
-def _perplexity(about: Description) -> str:
-    value = _at(about.manifest, "figures", "held_out", "perplexity")
-    return f"{value:.1f}" if isinstance(value, (int, float)) else ""
+    perplexity = _at(about.manifest, "figures", "held_out", "perplexity")
+    measured = f"{perplexity:.1f}" if isinstance(perplexity, (int, float)) else ""
+    return model.name, a.kind, vocabulary, measured, model.source
 
 
 def _at(value: Any, *keys: str) -> Any:
@@ -325,15 +321,11 @@ def _show(out: Output, model: ListedModel, about: Description | None) -> None:
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Flatten nested facts to pairs of name and value; skip tables with several rows."""
     if not isinstance(value, Mapping):
-        if not _is_table(value):
+        if not (isinstance(value, list) and any(isinstance(row, Mapping) for row in value)):
             yield name, _text(value)
         return
     for key, part in value.items():
         yield from _flat(part, f"{name} {key}".strip().replace("_", " "))
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(row, Mapping) for row in value)
 
 
 def _text(value: Any) -> str:

@@ -122,7 +122,8 @@ class ExplanationPage:
         labels = [self._word(one.token, one.text) for one in likeliest]
         # A terminal of 80 columns has room for seven stages; longer chains get several tables.
         room = self._width - 2 - min(max(map(cell_len, [*labels, REST])), WORD)
-        for some in _chunks(self._active(), max(room // SHARE, 1)):
+        active, most = self._active(), max(room // SHARE, 1)
+        for some in (active[i : i + most] for i in range(0, len(active), most)):
             yield blocks.figures(
                 ["", *(str(at or "model") for at in some)],
                 [
@@ -224,7 +225,3 @@ def _rest(likeliest: Sequence[ExplainedToken], at: int) -> float:
     """Return the probability of all other tokens; rounding errors count as 0."""
     rest = 1 - sum(one.probabilities[at] for one in likeliest)
     return rest if rest > 1e-9 else 0
-
-
-def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm.errors import MissingDependencyError
 from corelm.models.bundle import Bundle
@@ -45,7 +44,9 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> bytes:
         _add_network(writer, model.architecture)
         _add_vocabulary(writer, vocabulary, gguf.TokenType)
         for name, weight in model.weights.items():
-            writer.add_tensor(_name(name), _matrix(name, weight))
+            # llama.cpp stores the matrix of a dense layer as (out, in).
+            matrix = weight.T if name.endswith("kernel") else weight
+            writer.add_tensor(_name(name), np.ascontiguousarray(matrix, "float32"))
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -76,11 +77,6 @@ def _add_vocabulary(writer: Any, vocabulary: BytePairVocabulary, types: Any) -> 
     writer.add_eos_token_id(end)
     writer.add_pad_token_id(vocabulary.padding)
     writer.add_add_bos_token(vocabulary.start is not None)
-
-
-def _matrix(name: str, weight: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a weight in float32; llama.cpp stores the matrix of a dense layer as (out, in)."""
-    return np.ascontiguousarray(weight.T if name.endswith("kernel") else weight, "float32")
 
 
 def _name(ours: str) -> str:
