@@ -23,12 +23,12 @@ from corelm_report import schema
 from corelm_report.document.figure import VIEWS, Figure
 from corelm_report.document.figures import of_view
 from corelm_serve.endpoints import ROUTES
-from corelm_serve.models import Limits
 from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest, Message
 from corelm_serve.requests.completion import CompletionRequest, StreamOptions, TextRequest
 from corelm_serve.requests.fields import Request
 from corelm_serve.requests.formats import Function, ResponseFormat, SchemaFormat, ToolCall
+from corelm_serve.scheduling.scheduler import Limits
 from corelm_serve.security import OPEN
 from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 from mkdocs.config.defaults import MkDocsConfig
@@ -136,7 +136,7 @@ def _serve() -> Iterator[str]:
 
 
 def _limits() -> Iterator[str]:
-    yield "| limit of `corelm_serve.models.Limits` | default |\n|---|---|"
+    yield "| limit of `corelm_serve.scheduling.scheduler.Limits` | default |\n|---|---|"
     for each in dataclasses.fields(Limits):
         yield _row(f"`{each.name}`", f"{getattr(Limits(), each.name):,}")
 

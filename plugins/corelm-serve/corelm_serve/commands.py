@@ -14,6 +14,8 @@ from corelm.runs import NamedModel
 
 TOKEN = "CORELM_SERVE_TOKEN"
 DEFAULT = "imdb"
+OWN = "corelm"
+"""The distribution of corelm's own models, whose kernels have one pool for all threads."""
 LONGEST = 86_400
 """Seconds of an option: a day."""
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="The device of engines' models.")]
@@ -82,7 +84,7 @@ def serve(
     corelm serve --model imdb
     corelm serve --model small=transformers:my-gpt2 --model gguf:big.gguf --port 8080
     """
-    from corelm_serve.models import Limits
+    from corelm_serve.scheduling.scheduler import Limits
     from corelm_serve.security import Access, is_loopback
     from corelm_serve.server import listen
     from corelm_serve.server import serve as run
@@ -118,8 +120,6 @@ def loaded(
     names: list[str], device: str | None, dtype: str | None
 ) -> dict[str, corelm.LanguageModel]:
     """Return the models by the names that requests use, which show no folder."""
-    from corelm_serve import models
-
     by_name: dict[str, corelm.LanguageModel] = {}
     for argument in names:
         name, equals, model = argument.partition("=")
@@ -131,8 +131,20 @@ def loaded(
             )
         if name in by_name:
             raise UsageError(f"two models are called {name}; name one with NAME={model}")
-        by_name[name] = models.load(model, device, dtype)
+        by_name[name] = _load(model, device, dtype)
     return by_name
+
+
+def _load(name: str, device: str | None, dtype: str | None) -> corelm.LanguageModel:
+    """Load a model; another engine's model gets a thread of its own."""
+    from corelm_serve.engine_thread import EngineThread, OneThreadModel
+
+    source = NamedModel.plugin_of(name)
+    if source is None or source.distribution == OWN:
+        return corelm.load(name, device=device, dtype=dtype)
+    thread = EngineThread()
+    model = thread.call(lambda: corelm.load(name, device=device, dtype=dtype))
+    return OneThreadModel(model, thread)
 
 
 def source_of(argument: str) -> str:

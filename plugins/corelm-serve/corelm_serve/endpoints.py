@@ -17,7 +17,6 @@ from starlette.responses import Response
 from corelm import Chain
 from corelm_serve import answers, tokens
 from corelm_serve.errors import ApiError, ended_by, samplers_in
-from corelm_serve.models import find
 from corelm_serve.openapi import document
 from corelm_serve.play import answers as play_answers
 from corelm_serve.play.classroom import Classroom
@@ -44,7 +43,7 @@ from corelm_serve.responses import (
     written,
 )
 from corelm_serve.security import STUDENT
-from corelm_serve.service import Service
+from corelm_serve.service import Service, find
 from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 
 SMALL = 2**14
@@ -149,7 +148,7 @@ async def chat_completions(request: Request) -> Any:
 async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     """Return the answer to a request that texts are written for."""
     service, body, app = service_of(request), await read_body(request), request.app.state
-    inbox, turns, strategies = Inbox(app.wakeups), app.turns, service.strategies
+    inbox, turns, strategies = Inbox(app.wakeups), app.turns, app.strategies
     key = strategies.key_of(body) if request.state.length < SHORT else None
     shared = Shared(service.models, service.limits, strategies, key, inbox.tell)
     if strategies.knows(key):
@@ -161,7 +160,7 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
         return EventResponse(service, call, scheduler, inbox, Stream(call), turns)
     results = await written(call, scheduler, inbox, request.receive)
     drawn = answers.drawn_tokens(results)
-    service.metrics.count(call, drawn)
+    service.metrics.count(call.served.name, call.prompt_tokens, drawn)
     answer = answers.answer(call, results)
     if drawn < FEW and not (call.has_notes or call.echo):
         return json_response(answer)

@@ -15,13 +15,14 @@ from corelm.abilities import FullVocabulary
 from corelm.runs import Strategy, plugins
 from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.models import Limits, ServedModel, find
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest, TextRequest, strategy_of
 from corelm_serve.requests.formats import Tool
 from corelm_serve.requests.settings import SETTINGS
 from corelm_serve.requests.trials import PLAIN, try_to_build
 from corelm_serve.scheduling.jobs import Event, Job
+from corelm_serve.scheduling.scheduler import Limits
+from corelm_serve.service import ServedModel, find
 from corelm_serve.tool_calls import CallFormat
 
 ORDINARY = frozenset(

@@ -353,7 +353,8 @@ class EventResponse:
             self._count()
 
     def _count(self) -> None:
-        self._service.metrics.count(self._call, self._stream.drawn)
+        call = self._call
+        self._service.metrics.count(call.served.name, call.prompt_tokens, self._stream.drawn)
 
     async def _write(self, events: list[Any], send: Send) -> None:
         chunks = (chunk for job, event in events for chunk in self._stream.take(job, event))

@@ -27,6 +27,7 @@ from corelm.errors import CorelmError, UsageError
 from corelm.runs import printable
 from corelm_serve.endpoints import ROUTES, Limiters
 from corelm_serve.errors import ApiError, as_api_error
+from corelm_serve.prepare import StrategyCache
 from corelm_serve.responses import GONE, Turns, Wakeups, error_response
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
@@ -65,6 +66,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.limiters = Limiters(*map(anyio.CapacityLimiter, (READERS, WAITING, LARGE)))
         app.state.wakeups, app.state.turns = Wakeups(), Turns()
+        app.state.strategies = StrategyCache()
         yield
         service.close()
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from corelm import LanguageModel
-from corelm_serve.answers import Call
-from corelm_serve.models import Limits, ServedModel
+from corelm.abilities import FullVocabulary
+from corelm.runs import printable
+from corelm_serve.errors import ApiError
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.rows import RowCache
-from corelm_serve.prepare import StrategyCache
-from corelm_serve.scheduling.scheduler import Scheduler
+from corelm_serve.scheduling.scheduler import Limits, Scheduler
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 600)
 
@@ -31,6 +32,65 @@ GAUGES: dict[str, tuple[str, Callable[[Scheduler], float]]] = {
     "prefix_tokens": ("Tokens of prompts that are kept.", lambda each: each.prefixes.tokens),
 }  # fmt: skip
 """The figures of a scheduler, each with its help."""
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model under the name that requests use."""
+
+    name: str
+    model: LanguageModel
+    created: int = field(default_factory=lambda: int(time.time()))
+    source: str | None = None
+    """The model as given with `--model`; None if clients may not see it, since it may be a
+    folder."""
+
+    @property
+    def context_length(self) -> int | None:
+        """The largest number of tokens that the model attends to; None if it doesn't say."""
+        length = getattr(self.model, "context_length", None)
+        return length if isinstance(length, int) else None
+
+    def ids(self, prompt: str | tuple[int, ...], *, may_be_empty: bool = False) -> list[int]:
+        """Return the ids of a prompt.
+
+        Ids stay as they are: an echoed prompt has a log-probability for each that was sent.
+
+        Raises:
+            ApiError: an id that the vocabulary doesn't have, or an empty prompt that can't begin
+                a text.
+        """
+        vocabulary = self.model.vocabulary
+        is_text = isinstance(prompt, str)
+        ids = FullVocabulary(vocabulary).prompt_ids(prompt) if is_text else list(prompt)
+        size = len(vocabulary)
+        if wrong := [i for i in ids if i >= size]:
+            message = f"there is no token {wrong[0]}; the ids are 0 to {size - 1}"
+            raise ApiError(message, param="prompt", code="invalid_value")
+        if not ids and vocabulary.start is None and not may_be_empty:
+            message = "this model cannot continue an empty text; the prompt needs a token"
+            raise ApiError(message, param="prompt", code="invalid_value")
+        return ids
+
+
+def find(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
+    """Return the model of a name; without one, the only model.
+
+    Raises:
+        ApiError: no such model. Only the names given when the server started count, never paths.
+    """
+    if name is None and len(models) == 1:
+        return next(iter(models.values()))
+    if name is None or name not in models:
+        hint = printable.did_you_mean(name or "", models)
+        what = (
+            "model is missing"
+            if name is None
+            else f"there is no model {printable.shown(name)}{hint}"
+        )
+        message = f"{what} (there are: {', '.join(models)})"
+        raise ApiError(message, 404 if name else 400, param="model", code="model_not_found")
+    return models[name]
 
 
 class Metrics:
@@ -71,10 +131,10 @@ class Metrics:
         self._requests(route, str(status)).inc()
         self._seconds(route).observe(seconds)
 
-    def count(self, call: Call, drawn: int) -> None:
+    def count(self, model: str, prompt: int, drawn: int) -> None:
         """Count the tokens of a request's prompts, and those drawn."""
-        self._tokens(call.served.name, "prompt").inc(call.prompt_tokens)
-        self._tokens(call.served.name, "drawn").inc(drawn)
+        self._tokens(model, "prompt").inc(prompt)
+        self._tokens(model, "drawn").inc(drawn)
 
     def text(self) -> bytes:
         """Return the figures."""
@@ -109,7 +169,6 @@ class Service:
         }
         self.schedulers = {name: Scheduler(model, self.limits) for name, model in models.items()}
         self.metrics = Metrics(self.schedulers)
-        self.strategies = StrategyCache()
 
     @cached_property
     def rows(self) -> dict[tuple[str, bool], RowCache]:

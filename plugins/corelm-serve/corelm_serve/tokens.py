@@ -8,9 +8,9 @@ from typing import Any
 
 from corelm import Vocabulary
 from corelm.abilities import FullVocabulary, can
-from corelm_serve.models import ServedModel, find
 from corelm_serve.requests.completion import ID, MOST_IDS
 from corelm_serve.requests.fields import FLAG, Request, field, list_of, text
+from corelm_serve.service import ServedModel, find
 
 
 @dataclass(frozen=True, kw_only=True)

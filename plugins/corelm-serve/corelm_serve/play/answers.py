@@ -13,7 +13,6 @@ from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import FullVocabulary
 from corelm.runs import NamedModel, Strategy, Texts, chain_stages, printable
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.models import Limits, ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
 from corelm_serve.play.columns import Column, Columns, valid_results
 from corelm_serve.play.places import Place
@@ -27,6 +26,8 @@ from corelm_serve.requests.play import (
     TreeRequest,
     WriteRequest,
 )
+from corelm_serve.scheduling.scheduler import Limits
+from corelm_serve.service import ServedModel, find
 
 LEVELS = 3
 """The places of a tree whose words are listed at first: along the likeliest words."""

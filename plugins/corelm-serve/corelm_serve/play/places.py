@@ -11,9 +11,9 @@ import numpy as np
 from corelm import Array, RandomStream, Sampler, Vocabulary, draw
 from corelm.abilities import FullVocabulary
 from corelm.runs import ContextBuilder, chain_stages
-from corelm_serve.models import ServedModel
 from corelm_serve.play.columns import Column
 from corelm_serve.play.rows import RowCache
+from corelm_serve.service import ServedModel
 
 SURPRISALS = {"surprisal", "model_surprisal"}
 """The parts of a context that don't follow from the tokens alone."""

@@ -14,7 +14,6 @@ from functools import partial
 from corelm import LanguageModel
 from corelm.runs import ContinuousBatch, PrefixCache, printable
 from corelm_serve.errors import ApiError, culprit, ended_by
-from corelm_serve.models import Limits
 from corelm_serve.scheduling.jobs import Job, Writing, together
 
 logger = logging.getLogger("corelm.serve")
@@ -31,6 +30,41 @@ RETRY_AFTER = 2
 """Seconds after which a refused client may ask again."""
 LOOK = 0.25
 """Seconds between checks for steps that take too long."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that keep one client from using up the machine.
+
+    Attributes:
+        body: bytes of a request.
+        prompt: tokens of a prompt.
+        length: tokens drawn for a text.
+        prompts: prompts in a request.
+        total: tokens of all prompts of a request, and tokens drawn for all of its texts.
+        entries: log-probabilities in an answer.
+        rows: texts that a model writes at once, and texts of one prompt.
+        waiting: requests that wait for a model; more are refused with 429.
+        seconds: the time of a request, from its arrival to its last token.
+        stall: seconds that one step of one request may take before it is given up.
+        piece: tokens of a prompt that are read between two steps.
+        prefixes: tokens of prompts that each model keeps, to read equal beginnings once.
+        grace: seconds that running requests get to end when the server stops.
+    """
+
+    body: int = 2**20
+    prompt: int = 32_768
+    length: int = 4_096
+    prompts: int = 128
+    total: int = 2**18
+    entries: int = 2**20
+    rows: int = 64
+    waiting: int = 256
+    seconds: float = 600.0
+    stall: float = 30.0
+    piece: int = 512
+    prefixes: int = 8_192
+    grace: float = 10.0
 
 
 @dataclass(eq=False)
@@ -165,7 +199,8 @@ class Lane:
         now, unscored = time.monotonic(), list[Writing]()
         for writing in writings:
             if writing.job.cancelled or now > writing.job.deadline:
-                yield [writing], partial(_leave, writing)
+                end = ApiError("the request took too long and was given up", 408, code="timeout")
+                yield [writing], partial(setattr, writing, "end", end)
             elif writing.request is None:
                 if writing.is_scored:
                     yield [writing], partial(writing.join, self._batch)
@@ -192,7 +227,13 @@ class Lane:
             if epoch != self._epoch:
                 return False
             self._turn = Turn(writings, threading.get_ident(), time.monotonic())
-        fault = _fault_of(work)
+        fault: Exception | None = None
+        try:
+            work()
+        except Exception as error:
+            fault = error
+        except BaseException as error:  # a plugin may raise anything, but this thread must continue
+            fault = ended_by(error)
         ends = [
             (each, each.end if fault is None else fault)
             for each in writings
@@ -221,29 +262,12 @@ def _report(ends: Sequence[object], who: str) -> None:
             logger.warning("%s failed: %s", who, printable.shown(end))
 
 
-def _fault_of(work: Callable[[], object]) -> Exception | None:
-    """Do some work; return the error that it raised."""
-    try:
-        work()
-    except Exception as error:
-        return error
-    except BaseException as error:  # a plugin may raise anything, but this thread must continue
-        return ended_by(error)
-    return None
-
-
 def _advance(writings: Sequence[Writing], work: Callable[[], object]) -> None:
     """Do the work of a turn, and report the new pieces of its writings."""
     work()
     for writing in writings:
         if writing.is_busy or writing.request.is_finished:
             writing.advance()
-
-
-def _leave(writing: Writing) -> None:
-    """End a job whose client has gone or whose time is over."""
-    message = "the request took too long and was given up"
-    writing.end = ApiError(message, 408, code="timeout")
 
 
 class Scheduler:
