@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,15 +106,17 @@ class ExplainedStage:
 
 @dataclass(frozen=True)
 class ExplainedToken:
-    """One token on its way through the stages.
+    """One token on its way through the stages, or all that write one word.
 
     Attributes:
-        token: its id.
+        token: its id; of several tokens, the likeliest.
         text: the text that it would add.
         probabilities: its probability after each stage, the model's first.
         ranks: its rank after each stage, 1 for the most likely; None if it cannot be drawn.
         removed_by: the index of the stage that removed it; None if it can be drawn in the end, or
             never could.
+        parts: the trace of each token, if the word has several, the model's likeliest first. The
+            probabilities are then sums, and the ranks the best.
     """
 
     token: int
@@ -122,6 +124,7 @@ class ExplainedToken:
     probabilities: tuple[float, ...]
     ranks: tuple[int | None, ...]
     removed_by: int | None
+    parts: tuple[ExplainedToken, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,15 +156,22 @@ class Explanation(Displayable):
     seed: int | None = None
 
     def trace(self, token: int | str) -> ExplainedToken:
-        """Trace one token through all stages.
+        """Trace a token, or all tokens that write a word here, through the stages.
 
         Args:
-            token: its id, or a word that is one token.
+            token: an id or a word.
 
         Raises:
-            UsageError: there is no such token, or the word is several tokens.
+            UsageError: there is no such token, or no single token writes the word here.
         """
-        i = TokenNames(self.vocabulary, len(self.vocabulary)).id(token)
+        names = TokenNames(self.vocabulary, len(self.vocabulary))
+        alone = names.alone(token)
+        _, here = names.completing([token], np.array([self.tokens], dtype=np.int64))
+        ids = alone.intersection(here.tolist()) or alone  # a suffix is a word nowhere here
+        traces = sorted(map(self._trace, ids), key=lambda one: -one.probabilities[0])
+        return traces[0] if len(traces) == 1 else _together(traces)
+
+    def _trace(self, i: int) -> ExplainedToken:
         removals = (at for at, stage in enumerate(self.stages) if i in stage.removed_tokens)
         return ExplainedToken(
             i,
@@ -179,7 +189,7 @@ class Explanation(Displayable):
         model, end = self.stages[0], self.stages[-1]
         tokens = {*model.ranked_tokens[:n].tolist(), *end.ranked_tokens[:n].tolist()}
         places = {token: model.rank(token) or math.inf for token in tokens}
-        return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
+        return [self._trace(token) for token in sorted(places, key=places.__getitem__)]
 
     def __str__(self) -> str:
         return self._repr_text_()
@@ -216,6 +226,20 @@ class Explanation(Displayable):
     @cached_property
     def _before(self) -> str:
         return self.vocabulary.decode(self.tokens)
+
+
+def _together(traces: Sequence[ExplainedToken]) -> ExplainedToken:
+    """Return the trace of a word that several tokens write, the likeliest first."""
+    probabilities = tuple(map(sum, zip(*(one.probabilities for one in traces), strict=True)))
+    ranks = zip(*(one.ranks for one in traces), strict=True)
+    removals = [one.removed_by for one in traces if one.removed_by is not None]
+    return replace(
+        traces[0],
+        probabilities=probabilities,
+        ranks=tuple(min(filter(None, at), default=None) for at in ranks),
+        removed_by=None if probabilities[-1] else max(removals, default=None),
+        parts=tuple(traces),
+    )
 
 
 def explain(
@@ -307,7 +331,8 @@ def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int
     if isinstance(after, str):
         count = len(FullVocabulary(vocabulary).prompt_ids(prompt))
         return FullVocabulary(vocabulary).prompt_ids(prompt + after)[count:] if after else []
-    return [*map(TokenNames(vocabulary, len(vocabulary)).id, after)]
+    names = TokenNames(vocabulary, len(vocabulary))
+    return [i for token in after for i in names.ids(token)]
 
 
 def _draw(decoding: Decoding) -> None:

@@ -14,10 +14,10 @@ from corelm.numerics.filters import top_k as top_k
 from corelm.numerics.filters import within_min_entropy as within_min_entropy
 from corelm.numerics.filters import within_nats as within_nats
 from corelm.sampling import KernelSampler as KernelSampler
-from corelm.token_edits import TokenNames as TokenNames
 from corelm.token_edits import allow_all_but as allow_all_but
 from corelm.token_edits import change_logits as change_logits
 from corelm.token_edits import remove_tokens as remove_tokens
 from corelm.token_edits import token_change as token_change
 from corelm.token_edits import token_counts as token_counts
+from corelm.token_names import TokenNames as TokenNames
 from corelm.token_texts import find_in_turn as find_in_turn

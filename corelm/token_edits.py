@@ -1,4 +1,4 @@
-"""Read and change single tokens: tokens named by a word, counts of tokens, and logits.
+"""Read and change single tokens: counts of tokens, and logits.
 
 For samplers that read the context. The context is NumPy's; logits may be of any array library, and
 gradients flow through the functions that change them. The functions touch only the tokens
@@ -7,7 +7,7 @@ concerned; the rest of a row costs one copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context, ListingContext
-from corelm.errors import UsageError
-from corelm.language_model import Vocabulary
 from corelm.native import rows as kernels
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, in_library_of, replace_entries, widen
@@ -279,82 +277,3 @@ def allow_all_but(context: Context, rows: ArrayLike | None, ids: ArrayLike) -> N
     if isinstance(context, ListingContext):
         return forbidden  # type: ignore[return-value]
     return forbidden.allowed((context.batch, context.vocabulary_size))
-
-
-class TokenNames:
-    """The tokens of a vocabulary by name: an id, or a word, which may be several tokens.
-
-    A number written as text is a word.
-
-    Args:
-        vocabulary: maps words to ids, such as `context.vocabulary`.
-        size: the number of ids.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> names = TokenNames(ToyModel().vocabulary, 13)
-        >>> names.id("cat"), names.ids("the cat"), names.ids(7)
-        (4, [11, 4], [7])
-    """
-
-    def __init__(self, vocabulary: Vocabulary | None, size: int) -> None:
-        self._vocabulary, self._size = vocabulary, size
-
-    def ids(self, token: int | str) -> list[int]:
-        """Return the ids of an id or a word.
-
-        Raises:
-            UsageError: a word without a vocabulary, or a word or an id outside it.
-        """
-        ids, size = self._encoded(token), self._size
-        for i in ids:
-            if not 0 <= i < size:
-                raise UsageError(f"there is no token {i}; the ids go from 0 to {size - 1}")
-        return ids
-
-    def id(self, token: int | str) -> int:
-        """Return the id of one token.
-
-        Raises:
-            UsageError: as `ids`, and a word that is several tokens.
-        """
-        return self._alone(token, self.ids(token))
-
-    def existing(self, tokens: Iterable[int | str]) -> set[int]:
-        """Return the ids of several tokens, without words that the vocabulary lacks.
-
-        For lists whose words matter only if the model can write them, such as sequence breakers.
-
-        Raises:
-            UsageError: a word without a vocabulary, or one that is several tokens.
-
-        Example:
-            >>> from corelm.testing import ToyModel
-            >>> sorted(TokenNames(ToyModel().vocabulary, 13).existing(["cat", "unheard-of", 7]))
-            [4, 7]
-        """
-        encoded = ((token, self._encoded(token, missing=[])) for token in tokens)
-        return {self._alone(token, ids) for token, ids in encoded if ids}
-
-    @staticmethod
-    def _alone(token: int | str, ids: list[int]) -> int:
-        if len(ids) != 1:
-            raise UsageError(f"{token!r} is {len(ids)} tokens; give each of them by itself")
-        return ids[0]
-
-    def _encoded(self, token: int | str, missing: list[int] | None = None) -> list[int]:
-        """Return the ids; `missing`, or an error, for a word that the vocabulary lacks."""
-        if not isinstance(token, str):
-            return [token]
-        if self._vocabulary is None:
-            raise UsageError(
-                f"the word {token!r} has no id where there is no vocabulary; "
-                "give the id itself, or sample from a model"
-            )
-        ids = self._vocabulary.encode(token)
-        # A vocabulary of words may fold case or strip marks, and leave nothing.
-        if ids and self._vocabulary.unknown not in ids:
-            return ids
-        if missing is not None:
-            return missing
-        raise UsageError(f"the vocabulary of this model does not have {token!r}; leave it out")

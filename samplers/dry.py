@@ -62,7 +62,8 @@ class Dry(KernelSampler):
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
-        breakers = self._breakers(context, size)
+        names = TokenNames(context.vocabulary, size)
+        breakers = {i for id in names.existing(self.sequence_breakers) for i in names.ids(id)}
         texts = context.past(self.last, self.skip_prompt)
         penalised: list[tuple[int, int, int]] = []
         of_text: dict[int, int] = {}
@@ -76,10 +77,6 @@ class Dry(KernelSampler):
             return []
         rows, ids, lengths = np.array(penalised).T
         return [token_change(rows, ids, subtract=self._penalty(lengths))]
-
-    def _breakers(self, context: Context, size: int) -> set[int]:
-        names = TokenNames(context.vocabulary, size)
-        return {names.id(breaker) for breaker in names.existing(self.sequence_breakers)}
 
     @np.errstate(over="ignore")  # an infinite penalty becomes the largest number
     def _penalty(self, lengths: Array) -> Array:

@@ -17,8 +17,8 @@ class Force(Mask):
 
     The place is after `at` drawn tokens; with `since`, that many tokens after the last appearance
     of this text, prompt included. An appearance in the words themselves doesn't count. After the
-    words, and before them, nothing changes. If a token is impossible already, the most likely one
-    stays instead.
+    words, and before them, nothing changes. A word gets a space in front where a text needs one. If
+    a token is impossible already, the most likely one stays instead.
 
     With `unless`, nothing is forced once that text has come later, and `since` counts again only
     after it. So `since="<think>", unless="</think>"` limits how long a model thinks.
@@ -52,36 +52,34 @@ class Force(Mask):
             raise ParameterError("unless needs since, the text to count from")
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
-        size = context.vocabulary_size
-        names = TokenNames(context.vocabulary, size)
-        ids = [i for word in self.words for i in names.ids(word)]
-        turn = self._turn(context, len(ids))
-        rows = np.flatnonzero((turn >= 0) & (turn < len(ids)))
-        if not len(rows):
-            return None
-        allowed = np.ones((len(turn), size), dtype=bool)
-        allowed[rows] = False
-        allowed[rows, np.array(ids, dtype=np.int64)[turn[rows]]] = True
+        size, read = context.vocabulary_size, context.tokens.shape[1]
+        names, allowed = TokenNames(context.vocabulary, size), None
+        for row, tokens in enumerate(context.tokens):
+            place = self._place(tokens, context, names)
+            if place is None or place > read:
+                continue
+            ids = names.written(self.words, tokens[:place])
+            if read < place + len(ids):
+                if allowed is None:
+                    allowed = np.ones((context.batch, size), dtype=bool)
+                allowed[row] = False
+                allowed[row, ids[read - place]] = True
         return allowed
 
-    def _turn(self, context: Context, count: int) -> NDArray[np.int64]:
-        """Return the index of the word that each row must write now: (batch,)."""
+    def _place(self, tokens: NDArray[np.int64], context: Context, names: TokenNames) -> int | None:
+        """Return the position at which a row's words begin; None if they never do."""
         if not self.since:
-            return np.full(context.batch, context.position - self.at)
-        read = context.tokens.shape[1]
-        return np.array([read - self._place(row, context, count) for row in context.tokens])
-
-    def _place(self, row: NDArray[np.int64], context: Context, count: int) -> int:
-        """Return the position at which a row's words begin; beyond the row if they never do."""
-        never, place = len(row) + 1, -1 - count
+            return context.prompt_length + self.at
         if self.unless:
-            places = find_in_turn(row, (self.since, self.unless), context.vocabulary)
+            places = find_in_turn(tokens, (self.since, self.unless), context.vocabulary)
             # The marks alternate: an odd number of them means that `unless` has not come later.
-            return places[-1] + self.at if len(places) % 2 else never
-        for appearance in find_in_turn(row, (self.since,), context.vocabulary):
-            if not place < appearance <= place + count:  # one of the words doesn't count
+            return places[-1] + self.at if len(places) % 2 else None
+        place, end = None, -1
+        for appearance in find_in_turn(tokens, (self.since,), context.vocabulary):
+            if place is None or not place < appearance <= end:  # one of the words doesn't count
                 place = appearance + self.at
-        return place if place >= 0 else never
+                end = place + len(names.written(self.words, tokens[:place]))
+        return place
 
 
 @hookimpl

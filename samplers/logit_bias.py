@@ -14,8 +14,9 @@ class LogitBias(KernelSampler):
     """Add chosen numbers to the logits of chosen tokens, in every context.
 
     Minus infinity makes a token impossible; if that leaves no token, the most likely one stays. An
-    impossible token stays impossible. A text names a word of the model's vocabulary, which must be
-    one token; a number is an id.
+    impossible token stays impossible. A text names every token that contains it as a whole word,
+    such as `not` and ` not`, of which there must be one; a number is an id. To keep out a word that
+    may be written in pieces, use `ban`.
 
     Source: OpenAI, API reference, `logit_bias` (from -100 to 100 there).
 
@@ -48,8 +49,8 @@ class LogitBias(KernelSampler):
         biases: dict[int, float] = {}
         names = TokenNames(context.vocabulary, size)
         for token, bias in self.bias.items():
-            id = names.id(token)
-            biases[id] = biases.get(id, 0.0) + bias
+            for id in names.alone(token):
+                biases[id] = biases.get(id, 0.0) + bias
         if not any(biases.values()):
             return []
         # Adding minus infinity could leave a row without tokens; removing keeps the likeliest.

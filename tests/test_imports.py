@@ -36,7 +36,7 @@ LAYERS = (
     | {"native", "printable", "text_lines"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"abilities", "chain_stages", "filters", "sampling", "stateless_model", "token_edits"}
-    | {"token_texts", "validation"},
+    | {"token_names", "token_texts", "validation"},
     {"decoding"},
     {"decoder"},
     {"registry"},

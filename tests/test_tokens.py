@@ -1,4 +1,4 @@
-"""Single tokens: of the past, of words, and their logits."""
+"""Single tokens: of the past, and their logits."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 
 from corelm import Context
-from corelm.bundles import WordVocabulary
-from corelm.errors import UsageError
 from corelm.filters import (
-    TokenNames,
     allow_all_but,
     change_logits,
     remove_tokens,
     token_counts,
 )
-from corelm.testing import ToyModel
 
 INF = float("inf")
 FLOATS = (np.float32, np.float64)
@@ -165,69 +161,6 @@ def test_tokens_are_forbidden_in_every_row():
     allowed = allow_all_but(context, None, [2, 9, -1])
     assert allowed.tolist() == [[True, True, False]] * 2
     assert allow_all_but(context, None, ()).all()
-
-
-# Words
-
-VOCABULARY = WordVocabulary(["", "[UNK]", "[end]", "the", "end", "3", ","], "words+punctuation")
-
-
-@pytest.mark.parametrize(
-    ("token", "ids"),
-    [(0, [0]), (6, [6]), ("the", [3]), ("The", [3]), ("3", [5]), (",", [6]), ("the end", [3, 4])],
-)
-def test_an_id_or_a_word_is_found(token, ids):
-    assert TokenNames(VOCABULARY, 7).ids(token) == ids
-
-
-@pytest.mark.parametrize(
-    ("token", "message"),
-    [
-        (7, "there is no token 7; the ids go from 0 to 6"),
-        (-1, "there is no token -1; the ids go from 0 to 6"),
-        ("film", "the vocabulary of this model does not have 'film'; leave it out"),
-        ("the film", "the vocabulary of this model does not have 'the film'; leave it out"),
-        ("\n", "the vocabulary of this model does not have '\\n'; leave it out"),
-    ],
-)
-def test_an_invalid_token_is_refused(token, message):
-    names = TokenNames(VOCABULARY, 7)
-    for find in (names.ids, names.id):
-        with pytest.raises(UsageError) as caught:
-            find(token)
-        assert str(caught.value) == message
-
-
-def test_a_word_needs_a_vocabulary():
-    with pytest.raises(UsageError) as caught:
-        TokenNames(None, 7).id("the")
-    assert str(caught.value) == (
-        "the word 'the' has no id where there is no vocabulary; "
-        "give the id itself, or sample from a model"
-    )
-
-
-def test_one_token_is_not_several():
-    assert TokenNames(VOCABULARY, 7).id("end") == 4
-    with pytest.raises(UsageError) as caught:
-        TokenNames(VOCABULARY, 7).id("the end")
-    assert str(caught.value) == "'the end' is 2 tokens; give each of them by itself"
-
-
-def test_a_vocabulary_without_a_word_for_the_unknown_is_believed():
-    class Bytes:
-        padding = unknown = start = None
-        ends = ()
-
-        def encode(self, text):
-            return list(text.encode())
-
-    assert TokenNames(Bytes(), 256).ids("no") == [110, 111]
-
-
-def test_the_vocabulary_of_a_model_reaches_the_samplers():
-    model = ToyModel()
-    assert TokenNames(model.vocabulary, len(model.vocabulary)).id("cat") == 4
 
 
 def test_a_change_may_be_one_number_for_all():

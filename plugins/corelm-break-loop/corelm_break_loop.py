@@ -35,7 +35,7 @@ class BreakLoop(Mask):
     def allowed(self, context):
         size = context.vocabulary_size
         names = TokenNames(context.vocabulary, size)
-        ids = [i for word in self.words for i in names.ids(word)]
+        ids = names.written(self.words)
         turns = [turn_of(row, ids, self.times) for row in context.drawn.tolist()]
         rows = [row for row, turn in enumerate(turns) if turn is not None]
         if not rows:

@@ -134,7 +134,11 @@ class Guidance(Decoder):
             )
         elif self.method == "classifier_free":
             # Without a negative prompt, the model continues the last token alone.
-            negative = model.vocabulary.encode(self.negative) if self.negative else prompt[-1:]
+            negative = (
+                FullVocabulary(model.vocabulary).prompt_ids(self.negative)
+                if self.negative
+                else prompt[-1:]
+            )
             others = [PromptedModel(model, np.asarray(negative, dtype=np.int64), len(prompt))]
             combine = partial(classifier_free, weight=self.weight)
         else:

@@ -224,7 +224,8 @@ def test_the_word_for_everything_unknown(run: Run) -> None:
         (("--length", "3"), "there is no option --length: the sampler temperature has --t"),
         (("--token", "zebra"),
          "the vocabulary of this model does not have 'zebra'; leave it out"),
-        (("--token", "the cat"), "'the cat' is 2 tokens; give each of them by itself"),
+        (("--token", "the cat"),
+         "'the cat' is 2 tokens ('the', 'cat'); give each of them by itself"),
         (("--preset", "vlm"),
          "there is no preset 'vlm'; did you mean 'vllm'? (there are: llama.cpp, transformers, "
          "vllm, mlx-lm, keras-hub)"),

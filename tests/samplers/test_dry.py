@@ -94,7 +94,7 @@ def test_breakers_are_words_or_ids():
 @pytest.mark.parametrize(
     ("breaker", "message"),
     [
-        ("! !", "dry: '! !' is 2 tokens; give each of them by itself"),
+        ("! !", "dry: '! !' is 2 tokens ('!', '!'); give each of them by itself"),
         (99, "dry: there is no token 99; the ids go from 0 to 3"),
     ],
 )

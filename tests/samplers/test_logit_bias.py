@@ -66,7 +66,10 @@ def test_the_likeliest_stays_if_everything_is_removed():
     [
         ({4: 1.0}, "logit_bias: there is no token 4; the ids go from 0 to 3"),
         ({"maybe": 1}, "logit_bias: the vocabulary of this model does not have 'maybe'"),
-        ({"yes no": 1}, "logit_bias: 'yes no' is 2 tokens; give each of them by itself"),
+        (
+            {"yes no": 1},
+            "logit_bias: 'yes no' is 2 tokens ('yes', 'no'); give each of them by itself",
+        ),
     ],
 )
 def test_an_invalid_token_is_refused(bias, message):

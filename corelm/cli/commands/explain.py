@@ -56,7 +56,10 @@ def explain(
         ),
     ] = None,
     token: Annotated[
-        str | None, typer.Option(metavar="WORD", help="Trace this word through all stages.")
+        str | None,
+        typer.Option(
+            metavar="WORD", help="Trace this word, written by any token, through all stages."
+        ),
     ] = None,
     top: Annotated[
         str,

@@ -20,6 +20,8 @@ NARROW = 60
 REST = "all others"
 WORD, SHARE = 16, 8
 """The largest width of a word, and the width of a probability with the space before it."""
+PARTS = 8
+"""The most tokens of a word that are listed."""
 PROMPT = 60
 """The number of characters of a prompt that are shown."""
 
@@ -159,7 +161,15 @@ class ExplanationPage:
         )
         table = blocks.figures(("", "probability", "rank"), rows)
         title = self._word(trace.token, trace.text)
-        yield from blocks.section(title, table, blocks.line(self._end(trace)))
+        lines = [self._end(trace), *([self._parts(trace)] if trace.parts else [])]
+        yield from blocks.section(title, table, *map(blocks.line, lines))
+
+    def _parts(self, trace: ExplainedToken) -> str:
+        """Return the tokens that write a word, with the model's probability of each."""
+        texts = [f"{one.text!r} {_share(one.probabilities[0])}" for one in trace.parts[:PARTS]]
+        if rest := len(trace.parts) - len(texts):
+            texts.append(f"{rest:,} more")
+        return f"{counted(len(trace.parts), 'token')} for the word: {', '.join(texts)}"
 
     def _end(self, trace: ExplainedToken) -> str:
         if trace.removed_by is not None:
