@@ -341,6 +341,11 @@ def test_forced_words_are_whole_words(vocabulary):
     assert with_forced(Force(words=["not", "a"]), vocabulary, "", "is") == "is not a"
 
 
+def test_words_of_a_large_vocabulary_are_forced():
+    text = with_forced(Force(words=["terrible"]), corelm.load("imdb").vocabulary, "", "It was")
+    assert text == "it was terrible"
+
+
 def test_a_loop_is_broken_by_a_whole_word(vocabulary):
     broken = with_forced(BreakLoop(words=["a"]), vocabulary, " is no is no is no", prompt="a")
     assert broken == "a is no is no is no a"
