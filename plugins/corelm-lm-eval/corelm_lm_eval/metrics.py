@@ -67,7 +67,9 @@ def of_answers(metric: Metric, answers: Sequence[Answer]) -> float:
         first = tokens if of_texts else _numbers(metric.of_token, texts, model)
         pairs = zip(first, texts, strict=True)
         return _mean([value for pair in pairs if (value := metric.of_text(*pair)) is not None])
-    return _mean(_figure(metric, targets, texts, tokens, model)())
+    if isinstance(metric, HumanMetric):
+        return _mean(metric.compare(texts, targets, model)(range(len(texts))))
+    return _mean(metric.figure(tokens, texts))
 
 
 def _numbers(
@@ -81,19 +83,6 @@ def _numbers(
         for text, number in zip(some.texts.tolist(), of_token(some.logits), strict=True):
             numbers[text].append(float(number))
     return numbers
-
-
-def _figure(
-    metric: SetMetric | HumanMetric,
-    targets: Sequence[str],
-    texts: Sequence[str],
-    tokens: Sequence[Sequence[int]],
-    model: LanguageModel,
-) -> Callable[[], Any]:
-    """Return the function that computes a figure of a set of texts."""
-    if isinstance(metric, HumanMetric):
-        return partial(metric.compare(texts, targets, model), range(len(texts)))
-    return partial(metric.figure, tokens, texts)
 
 
 def _mean(values: Any) -> float:

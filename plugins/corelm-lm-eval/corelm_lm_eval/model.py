@@ -150,7 +150,7 @@ class CorelmLM(LM):
         vocabulary, length = self.model.vocabulary, self.model.context_length
         texts = [
             windows(vocabulary, FullVocabulary(vocabulary).prompt_ids(text), length)
-            for (text,) in _args(requests)
+            for (text,) in (request.args for request in requests)
         ]
         pairs = [pair for text in texts for pair in text]
         self._warn_of_unknown_words(pairs)
@@ -239,10 +239,6 @@ def register_model() -> None:
 
     if NAME not in model_registry:
         model_registry.register(NAME)(CorelmLM)
-
-
-def _args(requests: Iterable[Instance]) -> Iterator[tuple[Any, ...]]:
-    return (request.args for request in requests)
 
 
 def _whole(name: str, value: Any) -> int:

@@ -67,19 +67,14 @@ def _fetch(original: Original, folder: Path, source: Path | None, progress: Prog
     target = folder / "aclImdb"
     if target.is_dir():
         return target
-    with _os_errors(folder), _alone(folder, progress):
-        if target.is_dir():  # another process has fetched it in the meantime
-            return target
-        with _unfinished(folder / "aclImdb.part") as part:
-            unpack(source or _download(original, part, progress), part, progress)
-            (part / "aclImdb").rename(target)
-    return target
-
-
-@contextmanager
-def _os_errors(folder: Path) -> Iterator[None]:
     try:
-        yield
+        with _alone(folder, progress):
+            if target.is_dir():  # another process has fetched it in the meantime
+                return target
+            with _unfinished(folder / "aclImdb.part") as part:
+                unpack(source or _download(original, part, progress), part, progress)
+                (part / "aclImdb").rename(target)
+        return target
     except OSError as error:
         place = str(error.filename or folder)
         raise DataError(f"the reviews could not be fetched: {place!r}: {error.strerror}") from error

@@ -17,7 +17,7 @@ from typing import Any
 
 from corelm.bundles import Bundle, StoredVocabulary
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
-from corelm.runs import SafeFile
+from corelm.runs import SafeFile, json_object
 from corelm_train.keras_import import import_keras
 from corelm_train.keras_model import KerasLanguageModel
 from corelm_train.network_weights import set_weights
@@ -39,14 +39,15 @@ def read_keras(path: Path) -> KerasLanguageModel:
             vocabulary.
         MissingDependencyError: Keras is not installed, or too old.
     """
-    import_keras("a .keras file")  # first, as without Keras no file can be read
+    keras = import_keras("a .keras file")  # first, as without Keras no file can be read
     if not path.is_file():
         raise ModelFileError(f"there is no file at {str(path)!r}")
     try:
         with zipfile.ZipFile(path) as archive:
-            _refuse_code(json.loads(_member(archive, "config.json")))
+            _refuse_code(json_object(_member(archive, "config.json"), "its configuration"))
             vocabulary, context_length, prompt = _text_side(archive)
-        model = KerasLanguageModel(_network(path), vocabulary, context_length)
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = KerasLanguageModel(network, vocabulary, context_length)
         model.default_prompt = prompt
         return model
     except MissingDependencyError:
@@ -110,46 +111,23 @@ def _content(model: Bundle) -> bytes:
         return path.read_bytes()
 
 
-def _network(path: Path) -> Any:
-    return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
-
-
 def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | None]:
     if TEXT not in archive.namelist():
         raise ModelFileError(
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
             "corelm_train.keras_model.KerasLanguageModel(model, vocabulary, context_length)"
         )
-    text_side = _object(_text(archive, TEXT))
+    text_side = json_object(_member(archive, TEXT), f"its {TEXT}")
     tokens, context_length = text_side.get("tokens"), text_side.get("context_length")
     prompt = text_side.get("prompt")
     if not isinstance(tokens, str) or type(context_length) is not int:
         raise ModelFileError(f"its {TEXT} must have tokens and context_length")
     if not isinstance(prompt, str | None):
         raise ModelFileError(f"the prompt in its {TEXT} is not a text")
-    return Bundle.read_vocabulary(_text(archive, VOCABULARY), tokens), context_length, prompt
+    return Bundle.read_vocabulary(_member(archive, VOCABULARY), tokens), context_length, prompt
 
 
-def _object(text: str) -> dict[str, Any]:
-    """Parse a JSON object."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"it isn't JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelFileError("it isn't a JSON object")
-    return value
-
-
-def _text(archive: zipfile.ZipFile, name: str) -> str:
-    """Read a member of the archive as UTF-8."""
-    try:
-        return _member(archive, name).decode()
-    except UnicodeDecodeError as error:
-        raise ModelFileError(f"it is not UTF-8 at byte {error.start}") from error
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str) -> str:
     try:
         with archive.open(name) as file:
             content = file.read(LIMIT + 1)
@@ -157,13 +135,11 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         raise ModelFileError(f"it has no {name}") from None
     if len(content) > LIMIT:
         raise ModelFileError(f"{name} in it has more than {LIMIT} bytes")
-    return content
+    return content.decode()
 
 
-def _refuse_code(config: Any) -> None:
+def _refuse_code(config: dict[str, Any]) -> None:
     """Raise if a class is neither Keras's nor corelm's."""
-    if not isinstance(config, dict):
-        raise ModelFileError("its configuration isn't a JSON object")
     # The optimizer and the losses are not loaded, so their classes don't matter.
     for entry in _entries({**config, "compile_config": None}):
         name, module = str(entry["class_name"]), str(entry.get("module"))

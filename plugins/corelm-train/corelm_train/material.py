@@ -83,7 +83,10 @@ def prepare(
     prompt = _checked_prompt(settings.prompt, texts.train, vocabulary, report)
     context_length = architecture.context_length
     rows = _training_rows(texts, vocabulary, context_length, recipe)
-    measured = _at_most_measured(texts.held_out)
+    measured = list(texts.held_out)
+    if len(measured) > MEASURED:  # drawn with a fixed seed
+        chosen = np.random.default_rng(0).choice(len(measured), MEASURED, replace=False)
+        measured = [measured[i] for i in sorted(chosen.tolist())]
     opening = opening_rows(measured, vocabulary, context_length)
     if not opening[:, 1:].any():
         raise DataError(
@@ -152,14 +155,6 @@ def _training_rows(
             else "the texts are too short: none has two tokens, one to follow the other"
         )
     return rows
-
-
-def _at_most_measured(texts: Sequence[str]) -> list[str]:
-    """Return at most `MEASURED` of the texts, drawn with a fixed seed."""
-    if len(texts) <= MEASURED:
-        return list(texts)
-    chosen = np.random.default_rng(0).choice(len(texts), MEASURED, replace=False)
-    return [texts[i] for i in sorted(chosen.tolist())]
 
 
 TokenRows = NDArray[np.uint16] | NDArray[np.uint32]

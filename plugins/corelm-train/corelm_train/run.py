@@ -62,7 +62,9 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
         memory_errors(),
         devices.scope(),
     ):
-        _clear_target(settings.out)
+        Bundle.check_target(settings.out)
+        for path in (settings.out, checkpoint_path(settings.out)):
+            SafeFile(path).remove_leftovers()  # of killed runs
         with quiet_tensorflow():  # this imports JAX if it is the backend
             keras.utils.set_random_seed(settings.seed)
         run = TrainingRun(settings, architecture, recipe, report, devices)
@@ -74,13 +76,6 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
             run.keep()
             raise
         return settings.out
-
-
-def _clear_target(out: Path) -> None:
-    """Raise ModelFileError if the target can't be written; remove leftovers of killed runs."""
-    Bundle.check_target(out)
-    for path in (out, checkpoint_path(out)):
-        SafeFile(path).remove_leftovers()
 
 
 @contextmanager
@@ -148,10 +143,6 @@ class TrainingRun:
         with undistributed():
             return build(self.architecture)
 
-    def _copy_to_measured(self) -> None:
-        if self.measured_network is not self.network:
-            set_weights(self.measured_network, weights_of(self.network))
-
     def _identity(self, start: Bundle | None) -> dict[str, Any]:
         """Return the settings and checksums that must be equal to resume a checkpoint."""
         identity = {
@@ -197,24 +188,18 @@ class TrainingRun:
         """Load the checkpoint; without `resume`, raise TrainingError if there is one."""
         if resume:
             self._load()
-        else:
-            self._refuse_to_overwrite()
-            self.checkpoint.check_room(2 * self._checkpoint_size())
-            for warning in before_training(self.plan, len(self.measured)):
-                self.report.warn(warning)
-        self.report.started(self.plan)
-
-    def _refuse_to_overwrite(self) -> None:
-        if self.checkpoint.path.exists():
+        elif self.checkpoint.path.exists():
             raise TrainingError(
                 f"{self.checkpoint.path.name} is left from an interrupted run; "
                 "continue it with --resume, or delete it to start again"
             )
-
-    def _checkpoint_size(self) -> int:
-        """Return the size in bytes of a checkpoint's arrays: all variables and the best weights."""
-        weights = weights_of(self.network).values()
-        return sum(np.asarray(v).nbytes for v in [*self._variables(), *weights])
+        else:
+            weights = weights_of(self.network).values()
+            size = sum(np.asarray(each).nbytes for each in [*self._variables(), *weights])
+            self.checkpoint.check_room(2 * size)  # with the weights of the best epoch
+            for warning in before_training(self.plan, len(self.measured)):
+                self.report.warn(warning)
+        self.report.started(self.plan)
 
     def _load(self) -> None:
         variables = self._variables()
@@ -296,26 +281,21 @@ class TrainingRun:
         self.save()
 
     def _fit(self, epoch: int, end: int, skip: int) -> None:
+        settings, report = self.settings, self.report.texts
+        texts = TextGeneration(
+            self.language_model(), self.prompt, settings.temperatures, settings.length, report
+        )
         with FinishSteps() as finish_steps:
             self.network.fit(
                 ShuffledBatches(
-                    self.rows, self.recipe.batch, self.settings.seed, epoch, skip, self.devices.fill
+                    self.rows, self.recipe.batch, settings.seed, epoch, skip, self.devices.fill
                 ),
                 initial_epoch=epoch,
                 epochs=end,
                 shuffle=False,
                 verbose=0,
-                callbacks=[finish_steps, ProgressAndCheckpoints(self, self._texts())],
+                callbacks=[finish_steps, ProgressAndCheckpoints(self, texts)],
             )
-
-    def _texts(self) -> TextGeneration:
-        return TextGeneration(
-            self.language_model(),
-            self.prompt,
-            self.settings.temperatures,
-            self.settings.length,
-            self.report.texts,
-        )
 
     def language_model(self) -> KerasLanguageModel:
         """Return the network with its current weights as a language model."""
@@ -329,7 +309,8 @@ class TrainingRun:
 
     def perplexity(self) -> float:
         """Return the perplexity of the beginnings of the held-out texts."""
-        self._copy_to_measured()
+        if self.measured_network is not self.network:
+            set_weights(self.measured_network, weights_of(self.network))
         return self.scorer(self.opening).perplexity
 
     def finish(self) -> None:

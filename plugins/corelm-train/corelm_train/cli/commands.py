@@ -79,24 +79,22 @@ def _train(
     source = _existing(data)
     if values.get("preset") is None:
         values["preset"] = _preset_for(source, from_)
-    folder = _folder(out or f"{_stem(source)}-{values['preset']}")
+    folder = _folder(out or f"{Path(source).resolve().stem}-{values['preset']}")
     start = None if from_ is None else _model_folder(from_)
     settings = TrainingSettings(data=source, out=folder, start_from=start, **values)
     settings.resolve()
-    _refuse_to_replace(folder, overwrite or resume)
+    if folder.exists() and not (overwrite or resume):
+        raise UsageError(
+            f"{folder} already exists; choose another --out, or replace it with --overwrite"
+        )
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
-    _check_target(settings.out)
-    with Output.open() as stdout:
-        stdout.text(f"{_run(settings, resume, context.obj)}\n")
-
-
-def _check_target(out: Path) -> None:
-    """Raise if the target can't be written, before the slow import of Keras."""
     from corelm_train.checkpoint import only_run
 
-    with only_run(out):
-        Bundle.check_target(out)
+    with only_run(folder):  # before the slow import of Keras
+        Bundle.check_target(folder)
+    with Output.open() as stdout:
+        stdout.text(f"{_run(settings, resume, context.obj)}\n")
 
 
 def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
@@ -105,19 +103,16 @@ def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path
 
     with training_report() as report:
         try:
-            return _trainer()(settings, report, resume)
+            with needs_keras("training"):
+                from corelm_train.run import train
+            return train(settings, report, resume)
         except KeyboardInterrupt:
             if report.checkpoint is None:
                 messages.tell("stopped before the first step; no checkpoint was saved")
             else:
-                messages.tell(f"continue with: {_resuming(words)}")
+                own = [word for word in words if word not in ("--overwrite", "--resume")]
+                messages.tell(f"continue with: {shlex.join(['corelm', *own, '--resume'])}")
             raise
-
-
-def _resuming(words: Sequence[str]) -> str:
-    """Return the command line that continues a training."""
-    own = [word for word in words if word not in ("--overwrite", "--resume")]
-    return shlex.join(["corelm", *own, "--resume"])
 
 
 def command() -> Callable[..., Any]:
@@ -158,25 +153,7 @@ def _model_folder(name: str) -> Path:
     raise UsageError(f"there is no model folder {name!r}; `corelm models` lists the models")
 
 
-def _stem(data: str) -> str:
-    return Path(data).resolve().stem if data != IMDB else IMDB
-
-
 def _folder(out: str) -> Path:
     """Return the output folder; a bare name is a folder in corelm's home."""
     bare = Path(out).name == out and out not in (os.curdir, os.pardir)
     return machine.home() / "models" / out if bare else Path(out)
-
-
-def _refuse_to_replace(folder: Path, allowed: bool) -> None:
-    if folder.exists() and not allowed:
-        raise UsageError(
-            f"{folder} already exists; choose another --out, or replace it with --overwrite"
-        )
-
-
-def _trainer() -> Callable[..., Path]:
-    with needs_keras("training"):
-        from corelm_train.run import train
-
-        return train

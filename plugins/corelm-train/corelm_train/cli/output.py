@@ -30,22 +30,10 @@ def training_report() -> Iterator[TrainingReport]:
         yield TrainingReport(interrupt, show)
 
 
-class Interrupt:
-    """The state of Ctrl-C: pressed or not."""
-
-    def __init__(self) -> None:
-        self.pressed = False
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt after Ctrl-C, which TensorFlow's import may have swallowed."""
-        if self.pressed:
-            raise KeyboardInterrupt
-
-
 @contextmanager
-def _interruptible() -> Iterator[Interrupt]:
+def _interruptible() -> Iterator[threading.Event]:
     """Confirm Ctrl-C at once, as a step and a checkpoint may take seconds."""
-    interrupt = Interrupt()
+    interrupt = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
@@ -53,7 +41,7 @@ def _interruptible() -> Iterator[Interrupt]:
 
     def acknowledge(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, earlier)  # a second Ctrl-C does not wait
-        interrupt.pressed = True
+        interrupt.set()
         with contextlib.suppress(RuntimeError):  # the signal interrupted another message
             messages.tell("stopping; this may take a moment ...")
         raise KeyboardInterrupt
@@ -69,19 +57,25 @@ class TrainingReport(Reporter):
     """A reporter that writes to standard error.
 
     Args:
-        interrupt: the state of Ctrl-C.
+        interrupt: set after Ctrl-C, which TensorFlow's import may have swallowed.
         show: shows a stage, its finished steps, all its steps and a note.
 
     Attributes:
         checkpoint: the checkpoint of an interrupted run, once it is saved.
     """
 
-    def __init__(self, interrupt: Interrupt, show: Callable[[str, int, int, str], None]) -> None:
+    def __init__(
+        self, interrupt: threading.Event, show: Callable[[str, int, int, str], None]
+    ) -> None:
         self.checkpoint: Path | None = None
         self._interrupt, self._show = interrupt, show
 
+    def _check(self) -> None:
+        if self._interrupt.is_set():
+            raise KeyboardInterrupt
+
     def note(self, text: str) -> None:
-        self._interrupt.check()
+        self._check()
         messages.tell(f"{text} ...", "note")
 
     def warn(self, text: str) -> None:
@@ -100,7 +94,7 @@ class TrainingReport(Reporter):
         messages.tell(f"stopped after step {done:,} of {total:,}; kept {checkpoint}")
 
     def step(self, done: int, total: int, loss: float) -> None:
-        self._interrupt.check()
+        self._check()
         self._show("training", done, total, f"loss {loss:.3f}")
 
     def measured(self, epoch: int, perplexity: float) -> None:
