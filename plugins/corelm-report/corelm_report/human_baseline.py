@@ -124,13 +124,11 @@ def _by_position(scores: ModelScores) -> list[dict[str, Any]]:
     """Return the entropy at each position, over the texts that are long enough."""
     columns = zip(scores.entropy.T, scores.real.T, strict=True)
     values = [entropy[there] for entropy, there in columns if there.any()]
-    return [{"position": i, **_at_one(some)} for i, some in enumerate(values)]
-
-
-def _at_one(values: NDArray[np.float32]) -> dict[str, Any]:
-    summary = _summary(values)
-    low, high = summary["band"]
-    return {"n": len(values), "entropy": summary["mean"], "p05": low, "p95": high}
+    rows = [(len(each), _summary(each)) for each in values]
+    return [
+        {"position": i, "n": n, "entropy": of["mean"], "p05": of["band"][0], "p95": of["band"][1]}
+        for i, (n, of) in enumerate(rows)
+    ]
 
 
 def _rounded(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,17 +102,13 @@ def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
     They are sorted by identity, so the order says nothing about the samplers, and neighbours may
     have different ones.
     """
-    turns: dict[tuple[str, str], dict[object, int]] = {}
-    ranked = []
+    turns, ranked = Counter[object](), dict[tuple[str, str], list[tuple[int, str, Pair]]]()
     for pair in sorted(pairs, key=lambda each: each.id):
-        of_prompts = turns.setdefault((pair.model, pair.sampler), {})
-        turn = of_prompts[pair.sample[0]] = of_prompts.get(pair.sample[0], -1) + 1
-        ranked.append((turn, pair))
-    drawn = []
-    for model, sampler in turns:
-        own = [each for each in ranked if (each[1].model, each[1].sampler) == (model, sampler)]
-        # The first pair of every prompt, then the second: with many prompts, these are the units.
-        drawn += [pair for _, pair in sorted(own, key=lambda each: each[0])[:count]]
+        sampler = pair.model, pair.sampler
+        ranked.setdefault(sampler, []).append((turns[sampler, pair.sample[0]], pair.id, pair))
+        turns[sampler, pair.sample[0]] += 1
+    # The first pair of every prompt, then the second: with many prompts, these are the units.
+    drawn = [pair for own in ranked.values() for _, _, pair in sorted(own)[:count]]
     return sorted(drawn, key=lambda each: each.id)
 
 

@@ -10,8 +10,7 @@ one half of the human texts is to the other, which has an entry as well.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.estimates import FEWEST
 from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
 from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.intervals import Band
+from corelm_report.metrics.intervals import Band, perplexity
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
@@ -180,52 +179,53 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
     Figures that depend on the number of texts or on their length are left out unless the report
     measures the same number and the same length.
     """
-    figures = NamedModel(plan.model).manifest.get("figures")
-    human = _at(figures, "human")
-    if _number(human, "surprisal") is None:
+    figures: Any = NamedModel(plan.model).manifest.get("figures")
+    # Anybody may have edited the manifest.
+    try:
+        human, held_out = figures["human"], figures.get("held_out", {})
+        entry = HumanEntry(
+            description="texts that the model has not seen, measured when it was trained",
+            teacher_forced=_contexts_of_manifest(human, held_out.get("tokens")),
+            generated_texts=_texts_of_manifest(human, plan),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None
-    entry = HumanEntry(
-        description="texts that the model has not seen, measured when it was trained",
-        teacher_forced=_contexts_of_manifest(human, _at(figures, "held_out", "tokens")),
-        generated_texts=_texts_of_manifest(human, plan),
-    )
-    # Validate: anybody may have edited the manifest.
     return None if fault(entry.to_dict(), "HumanEntry") else entry
 
 
 def _contexts_of_manifest(human: Any, n: Any) -> HumanContexts:
-    band = _at(human, "entropy", "band")
-    low, high = band if isinstance(band, list) and len(band) == 2 else (None, None)
+    entropy = human["entropy"]
+    low, high = entropy["band"]
     return HumanContexts(
         n=n,
         model_entropy=EntropySummary(
-            mean=_number(human, "entropy", "mean"),
-            ci95=_at(human, "entropy", "ci95"),
-            median=_number(human, "entropy", "median"),
+            mean=entropy["mean"],
+            ci95=entropy.get("ci95"),
+            median=entropy.get("median"),
             p05=low,
             p95=high,
         ),
-        figures={"surprisal": _number(human, "surprisal")},
-        ci95={"surprisal": _at(human, "ci95", "surprisal")},
-        by_position=_at(human, "by_position") or [],
+        figures={"surprisal": human["surprisal"]},
+        ci95={"surprisal": human.get("ci95", {}).get("surprisal")},
+        by_position=human.get("by_position", []),
     )
 
 
 def _texts_of_manifest(human: Any, plan: Plan) -> GeneratedTexts:
-    of = {key: _at(human, "sets", key) for key in ("sets", "texts", "length")}
+    of = human.get("sets", {})
     left_out: tuple[str, ...] = ()
-    if of["length"] != plan.length:
+    if of.get("length") != plan.length:
         left_out = OF_SETS + OF_TEXTS
-    elif of["texts"] != plan.set_size:
+    elif of.get("texts") != plan.set_size:
         left_out = OF_SETS
     names = [figure.name for figure in of_view(GENERATED)]
-    figures = {name: None if name in left_out else _number(human, name) for name in names}
-    ci95 = {name: _at(human, "ci95", name) for name in names if figures[name] is not None}
-    surprisal = figures["surprisal"]
+    figures = {name: None if name in left_out else human.get(name) for name in names}
+    intervals = human.get("ci95", {})
+    ci95 = {name: intervals.get(name) for name in names if figures[name] is not None}
     # Two figures have another name in a manifest, or follow from a third.
-    figures["perplexity"] = None if surprisal is None else math.exp(surprisal)
-    figures["model_entropy"] = _number(human, "entropy", "mean")
-    n = None if None in of.values() else of["sets"] * of["texts"]
+    figures["perplexity"] = perplexity(human["surprisal"])
+    figures["model_entropy"] = human["entropy"]["mean"]
+    n = of["sets"] * of["texts"] if of else None
     size = None if left_out else of["texts"]
     return GeneratedTexts(n=n, set_size=size, figures=figures, ci95=ci95)
 
@@ -235,20 +235,6 @@ def band(human: HumanContexts | None) -> Band | None:
     if human is None or human.model_entropy.p05 is None or human.model_entropy.p95 is None:
         return None
     return human.model_entropy.p05, human.model_entropy.p95
-
-
-def _at(value: Any, *keys: str) -> Any:
-    """Return the value at the end of a path of keys, or None."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _number(value: Any, *keys: str) -> float | None:
-    number = _at(value, *keys)
-    # exp of more than 709 overflows, and no valid figure of a manifest is as large.
-    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-    return number if is_number and abs(number) < 700 else None
 
 
 SEED = 0

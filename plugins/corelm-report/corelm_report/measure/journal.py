@@ -185,8 +185,22 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
     done = _finished(path, header, key) if resume else {}
     if resume and not path.exists():
         _refuse_other_settings(path.parent, json.loads(header))
-    with _locked(path) as alone:
-        file = _started(path, header, key, done) if alone else None
+    with ExitStack() as stack:
+        file = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = SafeFile(path.with_suffix(".lock")).lock(remove=True)
+            if stack.enter_context(lock):
+                file = _started(path, header, key, done)
+            else:
+                logger.warning(
+                    "another process is making the same report, so this one cannot be resumed"
+                )
+        except OSError as error:
+            reason = error.strerror or error
+            logger.warning(
+                "the report cannot be resumed if interrupted: %s: %s", path.parent, reason
+            )
         try:
             yield Journal(done, file, key)
         finally:
@@ -209,39 +223,12 @@ def _remove_old(folder: Path, own: Path) -> None:
                         path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Lock a journal; yield False if another process writes it or the folder cannot be made."""
-    with ExitStack() as stack:
-        alone = False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(SafeFile(path.with_suffix(".lock")).lock(remove=True))
-        except OSError as error:
-            _warn_not_saved(path, error)
-        else:
-            if not alone:
-                logger.warning(
-                    "another process is making the same report, so this one cannot be resumed"
-                )
-        yield alone
-
-
-def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes] | None:
-    """Write the journal so far and open it to append; return None if that fails."""
+def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes]:
+    """Write the journal so far and open it to append."""
     # Rewritten, because the last line of the old file may be torn.
     units = (_line(key, json.dumps([unit, result]).encode()) for unit, result in done.items())
-    try:
-        SafeFile(path).write(b"".join([_line(b"", header), *units]))
-        return open(path, "ab")
-    except OSError as error:
-        _warn_not_saved(path, error)
-        return None
-
-
-def _warn_not_saved(path: Path, error: OSError) -> None:
-    reason = error.strerror or error
-    logger.warning("the report cannot be resumed if interrupted: %s: %s", path.parent, reason)
+    SafeFile(path).write(b"".join([_line(b"", header), *units]))
+    return open(path, "ab")
 
 
 def _line(key: bytes, body: bytes) -> bytes:

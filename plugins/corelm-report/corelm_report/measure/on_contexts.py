@@ -112,18 +112,27 @@ def _measure(
 ) -> Record:
     own = _RecordColumns(group, ("entropy", "surprisal"))
     curve = CurveSums(group, temperatures)
-    runs = [_SamplerRun(sampler, group) for sampler in samplers]
+    readers = [SamplerReader(sampler, group) for sampler in samplers]
+    columns = [_RecordColumns(group, (*ModelRows.names, TOKEN_SURPRISAL)) for _ in samplers]
+    failures: dict[int, Record] = {}
     for position in read(model, group):
         # All samplers share the entropies and weights of the model's rows.
         rows = ModelRows(position.logits, model.vocabulary.ends)
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, np.column_stack([rows.entropy, surprisal]))
         curve.add(position, surprisal)
-        for run in runs:
-            run.measure(position, rows)
+        for at, reader in enumerate(readers):
+            if at not in failures:  # a sampler stops at its first failure
+                try:
+                    compared = reader.compare(position, rows)
+                except (SamplerError, UsageError) as error:
+                    failures[at] = failure(error)
+                    continue
+                figures = np.column_stack([compared.figures, compared.surprisal])
+                columns[at].add(position, figures)
     return {
         "model": own.record,
-        "samplers": [run.record for run in runs],
+        "samplers": [failures.get(at) or each.record for at, each in enumerate(columns)],
         "curve": curve.record,
     }
 
@@ -158,31 +167,6 @@ def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
     for row, column in np.argwhere(np.isnan(values)).tolist():
         plain[row][column] = None
     return plain
-
-
-class _SamplerRun:
-    """The measurement of one sampler on a group; it stops at the first failure."""
-
-    def __init__(self, sampler: Sampler, group: ContextGroup) -> None:
-        self._reader = SamplerReader(sampler, group)
-        self._columns = _RecordColumns(group, (*ModelRows.names, TOKEN_SURPRISAL))
-        self._error: Record | None = None
-
-    @property
-    def record(self) -> Record:
-        """The record so far, or the error."""
-        return self._error or self._columns.record
-
-    def measure(self, position: ContextPosition, model: ModelRows) -> None:
-        """Measure the sampler at one position, on the model's distributions there."""
-        if self._error is not None:
-            return
-        try:
-            compared = self._reader.compare(position, model)
-        except (SamplerError, UsageError) as error:
-            self._error = failure(error)
-            return
-        self._columns.add(position, np.column_stack([compared.figures, compared.surprisal]))
 
 
 Floats = NDArray[np.float64]
