@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.errors import UsageError
+from corelm.errors import PluginError, UsageError
 from corelm.numerics.distributions import Array
+from corelm.printable import shown
 
 
 class Vocabulary(Protocol):
@@ -225,3 +227,31 @@ def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int
     ids = {vocabulary.padding, None if unknown else vocabulary.unknown}
     ids.update(getattr(vocabulary, "unused", ()))
     return np.array(sorted(i for i in ids if i is not None), dtype=np.int64)
+
+
+def check_model(model: Any) -> None:
+    """Raise if a member that every model has is missing or of another kind.
+
+    Raises:
+        PluginError: names the member.
+    """
+    if isinstance(model, type):
+        raise PluginError(f"not a model: {model.__name__} is a class; write {model.__name__}()")
+    wrong, vocabulary = f"not a model: {type(model).__name__}", getattr(model, "vocabulary", None)
+    for owner, name in (
+        (model, "start" if hasattr(model, "start") else "next_token_distribution"),
+        *((vocabulary, name) for name in ("encode", "decode", "__len__")),
+    ):
+        if not callable(getattr(owner, name, None)):
+            raise PluginError(f"{wrong} needs {'' if owner is model else 'vocabulary.'}{name}")
+    length = getattr(model, "context_length", None)
+    if not isinstance(length, Integral) or length < 1:
+        raise PluginError(f"{wrong}.context_length must be a number of tokens, not {shown(length)}")
+    special = {name: getattr(vocabulary, name, None) for name in ("padding", "unknown", "start")}
+    ids = {name: () if each is None else (each,) for name, each in special.items()}
+    size = len(vocabulary)  # type: ignore[arg-type]
+    for name, some in (ids | {"ends": getattr(vocabulary, "ends", ())}).items():
+        if not isinstance(some, Collection) or any(each not in range(size) for each in some):
+            raise PluginError(
+                f"{wrong}.vocabulary.{name} holds {shown(some)}; ids are 0 to {size - 1}"
+            )

@@ -17,9 +17,9 @@ from corelm.generation.prompts import PrefixCache as PrefixCache
 from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
 from corelm.models import NamedModel as NamedModel
 from corelm.models.atomic_files import SafeFile as SafeFile
+from corelm.models.atomic_files import json_object as json_object
 from corelm.registry import plugins as plugins
 from corelm.registry.expressions import Expression as Expression
 from corelm.registry.strategies import Strategy as Strategy
-from corelm.text_lines import json_object as json_object
 from corelm.text_lines import numbered_lines as numbered_lines
 from corelm.text_lines import text_lines as text_lines

@@ -1,4 +1,4 @@
-"""JSON that other programs and people wrote: objects, and lines that hold texts or objects."""
+"""JSON lines that other programs and people wrote, which hold texts or objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from corelm import printable
 from corelm.errors import UsageError
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -24,45 +23,6 @@ def numbered_lines(text: str, name: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield f"line {number} of {name}", line
-
-
-def json_object(text: str | bytes | bytearray, place: str) -> dict[str, Any]:
-    """Return the object of a JSON text.
-
-    Two readers of an object in which a key appears twice may see two objects, so it is refused.
-
-    Args:
-        text: the JSON.
-        place: its place, with which messages begin.
-
-    Raises:
-        UsageError: it is not JSON, too deep, has nan, infinity or a key twice, or is no object.
-
-    Example:
-        >>> json_object('{"seed": 1}', "the file")
-        {'seed': 1}
-    """
-    try:
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        reason = "too deep" if isinstance(error, RecursionError) else str(error)
-        if "set_int_max_str_digits" in reason:  # Python's advice to programmers
-            reason = "a number is too long"
-        raise UsageError(f"{place} is not JSON: {reason}") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{place} must be a JSON object, not {printable.shown(value)}")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a key appears twice in one object")
-    return value
 
 
 def text_lines(content: str, name: str, key: str, more: str) -> list[tuple[str, Any]]:

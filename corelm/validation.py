@@ -1,18 +1,16 @@
-"""Check what a sampler declares, the members of a model, and rows of logits."""
+"""Check what a sampler declares, and rows of logits."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Set
-from numbers import Integral
+from collections.abc import Mapping, Set
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corelm.errors import ModelOutputError, PluginError
 from corelm.numerics.distributions import Array, rows_are_valid
-from corelm.printable import shown
 
 if TYPE_CHECKING:
     from corelm.sampling import Sampler
@@ -91,31 +89,3 @@ def check_logits(logits: Array, where: str = "the logits") -> None:
     fault = fault_of_rows(logits)
     if fault:
         raise ModelOutputError(f"{where} hold {fault} in row {first_invalid_row(logits)}")
-
-
-def check_model(model: Any) -> None:
-    """Raise if a member that every model has is missing or of another kind.
-
-    Raises:
-        PluginError: names the member.
-    """
-    if isinstance(model, type):
-        raise PluginError(f"not a model: {model.__name__} is a class; write {model.__name__}()")
-    wrong, vocabulary = f"not a model: {type(model).__name__}", getattr(model, "vocabulary", None)
-    for owner, name in (
-        (model, "start" if hasattr(model, "start") else "next_token_distribution"),
-        *((vocabulary, name) for name in ("encode", "decode", "__len__")),
-    ):
-        if not callable(getattr(owner, name, None)):
-            raise PluginError(f"{wrong} needs {'' if owner is model else 'vocabulary.'}{name}")
-    length = getattr(model, "context_length", None)
-    if not isinstance(length, Integral) or length < 1:
-        raise PluginError(f"{wrong}.context_length must be a number of tokens, not {shown(length)}")
-    special = {name: getattr(vocabulary, name, None) for name in ("padding", "unknown", "start")}
-    ids = {name: () if each is None else (each,) for name, each in special.items()}
-    size = len(vocabulary)  # type: ignore[arg-type]
-    for name, some in (ids | {"ends": getattr(vocabulary, "ends", ())}).items():
-        if not isinstance(some, Collection) or any(each not in range(size) for each in some):
-            raise PluginError(
-                f"{wrong}.vocabulary.{name} holds {shown(some)}; ids are 0 to {size - 1}"
-            )

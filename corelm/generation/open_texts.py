@@ -40,7 +40,7 @@ class Text:
         patterns: TextPatterns | None = None,
         write: Callable[[int], str] | None = None,
     ) -> None:
-        self._patterns = patterns or None  # in most runs, nothing is searched for
+        self._patterns = patterns  # in most runs None: nothing is searched for
         self._decode = write or FullVocabulary(vocabulary).writer(prompt)
         self._value = ""
         self._behind: list[int] = []  # tokens that nobody has read yet
@@ -225,7 +225,8 @@ class OpenTexts:
         self.samples: tuple[int, ...] = tuple(samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._endings = endings or Endings()
-        vocabulary, patterns = model.vocabulary, self._endings.stops
+        vocabulary, stops = model.vocabulary, self._endings.stops
+        patterns = stops if stops.strings or stops.patterns else None
         writers = FullVocabulary(vocabulary).writers(ids, len(self.samples))
         self.texts: list[Text] = [Text(vocabulary, ids, patterns, each) for each in writers]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
@@ -315,7 +316,7 @@ class OpenTexts:
             return "stop"
         if token in self._ends:
             return "end"
-        if self._endings.is_loop(tokens):
+        if self._endings.stop_loop is not None and self._endings.is_loop(tokens):
             return "loop"
         return "length" if len(tokens) >= self._length else None
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from corelm import printable
 from corelm.errors import ModelFileError, UsageError
 from corelm.machine import open_input
 
@@ -73,12 +74,46 @@ def decode_text(content: bytes) -> str:
 def parse_json(content: bytes) -> dict[str, Any]:
     """Parse a JSON object; raise for nan, infinity and deep nesting."""
     try:
-        value = json.loads(decode_text(content), parse_constant=_refuse_constant)
+        value = json_object(decode_text(content), "it")
         json.dumps(value, allow_nan=False)  # refuses numbers beyond a float's range, such as 1e999
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"it isn't JSON: {error}") from error
+        reason = str(error) if isinstance(error, UsageError) else f"it is not JSON: {error}"
+        raise ModelFileError(reason) from error
+    return value
+
+
+def json_object(text: str | bytes | bytearray, place: str) -> dict[str, Any]:
+    """Return the object of a JSON text.
+
+    Two readers of an object in which a key appears twice may see two objects, so it is refused.
+
+    Args:
+        text: the JSON.
+        place: its place, with which messages begin.
+
+    Raises:
+        UsageError: it is not JSON, too deep, has nan, infinity or a key twice, or is no object.
+
+    Example:
+        >>> json_object('{"seed": 1}', "the file")
+        {'seed': 1}
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        reason = "too deep" if isinstance(error, RecursionError) else str(error)
+        if "set_int_max_str_digits" in reason:  # Python's advice to programmers
+            reason = "a number is too long"
+        raise UsageError(f"{place} is not JSON: {reason}") from None
     if not isinstance(value, dict):
-        raise ModelFileError("it isn't a JSON object")
+        raise UsageError(f"{place} must be a JSON object, not {printable.shown(value)}")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key appears twice in one object")
     return value
 
 
@@ -215,7 +250,7 @@ def _sync(folder: Path) -> None:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} isn't a number")
+    raise ValueError(f"{name} is no number in JSON")
 
 
 class SafeFile:

@@ -204,8 +204,7 @@ def lifted(model: StatelessModel) -> LanguageModel:
         >>> np.exp(session.next_logits()).tolist()
         [[0.75, 0.25]]
     """
-    from corelm.language_model import has_special_tokens
-    from corelm.validation import check_model
+    from corelm.language_model import check_model, has_special_tokens
 
     check_model(model)
     if hasattr(model, "start") and has_special_tokens(model.vocabulary):

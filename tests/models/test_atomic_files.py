@@ -80,9 +80,9 @@ def test_a_folder_is_not_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[1]", r"^it isn't a JSON object$"),
-        (b"{", r"^it isn't JSON: "),
-        (b"[" * 100_000, r"^it isn't JSON: "),
+        (b"[1]", r"^it must be a JSON object, not \[1\]$"),
+        (b"{", r"^it is not JSON: "),
+        (b"[" * 100_000, r"^it is not JSON: "),
     ],
 )
 def test_json_that_is_no_object_is_refused_with_the_reason(content, message):

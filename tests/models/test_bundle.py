@@ -410,7 +410,7 @@ RIGHT = {name: entry(list(shape)) for name, shape in shapes(TINY).items()}
     [
         (b"", "claims 0 bytes"),
         (struct.pack("<Q", 10 * 2**40) + b"{}", "claims 10995116277760 bytes of 10"),
-        (struct.pack("<Q", 5) + b"[[[[[", "it isn't JSON"),
+        (struct.pack("<Q", 5) + b"[[[[[", "it is not JSON"),
         (header(), "'embedding/embeddings' are missing"),
         (header(**RIGHT | {"more": entry([1])}), "no weights 'more'"),
         (header(**RIGHT | {"probabilities/bias": entry([5])}), "are (5,) instead of (4,)"),

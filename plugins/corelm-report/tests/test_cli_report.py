@@ -401,7 +401,7 @@ def test_a_file_that_is_not_a_report(run: Run, tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "other.json").write_text('{"name": "other"}')
     for name, says in (
-        ("deep.json", "it isn't JSON"),
+        ("deep.json", "it is not JSON"),
         ("other.json", "it names no schema, so corelm did not write it"),
         ("no.json", "it is missing"),
     ):

@@ -66,15 +66,15 @@ def test_wrong_documents_are_refused(made):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "it isn't JSON"),
-        (b"not json", "it isn't JSON"),
+        (b"", "it is not JSON"),
+        (b"not json", "it is not JSON"),
         (b"\xff\xfe", "it is not UTF-8"),
-        (b"[]", "it isn't a JSON object"),
-        (b'{"schema": NaN}', "it isn't JSON"),
-        (b'{"schema": 1e999}', "it isn't JSON"),
-        (b"[" * 200_000, "it isn't JSON"),
-        (b'{"a":' * 200_000, "it isn't JSON"),
-        (b'{"schema": ' + b"9" * 5000 + b"}", "it isn't JSON"),
+        (b"[]", "it must be a JSON object, not []"),
+        (b'{"schema": NaN}', "it is not JSON"),
+        (b'{"schema": 1e999}', "it is not JSON"),
+        (b"[" * 200_000, "it is not JSON"),
+        (b'{"a":' * 200_000, "it is not JSON"),
+        (b'{"schema": ' + b"9" * 5000 + b"}", "it is not JSON"),
         (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
         (
             b'{"schema": "corelm.report/1"}',
@@ -101,7 +101,7 @@ def test_a_truncated_file_is_refused(report, tmp_path):
     file = tmp_path / "report.json"
     for at in range(0, len(whole) - 2, len(whole) // 50):
         file.write_bytes(whole[:at])
-        with pytest.raises(ReportError, match="is not a report: it isn't JSON"):
+        with pytest.raises(ReportError, match="is not a report: it is not JSON"):
             corelm.Report.read(file)
 
 
