@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 from zlib import crc32
 
 import anyio.to_thread
@@ -39,13 +38,6 @@ REFUSED = ("best_of", "top_logprobs", "prompt_logprobs", "response_schema", "mod
 """Settings that change the result, and that corelm has no counterpart for."""
 REASONS = {"length": "max_tokens", "end": "stop", "stop": "stop", "loop": "stop"}
 """Inspect's stop reason for each finish reason of corelm."""
-
-
-class SampledTexts(NamedTuple):
-    """Texts to write, and the index of the next sample."""
-
-    texts: Texts
-    first: int
 
 
 @modelapi(name="corelm")
@@ -101,9 +93,9 @@ class CorelmAPI(ModelAPI):
         """
         if tools:
             raise UsageError("corelm's models call no tools; leave the task's tools out")
-        request = self._request(_prompt(self._model.vocabulary, input), config)
-        texts = await anyio.to_thread.run_sync(self._write, request)
-        return self._output(request.texts, texts, bool(config.logprobs))
+        texts, samples = self._request(_prompt(self._model.vocabulary, input), config)
+        written = await anyio.to_thread.run_sync(self._write, texts, samples)
+        return self._output(texts, written, bool(config.logprobs))
 
     def max_tokens(self) -> int:
         """Return the largest number of tokens of a task that states none."""
@@ -113,7 +105,8 @@ class CorelmAPI(ModelAPI):
         """Return the number of concurrent requests: 1, as the model answers one after the other."""
         return 1
 
-    def _request(self, prompt: str, config: GenerateConfig) -> SampledTexts:
+    def _request(self, prompt: str, config: GenerateConfig) -> tuple[Texts, range]:
+        """Return the texts to write, and the indices of their next samples."""
         way = _strategy(config, self._strategy)
         seed = self._seed if config.seed is None else config.seed
         texts = Texts(
@@ -122,14 +115,11 @@ class CorelmAPI(ModelAPI):
         )  # fmt: skip
         first = self._asked[prompt, seed]
         self._asked[prompt, seed] += texts.n
-        return SampledTexts(texts, first)
+        return texts, range(first, first + texts.n)
 
-    def _write(self, request: SampledTexts) -> list[Generation]:
-        samples = range(request.first, request.first + request.texts.n)
+    def _write(self, texts: Texts, samples: range) -> list[Generation]:
         with self._lock:
-            [ended] = ContinuousBatch.in_order(
-                self._model, [(request.texts, samples)], measured=True
-            )
+            [ended] = ContinuousBatch.in_order(self._model, [(texts, samples)], measured=True)
         if ended.error:
             raise ended.error
         return ended.open_texts.generations()

@@ -178,17 +178,14 @@ class Checkpoint:
         # Through JSON, as the saved one was: tuples become lists.
         now = json.loads(json.dumps(self._identity))
         differing = [
-            f"{name} was {saved.get(name)!r} and is {value!r}"
+            f"{name} was {was!r} and is {value!r}"
             for name, value in now.items()
-            if saved.get(name) != value and not (name == EPOCHS and _grew(saved.get(name), value))
+            # Not isinstance: True is an int, too.
+            if (was := saved.get(name)) != value
+            and not (name == EPOCHS and type(was) is int and was < value)
         ]
         if differing:
             raise TrainingError("the checkpoint is of another run: " + "; ".join(differing))
-
-
-def _grew(saved: Any, now: Any) -> bool:
-    # Not isinstance: True is an int, too.
-    return type(saved) is int and type(now) is int and saved < now
 
 
 def _digest(state: str, arrays: Iterable[Any]) -> str:

@@ -213,30 +213,25 @@ def _extract(archive: Path, folder: Path, progress: Progress) -> None:
     total = archive.stat().st_size
     if total > LARGEST_UNPACKED:  # before the slow work
         raise DataError(f"it has more than {LARGEST_UNPACKED // MIB} MiB")
-    with archive.open("rb") as packed, _damage():
-        reader = _Forward(packed)
-        made = set[str]()
-        with tarfile.open(fileobj=reader, mode="r:") as tar:  # type: ignore[call-overload]
-            for member in _members(tar):
-                _write(tar, member, folder, made)
-                progress("unpack", packed.tell(), total)
-        reader.finish()
-        progress("unpack", total, total)
-    for part in NEEDED:
-        if not (folder / "aclImdb" / part).is_dir():
-            raise DataError(f"it has no reviews at aclImdb/{part}, so it is another data set")
-
-
-@contextmanager
-def _damage() -> Iterator[None]:
     try:
-        yield
+        with archive.open("rb") as packed:
+            reader = _Forward(packed)
+            made = set[str]()
+            with tarfile.open(fileobj=reader, mode="r:") as tar:  # type: ignore[call-overload]
+                for member in _members(tar):
+                    _write(tar, member, folder, made)
+                    progress("unpack", packed.tell(), total)
+            reader.finish()
+            progress("unpack", total, total)
     except DAMAGE as error:
         raise DataError(f"it isn't a tar archive, or is a damaged one ({error})") from error
     except OSError as error:
         if error.errno is not None:
             raise
         raise DataError(f"it is damaged ({error})") from error  # raised by gzip and bz2
+    for part in NEEDED:
+        if not (folder / "aclImdb" / part).is_dir():
+            raise DataError(f"it has no reviews at aclImdb/{part}, so it is another data set")
 
 
 class _Forward:
@@ -315,22 +310,17 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, made: se
     assert packed is not None, "tarfile gives the content of every regular file"
     with packed:
         content = packed.read()
-    _refuse_binary(content, member.name)
+    try:  # every report on the reviews would fail
+        binary = "\0" in content.decode()
+    except UnicodeDecodeError:
+        binary = True
+    if binary:
+        raise DataError(f"{member.name!r} is not a text in UTF-8")
     try:
         with open(os.path.join(folder, review[1], review[2]), "xb") as written:
             written.write(content)
     except FileExistsError as error:
         raise DataError(f"it holds {member.name!r} twice") from error
-
-
-def _refuse_binary(content: bytes, name: str) -> None:
-    """Raise DataError if a review isn't a text, as every report on the reviews would fail."""
-    try:
-        binary = "\0" in content.decode()
-    except UnicodeDecodeError:
-        binary = True
-    if binary:
-        raise DataError(f"{name!r} is not a text in UTF-8")
 
 
 # Not `tarfile.data_filter`: it strips the slash of an absolute path, lets `a/../b` and inner links

@@ -8,6 +8,7 @@ logits for `default` and `gpt2`. Keras saves a layer's arguments as its configur
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -273,7 +274,12 @@ def build(architecture: Architecture) -> keras.Model:
         >>> build(PRESETS["book"].architecture).count_params()
         9825176
     """
-    builders = {"book": _book, "default": _default, "gpt2": _gpt2, "rnn": _rnn}
+    builders: dict[str, Callable[..., Any]] = {
+        "book": _book,
+        "default": partial(_tied_decoder, block=PreNormBlock, norm=_rms_norm),
+        "gpt2": partial(_tied_decoder, block=Gpt2Block, norm=_gpt2_norm),
+        "rnn": _rnn,
+    }
     inputs = keras.Input((None,), dtype="int32", name="tokens")
     outputs = builders[architecture.kind](inputs, architecture)
     return keras.Model(inputs, outputs, name=architecture.kind)
@@ -291,14 +297,6 @@ def _book(inputs: Any, a: Architecture) -> Any:
     return _probabilities(x, a)
 
 
-def _default(inputs: Any, a: Architecture) -> Any:
-    return _tied_decoder(inputs, a, PreNormBlock, _rms_norm("norm"))
-
-
-def _gpt2(inputs: Any, a: Architecture) -> Any:
-    return _tied_decoder(inputs, a, Gpt2Block, _gpt2_norm("norm"))
-
-
 def _tied_decoder(
     inputs: Any, a: Architecture, block: Callable[..., TransformerBlock], norm: Any
 ) -> Any:
@@ -306,7 +304,7 @@ def _tied_decoder(
     x = embedding(inputs)
     for i in range(a.blocks):
         x = block(a.width, a.dense, a.heads, name=f"block_{i}")(x)
-    logits = embedding(norm(x), reverse=True)
+    logits = embedding(norm("norm")(x), reverse=True)
     return keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
 
 

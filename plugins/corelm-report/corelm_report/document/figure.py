@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.runs import printable
-from corelm_report.metrics.intervals import LOGIT, FigureScale
+from corelm_report.metrics.intervals import LOGIT, FigureScale, perplexity
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]
@@ -69,11 +69,7 @@ def in_bits(nats: float) -> str:
 
 def choices(nats: float) -> str:
     """Format an entropy as the number of equally likely tokens with that entropy."""
-    return count(_choices(nats))
-
-
-def _choices(nats: float) -> float:
-    return math.exp(min(nats, 700))  # math.exp overflows beyond 709
+    return count(perplexity(nats))
 
 
 def per_hundred(value: float) -> str:
@@ -110,16 +106,6 @@ def interval(form: Format, low: float, high: float) -> str:
     if low < 0:  # a dash next to a minus sign is hard to read
         return f"{first} to {last}".replace("-", MINUS)
     return f"{first}{DASH}{last}"
-
-
-def interval_of_difference(form: Format, low: float, high: float) -> str:
-    """Format the interval of a difference in the unit of `signed`.
-
-    Example:
-        >>> interval_of_difference(share, -0.25, -0.125).replace(MINUS, "-")
-        '-25.0 to -12.5 pp'
-    """
-    return interval(form, low, high).replace("%", " pp")
 
 
 EXACT = "±0"
@@ -167,7 +153,7 @@ _MAGNITUDES: dict[Format, Callable[[float], float]] = {
     share: lambda value: 100 * value,
     per_hundred: lambda value: 100 * value,
     in_bits: bits,
-    choices: _choices,
+    choices: perplexity,
 }
 """The number that a format displays, if that isn't the value itself."""
 

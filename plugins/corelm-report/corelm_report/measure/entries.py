@@ -168,7 +168,13 @@ def from_entry(
         other: the measurements to subtract.
         contexts: the record of the model, if the contexts are human text.
     """
-    mine, theirs = (_by_text(each.record, contexts) for each in (own, other))
+    # Text by text; a decoder has no record on the contexts.
+    mine, theirs = (
+        _columns(each.record) | (human_recall(each.record, contexts) if contexts else {})
+        if each.record
+        else {}
+        for each in (own, other)
+    )
     return Differences(
         against=name,
         teacher_forced={
@@ -176,7 +182,7 @@ def from_entry(
                 _apart(total(mine[figure]), total(theirs[figure]), own.inference)
             )
             for figure in mine
-            if figure in theirs  # a decoder is measured on its texts only
+            if figure in theirs
         },
         generated_texts=own.texts.differences(other.texts),
     )
@@ -237,14 +243,6 @@ def _from_people(
         second = of_exponential(surprisal)
     apart = as_difference(first - second, own.parts(name, None), second.variance)
     return replace(apart, value=value)
-
-
-def _by_text(record: Record, contexts: Record | None) -> Record:
-    """Return the values of each figure on the contexts, text by text."""
-    if not record:
-        return {}
-    columns = _columns(record)
-    return columns if contexts is None else columns | human_recall(record, contexts)
 
 
 def _columns(record: Record) -> Record:

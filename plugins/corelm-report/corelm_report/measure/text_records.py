@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm import LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import FullVocabulary, can
@@ -201,11 +200,10 @@ def _by_token(record: TextRecord) -> dict[str, list[Any]]:
     """Return a list for each figure; a dict for each token would be ten times as long."""
     end = [] if record["end"] is None else [record["end"]]
     columns: dict[str, list[Any]] = {"token": [*record["tokens"], *end], "text": record["words"]}
-    return columns | {name: _rounded(record[name]) for name in IN_NATS}  # type: ignore[literal-required]
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [float(f"{value:.{DIGITS}g}") for value in values]
+    return columns | {
+        name: [float(f"{value:.{DIGITS}g}") for value in record[name]]  # type: ignore[literal-required]
+        for name in IN_NATS
+    }
 
 
 def ratios(
@@ -286,17 +284,13 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         surprisals = nan_if_impossible(ModelLogits.surprisals(some.logits, some.tokens))
         for i, value in zip(some.texts, surprisals, strict=True):
             nats[i][some.place] = value
-    return [_score(vocabulary, *pair, each) for pair, each in zip(pairs, nats, strict=True)]
-
-
-def _score(
-    vocabulary: Vocabulary, before: list[int], own: list[int], nats: NDArray[np.float64]
-) -> Score:
-    """Return a text's score from its tokens' surprisals, nan for tokens that can't be drawn."""
-    possible = ~np.isnan(nats)
-    drawable = [token for token, there in zip(own, possible.tolist(), strict=True) if there]
-    size = count_bytes(vocabulary, before, drawable) if own else 0
-    return Score(nats=math.fsum(nats[possible]), tokens=len(drawable), bytes=size)
+    scores = []
+    for (before, own), each in zip(pairs, nats, strict=True):
+        possible = ~np.isnan(each)
+        drawable = [token for token, there in zip(own, possible.tolist(), strict=True) if there]
+        size = count_bytes(vocabulary, before, drawable) if own else 0
+        scores.append(Score(nats=math.fsum(each[possible]), tokens=len(drawable), bytes=size))
+    return scores
 
 
 def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int]) -> int:

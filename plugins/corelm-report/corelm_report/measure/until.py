@@ -101,7 +101,11 @@ def growing(plan: Plan) -> Iterator[Plan]:
         return
     order = np.random.default_rng(plan.seeds[0]).permutation(len(places))
     for count in _doubled(len(places)):
-        yield _of_places(whole, {places[at] for at in order[:count]})
+        chosen = {places[at] for at in order[:count]}
+        some = [i for i, each in enumerate(plan.clusters or plan.prompts) if each in chosen]
+        prompts = tuple(plan.prompts[i] for i in some)
+        clusters = tuple(plan.clusters[i] for i in some) if plan.clusters else ()
+        yield replace(whole, prompts=prompts, clusters=clusters)
 
 
 def _doubled(most: int) -> Iterator[int]:
@@ -110,13 +114,6 @@ def _doubled(most: int) -> Iterator[int]:
         yield count
         count *= 2
     yield most
-
-
-def _of_places(plan: Plan, chosen: set[str]) -> Plan:
-    """Return the plan with only the chosen prompts, or the prompts of the chosen clusters."""
-    places = [i for i, place in enumerate(plan.clusters or plan.prompts) if place in chosen]
-    clusters = tuple(plan.clusters[i] for i in places) if plan.clusters else ()
-    return replace(plan, prompts=tuple(plan.prompts[i] for i in places), clusters=clusters)
 
 
 def measured_until(plan: Plan, until: Until, run: RunUnits, progress: Progress) -> Document:

@@ -69,21 +69,18 @@ def _candidates(
 
 
 def _points(written: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
-    """Return a candidate for each point of a sweep, or a single candidate."""
+    """Return a candidate for each point of a sweep, and for each target of an open number."""
     if not isinstance(written, str):
         sampler, decoder = Strategy.of(written)
         return [Candidate(sampler, decoder=decoder)]
-    return [candidate for point in points_of(written) for candidate in _matches(point, targets)]
-
-
-def _matches(point: SweepPoint, targets: Sequence[Target]) -> list[Candidate]:
-    """Return a candidate for each target if a number is left open, or a single candidate."""
-    expression, sweep = point
-    sampler, decoder = Strategy.of(expression)
-    if decoder is not None or not targets or FreeParameter.of(expression) is None:
-        return [Candidate(sampler, sweep=sweep, decoder=decoder)]
-    alone = len(targets) == 1
-    return [Candidate(sampler, expression, target, alone, sweep) for target in targets]
+    candidates, alone = list[Candidate](), len(targets) == 1
+    for expression, sweep in points_of(written):
+        sampler, decoder = Strategy.of(expression)
+        if decoder is not None or not targets or FreeParameter.of(expression) is None:
+            candidates.append(Candidate(sampler, sweep=sweep, decoder=decoder))
+        else:
+            candidates += [Candidate(sampler, expression, t, alone, sweep) for t in targets]
+    return candidates
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:

@@ -19,7 +19,6 @@ from corelm_report.document.figure import (
     VARIETY,
     Figure,
     interval,
-    interval_of_difference,
     listed,
     number,
     share,
@@ -167,8 +166,8 @@ class OverviewColumn:
     def _with_interval(self, text: str, measured: Measurement, spread_of: str = "") -> str:
         if not self.with_interval or measured.low is None or measured.high is None:
             return text
-        written = interval_of_difference if self.against else interval
-        ends = written(self.figure.form, measured.low, measured.high).replace(MINUS, "-") or EXACT
+        ends = interval(self.figure.form, measured.low, measured.high).replace(MINUS, "-") or EXACT
+        ends = ends.replace("%", " pp") if self.against else ends
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
 

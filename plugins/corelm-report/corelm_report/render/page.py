@@ -262,8 +262,7 @@ class ShownText:
     """One text of one sampler; it has no words if the sampler failed."""
 
     sampler: str
-    words: Sequence[ShownWord]
-    error: bool = False
+    words: Sequence[ShownWord] = ()
 
 
 @dataclass(frozen=True)
@@ -298,7 +297,7 @@ def text_groups(document: Document) -> list[SampleGroup]:
             written = ShownText(entry.sampler, words)
             by_prompt.setdefault((text.prompt, text.sample), {})[place] = written
     failed = {
-        place: ShownText(entry.sampler, (), error=True)
+        place: ShownText(entry.sampler)
         for place, entry in enumerate(document.samplers)
         if entry.error
     }
