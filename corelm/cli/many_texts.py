@@ -62,11 +62,11 @@ class Destination:
             "corelm": version("corelm"),
             "numpy": np.__version__,
             "model": request.model_name,
-            "weights of the model": NamedModel(model).fingerprint(texts.prompt),
+            "weights of the model": NamedModel(model).fingerprint(),
             "code": Dependencies([model, *things]).code,
             **settings_of(texts, request.prompts),
         }
-        executor = self.executor.opened([model], Dependencies(things), texts.prompt)
+        executor = self.executor.opened([model], Dependencies(things))
         with opened(self.path, settings, self.resume) as file:
             if file.written:
                 messages.tell(f"continuing after {counted(file.written, 'text')}", "note")

@@ -125,7 +125,7 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in release[0].split(".") if part] if release else []
 
 
-def check_model(name: str | Path, dtype: str | None = None) -> None:
+def check_model(name: str | Path, dtype: str | None = None) -> list[Path]:
     """Raise if a model isn't on this machine, or its files are more than any model needs.
 
     Call it before you import an engine, which takes seconds, and again with the folder that the
@@ -135,6 +135,9 @@ def check_model(name: str | Path, dtype: str | None = None) -> None:
     Args:
         name: a folder with a `config.json`, or the name of a model in the cache of Hugging Face.
         dtype: the number format that the user asked for; None for the weights' own.
+
+    Returns:
+        The absolute paths of the folder's files but hidden ones; none for a name.
 
     Raises:
         ParameterError: no such number format.
@@ -152,17 +155,19 @@ def check_model(name: str | Path, dtype: str | None = None) -> None:
     if dtype not in (None, *DTYPES):
         raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     if Path(name).is_dir():
-        _check_folder(Path(name))
-    elif isinstance(name, Path) or name.startswith((".", "~")) or Path(name).is_absolute():
+        return _checked_files(Path(name).absolute())
+    if isinstance(name, Path) or name.startswith((".", "~")) or Path(name).is_absolute():
         raise UnknownNameError(f"there is no folder {name}")
-    elif name not in hub_models():
+    if name not in hub_models():
         raise UnknownNameError(
             f"there is no folder {name}, and no model of that name with safetensors in the cache "
             f"of Hugging Face; to download one, run: hf download {name}"
         )
+    return []
 
 
-def _check_folder(folder: Path) -> None:
+def _checked_files(folder: Path) -> list[Path]:
+    files = []
     if not (folder / CONFIG).exists():
         raise ModelFileError(f"{str(folder)!r}: there is no {CONFIG}")
     for file in sorted(folder.rglob("*")):
@@ -173,12 +178,15 @@ def _check_folder(folder: Path) -> None:
         most = LARGEST_CONFIG if file.name == CONFIG else LARGEST_FILE
         if file.suffix in READ_WHOLE and file.stat().st_size > most:
             raise ModelFileError(f"{str(file)!r}: it has more than {most} bytes")
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts):
+            files.append(file)
     if (folder / ADAPTER).exists():  # it names a base model, anywhere
         raise ModelFileError(
             f"{str(folder / ADAPTER)!r}: it is an adapter of peft; merge it into its model"
         )
     _check_configuration(folder / CONFIG)
     _check_weight_files(folder)
+    return files
 
 
 def _check_configuration(file: Path) -> None:

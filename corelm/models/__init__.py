@@ -127,6 +127,10 @@ def corelm_models() -> Mapping[str, ModelLoader]:
 # ---- a model with its name ----
 
 
+PROBES = 16
+"""The tokens after which a model is asked for distributions that identify it."""
+
+
 # No dataclass: every command that loads a model would wait while it is made.
 class NamedModel:
     """A language model and its name for display.
@@ -181,21 +185,31 @@ class NamedModel:
         checksum = self.manifest.get("checksum")
         return checksum if isinstance(checksum, str) else None
 
-    def fingerprint(self, text: str = "") -> str:
-        """Return a sha256 that distinguishes the model from others.
+    def fingerprint(self) -> str:
+        """Return what distinguishes the model from others, a sha256 with what it was taken of.
 
-        Args:
-            text: for a model without a checksum, the text whose next-token distribution is hashed.
+        The checksum in the manifest stands alone. Else it is `files:` with that of the model's
+        `files`, or `distribution:` with that of its predictions after `PROBES` single tokens, which
+        another model may share.
+
+        Raises:
+            ModelFileError: a file of the model cannot be read.
         """
         if self.sha256 is not None:
             return self.sha256
-        import hashlib
+        # Late, as the command line looks for names alone.
+        from corelm.models.atomic_files import sha256, sha256_of_files
 
-        import numpy as np  # late, as the command line looks for names alone
+        if files := getattr(self.model, "files", ()):
+            return f"files:{sha256_of_files(files)}"
+        import numpy as np
 
-        ids = np.array([self.model.vocabulary.encode(text)], dtype=np.int64)
-        distribution = np.asarray(self.model.next_token_distribution(ids))
-        return hashlib.sha256(distribution.tobytes()).hexdigest()
+        vocabulary = self.model.vocabulary
+        special = [id for id in (vocabulary.padding, vocabulary.unknown) if id is not None]
+        ids = np.setdiff1d(np.arange(len(vocabulary)), special)
+        tokens = ids[np.linspace(0, len(ids) - 1, PROBES).astype(np.int64), None]
+        distributions = np.asarray(self.model.next_token_distribution(tokens))
+        return f"distribution:{sha256(distributions.tobytes())}"
 
     @property
     def human_surprisal(self) -> dict[str, float] | None:

@@ -10,8 +10,9 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -129,6 +130,29 @@ def dump_json(value: Any) -> bytes:
 def sha256(content: bytes | memoryview) -> str:
     """Return the checksum of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_files(files: Iterable[Path]) -> str:
+    """Return the checksum of the names and contents of some files, in their order.
+
+    Raises:
+        ModelFileError: one cannot be read.
+    """
+    whole = hashlib.sha256()
+    for file in files:
+        try:
+            status = file.stat()
+            whole.update(f"{file.name}\n".encode("utf-8", "surrogatepass"))
+            whole.update(_file_digest(file, status.st_size, status.st_mtime_ns))
+        except OSError as error:
+            raise ModelFileError(f"{str(file)!r} cannot be read: {error_reason(error)}") from error
+    return whole.hexdigest()
+
+
+@cache  # gigabytes take seconds, and several questions of one command need them
+def _file_digest(file: Path, size: int, modified: int) -> bytes:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
 
 
 def error_reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -133,7 +133,13 @@ def loaded_name(model: object) -> str | None:
 
 
 class DisplayableModel(Displayable):
-    """A base class of models with sessions, which shows their names and sizes."""
+    """A base class of models with sessions, which shows their names and sizes.
+
+    Attributes:
+        files: those that it was read from, if they alone decide it: their checksum identifies it.
+    """
+
+    files: Sequence[Path] = ()
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""

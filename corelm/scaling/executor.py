@@ -87,7 +87,7 @@ class Executor:
 
     @contextmanager
     def opened(
-        self, models: Sequence[LanguageModel], dependencies: Dependencies, text: str
+        self, models: Sequence[LanguageModel], dependencies: Dependencies
     ) -> Iterator[RunUnits]:
         """Start the workers, and end them afterwards.
 
@@ -97,7 +97,6 @@ class Executor:
         Args:
             models: the models of the units.
             dependencies: what the units are made of, besides the models.
-            text: any text; workers compare a model without a checksum by its distribution after it.
 
         Yields:
             A function that takes units and the index of their model, and yields each unit with its
@@ -122,7 +121,7 @@ class Executor:
             ...         return len(model.vocabulary.encode(self.name))
             >>> units = [Count("the cat"), Count("a dog sat")]
             >>> nothing = scaling.Dependencies([])
-            >>> with scaling.Executor.of().opened([ToyModel()], nothing, "the") as run:
+            >>> with scaling.Executor.of().opened([ToyModel()], nothing) as run:
             ...     [result for _, result in run(iter(units), 0)]
             ['2', '3']
         """
@@ -133,5 +132,5 @@ class Executor:
         from corelm.scaling.dask_cluster import DaskCluster
         from corelm.scaling.job import jobs_of
 
-        with closing(DaskCluster(jobs_of(models, dependencies, text), workers)) as cluster:
+        with closing(DaskCluster(jobs_of(models, dependencies), workers)) as cluster:
             yield cluster.run

@@ -46,8 +46,7 @@ class Job:
         model: the name of the model; a path is absolute.
         device: its device, for models with a choice.
         dtype: the number format of its weights, for models with a choice.
-        text: a text that distinguishes a model without a checksum from others.
-        sha256: its checksum.
+        fingerprint: that of `NamedModel`.
         versions: the versions of packages and the facts about a machine, by name.
         secrets: a hash of each environment variable that samplers read, by name.
         code: the digest of each package that computes, by name.
@@ -56,8 +55,7 @@ class Job:
     model: str
     device: str | None
     dtype: str | None
-    text: str
-    sha256: str
+    fingerprint: str
     versions: tuple[tuple[str, str], ...]
     secrets: tuple[tuple[str, str], ...] = ()
     code: tuple[tuple[str, str], ...] = ()
@@ -67,7 +65,6 @@ class Job:
         cls,
         name: str,
         model: LanguageModel,
-        text: str,
         things: Iterable[Sampler | Decoder],
         device: str | None = None,
         dtype: str | None = None,
@@ -78,7 +75,6 @@ class Job:
         Args:
             name: its name or path.
             model: the model.
-            text: any text; for models without a checksum.
             things: the samplers and decoders that the units have.
             device: the device that the model was loaded with.
             dtype: the number format that it was loaded with.
@@ -96,8 +92,8 @@ class Job:
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
         secrets = tuple(Dependencies(things).secrets.items())
-        sha256 = NamedModel(model).fingerprint(text)
-        return cls(path, device, dtype, text, sha256, versions, secrets, tuple(code.items()))
+        identity = NamedModel(model).fingerprint()
+        return cls(path, device, dtype, identity, versions, secrets, tuple(code.items()))
 
     def load(self) -> LanguageModel:
         """Load the model in a worker.
@@ -123,17 +119,16 @@ class Job:
                     "one on both"
                 )
         model = load(self.model, device=self.device, dtype=self.dtype)
-        _compare(f"model {self.model}", self.sha256, NamedModel(model).fingerprint(self.text))
+        _compare(f"model {self.model}", self.fingerprint, NamedModel(model).fingerprint())
         return model
 
 
-def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies, text: str) -> list[Job]:
+def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies) -> list[Job]:
     """Return the job of each model, which workers load by the name that it was loaded by here.
 
     Args:
         models: the models.
         dependencies: what the units are made of, besides the models.
-        text: any text; for models without a checksum.
 
     Raises:
         UsageError: a model without a name, or a sampler or decoder that workers can't make.
@@ -148,7 +143,7 @@ def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies, text: s
                 f"{type(getattr(model, 'unlifted', model)).__name__}"
             )
         name, device, dtype = loaded
-        jobs.append(Job.of(name, model, text, things, device, dtype, modules))
+        jobs.append(Job.of(name, model, things, device, dtype, modules))
     return jobs
 
 
@@ -288,4 +283,4 @@ def _in_words(value: Any) -> str:
 
 def _is_digest(value: Any) -> bool:
     """Return True for a digest in hexadecimal digits."""
-    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{16,64}", value))
+    return isinstance(value, str) and bool(re.fullmatch("([a-z]+:)?[0-9a-f]{16,64}", value))

@@ -68,7 +68,7 @@ def speed() -> Iterator[str]:
     model, texts = corelm.load(MODEL), _texts()
     for workers in WORKERS:
         of_units = Dependencies([texts.strategy.sampler])
-        with Executor.of(workers).opened([model], of_units, texts.prompt) as run:
+        with Executor.of(workers).opened([model], of_units) as run:
             list(in_order(run, (Nothing(n) for n in range(4))))  # the workers load their models
             start = time.perf_counter()
             for _ in in_order(run, units_of(texts)):
@@ -92,7 +92,7 @@ def overhead() -> Iterator[str]:
     """Processor time of the command for a unit that does nothing, with one worker."""
     model = corelm.load(MODEL)
     for workers in (None, 1):
-        with Executor.of(workers).opened([model], Dependencies([]), "This") as run:
+        with Executor.of(workers).opened([model], Dependencies([])) as run:
             list(run(iter([Nothing(-1)]), 0))
             start = time.process_time()
             for _ in run(iter([Nothing(n) for n in range(UNITS)]), 0):

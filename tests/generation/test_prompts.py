@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
+import numpy as np
 import pytest
 
 import corelm
 from corelm.abilities import FullVocabulary
-from corelm.errors import UsageError
+from corelm.errors import ModelFileError, UsageError
 from corelm.generation.generate import unknown_words_note
 from corelm.runs import ForcedTokens, NamedModel
 from corelm.testing import ToyModel
@@ -84,15 +83,32 @@ def test_a_model_without_a_known_context_gets_no_note():
     assert NamedModel(Boundless()).notes(["the " * 1000]) == []
 
 
-def test_a_model_without_a_checksum_is_identified_by_its_distribution():
-    model = ToyModel()
-    after = model.next_token_distribution([model.vocabulary.encode("the cat")])
-    assert NamedModel(model).fingerprint("the cat") == hashlib.sha256(after.tobytes()).hexdigest()
-    assert NamedModel(model).fingerprint("the dog") != NamedModel(model).fingerprint("the cat")
+def test_a_model_without_a_checksum_is_identified_by_its_files_or_its_distributions(tmp_path):
+    words = [str(i) for i in range(14)]  # with the end, tokens 2 to 16 of which each is asked for
+    table = np.zeros((17, 17))
+    assert NamedModel(ToyModel(words, table)).fingerprint().startswith("distribution:")
+    prints = {NamedModel(ToyModel(words, table)).fingerprint()}
+    for token in range(2, 17):
+        changed = table.copy()
+        changed[token, 5] = 1
+        prints.add(NamedModel(ToyModel(words, changed)).fingerprint())
+    assert len(prints) == 16
+    model, other = ToyModel(), ToyModel()
+    for each, content in ((model, "a"), (other, "b")):
+        (tmp_path / content).mkdir()
+        each.files = [tmp_path / content / "weights"]
+        each.files[0].write_text(content)
+    assert NamedModel(model).fingerprint().startswith("files:")
+    assert NamedModel(model).fingerprint() != NamedModel(other).fingerprint()
+    other.files[0].write_text("a")
+    assert NamedModel(model).fingerprint() == NamedModel(other).fingerprint()
+    other.files[0].unlink()
+    with pytest.raises(ModelFileError, match="weights' cannot be read: No such file"):
+        NamedModel(other).fingerprint()
     model.manifest = {"checksum": "0" * 64}
-    assert NamedModel(model).fingerprint("the cat") == "0" * 64
+    assert NamedModel(model).fingerprint() == "0" * 64
     model.manifest = {"checksum": 3}
-    assert NamedModel(model).fingerprint("the cat") != 3
+    assert NamedModel(model).fingerprint() != 3
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def cluster(*jobs: Job, workers: int | str = 1) -> Iterator[DaskCluster]:
 
 
 def job(name: str = "cats", *, end: bool = True) -> Job:
-    return Job.of(name, ToyModel(end=end), "the", ())
+    return Job.of(name, ToyModel(end=end), ())
 
 
 def results(executor: DaskCluster, units: list[Unit]) -> dict[str, str]:

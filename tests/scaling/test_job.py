@@ -29,13 +29,13 @@ def models(
 
 
 def job(*samplers: Sampler) -> Job:
-    return Job.of("cats", ToyModel(), "the", samplers)
+    return Job.of("cats", ToyModel(), samplers)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sha256": "0" * 64}, r"model cats \w{64}, expected 0{64}; install the same version on"),
+        ({"fingerprint": "0" * 64}, r"model cats distribution:\w{64}, expected 0{64}; install"),
         ({"versions": (("corelm-kills", "0.9"),)}, r"corelm-kills 1\.0, expected 0\.9; install"),
         ({"versions": (("corelm-gone", "1.0"),)}, r"corelm-gone none, expected 1\.0; install"),
     ],
@@ -65,7 +65,7 @@ def test_a_job_has_the_versions_of_all_plugins():
 def test_a_job_has_the_version_of_the_plugin_that_offers_the_model(tmp_path):
     greedy = corelm.sampler("greedy")
     assert dict(job(greedy).versions)["corelm-kills"] == "1.0"
-    on_disk = Job.of(f"{tmp_path}/cats", ToyModel(), "the", [greedy])
+    on_disk = Job.of(f"{tmp_path}/cats", ToyModel(), [greedy])
     assert "corelm-kills" not in dict(on_disk.versions)
 
 
@@ -84,7 +84,7 @@ def test_a_worker_loads_the_model_as_the_command_did(monkeypatch):
 def test_a_job_has_the_name_and_the_device_that_its_model_was_loaded_with(monkeypatch):
     monkeypatch.setattr("corelm.registry.models._loaded", lambda name, options: ToyModel())
     models = [corelm.load("cats", device="cpu", dtype="float16"), corelm.load("dogs")]
-    first, second = jobs_of(models, Dependencies([corelm.sampler("greedy")], ["numpy"]), "the")
+    first, second = jobs_of(models, Dependencies([corelm.sampler("greedy")], ["numpy"]))
     assert (first.model, first.device, first.dtype) == ("cats", "cpu", "float16")
     assert (second.model, second.device, second.dtype) == ("dogs", None, None)
     assert {"corelm", "corelm_samplers", "numpy"} <= dict(first.code).keys()
@@ -132,7 +132,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def job_of(name: str) -> Job:
-    return Job(name, None, None, "the", "0" * 64, ())
+    return Job(name, None, None, "0" * 64, ())
 
 
 @pytest.mark.usefixtures("worker")

@@ -45,7 +45,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
             interface.
     """
     folder = _folder(name)
-    requirements.check_model(folder)
+    files = requirements.check_model(folder)
     with quiet_tensorflow():
         import keras
         import keras_hub
@@ -54,11 +54,13 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     options = {} if dtype is None else {"dtype": _policy(keras, dtype)}
     try:
         causal_lm = keras_hub.models.CausalLM.from_preset(str(folder), **options)
-        return KerasHubModel(causal_lm)
+        model = KerasHubModel(causal_lm)
     except Exception as error:  # a Keras layer may raise any exception
         raise ModelFileError(
             f"the preset {str(folder)!r} cannot be read: {printable.shown(error)}"
         ) from error
+    model.files = files
+    return model
 
 
 def _folder(name: str) -> Path:

@@ -1,9 +1,12 @@
 """A GGUF file as a language model of corelm."""
 
+import glob
 import os
+import re
 import weakref
 from copy import copy
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +23,8 @@ from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 CALL = 5e-3
 """The most seconds of a call that draws tokens ahead. Others wait for it, and it is in vain if one
 of them joins: a pass that takes longer is made when its logits are asked for."""
+PART = re.compile(r"-\d{5}-of-")
+"""In the name of a file that llama.cpp reads with its other parts."""
 TRIED = 8
 """Rows of the trial of a model's sessions."""
 
@@ -48,6 +53,8 @@ class LlamaCppModel(DisplayableModel):
 
     def __init__(self, path, *, device=None):
         self.pointer = pointer = load(path, device)
+        file = Path(path).absolute()
+        self.files = sorted(file.parent.glob(PART.sub("-*-of-", glob.escape(file.name))))
         self.vocabulary = LlamaCppVocabulary(pointer)
         # Not freed with this object: the vocabulary, which reads from the model, may outlive it.
         weakref.finalize(self.vocabulary, free, llama.llama_model_free, pointer)

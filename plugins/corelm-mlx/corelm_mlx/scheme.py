@@ -28,7 +28,7 @@ def open_model(name, dtype=None):
         MissingDependencyError: mlx-lm is not installed, or has another interface.
     """
     folder = _folder(name, dtype)
-    requirements.check_model(folder)
+    files = requirements.check_model(folder)
     import mlx.core as mx
     from mlx_lm import load
 
@@ -41,7 +41,9 @@ def open_model(name, dtype=None):
         raise CorelmError(f"mlx-lm cannot open {name}: {reason}") from error
     if dtype is not None:
         model.set_dtype(getattr(mx, dtype))
-    return MlxModel(model, tokenizer)
+    opened = MlxModel(model, tokenizer)
+    opened.files = files
+    return opened
 
 
 def _folder(name, dtype):

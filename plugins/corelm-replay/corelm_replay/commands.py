@@ -144,7 +144,7 @@ def verify_receipt(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="The same model in another engine, whose checksum is not compared.",
+            help="The same model, also in another engine, whose checksum is not compared.",
         ),
     ] = None,
     sampler: Stated = None,
@@ -164,7 +164,7 @@ def verify_receipt(
     corelm verify receipt.json
     """
     receipt = Receipt.from_json(read_text(file, "the receipt"))
-    loaded = model_of(receipt) if model is None else corelm.load(model)
+    loaded = model_of(receipt, model)
     findings = verify(receipt, loaded, sampler=sampler, tolerance=tolerance)
     is_ended = receipt.tokens[-1] in loaded.vocabulary.ends
     with Output.open() as out:

@@ -67,7 +67,7 @@ def verify(
     Args:
         receipt: a `Receipt`.
         model: the model or its name, also in another engine; by default the one that the receipt
-            names, whose checksum must be the same.
+            names. In the engine of the receipt, its checksum must be the same.
         sampler: the sampler that the receipt must state; by default any that reads nothing of this
             machine.
         tolerance: nats, the largest standard deviation of the difference of logits that is taken
@@ -82,7 +82,7 @@ def verify(
     """
     receipt.check()
     stated = stated_sampler(receipt.chain, sampler)
-    loaded = model_of(receipt) if model is None else NamedModel.of(model).model
+    loaded = model_of(receipt, model)
     size = len(loaded.vocabulary)
     if any(token >= size for token in (*receipt.prompt, *receipt.tokens)):
         raise UsageError(f"an id of the receipt is outside the vocabulary of {size} tokens")
@@ -113,20 +113,25 @@ def verify(
     ]
 
 
-def model_of(receipt: Receipt) -> Any:
-    """Return the model that a receipt names.
+def model_of(receipt: Receipt, model: Any = None) -> Any:
+    """Return the model that a receipt names, or the one that is stated in its place.
+
+    Args:
+        receipt: the receipt.
+        model: the model or its name; by default the one that the receipt names.
 
     Raises:
-        UsageError: a path, which the reader has to state; or a model of this name with another
-            checksum.
+        UsageError: a path, which the reader has to state; or another model, by its checksum.
     """
-    if not NAME.fullmatch(receipt.model):
+    if model is None and not NAME.fullmatch(receipt.model):
         raise UsageError("the receipt names no model of corelm; say which one it is, with --model")
-    loaded = corelm.load(receipt.model)
-    if NamedModel(loaded).fingerprint() != receipt.model_sha256:
-        raise UsageError(f"{receipt.model} is another model than the receipt's: its checksum "
-                         "differs")  # fmt: skip
-    return loaded
+    name = receipt.model if model is None else model
+    named = NamedModel.of(corelm.load(name) if isinstance(name, str) else name)
+    scheme, colon, _ = named.name.partition(":")
+    is_same_engine = model is None or (colon and receipt.model.startswith(f"{scheme}:"))
+    if is_same_engine and named.fingerprint() != receipt.model_sha256:
+        raise UsageError(f"{named.name} is another model than the receipt's: its checksum differs")
+    return named.model
 
 
 def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.float64]:

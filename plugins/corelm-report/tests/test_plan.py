@@ -50,7 +50,7 @@ def test_workers_get_the_models_and_what_the_units_are_made_of():
 
     other = NamedModel(ToyModel(end=False), "other")
     report = of(scorer=other)
-    models, units, text = report.opened(Noted())
+    models, units = report.opened(Noted())
     assert models == [report.model, other.model]
-    assert (units.modules, text) == ([*OWN], "the cat")
+    assert units.modules == [*OWN]
     assert units.things == [each.strategy.sampler for each in report.candidates]

@@ -48,7 +48,7 @@ def read_keras(path: Path) -> KerasLanguageModel:
             vocabulary, context_length, prompt = _text_side(archive)
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
         model = KerasLanguageModel(network, vocabulary, context_length)
-        model.default_prompt = prompt
+        model.default_prompt, model.files = prompt, [path.absolute()]
         return model
     except MissingDependencyError:
         raise

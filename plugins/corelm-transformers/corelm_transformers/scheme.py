@@ -26,7 +26,7 @@ def open_model(name, device=None, dtype=None):
         CorelmError: a model that is missing, damaged or foreign.
         MissingDependencyError: transformers is not installed, or has another interface.
     """
-    model, tokenizer = _load(name, dtype)
+    model, tokenizer, files = _load(name, dtype)
     if device is not None:
         try:
             model = model.to(device)
@@ -34,11 +34,13 @@ def open_model(name, device=None, dtype=None):
             raise ParameterError(f"device {device!r}: {printable.shown(error)}") from None
     from corelm_transformers.model import TransformersModel
 
-    return TransformersModel(model, tokenizer)
+    opened = TransformersModel(model, tokenizer)
+    opened.files = files
+    return opened
 
 
 def _load(name, dtype):
-    """Return the model and the tokenizer of a folder or a name."""
+    """Return the model and the tokenizer of a folder or a name, and their files."""
     requirements.check_model(name, dtype)
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import cached_file
@@ -48,7 +50,7 @@ def _load(name, dtype):
         config = cached_file(name, "config.json", local_files_only=True)
         if config is None:
             raise CorelmError("there is no config.json")
-        requirements.check_model(Path(config).parent)
+        files = requirements.check_model(Path(config).parent)
         with _no_progress_bar():
             tokenizer = AutoTokenizer.from_pretrained(name, **offline)
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -64,7 +66,7 @@ def _load(name, dtype):
     # Transformers fills missing weights with random numbers.
     if missing := sorted(report["missing_keys"]):
         raise CorelmError(f"{name} lacks the weights {', '.join(missing[:3])}")
-    return model, tokenizer
+    return model, tokenizer, files
 
 
 @contextmanager

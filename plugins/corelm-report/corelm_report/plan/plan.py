@@ -130,7 +130,7 @@ class Plan:
             ExecutorError: the workers can't be reached.
         """
         of_units = scaling.Dependencies(self._things(), OWN)
-        return executor.opened(self.models, of_units, self.prompts[0])
+        return executor.opened(self.models, of_units)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on: the identity of the report."""
@@ -140,9 +140,9 @@ class Plan:
             "corelm": version("corelm"),
             "numpy": np.__version__,
             "model": model.name,
-            "weights of the model": model.fingerprint(self.prompts[0]),
+            "weights of the model": model.fingerprint(),
             "scorer": scorer and scorer.name,
-            "weights of the scorer": scorer and scorer.fingerprint(self.prompts[0]),
+            "weights of the scorer": scorer and scorer.fingerprint(),
             "samplers": [" of ".join((c.name, *releases_of(c.strategy))) for c in self.candidates],
             "prompts": list(self.prompts),
             **({"clusters": list(self.clusters)} if self.clusters else {}),
@@ -169,7 +169,7 @@ class Plan:
     def weights(self) -> dict[str, str]:
         """Return the identity of the model and of the second scorer, by name."""
         named = [NamedModel(self.model, self.model_name), *([self.scorer] if self.scorer else [])]
-        return {each.name: each.fingerprint(self.prompts[0]) for each in named}
+        return {each.name: each.fingerprint() for each in named}
 
     def code(self) -> dict[str, str]:
         """Return the digests of the packages whose code decides the figures, by name."""

@@ -94,7 +94,7 @@ class PlannedReport:
         """Return for each model a digest of its identity, of the code and of how it is loaded."""
         study, scopes = self.study, []
         for name, model in zip([self.model, self.scorer], self.plan.models, strict=False):
-            identity = NamedModel(model, name or "").fingerprint(self.plan.prompts[0])
+            identity = NamedModel(model, name or "").fingerprint()
             code = scaling.Dependencies([model], OWN).code
             scopes.append(digest([here(), identity, code, study.device, study.dtype]))
         return scopes
