@@ -6,9 +6,9 @@
     python honest_receipts.py --engine transformers:tiny-gpt2 --engine gguf:gpt2.gguf
 
 Each engine draws texts under eight chains, and corelm's own gpt2 verifies them; it also draws texts
-that the engine verifies. In every tenth text a token, one of its figures or the seed is changed,
-and a forger who has the engine takes the neighbour of a token that it draws. `vllm:tiny-gpt2` draws
-in vLLM, in an environment that has it.
+that the engine verifies. In every tenth text (`--every`) a token, one of its figures or the seed is
+changed, and a forger who has the engine takes the neighbour of a token that it draws.
+`vllm:tiny-gpt2` draws in vLLM, in an environment that has it.
 """
 
 import argparse
@@ -77,8 +77,8 @@ class InVllm:
 class InCorelm:
     """A model that corelm loads, of its own or of another engine."""
 
-    def __init__(self, name):
-        self.model = corelm.load(name)
+    def __init__(self, name, dtype=None):
+        self.model = corelm.load(name, dtype=dtype)
 
     def receipts(self, prompt, chain, length, seed):
         """Return the receipts of a batch."""
@@ -150,7 +150,7 @@ def forgeries(writer, verifier, receipt, rng):
     return counts
 
 
-def count(writer, verifier, texts, length):
+def count(writer, verifier, texts, length, every):
     """Return the counts of texts, tokens, rejections, changes and changes found."""
     counts, rng = Counter(), np.random.default_rng(1)
     for seed in range(texts // (BATCH * len(CHAINS))):
@@ -161,7 +161,7 @@ def count(writer, verifier, texts, length):
                 counts += Counter(texts=1, tokens=len(receipt.tokens), rejected=bool(findings))
                 if findings:
                     print(f"{chain}, seed {seed}, sample {receipt.sample}: {findings}", flush=True)
-                if i % 10 == 0:
+                if i % every == 0:
                     kind, changed = planted(receipt, rng)
                     is_found = bool(verify(changed, verifier))
                     counts += Counter(changes=1, found=is_found)
@@ -178,18 +178,20 @@ def main():
     parser.add_argument("--texts", type=int, default=20_000, help="drawn by each engine")
     parser.add_argument("--verified", type=int, default=2_000, help="verified by each engine")
     parser.add_argument("--length", type=int, default=8)
+    parser.add_argument("--every", type=int, default=10, help="a text of so many has forgeries")
+    parser.add_argument("--dtype", help="of the engine's weights; by default the file's")
     options = parser.parse_args()
     own = InCorelm("gpt2")
     for name in options.engine or ["gpt2"]:
         kind, _, path = name.partition(":")
-        engine = InVllm(path) if kind == "vllm" else InCorelm(name)
+        engine = InVllm(path) if kind == "vllm" else InCorelm(name, options.dtype)
         pairs = [("draws", options.texts, engine, own.model)]
         if kind != "vllm":
             pairs += [("verifies", options.verified, own, engine.model)]
             pairs += [("verifies itself", options.verified, engine, engine.model)]
         for verb, texts, *pair in pairs:
             start = time.process_time()
-            n = count(*pair, texts, options.length)
+            n = count(*pair, texts, options.length, options.every)
             rejected = f"{n['rejected']} of {n['texts']} texts, {n['tokens']} tokens, rejected"
             changes = f"{n['found']} of {n['changes']} changes found"
             changes += f", {n['exposed']} of {n['neighbours']} neighbours"
