@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from io import FileIO
 from itertools import islice
@@ -88,6 +89,8 @@ PART = ".part"
 """The end of the name of a file that isn't whole."""
 LIMIT = 2**24
 """The largest size of stored settings, in bytes."""
+LONGEST = 2**26
+"""The longest line of a text, in bytes."""
 logger = logging.getLogger("corelm")
 
 
@@ -228,8 +231,8 @@ def _whole(part: Path, n: int) -> tuple[int, int, Counter[str]]:
     """
     size, whole, reasons, batch = 0, 0, Counter[str](), Counter[str]()
     end = 0
-    with suppress(FileNotFoundError), open(part, "rb") as file:
-        for number, line in enumerate(file):
+    with suppress(FileNotFoundError), atomic_files.SafeFile(part).open() as file:
+        for number, line in enumerate(iter(partial(file.readline, LONGEST), b"")):
             reason = _reason(line, number % n)
             if reason is None:
                 break
@@ -244,7 +247,7 @@ def _whole(part: Path, n: int) -> tuple[int, int, Counter[str]]:
 
 def _reason(line: bytes, sample: int) -> str | None:
     """Return the finish reason of the text in a line; None if it isn't the line of this sample."""
-    with suppress(ValueError, LookupError, TypeError):
+    with suppress(ValueError, LookupError, TypeError, RecursionError):
         text = json.loads(line)
         if line.endswith(b"\n") and text["sample"] == sample:
             return str(text["finish_reason"])

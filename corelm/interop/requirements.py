@@ -6,7 +6,6 @@ nothing is downloaded.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ContextDecorator
@@ -21,6 +20,7 @@ from corelm.errors import (
     ParameterError,
     UnknownNameError,
 )
+from corelm.models.atomic_files import SafeFile
 from corelm.printable import reason_of
 
 __all__ = ["check_model", "hub_models", "requires"]
@@ -191,7 +191,7 @@ def _checked_files(folder: Path) -> list[Path]:
 
 def _check_configuration(file: Path) -> None:
     """Raise if a configuration, or a part of it, has impossible sizes."""
-    parts: list[Any] = [_parsed(file)]
+    parts: list[Any] = [_read(file)]
     while parts:  # not recursive: the nesting is the file's choice
         part = parts.pop()
         items = part.items() if isinstance(part, dict) else [("", value) for value in part]
@@ -238,15 +238,10 @@ def _check_weight_files(folder: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    content = _parsed(file)
-    return content if isinstance(content, dict) else {}
-
-
-def _parsed(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from error
+        return SafeFile(file).json(LARGEST_FILE)
+    except ModelFileError as error:
+        raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from None
 
 
 def _check_named(file: Path, named: Any, folder: Path, suffixes: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ from corelm.machine import open_input
 
 JSON_LIMIT = 2**20
 """The largest JSON document, in bytes."""
+DEEPEST = 200
+"""The most levels of nested JSON."""
 
 PARTIAL = ".new"
 """The suffix of a file or folder while it is written."""
@@ -73,18 +76,15 @@ def decode_text(content: bytes) -> str:
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """Parse a JSON object; raise for nan, infinity and deep nesting."""
+    """Parse a JSON object, as `json_object` does."""
     try:
-        value = json_object(decode_text(content), "it")
-        json.dumps(value, allow_nan=False)  # refuses numbers beyond a float's range, such as 1e999
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, UsageError) else f"it is not JSON: {error}"
-        raise ModelFileError(reason) from error
-    return value
+        return json_object(decode_text(content), "it")
+    except UsageError as error:
+        raise ModelFileError(str(error)) from None
 
 
 def json_object(text: str | bytes | bytearray, place: str) -> dict[str, Any]:
-    """Return the object of a JSON text.
+    """Return the object of a JSON text: the reader of all JSON that others wrote.
 
     Two readers of an object in which a key appears twice may see two objects, so it is refused.
 
@@ -93,14 +93,22 @@ def json_object(text: str | bytes | bytearray, place: str) -> dict[str, Any]:
         place: its place, with which messages begin.
 
     Raises:
-        UsageError: it is not JSON, too deep, has nan, infinity or a key twice, or is no object.
+        UsageError: it isn't JSON, is nested too deeply, has nan, infinity or a key twice, or isn't
+            an object.
 
     Example:
         >>> json_object('{"seed": 1}', "the file")
         {'seed': 1}
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = json.loads(text, parse_float=_finite, parse_constant=_finite,
+                           object_pairs_hook=_unique)  # fmt: skip
+        level = [value] if isinstance(value, dict) else []
+        # Level by level: Python's own limit differs between versions, and others may recurse.
+        for _ in range(DEEPEST):
+            level = [part for each in level for part in _parts(each)]
+        if level:
+            raise RecursionError
     except (ValueError, RecursionError) as error:
         reason = "too deep" if isinstance(error, RecursionError) else str(error)
         if "set_int_max_str_digits" in reason:  # Python's advice to programmers
@@ -109,6 +117,18 @@ def json_object(text: str | bytes | bytearray, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{place} must be a JSON object, not {printable.shown(value)}")
     return value
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no number in JSON")
+    return value
+
+
+def _parts(value: Any) -> list[Any]:
+    parts = value.values() if isinstance(value, dict) else value
+    return [part for part in parts if isinstance(part, (dict, list))]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -271,10 +291,6 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON")
 
 
 class SafeFile:

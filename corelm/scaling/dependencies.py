@@ -139,7 +139,8 @@ def _digest_of(roots: tuple[str, ...]) -> str:
     files = sorted(pair for root in roots for pair in _files(Path(root)))
     for name, file in files:
         whole.update(f"{name}\n".encode("utf-8", "surrogatepass"))
-        whole.update(hashlib.sha256(file.read_bytes()).digest())
+        with open(file, "rb") as opened:  # data may be larger than the memory
+            whole.update(hashlib.file_digest(opened, "sha256").digest())
     return whole.hexdigest()[:DIGITS] if files else MISSING
 
 

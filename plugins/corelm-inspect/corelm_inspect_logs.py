@@ -17,6 +17,8 @@ LARGEST = 2**30
 """The largest log in bytes, and the largest uncompressed size."""
 LARGEST_SAMPLE = 2**26
 """The largest uncompressed sample, in bytes: a few kilobytes may unpack to gigabytes."""
+MOST_VALUES = 2**22
+"""The most commas in a sample: the value before each may take 70 bytes of memory."""
 ASKED = ("input", "choices", "target")
 """The keys of a sample that are the question, and its answer."""
 
@@ -63,6 +65,8 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
     # package is imported, which Inspect itself depends on.
     with suppress(ImportError):
         import_module("zipfile_zstd")
+    if not path.is_file():  # opening a pipe may wait for ever
+        raise ModelFileError("it isn't a regular file")
     try:
         with zipfile.ZipFile(path) as archive:
             members = [each for each in archive.infolist() if each.filename.startswith("samples/")]
@@ -71,8 +75,10 @@ def _in_archive(path: Path) -> Iterator[Mapping[str, Any]]:
             for each in members:
                 if each.file_size > LARGEST_SAMPLE:
                     raise UsageError(f"{each.filename} of {path.name} has {each.file_size:,} bytes")
-                text = archive.read(each).decode("utf-8", "replace")
-                yield json_object(text, f"{each.filename} of {path.name}")
+                content, place = archive.read(each), f"{each.filename} of {path.name}"
+                if content.count(b",") > MOST_VALUES:
+                    raise UsageError(f"{place} has more than {MOST_VALUES:,} values")
+                yield json_object(content.decode("utf-8", "replace"), place)
     except NotImplementedError as error:
         raise UsageError(
             f"{str(path)!r} is compressed in a way that this Python cannot read ({error}): use "

@@ -93,7 +93,7 @@ def test_other_prompts_do_not_continue_a_file(run, file, tmp_path, monkeypatch):
     assert run(*failing).code == 1
     (tmp_path / "prompts.jsonl").write_text('"a cat"\n')
     result = run(*failing, "--resume")
-    assert (result.code, "; prompts 6, here 1; " in result.err) == (2, True)
+    assert (result.code, "prompts 6, here 1; " in result.err) == (2, True)
 
 
 def test_other_decoders_write_the_texts_of_each_prompt_too(run, file):

@@ -32,6 +32,8 @@ HELP = (
     "/quit                 end",
 )
 
+LONGEST = 2**20
+"""The most bytes of a message on standard input."""
 COMMANDS = ("/sampler", "/seed", "/undo", "/again", "/help")
 
 
@@ -98,7 +100,7 @@ def _line() -> str | None:
     piped = None if interactive else getattr(sys.stdin, "buffer", None)
     try:
         if piped is not None:
-            return line.decode().strip() if (line := piped.readline()) else None
+            return line.decode().strip() if (line := piped.readline(LONGEST)) else None
         return input("> " if interactive else "").strip()
     except UnicodeDecodeError:
         messages.tell("the message is not UTF-8, so it was left out", "error")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from corelm import ModelScheme, hookimpl
 from corelm.errors import ModelFileError, UnknownNameError, UsageError
 from corelm.interop import quiet_tensorflow, requirements
-from corelm.runs import printable
+from corelm.runs import SafeFile, printable
 from corelm_keras_hub import ENGINE
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 CONFIG, TASK = "config.json", "task.json"
 """The files of a preset that describe its network, and the whole model."""
+LARGEST = 2**20
+"""The most bytes of the latter."""
 
 NOT_HERE = (
     "there is no folder {name!r}, and no preset of that name in the cache of KerasHub; to download "
@@ -95,10 +96,9 @@ def _installed() -> Iterator[str]:
 
 def _task(folder: Path) -> Mapping[str, Any]:
     try:
-        task = json.loads((folder / TASK).read_text("utf-8"))
-    except (OSError, ValueError):
+        return SafeFile(folder / TASK).json(LARGEST)
+    except ModelFileError:
         return {}
-    return task if isinstance(task, dict) else {}
 
 
 def _policy(keras: Any, dtype: str) -> Any:

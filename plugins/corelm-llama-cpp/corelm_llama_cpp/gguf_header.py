@@ -6,8 +6,9 @@ SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """The size in bytes of each type of fixed size."""
 STRING, ARRAY = 8, 9
 TOKENS = b"tokenizer.ggml.tokens"
-MOST, LONGEST = 2**24, 2**20
-"""The most values, and the longest token in bytes: a forged header could take hours to read."""
+MOST, LONGEST, LARGEST = 2**24, 2**20, 2**28
+"""The most values, the longest token and the most bytes that are read: a forged header could take
+hours and all memory."""
 
 
 def repeated_token(path):
@@ -51,7 +52,7 @@ class _Reader:
     """
 
     def __init__(self, file):
-        self._file = file
+        self._file, self._left = file, LARGEST
         self._size = file.seek(0, 2)
         file.seek(0)
 
@@ -89,6 +90,9 @@ class _Reader:
 
     def _bytes(self, count):
         self._check(count)
+        self._left -= count
+        if self._left < 0:
+            raise EOFError
         return self._file.read(count)
 
     def _jump(self, count):

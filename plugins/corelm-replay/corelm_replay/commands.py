@@ -8,7 +8,7 @@ import typer
 
 import corelm
 from corelm.commands import ExitCode, Output, read_text
-from corelm.errors import ModelFileError, UsageError
+from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_replay.audit import audit, picture
 from corelm_replay.documents import stated_sampler
@@ -130,10 +130,7 @@ def show_entropy(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A log of EntropyLog.")],
 ) -> None:
     """Show the entropy, kept mass and surprisal of rollouts over training."""
-    try:
-        log = EntropyLog.read(file)
-    except (ModelFileError, ValueError, TypeError, RecursionError) as error:
-        raise UsageError(f"cannot read {file} as a log of entropies: {error}") from None
+    log = EntropyLog.read(file)
     with Output.open() as out:
         out.text("\n".join(log.table()) + "\n")
 

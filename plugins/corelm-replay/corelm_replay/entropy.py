@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from corelm.runs import SafeFile
+from corelm.errors import ModelFileError, UsageError
+from corelm.runs import SafeFile, json_object, numbered_lines
+from corelm_replay.documents import are_ids, are_numbers
 from corelm_replay.recording import Rollouts
 
 LARGEST = 2**28
@@ -93,11 +95,20 @@ class EntropyLog:
         """Return the log of a file.
 
         Raises:
-            ModelFileError: a file that can't be read; ValueError, TypeError: another kind of file.
+            UsageError: a file that can't be read, or another kind of file.
         """
         log = cls()
-        lines = SafeFile(path).text(LARGEST).splitlines()
-        log.steps = [TrainingStep(**json.loads(line)) for line in lines if line.strip()]
+        try:
+            for place, line in numbered_lines(SafeFile(path).text(LARGEST), str(path)):
+                step = TrainingStep(**json_object(line, place))
+                figures = [value for name, value in vars(step).items() if name != "reward"]
+                if not are_ids([step.step]) or not are_numbers([*figures, step.reward or 0]):
+                    raise TypeError
+                log.steps.append(step)
+        except ModelFileError as error:
+            raise UsageError(f"cannot read {path}: {error}") from None
+        except TypeError:
+            raise UsageError(f"{place} is no step in a log of entropies") from None
         return log
 
     def collapse(self) -> int | None:

@@ -100,7 +100,7 @@ class Rollouts:
         if not isinstance(whole.get("chain"), str) or not are_ids([whole.get("seed") or 0]):
             raise UsageError("not rollouts of corelm replay: expected a chain and a seed")
         for number, row in enumerate(rows):
-            if not _is_rollout(row):
+            if not is_rollout(row):
                 raise UsageError(f"not rollouts of corelm replay: the ids, figures or lengths of "
                                  f"rollout {number} are impossible")  # fmt: skip
         columns = {name: [row[name] for row in rows] for name in FIGURES}
@@ -146,7 +146,7 @@ RANGES = {
 """The least and the largest value of each figure."""
 
 
-def _is_rollout(row: Mapping[str, Any]) -> bool:
+def is_rollout(row: Mapping[str, Any]) -> bool:
     """Return True if the fields of a rollout are those of as many tokens as it has."""
     tokens, sets = row.get("tokens"), row.get("sampling_mask")
     if not isinstance(tokens, list) or not isinstance(sets, list):

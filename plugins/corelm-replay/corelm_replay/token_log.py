@@ -10,9 +10,10 @@ from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
 from corelm.interop import EngineDraw
-from corelm.runs import SafeFile
+from corelm.runs import SafeFile, json_object, numbered_lines
+from corelm_replay.documents import are_ids
 from corelm_replay.kept_sets import KeptSets
-from corelm_replay.recording import FIGURES, Rollouts, figures_of
+from corelm_replay.recording import FIGURES, Rollouts, figures_of, is_rollout
 
 FORMAT = "corelm.tokens/1"
 LARGEST = 2**30
@@ -70,8 +71,8 @@ class TokenLog:
         """
         log = cls()
         try:
-            for line in SafeFile(file).text(LARGEST).splitlines():
-                log._keep(json.loads(line))
+            for place, line in numbered_lines(SafeFile(file).text(LARGEST), str(file)):
+                log._keep(json_object(line, place))
         except ModelFileError as error:
             raise UsageError(f"cannot read {file}: {error}") from None
         except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -101,7 +102,11 @@ class TokenLog:
     def _keep(self, record: dict[str, Any]) -> None:
         if record["format"] != FORMAT:
             raise ValueError(f"expected the format {FORMAT}, not {record['format']!r}")
-        text = record["name"], record["sample"], tuple(record["prompt"])
+        lists = {name: [record[name]] for name in ("sampling_mask", *FIGURES)}
+        whole = {"prompt": record["prompt"], "tokens": [record["token"]]} | lists
+        if not is_rollout(whole) or not are_ids([record["sample"], record["place"]]):
+            raise ValueError("the ids or figures of a token are impossible")
+        text = str(record["name"]), record["sample"], tuple(record["prompt"])
         if record["place"] == 0:
             self._texts[text] = {}  # an earlier text of the same sample and prompt ends here
         # An interrupted request of vLLM may draw a token again.

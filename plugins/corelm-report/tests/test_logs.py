@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -218,6 +219,19 @@ def test_a_small_archive_of_a_huge_sample_is_refused(tmp_path):
     assert path.stat().st_size < 2**17
     with pytest.raises(UsageError, match="has 67,108,865 bytes"):
         read_answers(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("samples/1_epoch_1.json", '{"id": [' + "[]," * (2**22 + 1) + "0]}")
+    assert path.stat().st_size < 2**14
+    with pytest.raises(UsageError, match="more than 4,194,304 values"):
+        read_answers(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+@pytest.mark.parametrize("name", ["log.eval", "log.json", "log.jsonl"])
+def test_a_log_that_is_a_pipe_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UsageError, match="it isn't a regular file"):
+        read_answers(tmp_path / name)
 
 
 def test_the_command_compares_several_logs(tmp_path, run):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import corelm
+from corelm.commands import read_text
 from corelm.errors import UsageError
 from corelm_watermark.detection import detect
 
@@ -137,7 +138,7 @@ def human_texts(folder, most):
     if not files:
         raise UsageError(f"there are no .txt files in {folder}")
     chosen = np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)
-    return [files[i].read_text("utf-8") for i in chosen]
+    return [read_text(str(files[i]), "the text") for i in chosen]
 
 
 def _keyed(name, i):

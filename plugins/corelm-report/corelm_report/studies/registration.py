@@ -134,7 +134,7 @@ def sentence(registered: Json) -> str:
 
 def checksum(path: Path) -> str:
     """Return the sha256 of a registration, for its author to publish."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(SafeFile(path).read(LARGEST)).hexdigest()
 
 
 def _key(path: Path) -> str:

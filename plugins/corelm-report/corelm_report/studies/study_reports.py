@@ -243,7 +243,7 @@ def write_lock(
         entry["report"] = hashlib.sha256(report.to_json().encode()).hexdigest()
     lock["registered"] = registration.compared(study.folder, lock, cache)
     SafeFile(study.folder / LOCK).write_json(lock)
-    SafeFile(study.folder / "study.toml").write(study.file.read_bytes())
+    SafeFile(study.folder / "study.toml").write(SafeFile(study.file).read(LARGEST))
     SafeFile(study.folder / REPEAT).write(_repeat(study, lock).encode())
     return StudyResult(study.folder, lock)
 
