@@ -67,7 +67,6 @@ LIMITED = [  # the place, how it reads, how often, and its limits
       for name in ("bz2", "gzip", "lzma", "tarfile")),
     ("corelm_train/imdb.py", "import requests", 1, "the errors of a download"),
     ("corelm_train/keras_file.py", "import zipfile", 1, "limited members"),
-    ("corelm_train/keras_file.py", "json.loads", 1, "a limited member"),
     ("corelm_train/keras_file.py", ".open", 1, "a limited member"),
 ]  # fmt: skip
 JOURNAL = "corelm_report/measure/journal.py"
