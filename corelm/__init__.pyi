@@ -60,5 +60,6 @@ from corelm.registry.expressions import Chain as Chain
 from corelm.registry.expressions import Sampler as Sampler
 from corelm.registry.expressions import sampler as sampler
 from corelm.registry.models import load as load
+from corelm.sampling import Coin as Coin
 from corelm.sampling import Mask as Mask
 from corelm.sampling import Switch as Switch

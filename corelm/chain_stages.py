@@ -1,4 +1,6 @@
-"""Run the stages of a sampler: the one place where the core calls samplers, masks and switches.
+"""Run a sampler's stages: the one place where the core calls samplers, masks, switches and coins.
+
+After a coin the stages act on each of its branches, and the mixture is made at the end.
 
 The functions check what each stage returns, and can record it in a trace. Explanations and the cost
 of constraints read that trace, so that no stage is called a second time.
@@ -7,22 +9,29 @@ of constraints read that trace, so that no stage is called a second time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, ListingContext
 from corelm.errors import SamplerError, UsageError
-from corelm.numerics.arrays import array_namespace, in_library_of
+from corelm.numerics.arrays import in_library_of
+from corelm.numerics.branches import Branches, choose_rows, mixture_of
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.numerics.masks import Forbidden, apply_mask, forbid_tokens
 from corelm.printable import message_of
-from corelm.validation import fault_of_rows, first_invalid_row
+from corelm.validation import (
+    fault_of_array,
+    fault_of_mask,
+    fault_of_rows,
+    fault_of_toss,
+    first_invalid_row,
+)
 
 if TYPE_CHECKING:
-    from corelm.sampling import Mask, Sampler, Switch
+    from corelm.sampling import Coin, Mask, Sampler, Switch
 
 __all__ = ["StageResult", "apply"]
 
@@ -40,7 +49,8 @@ class StageResult:
 
     Attributes:
         stage: the sampler.
-        logits: (batch, vocabulary) its result; for a neutral stage, its input.
+        logits: (batch, vocabulary) its result; for a neutral stage, its input. After a coin, the
+            mixture of the branches.
         rows: (batch,) the rows in which it acts; None for all. A choice lets different samplers
             act in different rows.
         branch: the choice and its parameter that let the stage act, such as `phase outside`.
@@ -54,6 +64,19 @@ class StageResult:
     branch: str = ""
     allowed: NDArray[np.bool_] | None = None
     fell_back: Rows | None = None
+
+
+class Place(NamedTuple):
+    """The place of a stage.
+
+    Attributes:
+        rows, branch: as in its `StageResult`.
+        follows: another stage acts after it.
+    """
+
+    rows: Rows | None = None
+    branch: str = ""
+    follows: bool = False
 
 
 def apply(
@@ -84,7 +107,7 @@ def apply(
         [[-inf, 0.0]]
     """
     run = Run(logits, context, trace)
-    result = run.chain(sampler, logits, rows=None, branch="")
+    result = run(sampler, logits)
     if result is not logits and not run.is_valid:
         check_result(sampler, result, context)
     return result
@@ -106,11 +129,11 @@ def run_stages(
         the logits.
     """
     model = logits if model_logits is None else model_logits
-    return Run(model, context, trace).chain(sampler, logits, rows=None, branch="")
+    return Run(model, context, trace)(sampler, logits)
 
 
 class Run:
-    """One call of a sampler. A stage's class decides which of `call`, `mask` and `switch` runs it.
+    """One call of a sampler. A stage's class decides if `call`, `mask`, `switch` or `toss` runs it.
 
     Args:
         model_logits: the input of the first stage; a mask falls back to it.
@@ -136,26 +159,70 @@ class Run:
         # Arrays of other libraries may be traced by a compiler, which has no values to look at.
         self._checked = isinstance(model_logits, np.ndarray)
 
-    def chain(self, sampler: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Call the stages of a sampler, and return the last one's logits."""
+    def __call__(self, sampler: Sampler, logits: Array) -> Array:
+        """Call the stages of a sampler, and return the logits to draw from."""
+        trace = [] if self._trace is None else self._trace
+        try:
+            return mixture_of(self.chain(sampler, logits, Place()))
+        finally:
+            # Only now: a mixture of mixtures may differ from the result in the last bit.
+            trace[:] = [replace(each, logits=mixture_of(each.logits)) for each in trace]
+
+    def chain(self, sampler: Sampler, logits: Array, place: Place) -> Array | Branches:
+        """Call the stages of a sampler, and return the last one's result."""
         last: Sampler | None = None
+        result: Array | Branches = logits
+        left = len(sampler.active_stages)
         # A trace lists neutral stages too; without one they aren't even visited.
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
             if last is not None and self._checked:  # the model's logits were checked before
-                check_result(last, logits, self._context)
-            act, self.is_valid = getattr(self, stage._acts_by), False
-            logits = act(stage, logits, rows, branch)
+                self._check(last, result)
+            left -= not stage.is_neutral
+            here = place._replace(follows=True) if left else place
+            self.is_valid = False
+            if isinstance(result, Branches):
+                result, self.is_valid = self._on_each(stage, result, here), False
+            else:
+                result = getattr(self, stage._acts_by)(stage, result, here)
             last = None if stage.is_neutral or self.is_valid else stage
-        return logits
+        return result
 
-    def call(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
+    def _check(self, stage: Sampler, result: Array | Branches) -> None:
+        each = result.parts if isinstance(result, Branches) else ((None, result),)
+        for _, logits in each:
+            check_result(stage, logits, self._context)
+
+    def _on_each(self, stage: Sampler, branches: Branches, place: Place) -> Array | Branches:
+        """Run a stage on each branch."""
+        act, trace = getattr(self, stage._acts_by), self._trace
+        traces, outcomes = list[list[StageResult]](), []
+        for _, logits in branches.parts:
+            if trace is not None:
+                self._trace = []
+                traces.append(self._trace)
+            outcomes.append(act(stage, logits, place))
+        self._trace = trace
+        if trace is not None:
+            # A switch chooses by the context, so that each branch has the same stages.
+            trace.extend(_mixed(branches, each) for each in zip(*traces, strict=True))
+        return branches.then(outcomes)
+
+    def call(self, stage: Sampler, logits: Array, place: Place) -> Array:
         """Call a stage, unless it is neutral or only masks are wanted."""
         if not stage.is_neutral and not self._masks_alone:
             logits = self._result(stage, logits)
-        self._note(stage, logits, rows, branch)
+        self._note(stage, logits, place)
         return logits
 
-    def mask(self, stage: Mask, logits: Array, rows: Rows | None, branch: str) -> Array:
+    def toss(self, stage: Coin, logits: Array, place: Place) -> Array | Branches:
+        """Return the branches of a coin, or their mixture if no stage follows."""
+        if stage.is_neutral or self._masks_alone or not place.follows:
+            return self.call(stage, logits, place)
+        result = self._branches(stage, logits)
+        self._note(stage, result, place)
+        return result
+
+    def mask(self, stage: Mask, logits: Array, place: Place) -> Array:
         """Set the logits of the tokens that a mask forbids to minus infinity."""
         allowed = None if stage.is_neutral else self._allowed(stage, logits)
         fell_back: Rows | None = None
@@ -163,7 +230,7 @@ class Run:
             logits, fell_back = self._masked(logits, allowed)
         if self._trace is not None and isinstance(allowed, Forbidden):
             allowed = allowed.allowed(logits.shape)
-        self._note(stage, logits, rows, branch, allowed, fell_back)
+        self._note(stage, logits, place, allowed, fell_back)
         return logits
 
     def _masked(
@@ -177,9 +244,9 @@ class Run:
             allowed = allowed.allowed(logits.shape)
         return apply_mask(logits, allowed, self._model_logits)
 
-    def _note(self, stage: Sampler, *result: Any) -> None:
+    def _note(self, stage: Sampler, logits: Any, place: Place, *of_mask: Any) -> None:
         if self._trace is not None:
-            self._trace.append(StageResult(stage, *result))
+            self._trace.append(StageResult(stage, logits, place.rows, place.branch, *of_mask))
 
     def _chosen(self, stage: Switch) -> Sequence[Sampler]:
         """Return the sampler that a switch chooses for each row."""
@@ -190,21 +257,22 @@ class Run:
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
         return chosen
 
-    def switch(self, stage: Switch, logits: Array, rows: Rows | None, branch: str) -> Array:
+    def switch(self, stage: Switch, logits: Array, place: Place) -> Array | Branches:
         """Run each sampler that a switch chooses; its result goes to the rows it was chosen for."""
         chosen = self._chosen(stage)
         distinct = list(dict.fromkeys(chosen))
         if len(distinct) == 1:
-            return self.chain(distinct[0], logits, rows, _extended(branch, stage, distinct[0]))
-        result = logits
+            place = place._replace(branch=_extended(place.branch, stage, distinct[0]))
+            return self.chain(distinct[0], logits, place)
+        result: Array | Branches = logits
         for sampler in distinct:
             mine = np.array([each == sampler for each in chosen])
-            within = mine if rows is None else mine & rows
+            within = mine if place.rows is None else mine & place.rows
             # On all rows, even if few are used: for most samplers that costs no more, and no
             # sampler has to support a subset of rows.
-            after = self.chain(sampler, logits, within, _extended(branch, stage, sampler))
-            column = in_library_of(logits, mine[:, None])
-            result = array_namespace(logits).where(column, after, result)
+            branch = _extended(place.branch, stage, sampler)
+            after = self.chain(sampler, logits, Place(within, branch, place.follows))
+            result = choose_rows(in_library_of(logits, mine), after, result)
         self.is_valid = False  # of the last sampler alone
         return result
 
@@ -226,15 +294,35 @@ class Run:
         return allowed
 
     def _result(self, stage: Sampler, logits: Array) -> Array:
-        """Call one stage on read-only arrays, and check the type, shape and dtype of its result."""
+        """Call one stage, and check the type, shape and dtype of its result."""
+        own, context = self._input(stage, logits)
+        return self._output(stage, self._guarded(stage, stage, own, context), own, logits)
+
+    def _branches(self, stage: Coin, logits: Array) -> Array | Branches:
+        """Toss a coin, and check its probability and both outcomes."""
+        own, context = self._input(stage, logits)
+        result = self._guarded(stage, stage.toss, own, context)
+        if self._checked and (fault := fault_of_toss(result, len(logits))):
+            raise SamplerError(f"{stage} tossed {fault} at step {self._context.position}")
+        probability, *outcomes = result
+        heads, tails = (self._output(stage, outcome, own, logits) for outcome in outcomes)
+        return Branches.of_toss(probability, heads, tails)
+
+    def _input(self, stage: Sampler, logits: Array) -> tuple[Array, Context]:
+        """Return read-only logits and the context for a call of a stage."""
         context = self._context_of(stage)
         if not self._checked:
-            return stage(logits, context)
+            return logits, context
         # The flag stops NumPy alone: torch, `setflags` and `.base` write despite it.
         own = logits.view() if context is self._context else logits.copy()
         own.flags.writeable = False
-        result = self._guarded(stage, stage, own, context)
-        if result is own and context is self._context:  # the stage returned its input unchanged
+        return own, context
+
+    def _output(self, stage: Sampler, result: Array, own: Array, logits: Array) -> Array:
+        """Return what a stage made of its own copy of the logits, checked."""
+        if not self._checked:
+            return result
+        if result is own and stage._is_built_in:  # the stage returned its input unchanged
             return logits
         if fault := fault_of_array(result, logits):
             raise SamplerError(f"{stage} returned {fault} at step {self._context.position}")
@@ -284,6 +372,14 @@ class Run:
             raise SamplerError(
                 f"{stage} failed at step {self._context.position}: {reason}"
             ) from error
+
+
+def _mixed(branches: Branches, results: Sequence[StageResult]) -> StageResult:
+    """Return the result of a stage that acted on each branch, with branches as its logits."""
+    logits: Any = branches.then(result.logits for result in results)
+    falls = [result.fell_back for result in results if result.fell_back is not None]
+    fell_back = np.logical_or.reduce(falls) if falls else None
+    return replace(results[0], logits=logits, fell_back=fell_back)
 
 
 def _extended(branch: str, stage: Switch, chosen: Sampler) -> str:
@@ -346,7 +442,7 @@ def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bo
     """
     no_logits = np.zeros((1, size), dtype=np.float32)
     trace: list[StageResult] = []
-    Run(no_logits, context, trace, masks_alone=True).chain(sampler, no_logits, rows=None, branch="")
+    Run(no_logits, context, trace, masks_alone=True)(sampler, no_logits)
     allowed: NDArray[np.bool_] = allowed_tokens(trace, no_logits.shape)[0]
     return allowed
 
@@ -391,43 +487,3 @@ def check_drawn(
     for row, (token, step) in enumerate(zip(tokens.tolist(), steps, strict=False)):
         if model_logits[row, token] == -np.inf:
             raise restored_token(sampler, token, step, row)
-
-
-def fault_of_result(result: Any, logits: Array) -> str:
-    """Describe what is wrong with a sampler's result for these logits; return "" if it is valid."""
-    return fault_of_array(result, logits) or fault_of_rows(result)
-
-
-def fault_of_array(result: Any, logits: Array) -> str:
-    """Return the difference in type, shape or dtype from the input; empty if there is none."""
-    if type(result) is not np.ndarray:
-        return _fault_of_type(result, "an array")
-    if result.shape != logits.shape:
-        return f"the shape {result.shape} instead of {logits.shape}"
-    if result.dtype != logits.dtype:
-        return f"{result.dtype} instead of {logits.dtype}"
-    return ""
-
-
-def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
-    """Describe what is wrong with a mask's result; return "" if it is valid.
-
-    Args:
-        allowed: any object that `Mask.allowed` returned, except None.
-        shape: the shape of the logits, (batch, vocabulary).
-    """
-    if type(allowed) is not np.ndarray:
-        return _fault_of_type(allowed, "an array of bool")
-    if allowed.dtype != bool:
-        return f"an array of {allowed.dtype} instead of bool"
-    if allowed.shape != shape:
-        return f"the shape {allowed.shape} instead of {shape}"
-    return ""
-
-
-def _fault_of_type(result: Any, expected: str) -> str:
-    kind = type(result)
-    if not issubclass(kind, np.ndarray):
-        return f"{kind.__name__} instead of {expected}"
-    # A subclass may redefine arithmetic: a masked array still contains the numbers that it hides.
-    return f"{kind.__name__}, a subclass of np.ndarray, instead of {expected} of NumPy's own type"

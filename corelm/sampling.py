@@ -3,7 +3,7 @@
 A sampler is a frozen dataclass with `__call__(logits, context) -> logits`. It draws nothing,
 keeps nothing and changes nothing; the core draws once, from the logits that it returns.
 `a | b` is a sampler too. A `Mask` returns the tokens that are possible, a `Switch` the parameter
-that acts in each row; the core does the rest for both.
+that acts in each row, a `Coin` two outcomes; the core does the rest for all three.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from corelm.context import Context
 from corelm.errors import ParameterError, PluginError
 from corelm.lazy import cached_property
 from corelm.markup import Displayable, Table
+from corelm.numerics.branches import Branches, mixture_of
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
 from corelm.validation import READABLE, check_attributes
@@ -73,7 +74,7 @@ class Sampler(Displayable, Parameterized, ABC):
     is_shift_invariant: ClassVar[bool] = True
     """False if adding a constant to a row changes the result, as in the CTRL penalty."""
 
-    _acts_by: ClassVar[Literal["call", "mask", "switch"]] = "call"
+    _acts_by: ClassVar[Literal["call", "mask", "switch", "toss"]] = "call"
     """The method of `corelm.chain_stages.Run` that runs the stage."""
 
     _is_built_in: ClassVar[bool] = False
@@ -141,6 +142,29 @@ class Sampler(Displayable, Parameterized, ABC):
         return any(
             isinstance(stage, Mask) or any(each.has_masks for each in stage.nested.values())
             for stage in self.active_stages
+        )
+
+    @cached_property
+    def _coins(self) -> int:
+        """The most coins that are tossed in one row."""
+        return sum(
+            max([isinstance(stage, Coin), *(each._coins for each in stage.nested.values())])
+            for stage in self.active_stages
+        )
+
+    @cached_property
+    def has_branches(self) -> bool:
+        """True if a stage may act on the outcomes of an earlier coin.
+
+        Example:
+            >>> import corelm
+            >>> coin = corelm.sampler("xtc(probability=0.5)")
+            >>> (coin | corelm.sampler("temperature(t=0.5)")).has_branches, coin.has_branches
+            (True, False)
+        """
+        *before, last = self.active_stages or (self,)
+        return any(stage._coins for stage in before) or any(
+            each.has_branches for each in last.nested.values()
         )
 
     def __or__(self, other: Sampler) -> Chain:
@@ -264,6 +288,50 @@ class Switch(Sampler):
         return _run(self, logits, context)
 
 
+class Coin(Sampler):
+    """A sampler that tosses a coin in each row, and changes the logits by its outcome.
+
+    A subclass implements `toss`. The stages after a coin act on both outcomes, and the chain's
+    distribution is their mixture: the one of a coin that is tossed before each draw.
+
+    Example:
+        >>> import corelm
+        >>> import numpy as np
+        >>> class SecondBest(corelm.Coin):
+        ...     '''Half of the time, rule out the most likely token.'''
+        ...     reads = frozenset()
+        ...     def toss(self, logits, context):
+        ...         second = corelm.mask_logits(logits, logits < logits.max(-1, keepdims=True))
+        ...         return np.full(len(logits), 0.5), second, logits
+        >>> corelm.sampling_distribution(SecondBest(), np.log([0.6, 0.4])).round(4).tolist()
+        [0.3, 0.7]
+        >>> chain = SecondBest() | corelm.sampler("greedy")
+        >>> corelm.sampling_distribution(chain, np.log([0.6, 0.4])).tolist()
+        [0.5, 0.5]
+    """
+
+    _acts_by = "toss"
+
+    @abstractmethod
+    def toss(self, logits: Array, context: Context) -> tuple[Array, Array, Array]:
+        """Return the probability of heads in each row, and the logits for heads and for tails.
+
+        Args:
+            logits, context: as for a call.
+
+        Returns:
+            (batch,) numbers from 0 to 1, and twice (batch, vocabulary) logits. Both are valid in
+            each row, also where one of them has no probability.
+        """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return mixture_of(Branches.of_toss(*self.toss(logits, context)))
+
+
+MOST_COINS = 4
+"""Coins in a chain; each doubles the branches."""
+
+
 class Chain(Sampler):
     """Samplers that act one after the other, in the order given.
 
@@ -278,6 +346,11 @@ class Chain(Sampler):
         if not flat:
             raise ParameterError("a chain needs at least one sampler")
         object.__setattr__(self, "samplers", flat)
+        if self._coins > MOST_COINS:
+            coins = ", ".join(str(stage) for stage in flat if stage._coins)
+            raise ParameterError(
+                f"a chain tosses at most {MOST_COINS} coins; leave out one: {coins}"
+            )
         _derive_attributes(self, flat)
 
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Set
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from corelm.errors import ModelOutputError, PluginError
 from corelm.numerics.distributions import Array, rows_are_valid
+from corelm.printable import shown
 
 if TYPE_CHECKING:
     from corelm.sampling import Sampler
@@ -29,7 +30,7 @@ def check_attributes(cls: type[Sampler]) -> None:
     if cls.kind not in (*KINDS, "mask"):
         raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
     # A subclass's own `__call__` would bypass the traces and fallbacks of the core's.
-    for method in ("allowed", "choose"):
+    for method in ("allowed", "choose", "toss"):
         if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
             base = next(base for base in cls.__mro__ if method in vars(base)).__name__
             raise PluginError(
@@ -74,6 +75,61 @@ def fault_of_rows(logits: Array) -> str:
 def first_invalid_row(logits: Array) -> int:
     """Return the index of the first row that has no finite maximum."""
     return int(np.flatnonzero(~np.isfinite(logits.max(axis=-1)))[0])
+
+
+def fault_of_result(result: Any, logits: Array) -> str:
+    """Describe what is wrong with a sampler's result for these logits; return "" if it is valid."""
+    return fault_of_array(result, logits) or fault_of_rows(result)
+
+
+def fault_of_array(result: Any, logits: Array) -> str:
+    """Return the difference in type, shape or dtype from the input; empty if there is none."""
+    if type(result) is not np.ndarray:
+        return _fault_of_type(result, "an array")
+    if result.shape != logits.shape:
+        return f"the shape {result.shape} instead of {logits.shape}"
+    if result.dtype != logits.dtype:
+        return f"{result.dtype} instead of {logits.dtype}"
+    return ""
+
+
+def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
+    """Describe what is wrong with a mask's result; return "" if it is valid.
+
+    Args:
+        allowed: any object that `Mask.allowed` returned, except None.
+        shape: the shape of the logits, (batch, vocabulary).
+    """
+    if type(allowed) is not np.ndarray:
+        return _fault_of_type(allowed, "an array of bool")
+    if allowed.dtype != bool:
+        return f"an array of {allowed.dtype} instead of bool"
+    if allowed.shape != shape:
+        return f"the shape {allowed.shape} instead of {shape}"
+    return ""
+
+
+def fault_of_toss(result: Any, batch: int) -> str:
+    """Describe what is wrong with the probability of a coin; return "" if it is valid.
+
+    Args:
+        result: any object that `Coin.toss` returned.
+        batch: the number of rows.
+    """
+    if not isinstance(result, tuple) or len(result) != 3:
+        return f"{shown(result)} instead of a probability, heads and tails"
+    p = result[0]
+    if type(p) is not np.ndarray or p.shape != (batch,) or p.dtype.kind != "f":
+        return f"{shown(p)} instead of an array of {batch} probabilities"
+    return "" if ((p >= 0) & (p <= 1)).all() else f"a probability outside 0 to 1: {shown(p)}"
+
+
+def _fault_of_type(result: Any, expected: str) -> str:
+    kind = type(result)
+    if not issubclass(kind, np.ndarray):
+        return f"{kind.__name__} instead of {expected}"
+    # A subclass may redefine arithmetic: a masked array still contains the numbers that it hides.
+    return f"{kind.__name__}, a subclass of np.ndarray, instead of {expected} of NumPy's own type"
 
 
 def check_logits(logits: Array, where: str = "the logits") -> None:

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, Vocabulary, hookimpl, mask_logits, param
+from corelm import Array, Coin, Context, Sampler, Vocabulary, hookimpl, mask_logits, param
 from corelm.filters import (
     KernelSampler,
     TokenNames,
@@ -20,14 +21,14 @@ from corelm.filters import (
 )
 
 
-class Xtc(KernelSampler):
+class Xtc(KernelSampler, Coin):
     """Exclude top choices: with a probability, drop all good tokens but the least likely one.
 
     Good tokens have at least the threshold's probability and aren't in `special`; one of them, the
     last in falling order, stays. The coin and the draw after it are one draw from the mixture of
-    the cut and the uncut distribution, and that mixture is returned. probability = 0 switches it
-    off. A word of `special` that the model's vocabulary lacks is skipped; `end` means the end
-    tokens, and `newline` the token of a line break.
+    the cut and the uncut distribution; later stages act on each of the two before they are mixed.
+    probability = 0 switches it off. A word of `special` that the model's vocabulary lacks is
+    skipped; `end` means the end tokens, and `newline` the token of a line break.
 
     Source: p-e-w 2024, Exclude top choices (XTC), text-generation-webui pull request 6335.
 
@@ -57,10 +58,22 @@ class Xtc(KernelSampler):
     )
 
     def kernels(self, context: Context, size: int) -> list[tuple[object, ...]]:
-        protected = np.array(sorted(self._protected(context.vocabulary, size)), dtype=np.int64)
-        return [(xtc, self.probability, self.threshold, protected)]
+        return [(xtc, self.probability, self.threshold, self._protected(context.vocabulary, size))]
 
-    def _protected(self, vocabulary: Vocabulary | None, size: int) -> set[int]:
+    def toss(self, logits: Array, context: Context) -> tuple[Array, Array, Array]:
+        xp, protected = (
+            array_namespace(logits),
+            self._protected(context.vocabulary, logits.shape[-1]),
+        )
+        # The mixture of the cut alone has the tokens that stay, but not their logits.
+        stays = xtc(logits, 1.0, self.threshold, protected) > -np.inf
+        acts = xp.any((logits > -np.inf) & ~stays, axis=-1)
+        return xp.where(acts, self.probability, 0.0), mask_logits(logits, stays), logits
+
+    def _protected(self, vocabulary: Vocabulary | None, size: int) -> NDArray[np.int64]:
+        return np.array(sorted(self._ids(vocabulary, size)), dtype=np.int64)
+
+    def _ids(self, vocabulary: Vocabulary | None, size: int) -> set[int]:
         named = {"end", "newline"}.intersection(self.special)
         names = TokenNames(vocabulary, size)
         ids = names.existing(token for token in self.special if token not in named)

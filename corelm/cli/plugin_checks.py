@@ -9,7 +9,6 @@ from importlib import metadata
 
 import numpy as np
 
-from corelm.chain_stages import fault_of_result
 from corelm.cli.output.describe import example
 from corelm.context import Context
 from corelm.decoding.draws import RandomStream
@@ -22,6 +21,7 @@ from corelm.registry.expressions import Expression
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import Registry
+from corelm.validation import fault_of_result
 
 GROUPS = ("corelm", "corelm.commands", "corelm.folders", "corelm.logs", "corelm.records")
 """The groups of entry points of corelm and its packages."""

@@ -226,7 +226,8 @@ class DrawPlan:
         self._sampler, self.size = sampler, len(vocabulary)
         stages = sampler.active_stages
         examples = [_longest_calls(stage, _example(vocabulary), self.size) for stage in stages]
-        first = _first_of_last(examples)
+        # After a coin the stages act on each outcome, for which no call has arguments.
+        first = len(stages) if sampler.has_branches else _first_of_last(examples)
         self.before: Sampler | None = _chain(stages[:first])
         self.after: Sampler | None = _chain(stages[first:])
         # The stages of `after`, with their kernels where they don't depend on the text.

@@ -48,6 +48,8 @@ def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool 
     sampler = read_sampler(sampler)
     if native.kernels is None:
         raise UsageError("a chain for C is made of kernels, which are not compiled here")
+    if sampler.has_branches:
+        raise UsageError(f"a chain for C tosses a coin last: {sampler}")
     calls = [call for stage in sampler.active_stages for call in _calls(stage, vocabulary)]
     if len(calls) > native.kernels.MOST_STAGES:
         most = native.kernels.MOST_STAGES

@@ -78,6 +78,7 @@ SAMPLERS = (
     "dry(multiplier=1.0, allowed_length=1)",
     "mirostat(tau=3.0)",
     "xtc(probability=0.5)",
+    "xtc(probability=0.5, threshold=0.05) | temperature(t=0.7)",
     "no_repeat_ngram(n=2)",
     "frequency_penalty(penalty=0.5) | min_p(p=0.01) | top_k(k=50) | temperature(t=1.2)",
 )

@@ -12,12 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from corelm.chain_stages import fault_of_mask
 from corelm.context import Context
 from corelm.errors import ParameterError
 from corelm.language_model import Vocabulary
+from corelm.numerics.branches import Branches, mixture_of
 from corelm.numerics.distributions import Array, greedy, softmax
-from corelm.sampling import Mask, Sampler
+from corelm.sampling import Coin, Mask, Sampler
 from corelm.testing.cases import (
     ALL,
     MODEST,
@@ -40,6 +40,7 @@ from corelm.testing.cases import (
     rounding,
 )
 from corelm.testing.law import Law, listed_law
+from corelm.validation import fault_of_mask, fault_of_result, fault_of_toss
 
 REPEATS = 20
 CONSTANTS = (-16.0, 0.5, 128.0)
@@ -87,7 +88,7 @@ def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
 
 @_law(
     "A sampler keeps nothing and draws nothing: compute all that varies from `context`, and return "
-    "the distribution itself (a coin before the draw is a mixture of the two outcomes)."
+    "the distribution itself (a coin before the draw is a `corelm.Coin`)."
 )
 def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
     """Give the same answer to the same question: keep no state and draw no random number."""
@@ -277,6 +278,22 @@ def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
                 yield case, "changed the logits of tokens that it allows"
             if (after[able] > -np.inf)[~possible[able]].any():
                 yield case, "was broken after a stage that keeps one token"
+
+
+@_law("Return (batch,) probabilities and two valid distributions; leave the call to the core.")
+def mixes_its_outcomes(sampler: Sampler, ask: Ask) -> Complaints:
+    """Return the mixture of a coin's two outcomes, each of them a valid distribution."""
+    for coin in (stage for stage in sampler.stages if isinstance(stage, Coin)):
+        for case in ask(*ALL):
+            tossed = coin.toss(case.logits.copy(), case.context)
+            faults = [fault_of_toss(tossed, len(case.logits))]
+            faults += [fault_of_result(each, case.logits) for each in tossed[1:] if not faults[0]]
+            if any(faults):
+                yield case, f"tossed {' and '.join(filter(None, faults))}"
+                return
+            mixture = softmax(mixture_of(Branches.of_toss(*tossed)))
+            if not np.allclose(softmax(answer(coin, case)), mixture, rtol=1e-4, atol=1e-6):
+                yield case, "returned another distribution than the mixture of its outcomes"
 
 
 class _Likeliest(Sampler):

@@ -259,7 +259,7 @@ def complaint(law, sampler):
     return ""
 
 
-def test_the_laws_are_these_twelve():
+def test_the_laws_are_these():
     assert [law.__name__ for law in LAWS["sampler"]] == [
         "is_a_distribution",
         "leaves_its_input_alone",
@@ -274,6 +274,7 @@ def test_the_laws_are_these_twelve():
         "changes_nothing_when_neutral",
         "reads_only_what_it_declares",
         "is_never_broken",
+        "mixes_its_outcomes",
     ]
     assert all(law.__doc__ for law in LAWS["sampler"])
 
@@ -325,7 +326,7 @@ def test_the_constant_may_matter_where_the_sampler_says_so():
     ("law", "sampler", "way_out"),
     [
         (repeats_itself, HiddenCounter(), "A sampler keeps nothing and draws nothing"),
-        (repeats_itself, GlobalRandomness(), "a coin before the draw is a mixture"),
+        (repeats_itself, GlobalRandomness(), "a coin before the draw is a `corelm.Coin`"),
         (treats_rows_alone, MeanOverTheBatch(), "axis=-1"),
         (leaves_its_input_alone, WritesIntoItsInput(), "Work on a copy"),
         (never_restores_a_token, RestoresTokens(), "mask_logits(result, logits > -np.inf)"),

@@ -45,7 +45,7 @@ VALUES = {
     "min_p": (0.0, 0.02, 0.3),
     "typical_p": (0.3, 0.9, 1.0),
     "top_n_sigma": (-1, 0, 0.7, 1.5),
-    "xtc_probability": (0, 1),  # between them the engine tosses a coin
+    "xtc_probability": (0, 0.3, 1),
     "xtc_threshold": (0.05, 0.2, 0.6),
     "repeat_last_n": (-1, 0, 7, 64),
     "repeat_penalty": (0.8, 1.0, 1.4),
@@ -148,7 +148,8 @@ def random_settings(rng, keys=tuple(VALUES), lists=True):
         settings["logit_bias"] = [[tokens[0], 2.5], [tokens[1], -3], [tokens[2], False]]
     if lists and rng.random() < 0.5:
         names = rng.permutation(ORDER)[: rng.integers(1, 10)].tolist()
-        settings["samplers"] = names + names[: rng.integers(0, 3)]
+        again = [name for name in names[: rng.integers(0, 3)] if name != "xtc"]  # another coin
+        settings["samplers"] = names + again
     return settings
 
 
@@ -171,6 +172,14 @@ def keeps_the_impossible(settings):
     return bool(settings.get("logit_bias")) or settings.get("top_n_sigma", -1) > 0
 
 
+def outcomes(settings):
+    """Yield the outcomes of the engine's coin, each with its probability."""
+    p = settings.get("xtc_probability", 0)
+    for share, certain in ((p, 1), (1 - p, 0)):
+        if share:
+            yield share, settings | {"xtc_probability": certain}
+
+
 def differences(model, read, random, defaults=None):
     """Yield random settings, and the largest difference of a probability from the engine's."""
     rng, size = np.random.default_rng(36), len(model.vocabulary)
@@ -181,12 +190,12 @@ def differences(model, read, random, defaults=None):
         alphabet = rng.integers(0, size, rng.integers(1, 9))
         tokens = alphabet[rng.integers(0, len(alphabet), rng.integers(0, 101))]
         past = corelm.Context.of(tokens[None], vocabulary=model.vocabulary)
-        found = read(settings)
-        if "repeat_penalty" in found.inexact:  # xtc before it moves all logits
-            continue
-        ours = corelm.softmax(found.sampler(logits[None], past))[0]
+        ours = corelm.softmax(read(settings).sampler(logits[None], past))[0]
         own = (defaults or {}) | settings
-        theirs = distribution(vocabulary, own, logits, tokens, drop=keeps_the_impossible(own))
+        theirs = sum(
+            share * distribution(vocabulary, of_coin, logits, tokens, keeps_the_impossible(own))
+            for share, of_coin in outcomes(own)
+        )
         yield settings, float(np.abs(ours - theirs).max())
 
 

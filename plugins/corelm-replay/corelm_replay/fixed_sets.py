@@ -7,11 +7,12 @@ kernels or NumPy, which have no gradients.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm import Chain, Context, Mask, Sampler, Switch, mask_logits, surprisals
+from corelm import Chain, Coin, Context, Mask, Sampler, Switch, mask_logits, surprisals
 from corelm.errors import UsageError
 from corelm.filters import array_namespace, in_library_of, widen
 from corelm_replay.layout import Array, Ids, as_numpy
@@ -20,11 +21,13 @@ from corelm_replay.layout import Array, Ids, as_numpy
 class FixedSet(Sampler):
     """A stage of a chain that first decides on a set, and then keeps it as a constant.
 
+    After a coin it is called once for each outcome, so that it has a set for each call.
+
     With a recorded set, the first stage that removes tokens keeps the recorded ones, and the other
     stages that only remove tokens do nothing.
     """
 
-    if TYPE_CHECKING:  # `around` sets stage, owner and kept: they are no parameters
+    if TYPE_CHECKING:  # `around` sets stage, owner and sets: they are no parameters
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -32,14 +35,15 @@ class FixedSet(Sampler):
     def around(cls, stage: Sampler, owner: FixedSets) -> FixedSet:
         """Return a stage for the chain of an owner, a `FixedSets`."""
         made = cls()
-        vars(made).update(stage=stage, owner=owner, kept=None, reads=stage.reads)
+        vars(made).update(stage=stage, owner=owner, sets=deque(), reads=stage.reads)
         return made
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.owner.deciding:
             return self._decide(logits, context)
-        if self.kept is not None:
-            return mask_logits(logits, self.kept)
+        self.sets.rotate(-1)
+        if (remaining := self.sets[-1]) is not None:
+            return mask_logits(logits, remaining)
         result = call(self.stage, logits, context)
         if result is None:
             raise UsageError(
@@ -57,12 +61,12 @@ class FixedSet(Sampler):
         removes = only_removes(logits, result)
         recorded = self.owner.recorded if removes else None
         if recorded is None:
-            vars(self)["kept"] = (result > -np.inf) if removes else None
+            self.sets.append((result > -np.inf) if removes else None)
             return result
         acts = not self.owner.applied and bool((result != logits).any())
         self.owner.applied |= acts
-        vars(self)["kept"] = recorded if acts else logits > -np.inf
-        return mask_logits(logits, self.kept)
+        self.sets.append(recorded if acts else logits > -np.inf)
+        return mask_logits(logits, self.sets[-1])
 
 
 def call(stage: Sampler, logits: Array, context: Context) -> Array:
@@ -102,9 +106,10 @@ class FixedSets:
         self.recorded: Array = None
         self.differentiated = True
         stages = [
-            stage if isinstance(stage, (Mask, Switch)) else FixedSet.around(stage, self)
+            stage if isinstance(stage, (Coin, Mask, Switch)) else FixedSet.around(stage, self)
             for stage in chain.active_stages
         ]
+        self._fixed = [stage for stage in stages if isinstance(stage, FixedSet)]
         self._chain = Chain(tuple(stages)) if stages else None
         self._sampler = chain
 
@@ -121,6 +126,8 @@ class FixedSets:
         """
         self.differentiated = differentiated
         self.deciding, self.applied, self.recorded = True, False, recorded
+        for stage in self._fixed:
+            stage.sets.clear()
         if recorded is None and isinstance(logits, np.ndarray):  # NumPy needs no gradient
             return self._sampler(logits, context)
         return self._run(logits, context)

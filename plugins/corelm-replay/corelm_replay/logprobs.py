@@ -94,6 +94,8 @@ class Replay:
         self._sets = FixedSets(chain)
         self._missing = (chain.reads & HISTORY) - recorded
         if kept is not None:
+            if chain.has_branches:
+                raise UsageError(f"the sets of {chain} don't tell its outcomes apart: omit kept=")
             kept.check(layout)
 
     @property

@@ -355,18 +355,17 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
     return until_greedy(stages)
 
 
-MOVES = ("quadratic", "xtc")
-"""Samplers in corelm that may add a constant to all logits, while the engines' do not."""
-
-
 def _moved(engine: Engine, stages: Sequence[Sampler]) -> dict[str, str]:
-    """Return the repetition penalty's key and a reason, if one of `MOVES` comes before it."""
-    moved = None
+    """Return the repetition penalty's key and a reason, if corelm's quadratic comes before it.
+
+    It may add a constant to all logits, while the engines' does not.
+    """
+    moved = False
     for stage in stages:
         if moved and is_own(stage, "repetition_penalty"):
             keys = next(s.keys for s in engine.settings if s.sampler == "repetition_penalty")
-            return {next(iter(keys)): f"{moved} before it moves all logits, and it goes by signs"}
-        moved = next((name for name in MOVES if is_own(stage, name)), moved)
+            return {next(iter(keys)): "quadratic before it moves all logits, and it goes by signs"}
+        moved = moved or is_own(stage, "quadratic")
     return {}
 
 

@@ -387,12 +387,17 @@ def test_random_settings_are_those_of_the_reference(name):
 
 
 def test_a_penalty_after_moved_logits_is_noted():
-    """corelm's quadratic and xtc add a number to all logits; the penalty goes by their signs."""
+    """corelm's quadratic adds a number to all logits; the penalty goes by their signs."""
     listed = {"sampler_priority": ["quadratic_sampling", "repetition_penalty"]}
     settings = {"smoothing_factor": 0.4, "repetition_penalty": 1.3} | listed
     found = corelm.from_settings(settings, "text-generation-webui")
     reason = "quadratic before it moves all logits, and it goes by signs"
     assert found.inexact == {"repetition_penalty": reason}
+    after_a_coin = {"sampler_priority": ["xtc", "repetition_penalty"], "xtc_probability": 0.5}
+    found = corelm.from_settings(
+        {"repetition_penalty": 1.3} | after_a_coin, "text-generation-webui"
+    )
+    assert [*found.inexact] == ["xtc_probability"]
     usual = {key: value for key, value in settings.items() if key != "sampler_priority"}
     assert not corelm.from_settings(usual, "text-generation-webui").inexact
 

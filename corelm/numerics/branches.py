@@ -1,0 +1,119 @@
+"""The outcomes of coins: distributions of a batch, each with its weight in each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from corelm.numerics.arrays import array_namespace, widen
+from corelm.numerics.distributions import Array, log_softmax
+
+
+@dataclass(frozen=True, eq=False)
+class Branches:
+    """The distributions of a batch after coins.
+
+    Attributes:
+        parts: the weight of each branch, (batch,), and its logits, (batch, vocabulary). The weights
+            of a row add up to 1; a row without a branch has the weight 0 there.
+    """
+
+    parts: tuple[tuple[Array, Array], ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Array, Array | Branches]]) -> Array | Branches:
+        """Return the branches of branches; logits if one is left.
+
+        Args:
+            parts: weights, and logits or branches of their own.
+        """
+        flat = [
+            (weights * within, logits)
+            for weights, outcome in parts
+            for within, logits in _parts(outcome)
+        ]
+        if isinstance(flat[0][0], np.ndarray):  # a compiler's tracers have no values to look at
+            flat = [part for part in flat if part[0].any()]
+        return flat[0][1] if len(flat) == 1 else cls(tuple(flat))
+
+    @classmethod
+    def of_toss(cls, probability: Array, heads: Array, tails: Array) -> Array | Branches:
+        """Return the two branches of a coin; logits if all rows have the same outcome."""
+        probability = widen(probability)
+        return cls.of([(probability, heads), (1 - probability, tails)])
+
+    def then(self, outcomes: Iterable[Array | Branches]) -> Array | Branches:
+        """Return the branches after a stage that acted on each of them."""
+        weights = [part[0] for part in self.parts]
+        return Branches.of([*zip(weights, outcomes, strict=True)])
+
+    def mixture(self) -> Array:
+        """Return the logits of the mixture: (batch, vocabulary).
+
+        They are log-probabilities, but a row of one branch keeps its logits.
+        """
+        weighted = [_weighted(*part) for part in self.parts]
+        if isinstance(weighted[0], np.ndarray):
+            # Most chains leave few tokens, and `logaddexp` is slow.
+            tokens = np.flatnonzero(
+                np.maximum.reduce([each.max(axis=0) for each in weighted]) > -np.inf
+            )
+            total = np.full_like(weighted[0], -np.inf)
+            total[:, tokens] = reduce(_logaddexp, [each[:, tokens] for each in weighted])
+            for weights, logits in self.parts:
+                total[weights == 1] = logits[weights == 1]
+            return total
+        total, xp = reduce(_logaddexp, weighted), array_namespace(weighted[0])
+        for weights, logits in self.parts:
+            total = xp.where((weights == 1)[:, None], logits, total)
+        return total
+
+
+def mixture_of(state: Array | Branches) -> Array:
+    """Return the logits of the mixture of some branches; logits as they are."""
+    return state.mixture() if isinstance(state, Branches) else state
+
+
+def choose_rows(chosen: Array, one: Array | Branches, other: Array | Branches) -> Array | Branches:
+    """Return the rows of one state where chosen, those of the other elsewhere.
+
+    Args:
+        chosen: (batch,) bool.
+        one, other: logits or branches of the same batch.
+    """
+    xp = array_namespace(chosen)
+    if not isinstance(one, Branches) and not isinstance(other, Branches):
+        return xp.where(chosen[:, None], one, other)
+    ones, others = [*_parts(one)], [*_parts(other)]
+    most = max(len(ones), len(others))
+    for parts in (ones, others):
+        parts += [(parts[0][0] * 0, parts[0][1])] * (most - len(parts))
+    return Branches.of([
+        (xp.where(chosen, of_one[0], of_other[0]),
+         xp.where(chosen[:, None], of_one[1], of_other[1]))
+        for of_one, of_other in zip(ones, others, strict=True)
+    ])  # fmt: skip
+
+
+def _parts(state: Array | Branches) -> tuple[tuple[Array, Array], ...]:
+    if isinstance(state, Branches):
+        return state.parts
+    xp = array_namespace(state)
+    return ((widen(xp.ones_like(state[:, 0])), state),)
+
+
+def _weighted(weights: Array, logits: Array) -> Array:
+    xp = array_namespace(logits)
+    with np.errstate(divide="ignore"):  # the logarithm of a weight of 0
+        return log_softmax(logits) + xp.astype(xp.log(weights), logits.dtype)[:, None]
+
+
+def _logaddexp(one: Array, other: Array) -> Array:
+    xp = array_namespace(one)
+    # The gradient of `logaddexp` is NaN where both are minus infinity.
+    neither = (one == -np.inf) & (other == -np.inf)
+    finite = (xp.where(neither, 0, array) for array in (one, other))
+    return xp.where(neither, -np.inf, xp.logaddexp(*finite))
