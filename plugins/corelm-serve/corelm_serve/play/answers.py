@@ -81,8 +81,9 @@ def next_word(
         sampler = chain_of(request)
     except ApiError as error:
         return {"chain": None, "error": error.message, "param": None}
+    whole = chain_of(replace(request, off=())) if request.off else sampler
     answer: dict[str, Any] = {
-        "chain": _about(sampler),
+        "chain": {"expression": str(sampler), "stages": cards(whole)},
         "prompt": len(place.prompt),
         "position": len(place.tokens),
         "words": place.words(),

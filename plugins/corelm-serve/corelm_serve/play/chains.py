@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import corelm
@@ -42,7 +44,10 @@ def chain_of(request: ChainRequest) -> Sampler:
     if len([*sampler.parts()]) > MOST_STAGES:
         message = f"a chain has at most {MOST_STAGES} samplers here, nested ones too"
         raise ApiError(message, param=param, code="too_large")
-    return sampler
+    if not request.off:
+        return sampler
+    stages = [stage for at, stage in enumerate(sampler.stages) if at not in request.off]
+    return reduce(or_, stages) if stages else corelm.sampler(UNCHANGED)
 
 
 def _read(request: ChainRequest) -> Sampler:
@@ -98,7 +103,7 @@ def installed() -> list[dict[str, Any]]:
             "help": _first_line(offer.value),
             "kind": offer.value.kind,
             "package": offer.source.distribution,
-            "parameters": _parameters(offer.value),
+            **_start(offer, offers),
         }
         for offer in offers
         if not _needs_local(offer.value)
@@ -134,16 +139,20 @@ def _first_line(cls: type[Any]) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
-def _parameters(cls: type[Sampler]) -> list[dict[str, Any]]:
-    """Return the parameters of a sampler; `start` is a parameter's value in a newly added stage."""
+def _start(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> dict[str, Any]:
+    """Return the expression of a newly added stage, and its parameters with their values there."""
+    cls = offer.value
     try:
         example = cls(**cls.example)
     except CorelmError:  # it has no values by default, such as a grammar
         example = None
-    return [
-        _described(each) | {"start": as_json(getattr(example, each.name, each.default))}
-        for each in cls.parameters()
-    ]
+    return {
+        "expression": _shortest_name(offer, offers) if example is None else str(example),
+        "parameters": [
+            _described(each) | {"start": as_json(getattr(example, each.name, each.default))}
+            for each in cls.parameters()
+        ],
+    }
 
 
 def _described(parameter: params.Parameter) -> dict[str, Any]:

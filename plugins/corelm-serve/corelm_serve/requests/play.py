@@ -89,6 +89,9 @@ class ChainRequest(Request):
     settings: str | None = field(
         text(2**16, 1), "settings of another engine as JSON, in place of the expression"
     )
+    off: tuple[int, ...] = field(
+        list_of(whole(0, MOST_STAGES), MOST_STAGES), "the places of stages to leave out", ()
+    )
 
     def check(self) -> None:
         """Raise unless the request gives the chain in exactly one way."""

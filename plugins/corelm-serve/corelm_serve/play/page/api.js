@@ -1,30 +1,67 @@
-// Requests to the server. A request that a newer one overtakes is dropped, not queued.
+// Requests to the server.
 
-async function ask(path, options) {
-  let response;
+import { notice } from "./notices.js";
+
+const SILENCE = 3000; // ms without an answer until the page says so
+const PATIENCE = 20_000; // ms until a request counts as lost; the server gives up a chain earlier
+const AGAIN = 2000; // ms until the next try, where the browser doesn't notice that the network is back
+
+class UnreachableError extends Error {}
+
+// Call `read(response)` for what the server answers.
+async function ask(path, read, options = {}) {
+  let response, result;
   try {
     response = await fetch(path, options);
+    result = await (response.ok ? read(response) : response.json());
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer; is corelm play still running?");
+    options.signal?.throwIfAborted();
+    throw new UnreachableError(response?.ok === false ? `The server answers with the error ${response.status}.` : "The server does not answer; is corelm play still running?", { cause: error });
   }
-  if (!response.ok) throw new Error((await response.json()).error.message);
-  return response;
+  options.signal?.throwIfAborted();
+  if (!response.ok) throw new Error(result.error?.message ?? `The server answers with the error ${response.status}.`);
+  return result;
 }
 
-const sent = (path, body, signal) =>
-  ask(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-    signal,
-  });
+const sent = (body, signal) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
 
-export const get = async (path) => (await ask(path, {})).json();
+const json = (response) => response.json();
 
-export const post = async (path, body, signal) => (await sent(path, body, signal)).json();
+export const get = (path) => ask(path, json);
 
-export const file = async (path, body) => (await sent(path, body)).blob();
+export const post = (path, body, signal) => ask(path, json, sent(body, signal));
+
+export const file = (path, body) => ask(path, (response) => response.blob(), sent(body));
+
+// Do `work(signal)`, which may be done again, until the server answers.
+export async function insist(source, signal, work) {
+  for (;;) {
+    const attempt = new AbortController(), again = () => attempt.abort();
+    const silence = setTimeout(() => notice(source, "The server has not answered for 3 seconds; the page is waiting for it."), SILENCE);
+    const patience = setTimeout(again, PATIENCE);
+    addEventListener("online", again);
+    try {
+      return await work(AbortSignal.any([signal, attempt.signal]));
+    } catch (error) {
+      if (signal.aborted) notice(source, null);
+      signal.throwIfAborted();
+      if (error instanceof UnreachableError) notice(source, error.message);
+      else if (!attempt.signal.aborted) throw error;
+    } finally {
+      for (const timer of [silence, patience]) clearTimeout(timer);
+      removeEventListener("online", again);
+    }
+    if (!attempt.signal.aborted) await back(signal);
+    signal.throwIfAborted();
+  }
+}
+
+// Wait until the network is back, or for another try.
+const back = (signal) => new Promise((done) => {
+  setTimeout(done, AGAIN);
+  addEventListener("online", done, { once: true });
+  signal.addEventListener("abort", done);
+});
 
 // Return a function that asks, and gives up what it asked before.
 export function latest(path) {

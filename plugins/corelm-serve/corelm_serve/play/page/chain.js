@@ -15,27 +15,24 @@ export class ChainEditor {
     this.context = { vocabulary: 15000 };
   }
 
-  // Show the stages that the server has read; switched-off ones are kept by the page alone.
+  // Show the stages that the server has read, and return their cards; those in `off` are switched off.
   show(stages, off = []) {
     const open = new Set(this.stages.filter((stage) => stage.open).map((stage) => stage.name));
     this.stages = stages.map((stage, at) => asStage({ ...stage, on: !off.includes(at) }));
     for (const stage of this.stages) stage.open = stages.length <= FEW || open.has(stage.name);
     this.draw();
+    return this.stages;
   }
 
-  // Take over how the server writes the stages that are on.
-  read(stages) {
-    const active = this.stages.filter((stage) => stage.on);
-    active.forEach((stage, at) => Object.assign(stage, { expression: stages[at].expression, neutral: stages[at].neutral }));
+  // Take over how the server writes the stages; of `edited` cards it has those that are on.
+  read(stages, edited) {
+    const cards = edited ? this.stages.filter((stage) => stage.on) : this.stages;
+    cards.forEach((stage, at) => Object.assign(stage, { expression: stages[at].expression, neutral: stages[at].neutral }));
     this.stages.forEach((stage, at) => {
       const card = this.list.children[at];
       card.classList.toggle("neutral", stage.on && stage.neutral);
       card.querySelector(".values").textContent = summary(stage, this.samplers.get(stage.name));
     });
-  }
-
-  get active() {
-    return written(this.stages);
   }
 
   draw() {
@@ -145,11 +142,11 @@ export class ChainEditor {
     });
   }
 
-  add(name) {
-    this.stages.push(fresh(this.samplers.get(name)));
+  add(offer) {
+    this.stages.push(fresh(offer));
     this.draw();
     this.changed();
-    announce(`${name} is stage ${this.stages.length}`);
+    announce(`${offer.name} is stage ${this.stages.length}`);
   }
 
   // Mark the cards that notes and errors name.
@@ -183,13 +180,14 @@ const asStage = (stage) => ({
 });
 
 // A sampler is added with values that have an effect.
-function fresh(offer) {
+export function fresh(offer) {
   const parameters = Object.fromEntries(
     offer.parameters.filter((each) => !each.local).map((each) => [each.name, structuredClone(each.start)]));
   return asStage({ name: offer.name, parameters });
 }
 
-function written(stages) {
+// The stages that are on, as requests have them.
+export function written(stages) {
   return stages.filter((stage) => stage.on).map(({ name, parameters }) => ({
     name,
     parameters: Object.fromEntries(Object.entries(parameters).map(([key, value]) =>

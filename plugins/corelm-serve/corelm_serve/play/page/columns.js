@@ -4,9 +4,8 @@ import { count, h, percent, visible } from "./dom.js";
 
 export class ColumnsView {
   // `take` takes a token; `open` shows the arithmetic of a column.
-  constructor(table, take, open) {
-    this.table = table;
-    Object.assign(this, { take, open });
+  constructor(table, { take, open }) {
+    Object.assign(this, { table, take, open });
     this.rows = new Map();
     this.width = 0;
   }

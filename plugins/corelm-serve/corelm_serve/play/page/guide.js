@@ -34,6 +34,12 @@ export class Guide {
     return undefined;
   }
 
+  // Show the lesson of a state that was opened; null for none.
+  follow(lesson) {
+    if (lesson !== null) this.write("lessons", lesson);
+    else if (this.name === "lessons") this.hide();
+  }
+
   // Write a step, whose state is shown already.
   write(name = this.name, at = this.at) {
     Object.assign(this, { name, at });
@@ -49,7 +55,7 @@ export class Guide {
   cover(is) {
     const { see, task } = this.steps[this.at];
     this.covered = is;
-    document.querySelector("main").classList.toggle("covered", is);
+    showCover(is);
     byId("tour-task-name").textContent = is ? "Predict." : see ? "See." : "Try it.";
     byId("tour-task").textContent = is ? "Say or write down what you expect, then press Show." : see ?? task;
     const isLast = this.at === this.steps.length - 1;
@@ -60,10 +66,20 @@ export class Guide {
     this.cover(false);
   }
 
-  close() {
+  hide() {
     byId("tour").hidden = true;
-    document.querySelector("main").classList.remove("covered");
+    showCover(false);
+  }
+
+  close() {
+    this.hide();
     byId(`${this.name}-open`).focus();
     this.show(null, null);
   }
+}
+
+// While a prediction is made, the text can't be drawn either.
+function showCover(is) {
+  document.querySelector("main").classList.toggle("covered", is);
+  byId("text").inert = is;
 }

@@ -1,53 +1,70 @@
 // The state as a link: one function that writes it, one that reads it.
 
-import { DEEPEST_OPENED, MOST_OPENED } from "./ahead.js";
+import { after, DEEPEST_OPENED, MOST_OPENED } from "./ahead.js";
 import { FIRST, shownSides } from "./state.js";
+import { written } from "./chain.js";
 import { LESSONS } from "./steps.js";
 import { Tree } from "./tree.js";
 
+export const DRAWS = 100;
+
 // Return the state as JSON: what a link and a file hold.
 export function toSaved({ model, prompt, seed, decoder, compare, lesson }) {
-  return { model, prompt, seed, decoder, compare, ...(lesson === null ? {} : { lesson }), sides: shownSides().map((one) => ({ ...chainOf(one), ...one.tree.saved, ...aheadOf(one) })) };
+  return { model, prompt, seed, decoder, compare, ...(lesson === null ? {} : { lesson }), sides: shownSides().map(toSide) };
 }
 
-// Cards that are switched off are in the expression too; `off` has their indexes.
-function chainOf({ chain, stages, off }) {
-  if (!stages) return { sampler: chain.sampler, off };
-  return {
-    sampler: stages.map((stage) => stage.expression).join(" | "),
-    off: stages.flatMap((stage, at) => (stage.on ? [] : [at])),
-  };
+const toSide = (one) => ({
+  ...(one.chain ?? chainOf(one.cards)), ...one.tree.saved,
+  ...(one.draws ? { draws: true } : {}), ...(one.stage === null ? {} : { stage: one.stage }), ...aheadOf(one),
+});
+
+// Cards that are switched off are in the chain too. It has no expression until the server has written each card.
+function chainOf(cards) {
+  const off = cards.flatMap((card, at) => (card.on ? [] : [at]));
+  if (cards.every((card) => card.expression)) return { sampler: cards.map((card) => card.expression).join(" | "), off };
+  return { stages: cards.flatMap((card) => written([{ ...card, on: true }])), off };
 }
 
-const aheadOf = ({ ahead }) => (ahead ? { ahead: ahead.paths ?? [] } : {});
+const aheadOf = ({ ahead, tree }) => (ahead ? { ahead: after(ahead.paths, ahead.at, tree.ids()) ?? true } : {});
 
-// Read a saved state; `missing` is its model if it isn't served here: its tokens mean other words.
+// Read a saved state; `notes` say what of it can't be used. Its tokens mean other words to a model
+// that isn't its own.
 export function fromSaved(saved, { models, decoders }) {
   if (typeof saved !== "object" || saved === null || Array.isArray(saved)) throw new Error("it holds no state of corelm play");
-  const lesson = LESSONS[saved.lesson] ? saved.lesson : null;
+  const notes = [], lesson = Number.isInteger(saved.lesson) && saved.lesson in LESSONS ? saved.lesson : null;
+  if (lesson === null && saved.lesson !== undefined) notes.push(`There is no lesson ${JSON.stringify(saved.lesson)}: links count them from 0 to ${LESSONS.length - 1}.`);
   // A link may have the number of a lesson alone.
   if (!("sampler" in saved || "sides" in saved)) saved = { ...LESSONS[lesson]?.saved, ...saved };
-  const missing = "model" in saved && !models.includes(saved.model) ? String(saved.model) : null;
+  const { model = models[0], seed = FIRST.seed } = saved, isServed = models.includes(model);
+  if (!isServed) notes.push(`This is for the model ${model}, which isn't served here: its prompt and its chain are shown with ${models[0]}, without its words. Start corelm play --model ${model} to see them.`);
+  if (!isSeed(seed)) notes.push(NO_SEED);
   const sides = Array.isArray(saved.sides) && saved.sides.length ? saved.sides.slice(0, 2) : [saved];
   return {
-    model: missing === null ? saved.model ?? models[0] : models[0],
+    model: isServed ? model : models[0],
     prompt: typeof saved.prompt === "string" ? saved.prompt : FIRST.prompt,
-    seed: Number.isSafeInteger(saved.seed) && saved.seed >= 0 ? saved.seed : FIRST.seed,
+    seed: isSeed(seed) ? seed : FIRST.seed,
     decoder: decoders.includes(saved.decoder) ? saved.decoder : "",
     compare: saved.compare === true && sides.length === 2,
     lesson,
-    sides: sides.map((each) => ({
-      sampler: typeof each?.sampler === "string" ? each.sampler : FIRST.sampler,
-      off: Array.isArray(each?.off) ? each.off.filter(Number.isSafeInteger) : [],
-      tree: missing === null ? Tree.from(each ?? {}) : new Tree(),
-      ahead: missing === null && Array.isArray(each?.ahead) ? each.ahead.filter(isPath).slice(0, MOST_OPENED) : null,
-    })),
-    missing,
+    sides: sides.map((each) => toNewSide(each ?? {}, isServed)),
+    notes,
   };
 }
 
+const toNewSide = ({ sampler = FIRST.sampler, stages, off = [], draws, stage, ahead, ...text }, isServed) => ({
+  chain: { ...(stages ? { stages } : { sampler: String(sampler) }), off },
+  tree: isServed ? Tree.from(text) : new Tree(),
+  draws: draws === true ? DRAWS : 0,
+  stage: isSeed(stage) ? stage : null,
+  ahead: isServed && Array.isArray(ahead) ? ahead.filter(isPath).slice(0, MOST_OPENED) : ahead === true || null,
+});
+
 const isPath = (path) =>
   Array.isArray(path) && path.length > 0 && path.length <= DEEPEST_OPENED && path.every((id) => Number.isSafeInteger(id) && id >= 0);
+
+export const NO_SEED = `The seed can't be used: a seed is a whole number from 0 to ${Number.MAX_SAFE_INTEGER}.`;
+
+export const isSeed = (seed) => Number.isSafeInteger(seed) && seed >= 0;
 
 // What comes after the # of an address, which no browser sends to a server.
 export const toFragment = (saved) => `#${encodeURIComponent(JSON.stringify(saved))}`;

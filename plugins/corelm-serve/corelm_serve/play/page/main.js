@@ -1,15 +1,15 @@
 // The page: what each control does to the state. Every number shown is the server's.
 
-import { get, latest, post } from "./api.js";
+import { get, insist, latest, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { enterClass } from "./class.js";
 import { announce, byId, debounced, h, isTyping, pause, visible } from "./dom.js";
 import { Draws } from "./draws.js";
 import { Guide } from "./guide.js";
-import { fromSaved, ofFragment, toFragment, toSaved } from "./link.js";
+import { fromSaved, isSeed, NO_SEED, ofFragment, toFragment, toSaved } from "./link.js";
 import { notice, watched } from "./notices.js";
 import { copied, Side } from "./side.js";
-import { newSide, place, shownSides, state } from "./state.js";
+import { isShown, newSide, place, shownSides, state } from "./state.js";
 import { Away } from "./take.js";
 import { partsAt, Tree } from "./tree.js";
 
@@ -23,22 +23,34 @@ const B = "-b"; // ends the ids of the second chain's elements
 const draws = new Draws();
 const offered = { models: [], decoders: [] };
 const askSettings = latest("/api/chain");
-let views = [], pasteFor, guide, fragment = ""; // of the address, as last read or written
+let views = [], pasteFor, guide, away, typed = Promise.resolve(), fragment = ""; // of the address, as last read or written
 
 const shownViews = () => views.slice(0, shownSides().length);
 
 // ---- every change ----
 
-// Show the state after a change: of one chain, or of all that is shown. Draws on their way, which
+// Ask for the state after a change, after a pause while somebody types. Draws on their way, which
 // belong to the state before, are dropped.
-function changed(view = null, chain = undefined) {
+function changed(isTyped = false) {
   draws.stop();
-  return refresh(view ? [view] : shownViews(), chain);
+  showDrawing(false);
+  for (const view of shownViews()) { view.words.close(); view.mark(); }
+  remember();
+  return isTyped ? refreshSoon() : refresh();
 }
 
-async function refresh(some = shownViews(), chain = undefined) {
-  await Promise.all(some.map((view) => view.refresh(chain)));
+// Show a text that has changed.
+function moved(isTyped = false) {
+  showTexts();
+  return changed(isTyped);
 }
+
+function refresh() {
+  refreshSoon.cancel();
+  return Promise.all(shownViews().map((view) => view.refresh()));
+}
+
+const refreshSoon = debounced(200, refresh);
 
 // The address has the state, so that reloading, going back and a copied link keep it.
 const remember = debounced(100, () => {
@@ -49,29 +61,31 @@ const remember = debounced(100, () => {
 
 // ---- what is shown ----
 
-function showWords() {
-  const [one, other] = state.sides.map(({ tree }) => tree.path(tree.end));
-  const parted = state.compare ? partsAt(one, other) : null;
+const hasEnded = ({ tree }) => tree.at.end;
+
+function showTexts() {
+  const sides = shownSides(), parted = state.compare ? partsAt(...sides.map(({ tree }) => tree.path(tree.end))) : null;
   for (const view of shownViews()) {
     view.words.show(view.text.tree, parted);
-    showBranches(view.part("branches"), view.text.tree, (node) => { view.text.tree.follow(node); changed(view); });
+    showBranches(view.part("branches"), view.text.tree, (node) => { view.text.tree.follow(node); moved(); });
+    view.mark();
   }
-}
-
-// Show what follows from the answers to all chains.
-function answered() {
-  const answers = shownSides().map((one) => one.answer).filter(Boolean);
-  const places = [...new Set(answers.map(({ position }) => `word ${position + 1}`))];
-  byId("position").textContent = places.join(" and ");
-  byId("largest").textContent = answers[0].largest_entropy.toFixed(2);
-  const { human } = answers[0], over = answers.every(({ ended }) => ended);
-  byId("human-note").hidden = !human;
-  byId("human-note").textContent = human ? `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.` : "";
+  byId("position").textContent = [...new Set(sides.map(({ tree }) => `word ${tree.path().length + 1}`))].join(" and ");
+  const over = sides.every(hasEnded);
   byId("ended").hidden = !over;
   for (const id of ["draw", "write"]) byId(id).setAttribute("aria-disabled", String(over));
-  byId("undo").disabled = shownSides().every(({ tree }) => tree.at === tree.root);
-  byId("redo").disabled = shownSides().every(({ tree }) => tree.at === tree.end);
-  remember();
+  byId("undo").disabled = sides.every(({ tree }) => tree.at === tree.root);
+  byId("redo").disabled = sides.every(({ tree }) => tree.at === tree.end);
+}
+
+// Show what follows from the answer to either chain.
+function answered(reply) {
+  const { human, largest_entropy: largest } = reply;
+  byId("largest").textContent = largest.toFixed(2);
+  byId("human-note").hidden = !human;
+  byId("human-note").textContent = human ? `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.` : "";
+  showTexts();
+  away.show();
 }
 
 function showPromptError(text) {
@@ -89,60 +103,56 @@ function showControls() {
 
 // ---- the text ----
 
-// `afterEach` is called after each word, and waited for.
+// Draw on all sides; `afterEach` is called after each word, and waited for.
 async function draw(length, signal, more = {}, afterEach = () => {}) {
-  await Promise.all(shownSides().map(async (one) => {
-    const { tree } = one;
-    const reply = await post("/api/write", { ...place(one), length, ...more }, signal);
-    for (const word of reply.words) {
-      tree.take(word);
-      await afterEach();
-      if (signal.aborted) return;
-    }
-    one.ended = reply.ended;
-  }));
+  const sides = shownSides();
+  const replies = await Promise.all(sides.map((one) =>
+    insist("draw", signal, (attempt) => post("/api/write", { ...place(one), length, ...more }, attempt))));
+  signal.throwIfAborted();
+  for (let at = 0; replies.some(({ words }) => at < words.length) && !signal.aborted; at++) {
+    sides.forEach(({ tree }, side) => { if (replies[side].words[at]) tree.take(replies[side].words[at]); });
+    await afterEach();
+  }
 }
 
-// Each press draws a word, however fast they come; a prompt that is being typed is read first.
-function drawOne() {
-  if (!mayDraw()) return;
-  draws.add((signal) => watched("draw", async () => {
-    await draw(1, signal);
-    announce(`drawn: ${state.sides[0].tree.at.text}`);
+// Do a draw after the others, from a state that is shown.
+function addDraw(work, isLong = false) {
+  if (shownSides().every(hasEnded)) return announce(byId("ended").textContent);
+  if (isLong) showDrawing(true);
+  return draws.add(async (signal) => {
+    await typed;
     await refresh();
-  }));
-}
-
-function drawToEnd() {
-  if (!mayDraw()) return;
-  draws.add(async (signal) => {
-    showDrawing(true);
-    await watched("draw", () => (state.decoder ? draw(LONGEST, signal, { decoder: state.decoder }) : drawPieces(signal)));
-    showDrawing(false);
-    if (!signal.aborted) await refresh();
+    if (!signal.aborted && shownSides().every(isShown)) await watched("draw", () => work(signal));
+    if (signal.aborted) return;
+    if (isLong) showDrawing(false);
+    showTexts();
+    remember();
+    remember.flush();
+    await refresh();
   });
 }
 
+// Each press draws a word, however fast they come.
+const drawOne = () => addDraw(async (signal) => {
+  await draw(1, signal);
+  announce(`drawn: ${state.sides[0].tree.at.text}`);
+});
+
+const drawToEnd = () => addDraw((signal) => (state.decoder ? draw(LONGEST, signal, { decoder: state.decoder }) : drawPieces(signal)), true);
+
 async function drawPieces(signal) {
-  for (let left = LONGEST, piece = 1; left > 0 && !signal.aborted && !shownSides().every((one) => one.ended);) {
+  for (let left = LONGEST, piece = 1; left > 0 && !signal.aborted && !shownSides().every(hasEnded);) {
     const start = performance.now();
     let asked = 0; // ms until the words were there
     await draw(piece, signal, {}, async () => {
       asked ||= performance.now() - start;
-      showWords();
+      showTexts();
       await pause(BETWEEN);
     });
     left -= piece;
     const fits = (piece * PATIENCE) / asked;
     piece = Math.max(1, Math.min(PIECE, left, Math.floor(fits)));
   }
-}
-
-function mayDraw() {
-  readPrompt.flush();
-  const may = byId("draw").getAttribute("aria-disabled") !== "true";
-  if (!may) announce(byId("ended").textContent);
-  return may;
 }
 
 function showDrawing(is) {
@@ -153,8 +163,8 @@ function showDrawing(is) {
 }
 
 function take(view, node, word) {
-  const { tree, answer } = view.text;
-  if (!node && answer?.ended) return announce(byId("ended").textContent);
+  const { tree } = view.text;
+  if (!node && hasEnded(view.text)) return announce(byId("ended").textContent);
   if (node) tree.goTo(node.parent);
   return goOn(view, [word]);
 }
@@ -163,30 +173,34 @@ function take(view, node, word) {
 function goOn(view, words) {
   for (const word of words) view.text.tree.take(word);
   announce(`taken: ${words.map(visible).join(" ")}`);
-  return changed(view);
+  return moved();
 }
 
-// Words of one's own, from the caret on: a branch like any other.
+// Words of one's own, from the caret on: a branch like any other. What follows waits for their ids.
 function type(view, text) {
-  if (view.text.answer?.ended) return announce(byId("ended").textContent);
+  const { tree } = view.text, { at } = tree;
+  if (at.end) return announce(byId("ended").textContent);
   draws.stop();
-  return draws.add((signal) => watched("draw", async () => {
+  typed = watched("draw", async () => {
     const spaced = /^[\s.,;:!?')\]]/.test(text) ? text : ` ${text}`;
-    const { tokens } = await post("/tokenize", { model: state.model, prompt: spaced }, signal);
-    for (const id of tokens) view.text.tree.take({ id, text: null });
-    await refresh([view]);
-  }));
+    const { tokens } = await insist("draw", new AbortController().signal, (attempt) => post("/tokenize", { model: state.model, prompt: spaced }, attempt));
+    if (view.text?.tree !== tree || tree.at !== at) return; // the text has changed meanwhile
+    for (const id of tokens) tree.take({ id, text: null });
+    showTexts();
+    remember();
+    await refresh();
+  });
+  return typed;
 }
 
-const readPrompt = debounced(200, () => {
-  if (state.prompt === byId("prompt").value) return;
-  state.prompt = byId("prompt").value;
-  restart();
-});
+function readPrompt({ target }) {
+  state.prompt = target.value;
+  restart(true);
+}
 
-function restart() {
+function restart(isTyped = false) {
   for (const one of state.sides) one.tree = new Tree();
-  changed();
+  moved(isTyped);
 }
 
 // A new seed begins again from the prompt: its numbers belong to places in the text.
@@ -194,11 +208,13 @@ function setSeed(seed) {
   state.seed = seed;
   byId("seed").value = String(seed);
   for (const { tree } of state.sides) tree.at = tree.root;
-  changed();
+  moved();
 }
 
 function readSeed({ target }) {
-  if (/^\d{1,15}$/.test(target.value.trim())) setSeed(Number(target.value));
+  const seed = /^\d+$/.test(target.value.trim()) ? Number(target.value) : NaN;
+  notice("seed", isSeed(seed) ? null : NO_SEED);
+  if (isSeed(seed)) setSeed(seed);
   else target.value = state.seed;
 }
 
@@ -206,12 +222,9 @@ function readSeed({ target }) {
 
 function compare() {
   state.compare = !state.compare;
-  if (state.compare && !state.sides[1].stages) {
-    const { sampler, off, ahead, ...text } = toSaved(state).sides[0];
-    state.sides[1] = newSide({ sampler, off, ahead, tree: Tree.from(text) });
-  }
+  if (state.sides.length === 1) state.sides.push(newSide(fromSaved(toSaved({ ...state, compare: false }), offered).sides[0]));
   showControls();
-  changed();
+  moved();
 }
 
 function paste(view) {
@@ -226,7 +239,7 @@ async function usePasted() {
     byId("paste-error").textContent = reply.error ?? "";
     if (reply.error) return;
     byId("paste").close();
-    changed(pasteFor, { sampler: reply.expression });
+    pasteFor.setExpression(reply.expression);
   } catch (error) {
     byId("paste-error").textContent = error.message;
   }
@@ -235,21 +248,20 @@ async function usePasted() {
 // ---- open a state ----
 
 function open(saved) {
-  const { sides, missing, ...rest } = fromSaved(saved, offered);
-  draws.stop();
-  Object.assign(state, rest, { sides: [newSide(sides[0]), newSide(sides[1])] });
-  for (const view of views) view.reset();
+  const { sides, notes, ...rest } = fromSaved(saved, offered);
+  Object.assign(state, rest, { sides: sides.map(newSide) });
+  for (const view of shownViews()) view.reset();
   showControls();
-  notice("link", missing === null ? null : `The link is for the model ${missing}, which isn't served here: its prompt and its chain are shown with ${state.model}, without its words. Start corelm play --model ${missing} to see them.`);
-  if (rest.lesson !== null) guide.write("lessons", rest.lesson);
-  return changed();
+  notice("link", notes.join(" "));
+  guide.follow(rest.lesson);
+  return moved();
 }
 
 // Show the state of a step of the tour or of a lesson; null where a guide is closed.
 function showStep(step, lesson) {
   state.lesson = lesson;
-  if (step?.saved) open({ model: state.model, lesson });
-  else if (step) changed(views[0], { sampler: step.sampler });
+  if (step?.saved) open({ model: state.model, ...step.saved, lesson });
+  else if (step) views[0].setExpression(step.sampler);
   else remember();
 }
 
@@ -268,13 +280,13 @@ function openAddress() {
 
 function connect() {
   const on = (id, work, event = "click") => byId(id).addEventListener(event, work);
-  const both = (work) => () => { for (const { tree } of shownSides()) work(tree); changed(); };
+  const both = (work) => () => { for (const { tree } of shownSides()) work(tree); moved(); };
   on("draw", drawOne);
   on("write", drawToEnd);
   on("stop", () => changed());
   on("undo", both((tree) => tree.undo()));
   on("redo", both((tree) => tree.redo()));
-  on("restart", restart);
+  on("restart", () => restart());
   on("new-seed", () => setSeed(Math.floor(Math.random() * 1e6)));
   on("seed", readSeed, "change");
   on("prompt", readPrompt, "input");
@@ -285,14 +297,15 @@ function connect() {
   on("paste-close", () => byId("paste").close());
   rove(byId("alternatives"), "button"); // of shared.js
   for (const view of views) rove(view.part("branches").querySelector("ul"), BRANCH);
-  new Away(open, offered.sources);
+  away = new Away(open, offered.sources);
   guide = new Guide(showStep);
   addEventListener("hashchange", openAddress);
-  addEventListener("pagehide", () => remember.flush());
+  // A slider that is dragged changes the state too often for the browser's history.
+  for (const type of ["click", "change", "keyup", "drop", "pagehide"]) addEventListener(type, remember.flush);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
     const key = { d: "draw", e: "write", u: "undo", r: "redo", n: "new-seed" }[event.key];
-    if (key) byId(key).click();
+    if (key && !byId(key).closest("[inert]")) byId(key).click();
   });
 }
 
@@ -307,7 +320,7 @@ async function start() {
   byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
     ...decoders.map(({ name, help }) => h("option", { value: name }, `${name}: ${help}`)));
   for (const id of ["panel", "side"]) copied(byId(id), B, "B");
-  const page = { changed, take, goOn, type, paste, answered, showWords, showPromptError };
+  const page = { changed, moved, take, goOn, type, paste, remember, answered, showTexts, showPromptError };
   views = ["", B].map((suffix, at) => new Side(at, suffix, reply, page));
   connect();
   openAddress();

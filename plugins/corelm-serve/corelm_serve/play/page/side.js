@@ -3,17 +3,16 @@
 import { after, AheadView } from "./ahead.js";
 import { file, latest, post } from "./api.js";
 import { ArithmeticView } from "./arithmetic.js";
-import { ChainEditor } from "./chain.js";
+import { ChainEditor, fresh, written } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
 import { byId, count, debounced, h, whenChosen } from "./dom.js";
+import { DRAWS } from "./link.js";
 import { notice, watched } from "./notices.js";
-import { expressionOf, place, state } from "./state.js";
+import { ask, editCards, expressionOf, isAnswered, isShown, place, setChain, state } from "./state.js";
 import * as away from "./take.js";
 import { WordsView } from "./words.js";
 
-const NO_CHAIN = { sampler: null, stages: null };
-const DRAWS = 100;
-const LISTED = 8; // likely words, of the model and of the chain
+const MODEL_ALONE = { sampler: "", stages: null, off: null };
 const NOTES_AFTER = 150; // ms: notes take longer than the bars, which must keep up with a slider
 
 export class Side {
@@ -22,24 +21,26 @@ export class Side {
     this.at = at;
     this.page = page;
     this.part = (id) => byId(id + suffix);
-    this.askNext = latest("/api/next");
+    this.source = `next${suffix}`; // of notices
     this.askChain = latest("/api/chain");
-    const alternatives = latest("/api/next");
-    this.editor = new ChainEditor(this.part("cards"), offered.samplers, () => page.changed(this, { stages: this.editor.active }));
-    this.columns = new ColumnsView(this.part("columns"), (token) => page.take(this, null, token), (at) => this.openArithmetic(at));
-    this.arithmetic = new ArithmeticView(this.part("arithmetic"), () => this.openArithmetic(null));
     this.askTree = latest("/api/tree");
-    this.ahead = new AheadView(this.part("ahead").querySelector("ul"), {
-      take: (words) => page.goOn(this, words),
-      opened: (paths) => { this.text.ahead.paths = paths; this.showAhead(); },
+    const alternatives = latest("/api/next");
+    this.editor = new ChainEditor(this.part("cards"), offered.samplers, () => { editCards(this.text); page.changed(); });
+    this.columns = new ColumnsView(this.part("columns"), {
+      // Bars of another place belong to a text that is gone.
+      take: (token) => { if (this.text.answer?.at === this.text.tree.at) page.take(this, null, token); },
+      open: (at) => this.openArithmetic(at),
     });
-    this.draws = 0; // at this place, beside the theory
-    this.stage = null; // whose arithmetic is shown
+    this.arithmetic = new ArithmeticView(this.part("arithmetic"), () => this.openArithmetic(null));
+    this.ahead = new AheadView(this.part("ahead").querySelector("ul"), {
+      take: (words) => { if (this.aheadAt === this.text.tree.at) page.goOn(this, words); },
+      opened: (paths) => { this.text.ahead.paths = paths; this.showAhead(); page.remember(); },
+    });
     this.words = new WordsView(this.part("words"), {
       levels: offered.levels,
       alternatives: (node) => alternatives({ ...place(this.text, node.parent), count: 8 }),
       take: (node, word) => page.take(this, node, word),
-      goTo: (node) => { this.text.tree.goTo(node.parent); page.changed(this); },
+      goTo: (node) => { this.text.tree.goTo(node.parent); page.moved(); },
       type: (text) => page.type(this, text),
     });
     this.strip = new Strip();
@@ -49,22 +50,19 @@ export class Side {
   }
 
   connect({ samplers, presets }) {
-    const expression = this.part("expression");
-    this.readExpression = debounced(NOTES_AFTER, () => this.page.changed(this, { sampler: expression.value }));
-    expression.addEventListener("input", this.readExpression);
-    expression.addEventListener("change", () => this.readExpression.flush()); // Tab may come sooner
+    this.part("expression").addEventListener("input", ({ target }) => { setChain(this.text, { sampler: target.value }); this.page.changed(true); });
     this.part("add").replaceChildren(h("option", { value: "" }, `Add one of ${count(samplers.length)} samplers…`),
       ...samplers.map((each) => h("option", { value: each.name, title: each.help }, `${each.name}: ${each.help}`)));
     this.part("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
       ...Object.entries(presets).map(([name, value]) => h("option", { value }, name)));
-    whenChosen(this.part("add"), (name) => this.editor.add(name));
-    whenChosen(this.part("preset"), (sampler) => this.page.changed(this, { sampler }));
+    whenChosen(this.part("add"), (name) => this.add(samplers.find((each) => each.name === name)));
+    whenChosen(this.part("preset"), (sampler) => this.setExpression(sampler));
     this.part("paste-open").addEventListener("click", () => this.page.paste(this));
-    this.part("draws").addEventListener("click", () => this.toggleDraws());
+    this.part("draws").addEventListener("click", () => { this.text.draws = this.text.draws ? 0 : DRAWS; this.page.changed(); });
     this.part("ahead-open").addEventListener("click", () => this.toggleAhead());
     this.part("next-title").after(saveMenu("the next word", [ // of shared.js
       ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => this.savePicture(form.toLowerCase())]),
-      ["CSV", "its data", () => away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv")],
+      ["CSV", "its data", () => this.saveData()],
     ]));
   }
 
@@ -72,77 +70,91 @@ export class Side {
     return state.sides[this.at];
   }
 
-  // Ask for the next word with a chain; one that can't be read is reported, and the last one stays.
-  async refresh(chain = this.text.chain) {
-    const { text } = this, path = text.tree.path();
-    this.setBusy(true);
-    const reply = await watched("next", () => this.askNext({ ...place(text), ...NO_CHAIN, ...chain, count: LISTED, draws: this.draws, stage: this.stage }));
-    if (!reply) return;
-    this.setBusy(false);
-    this.page.showPromptError(reply.param === "prompt" ? reply.error : "");
-    this.part("expression-error").textContent = reply.chain || reply.param ? "" : reply.error;
-    if (!reply.chain) return;
-    path.forEach((node, at) => Object.assign(node, reply.words[at]));
-    text.answer = reply;
-    text.chain = chain;
-    this.show(reply);
+  setExpression(sampler) {
+    setChain(this.text, { sampler });
+    this.part("expression").value = sampler;
+    this.page.changed();
   }
 
-  setBusy(is) {
-    this.part("next").setAttribute("aria-busy", String(is));
+  // Add a sampler to the cards, or to an expression that the server hasn't read yet.
+  add(offer) {
+    const { cards, chain } = this.text;
+    if (cards) this.editor.add(offer);
+    else if (chain.stages) { setChain(this.text, { ...chain, stages: [...chain.stages, ...written([fresh(offer)])] }); this.page.changed(); }
+    else this.setExpression([chain.sampler, offer.expression].filter((each) => each.trim()).join(" | "));
+  }
+
+  refresh() {
+    const { text } = this;
+    this.mark();
+    return ask(text, this.source, (reply) => { if (reply) this.show(reply); this.mark(); });
+  }
+
+  // Mark what is old, what is on its way, and what is on.
+  mark() {
+    const { text } = this;
+    this.part("panel").classList.toggle("old", !isShown(text));
+    this.part("next").setAttribute("aria-busy", String(!isAnswered(text)));
+    this.part("cards").inert = !text.cards;
+    this.part("draws").setAttribute("aria-pressed", String(text.draws > 0));
+    this.part("ahead-open").setAttribute("aria-pressed", String(text.ahead !== null));
   }
 
   show(reply) {
     const { text, editor } = this, expression = this.part("expression");
-    if (document.activeElement !== expression) expression.value = reply.chain.expression;
+    this.page.showPromptError(reply.param === "prompt" ? reply.error : "");
+    expression.parentElement.classList.toggle("unread", text.error !== "");
+    this.part("expression-error").textContent = text.error;
+    if (!reply.chain) {
+      if (text.error && !isAnswered(text)) this.page.changed(); // to the chain before
+      return;
+    }
+    if (document.activeElement !== expression && !text.error) expression.value = reply.chain.expression;
     editor.context.vocabulary = reply.vocabulary;
-    if (!text.chain.stages) this.showStages(reply.chain.stages);
-    editor.read(reply.chain.stages);
+    text.cards ??= editor.show(reply.chain.stages, text.chain.off);
+    editor.read(reply.chain.stages, text.chain === null);
     this.columns.show(reply);
-    this.arithmetic.show(reply.arithmetic, reply.columns[this.stage]);
+    this.arithmetic.show(reply.arithmetic, reply.columns[text.stage]);
     this.showDraws(reply);
     this.showAhead();
     this.part("chain-error").textContent = reply.error ?? "";
     editor.mark(reply.error ? [reply.error] : []);
+    this.part("chain-notes").setAttribute("aria-busy", "true");
     this.askNotes();
     this.showMean(reply);
-    this.page.showWords();
-    this.page.answered();
+    this.page.answered(reply);
     if (text.tree.branches.some((leaf) => leaf.text === null)) this.readBranches();
   }
 
   openArithmetic(at) {
-    const closes = at === null || at === this.stage;
-    this.stage = closes ? null : at;
+    const closes = at === null || at === this.text.stage;
+    this.text.stage = closes ? null : at;
     if (closes) this.part("columns").querySelector("thead .name").focus({ preventScroll: true });
-    this.refresh();
+    this.page.changed();
   }
 
   toggleAhead() {
     this.text.ahead = this.text.ahead ? null : { paths: null, at: this.text.tree.ids() };
+    this.mark();
     this.showAhead();
-    this.page.answered();
+    this.page.remember();
   }
 
   // Show what could follow the caret; where the text has gone on, the opened words from there on.
   async showAhead() {
-    const { text } = this, { ahead } = text;
-    this.part("ahead").hidden = !ahead;
-    this.part("ahead-open").setAttribute("aria-pressed", String(ahead !== null));
+    const { text } = this, { ahead } = text, box = this.part("ahead");
+    box.hidden = !ahead;
     if (!ahead) return;
-    const ids = text.tree.ids();
+    const ids = text.tree.ids(), { at } = text.tree;
     Object.assign(ahead, { at: ids, paths: after(ahead.paths, ahead.at, ids) });
+    box.setAttribute("aria-busy", "true");
     const reply = await watched("tree", () => this.askTree({ ...place(text), paths: ahead.paths }));
     if (!reply || text.ahead !== ahead || ahead.at !== ids) return;
+    box.setAttribute("aria-busy", "false");
+    this.aheadAt = at;
     this.ahead.show(reply.nodes);
     ahead.paths = this.ahead.paths;
-    this.page.answered();
-  }
-
-  toggleDraws() {
-    this.draws = this.draws ? 0 : DRAWS;
-    this.part("draws").setAttribute("aria-pressed", String(this.draws > 0));
-    this.refresh();
+    this.page.remember();
   }
 
   showDraws({ draws, tokens }) {
@@ -151,25 +163,15 @@ export class Side {
     this.part("draws-note").textContent = `The number in parentheses and the mark on a bar are ${draws} draws of this word, as the samples 0 to ${draws - 1} of a run draw it; ${draws - listed} of them are words that are not listed.`;
   }
 
-  // Show what the server has read as cards; some of a link are switched off.
-  showStages(stages) {
-    const { text, editor } = this;
-    editor.show(stages, text.off);
-    text.stages = editor.stages;
-    text.chain = { stages: editor.active };
-    if (text.off.length) this.page.changed(this);
-    text.off = [];
-  }
-
   // A link has the ids of a branch; its words are the server's.
   async readBranches() {
     const { text } = this, { tree } = text;
     for (const leaf of tree.branches.filter((each) => each.text === null)) {
-      const reply = await watched("branches", () => post("/api/next", { ...place(text, leaf), ...NO_CHAIN, sampler: "", count: 1 }));
+      const reply = await watched("branches", () => post("/api/next", { ...place(text, leaf), ...MODEL_ALONE, count: 1 }));
       if (this.text.tree !== tree || !reply?.words) return;
       tree.path(leaf).forEach((node, at) => Object.assign(node, reply.words[at]));
     }
-    this.page.showWords();
+    this.page.showTexts();
   }
 
   // What can be compared with human text is the surprisal of a whole text, as in reports.
@@ -185,12 +187,13 @@ export class Side {
   }
 
   async showNotes() {
-    const { answer } = this.text;
+    const answer = this.text?.answer;
     if (!answer) return; // another state was opened
     const reply = await watched("notes", () => this.askChain({ sampler: expressionOf(this.text) }));
-    if (!reply || answer !== this.text.answer) return;
+    if (!reply || answer !== this.text?.answer) return;
     const notes = reply.notes ?? [];
     this.part("chain-notes").textContent = notes.join(" ");
+    this.part("chain-notes").setAttribute("aria-busy", "false");
     this.editor.mark([...(answer.error ? [answer.error] : []), ...notes]);
   }
 
@@ -201,11 +204,17 @@ export class Side {
     });
   }
 
+  async saveData() {
+    await this.refresh();
+    if (isShown(this.text)) away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv");
+  }
+
   // Forget what is shown: another state was opened.
   reset() {
     this.askNotes.cancel();
-    notice("next", null);
+    notice(this.source, null);
     this.part("expression-error").textContent = "";
+    this.part("expression").value = this.text.chain.sampler ?? "";
     if (document.activeElement === this.part("expression")) document.activeElement.blur();
   }
 }

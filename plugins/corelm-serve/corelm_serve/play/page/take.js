@@ -2,7 +2,7 @@
 
 import { announce, byId } from "./dom.js";
 import { toFragment, toSaved } from "./link.js";
-import { expressionOf, shownSides, state } from "./state.js";
+import { expressionOf, isShown, shownSides, state } from "./state.js";
 
 const LENGTH = 20; // tokens of a text that has fewer so far
 const NOTES = {
@@ -27,9 +27,10 @@ export class Away {
     for (const radio of document.getElementsByName("form")) radio.addEventListener("change", () => this.show());
   }
 
+  // Write the form that is chosen; what the server has to write first follows when it is there.
   show() {
-    const form = document.querySelector("input[name=form]:checked").value;
-    byId("take-text").value = form === "link" ? link() : shownSides().map((one) => this[form](one)).join("\n\n");
+    const form = document.querySelector("input[name=form]:checked").value, sides = shownSides();
+    byId("take-text").value = form === "link" ? link() : sides.every(isShown) ? sides.map((one) => this[form](one)).join("\n\n") : "…";
     byId("take-note").textContent = NOTES[form] ?? NOTE;
   }
 

@@ -1,5 +1,7 @@
 // A text as a tree of tokens: going back and taking another word begins a branch.
 
+const LONGEST = 4096; // tokens; the server takes as many
+
 export class Tree {
   constructor() {
     this.root = node({ id: null, text: "" }, null);
@@ -47,7 +49,10 @@ export class Tree {
   }
 
   get branches() {
-    const leaves = (node) => (node.children.length ? node.children.flatMap(leaves) : [node]);
+    const leaves = (node) => {
+      while (node.children.length === 1) node = node.children[0];
+      return node.children.length ? node.children.flatMap(leaves) : [node];
+    };
     return leaves(this.root);
   }
 
@@ -81,10 +86,11 @@ function childOf(parent, token) {
   return child ?? parent.children.at(-1);
 }
 
-function grow(node, tokens) {
+function grow(node, tokens, length = 0) {
   if (!Array.isArray(tokens)) throw new Error("its tokens are no list");
+  if (length + tokens.length > LONGEST) throw new Error(`its text is longer than ${LONGEST} tokens`);
   for (const each of tokens) {
-    if (Array.isArray(each)) each.forEach((branch) => grow(node, branch));
+    if (Array.isArray(each)) each.forEach((branch) => grow(node, branch, length + tokens.length - 1));
     else if (Number.isSafeInteger(each) && each >= 0) node = childOf(node, { id: each, text: null });
     else throw new Error("its tokens are no numbers");
   }
