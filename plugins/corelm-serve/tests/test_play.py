@@ -66,6 +66,22 @@ def test_the_draws_are_those_of_generate(client, chain):
         assert found["position"] == at
 
 
+@pytest.mark.parametrize("off", [[0], [1], [0, 1], [7]])
+def test_stages_that_are_off_are_cards_without_an_effect(client, off):
+    stages = ["top_k(k=4)", "temperature(t=1.5)"]
+    found = next_word(client, sampler=" | ".join(stages), off=off)
+    left = [stage for at, stage in enumerate(stages) if at not in off] or ["stochastic"]
+    assert found["chain"]["expression"] == " | ".join(left)
+    assert [stage["expression"] for stage in found["chain"]["stages"]] == stages
+    assert [column["stage"] for column in found["columns"][1:]] == left
+
+
+def test_a_sampler_is_offered_with_the_expression_that_adds_it(client):
+    for card in client.get("/api/samplers").json()["samplers"]:
+        found = client.post("/api/chain", json={"sampler": card["expression"]}).json()
+        assert found["error"] or found["expression"] == card["expression"]
+
+
 def tree(client, **body):
     """Return the words that could follow."""
     return play(client, "tree", **body)["nodes"]

@@ -1,15 +1,14 @@
 """Bursts of actions on the live page, whose replies come late, out of order, never or as errors.
 
-A model of the page in Python knows what each action wants. After each burst the page must show that
-state, with the figures of `corelm.explain` and the words that `corelm.generate` draws. CORELM_BURSTS
-sets the number of bursts.
+A model of the page in Python has the state that the actions want. After each burst the page must
+show it, with the figures of `corelm.explain` and the words that `corelm.generate` draws.
+CORELM_BURSTS sets the number of bursts.
 """
 
 import copy
 import json
 import os
 import random
-import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,9 +43,9 @@ class Wanted:
     """The state that the page should have.
 
     Attributes:
-        chains: the cards of each side, each as an expression and whether it is on; None for a second
-            side that was never shown.
-        texts: the ids that each side's text may have; a draw that a change overtakes may be dropped.
+        chains: the cards of each side, each as an expression and whether it is on; None for a
+            second side that was never shown.
+        texts: the ids that the two texts may have; a draw that a change overtakes may be dropped.
         draws: the sides that draw a word a hundred times.
         columns: the column of each side whose numbers are open.
     """
@@ -119,7 +118,7 @@ class Wanted:
     def do_bar(self, _, result):
         token = token_of(result["word"])
         ended = any(one[-1:] == (END,) for one, _ in self.texts)
-        taken = {(one + (token,), other) for one, other in self.texts if one[-1:] != (END,)}
+        taken = {((*one, token), other) for one, other in self.texts if one[-1:] != (END,)}
         # Bars of another place, which look old, do nothing.
         self.texts = taken | self.texts if result["old"] or ended else taken
 

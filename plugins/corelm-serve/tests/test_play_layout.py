@@ -1,7 +1,10 @@
 """The layout of the live page: what is in view, what moves, and what can be seen and reached."""
 
+from itertools import pairwise
+
 import pytest
 from pages import settled, until
+from serve_client import served
 
 import corelm
 
@@ -10,6 +13,7 @@ pytestmark = pytest.mark.slow
 CHAIN = "top_k(k=4) | temperature(t=0.5) | min_p(p=0.1)"
 LAPTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 400, "height": 800}, "has_touch": True}
+LANDSCAPE = {"viewport": {"width": 800, "height": 400}, "has_touch": True, "is_mobile": True}
 BOX = "s => document.querySelector(s).getBoundingClientRect().toJSON()"
 
 
@@ -50,6 +54,67 @@ def test_a_phone_shows_the_column_that_is_drawn_from(opened):
     page.wait_for_timeout(200)
     model = box(page, "#columns thead th:nth-child(2)")
     assert head["right"] - 1 <= model["left"] < model["right"] <= 401
+
+
+def test_a_phone_held_across_shows_text_and_distribution(opened):
+    page = opened({"sampler": CHAIN}, **LANDSCAPE)
+    assert box(page, "#words")["top"] < 300
+    assert box(page, "#columns tbody tr:nth-child(2)")["bottom"] <= 400
+    assert box(page, "#text")["right"] < box(page, "#next")["left"]
+
+
+INK = """() => {
+  const ink = (element) => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return range.getBoundingClientRect();
+  };
+  const words = [...document.querySelectorAll("#words .word")];
+  return words.slice(1).flatMap((word, at) => {
+    if (!/^[.,!?]$/.test(word.textContent)) return [];
+    const [before, mark] = [ink(words[at]), ink(word)];
+    return [[mark.left - before.right, mark.bottom - before.bottom]];
+  });
+}"""
+
+
+def test_a_mark_of_punctuation_stays_at_its_word_on_a_phone(browser):
+    with served({"imdb": corelm.load("imdb")}, "a-token") as address:
+        page = browser.new_page(**PHONE)
+        page.goto(f"{address}/play?token=a-token")
+        page.wait_for_selector("#columns tbody tr")
+        page.click("#write")
+        page.wait_for_selector("#stop", state="hidden")
+        for width in range(360, 420, 3):
+            page.set_viewport_size({"width": width, "height": 800})
+            places = page.evaluate(INK)
+            assert len(places) > 3
+            assert [place for place in places if max(map(abs, place)) >= 1] == [], width
+        page.close()
+
+
+def test_forced_colors_keep_the_marks_of_surprisal(opened):
+    page = opened({"sampler": "uniform", "model": "cats"}, forced_colors="active")
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    marks = page.eval_on_selector_all(
+        "#words .word",
+        """all => all.map(e => [e.className.match(/s(\\d)/)[1],
+             parseFloat(getComputedStyle(e).borderBottomWidth)])""",
+    )
+    widths = {int(shade): width for shade, width in marks}
+    assert len(widths) >= 2
+    assert [widths[shade] for shade in sorted(widths)] == sorted(widths.values())
+    assert widths[0] == 0 < max(widths.values())
+
+
+def test_headings_are_in_order(opened):
+    page = opened({"compare": True, "sides": [{"sampler": "greedy"}, {"sampler": "uniform"}]})
+    levels = page.eval_on_selector_all(
+        "h1, h2, h3, h4", "all => all.filter(e => !e.closest('dialog')).map(e => +e.tagName[1])"
+    )
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_words_lie_over_the_bars_that_scroll_behind_them(opened):
@@ -116,8 +181,9 @@ def test_bars_have_a_contrast_of_three_to_one_also_in_forced_colors(opened, sche
     assert (light + 0.05) / (dark + 0.05) >= 3
 
 
-def test_targets_on_a_phone_are_24_pixels_wide_and_high(opened):
-    page = opened({"sampler": CHAIN, "model": "cats"}, **PHONE)
+@pytest.mark.parametrize("phone", [PHONE, LANDSCAPE])
+def test_targets_on_a_phone_are_24_pixels_wide_and_high(opened, phone):
+    page = opened({"sampler": CHAIN, "model": "cats"}, **phone)
     page.click("#write")
     page.wait_for_selector("#stop", state="hidden")
     settled(page)

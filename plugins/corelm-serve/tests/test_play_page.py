@@ -305,6 +305,11 @@ def test_lessons_are_predicted_and_then_seen(opened):
         )
         settled(page)
         assert page.is_hidden("#columns")
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("d")  # a text would give the answer away
+        assert page.locator(".word").count() == 0
+        assert page.evaluate("document.getElementById('text').inert")
+        page.focus("#tour-next")
         page.keyboard.press("Enter")  # Show
         assert page.is_visible("#columns")
         chains.append(page.input_value("#expression"))
@@ -314,6 +319,32 @@ def test_lessons_are_predicted_and_then_seen(opened):
         "greedy", "temperature", "top_k", "temperature", "temperature",
     ]  # fmt: skip
     assert page.is_visible("#panel-b")
+
+
+def test_the_lesson_of_order_says_what_engines_do(opened):
+    page = opened({"lesson": 3})
+    page.click("#tour-next")
+    last, first = (
+        re.search(
+            r"(\S+) and (\S+) put the temperature last.*?; (.*) put it first",
+            page.inner_text("#tour-task"),
+        )
+        .group(0)
+        .split("; ")
+    )
+    for name, expression in corelm.presets().items():
+        stages = [stage.name for stage in corelm.sampler(expression).stages]
+        at, top = stages.index("temperature"), stages.index("top_k")
+        assert name in (last if at > top else first)
+
+
+def test_a_lesson_brings_its_model(opened):
+    page = opened()
+    page.evaluate("location.hash = '%7B%22lesson%22%3A2%7D'")
+    until(page, "document.getElementById('failure').innerText.includes('for the model imdb')")
+    page.click("#lessons-open")
+    settled(page)
+    assert page.is_hidden("#failure")
 
 
 def test_a_link_has_a_lesson(opened):

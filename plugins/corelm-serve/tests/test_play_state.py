@@ -10,6 +10,7 @@ from pages import settled, until
 
 import corelm
 from corelm.cli.app import main
+from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +145,12 @@ def test_a_link_is_not_overwritten_before_it_is_read(opened):
     until(page, "document.getElementById('expression').value === 'greedy'")
 
 
-@pytest.mark.parametrize("broken", ["#%7B%22prompt", "#%E0%A4%A", "#[]", '#{"tokens":["x"]}'])
+LONG = json.dumps({"tokens": [4] * 5_000})
+
+
+@pytest.mark.parametrize(
+    "broken", ["#%7B%22prompt", "#%E0%A4%A", "#[]", '#{"tokens":["x"]}', f"#{LONG}"]
+)
 def test_a_damaged_link_says_so_until_it_is_read(opened, broken):
     page = opened()
     page.evaluate(f"location.hash = {json.dumps(broken)}")
@@ -152,6 +158,103 @@ def test_a_damaged_link_says_so_until_it_is_read(opened, broken):
     page.click("#draw")
     settled(page)
     assert "The link is damaged" in page.inner_text("#failure")
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        ({"seed": 2**60}, "The seed can't be used: a seed is a whole number from 0 to"),
+        ({"lesson": "constructor"}, 'There is no lesson "constructor"'),
+    ],
+)
+def test_a_part_of_a_link_that_cannot_be_used_is_named_in_one_line(opened, state, line):
+    page = opened({"sampler": "greedy", **state})
+    assert page.inner_text("#failure").startswith(line)
+    assert page.locator("#failure p").count() == 1
+    assert page.input_value("#seed") == "1"
+    assert page.input_value("#expression") == "greedy"
+
+
+def test_a_seed_that_is_typed_and_too_large_is_refused_in_one_line(opened):
+    page = opened()
+    page.fill("#seed", str(2**60))
+    page.press("#seed", "Enter")
+    assert "The seed can't be used" in page.inner_text("#failure")
+    assert page.input_value("#seed") == "1"
+
+
+def test_draw_to_the_end_works_after_a_text_has_ended(opened):
+    page = opened({"sampler": "stochastic"})
+    write(page)
+    assert page.is_visible("#ended")
+    page.click("#new-seed")
+    settled(page)
+    write(page)
+    assert page.is_visible("#ended")
+    seed = int(page.input_value("#seed"))
+    [text] = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=seed, length=100)
+    assert " ".join(words(page)) == text.text.strip()
+
+
+LOSE = """lost => {
+  const { fetch } = window;
+  window.fetch = (path, options) => lost.shift() === undefined ? fetch(path, options)
+    : new Promise((_, reject) =>
+        options.signal.addEventListener("abort", () => reject(options.signal.reason)));
+}"""
+
+
+def test_a_reply_that_never_comes_is_named_after_three_seconds_and_asked_for_again(opened):
+    page = opened()
+    page.evaluate(LOSE, ["one"])
+    page.select_option("#preset", label="keras-hub")
+    page.wait_for_timeout(2500)
+    assert page.is_hidden("#failure")
+    assert "old" in page.get_attribute("#panel", "class")
+    until(page, "document.getElementById('failure').innerText.includes('not answered')")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    settled(page)
+    assert page.is_hidden("#failure")
+    assert page.input_value("#expression") == "temperature(t=1.0) | top_k(k=5)"
+
+
+def test_an_error_of_a_proxy_is_one_line_until_the_server_answers(opened):
+    page = opened()
+    page.evaluate(
+        """() => {
+          const { fetch } = window;
+          let asked = 0;
+          window.fetch = async (path, options) => asked++ ? fetch(path, options)
+            : new Response("<h1>Bad Gateway</h1>", { status: 502 });
+        }"""
+    )
+    page.select_option("#add", "greedy")
+    until(page, "!document.getElementById('failure').hidden")
+    assert page.inner_text("#failure p").startswith("The server answers with the error 502.")
+    until(page, "document.getElementById('expression').value === 'top_k(k=4) | greedy'")
+    assert page.is_hidden("#failure")
+
+
+def test_a_link_has_the_draws_and_the_open_numbers(opened):
+    page = opened({"sampler": "top_k(k=3)"})
+    page.click("#draws")
+    page.click("#columns thead th:nth-child(3) .name")
+    page.wait_for_selector("#arithmetic table")
+    other = opened(fragment(page))
+    other.wait_for_selector("#arithmetic table")
+    assert other.inner_text("#arithmetic") == page.inner_text("#arithmetic")
+    assert other.get_attribute("#draws", "aria-pressed") == "true"
+    assert other.inner_text("#columns") == page.inner_text("#columns")
+
+
+def test_an_edit_without_a_reply_is_in_the_address(opened):
+    page = opened({"sampler": "stochastic"})
+    page.evaluate(LOSE, ["one"] * 9)
+    page.select_option("#add", "top_k")
+    page.uncheck("#cards [aria-label='use stochastic']")
+    page.reload()
+    until(page, "document.getElementById('expression').value.startsWith('top_k')")
+    assert page.locator("#cards > .card.off").get_attribute("data-name") == "stochastic"
 
 
 def test_reloading_and_going_back_keep_text_and_chain(opened):

@@ -70,7 +70,8 @@ function showTexts() {
     showBranches(view.part("branches"), view.text.tree, (node) => { view.text.tree.follow(node); moved(); });
     view.mark();
   }
-  byId("position").textContent = [...new Set(sides.map(({ tree }) => `word ${tree.path().length + 1}`))].join(" and ");
+  const places = sides.map(({ tree }) => (tree.at.text === null ? "…" : `word ${tree.path().length + 1}`)); // null is on its way
+  byId("position").textContent = [...new Set(places)].join(" and ");
   const over = sides.every(hasEnded);
   byId("ended").hidden = !over;
   for (const id of ["draw", "write"]) byId(id).setAttribute("aria-disabled", String(over));
@@ -186,7 +187,6 @@ function type(view, text) {
     const { tokens } = await insist("draw", new AbortController().signal, (attempt) => post("/tokenize", { model: state.model, prompt: spaced }, attempt));
     if (view.text?.tree !== tree || tree.at !== at) return; // the text has changed meanwhile
     for (const id of tokens) tree.take({ id, text: null });
-    showTexts();
     remember();
     await refresh();
   });

@@ -103,7 +103,6 @@ export class Side {
   show(reply) {
     const { text, editor } = this, expression = this.part("expression");
     this.page.showPromptError(reply.param === "prompt" ? reply.error : "");
-    expression.parentElement.classList.toggle("unread", text.error !== "");
     this.part("expression-error").textContent = text.error;
     if (!reply.chain) {
       if (text.error && !isAnswered(text)) this.page.changed(); // to the chain before
@@ -118,9 +117,8 @@ export class Side {
     this.showDraws(reply);
     this.showAhead();
     this.part("chain-error").textContent = reply.error ?? "";
-    editor.mark(reply.error ? [reply.error] : []);
-    this.part("chain-notes").setAttribute("aria-busy", "true");
-    this.askNotes();
+    if (this.noted !== expressionOf(text)) this.forgetNotes();
+    else this.markFaults();
     this.showMean(reply);
     this.page.answered(reply);
     if (text.tree.branches.some((leaf) => leaf.text === null)) this.readBranches();
@@ -186,15 +184,29 @@ export class Side {
     this.strip.show(surprisal ?? 0, largest, human, `${shown.textContent}${human ? `; ${people}` : ""}`);
   }
 
+  // The notes on another chain are gone until those on this one are there.
+  forgetNotes() {
+    this.noted = null;
+    this.notes = [];
+    this.part("chain-notes").textContent = "";
+    this.markFaults();
+    this.askNotes();
+  }
+
+  markFaults() {
+    const { error } = this.text.answer;
+    this.editor.mark(error ? [error, ...this.notes] : this.notes);
+  }
+
   async showNotes() {
     const answer = this.text?.answer;
     if (!answer) return; // another state was opened
-    const reply = await watched("notes", () => this.askChain({ sampler: expressionOf(this.text) }));
-    if (!reply || answer !== this.text?.answer) return;
-    const notes = reply.notes ?? [];
-    this.part("chain-notes").textContent = notes.join(" ");
-    this.part("chain-notes").setAttribute("aria-busy", "false");
-    this.editor.mark([...(answer.error ? [answer.error] : []), ...notes]);
+    const reply = await watched("notes", () => this.askChain({ sampler: answer.chain.expression }));
+    if (!reply || answer.chain.expression !== this.text?.answer?.chain.expression) return;
+    this.noted = answer.chain.expression;
+    this.notes = reply.notes ?? [];
+    this.part("chain-notes").textContent = this.notes.join(" ");
+    this.markFaults();
   }
 
   // The server draws the picture, so that it is the one of corelm.plot.explanation.

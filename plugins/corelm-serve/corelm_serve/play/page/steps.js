@@ -51,12 +51,12 @@ export const LESSONS = [
     title: "Top-k, top-p and min-p",
     text: "After \"one of the best movies I have ever\" one word is nearly certain. How many words will top_k(k=10) keep, and how many top_p(p=0.9)? And after \"this movie is\", where many words are possible?",
     see: "Read \"next word\" in both columns, then change the prompt to: this movie is. top_k keeps ten words at either place. top_p keeps few where the model is sure and many where it is not. Replace top_k by min_p(p=0.1), and compare again.",
-    saved: { prompt: "one of the best movies I have ever", compare: true, sides: [{ sampler: "top_k(k=10)" }, { sampler: "top_p(p=0.9)" }] },
+    saved: { model: "imdb", prompt: "one of the best movies I have ever", compare: true, sides: [{ sampler: "top_k(k=10)" }, { sampler: "top_p(p=0.9)" }] },
   },
   {
     title: "Order",
     text: "A flattens the distribution and then keeps 90 % of it; B keeps 90 % and then flattens it. Which of the two keeps more words?",
-    see: "A: a flatter distribution needs more words for 90 %, so the temperature lets strange words in before top_p looks. That is why most engines put the temperature last. Draw both to the end, and find the word where they part.",
+    see: "A: a flatter distribution needs more words for 90 %, so the temperature lets strange words in before top_p looks. llama.cpp and mlx-lm put the temperature last, as B does; transformers, vllm and keras-hub put it first, as A does. Draw both to the end, and find the word where they part.",
     saved: { prompt: "this movie is", compare: true, sides: [{ sampler: "temperature(t=1.5) | top_p(p=0.9)" }, { sampler: "top_p(p=0.9) | temperature(t=1.5)" }] },
   },
   {

@@ -2,6 +2,8 @@
 
 import { byId, debounced, h, percent, visible } from "./dom.js";
 
+const PUNCTUATION = /^[^\s\p{L}\p{N}]+$/u;
+
 export class WordsView {
   // `alternatives(node)` asks for the words at a node's place; `take`, `goTo` and `type` change the
   // text.
@@ -32,14 +34,17 @@ export class WordsView {
   // Show the path to the end of a branch; words behind the caret are faint, `different` is marked.
   show(tree, different = null) {
     const focused = this.box.contains(document.activeElement) ? document.activeElement : null;
-    const path = tree.path(tree.end);
-    const caret = tree.path().length;
-    const parts = path.map((node, at) => {
+    const path = tree.path(tree.end), caret = tree.path().length;
+    const parts = [];
+    for (let at = 0; at <= path.length; at++) {
+      if (at === caret) parts.push(caret ? " " : "", this.caret, " ");
+      if (at === path.length) break;
+      const node = path[at], word = this.word(node, at, caret, different);
       const space = /^\s*/.exec(node.text ?? "…")[0]; // outside the button, or a line could begin with it
-      return [at === 0 || space === node.text ? "" : space, this.word(node, at, caret, different)];
-    });
-    parts.splice(caret, 0, [caret ? " " : "", this.caret, " "]);
-    this.box.replaceChildren(...parts.flat());
+      if (at > 0 && at !== caret && PUNCTUATION.test(node.text ?? "")) parts.push(h("bdi", {}, parts.pop(), word)); // on one line
+      else parts.push(at === 0 || space === node.text ? "" : space, word);
+    }
+    this.box.replaceChildren(...parts);
     stopAt(this.box.querySelectorAll(".word"), this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"));
     if (focused === this.caret) this.caret.focus();
     else if (focused || this.focusAt !== null) this.focus(this.focusAt ?? focused.dataset.at, path);
