@@ -20,7 +20,7 @@ class BreakLoop(Mask):
     Example:
         >>> import corelm
         >>> from corelm.testing import ToyModel
-        >>> broken = BreakLoop(words=["and"], times=2) | corelm.sampler("greedy")
+        >>> broken = BreakLoop(words=[3], times=2) | corelm.sampler("greedy")  # 3 is "and"
         >>> [text] = corelm.generate(ToyModel(), "the", sampler=broken, length=14)
         >>> text.text
         ' cat sat on the cat sat on the and sat on the cat sat'

@@ -34,7 +34,7 @@ HELP = (
 
 LONGEST = 2**20
 """The most bytes of a message on standard input."""
-COMMANDS = ("/sampler", "/seed", "/undo", "/again", "/help")
+COMMANDS = (*(line.split()[0] for line in HELP), "/help")
 
 
 @hookimpl

@@ -64,7 +64,11 @@ class Effect:
         """
         # Two contexts show if the text so far matters: `reads` may declare more than is used.
         alone, after = _distribution(sampler, ()), _distribution(sampler, HISTORY)
-        seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in HISTORY)
+        history = HISTORY
+        if np.allclose(alone, after) and np.allclose(alone, BEFORE):
+            history *= 2  # a loop of phrases
+            after = _distribution(sampler, history)
+        seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in history)
         return cls(sampler, after, seen)
 
     def as_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import corelm
-from corelm.errors import UsageError
+from corelm.errors import ModelOutputError, UsageError
 from corelm.filters import array_namespace, in_library_of
 from corelm_replay.fixed_sets import FixedSets, token_logprobs
 from corelm_replay.kept_sets import KeptSets
@@ -49,6 +49,7 @@ def chain_logprobs(
     Raises:
         UsageError: shapes that do not fit; a stage without a gradient on these arrays; a compiled
             function (`jax.jit`) whose chain reads surprisals that are not given.
+        ModelOutputError: logits of a drawn token that are no distribution, such as NaN.
         CorelmError: no such sampler, or one that failed.
 
     Source: the kept sets as constants are the sampling masks of DeepSeek-AI 2025, DeepSeek-V3.2,
@@ -113,7 +114,20 @@ class Replay:
         return as_wide(logits[rows, columns])
 
     def decide(self, rows: Array, block: Block, differentiated: bool = True) -> Array:
-        """Return the chain's logits for a block; store the kept sets for `apply`."""
+        """Return the chain's logits for a block; store the kept sets for `apply`.
+
+        Raises:
+            ModelOutputError: logits that are no distribution.
+        """
+        xp = array_namespace(rows)
+        # Not after the chain: a NaN would come out as a probability of 0 or 1.
+        valid = as_numpy(xp.isfinite(xp.max(rows, axis=-1)))
+        if not valid.all():
+            at = int(valid.argmin())
+            raise ModelOutputError(
+                f"the logits in row {block.rows[at]}, position {block.columns[at]}, are no "
+                "distribution: NaN, +infinity, or all minus infinity"
+            )
         recorded = None
         if self._kept is not None:
             recorded = in_library_of(rows, self._kept.allowed(block, self.layout.shape[2]))

@@ -7,7 +7,7 @@ from corelm_replay.ratios import trainer_logits
 from replay_cases import CHAINS, KINDS, Ends, drawn_batch
 
 import corelm
-from corelm.errors import UsageError
+from corelm.errors import ModelOutputError, UsageError
 
 WIDE = 1e-9
 """Float64 rounding over some thirteen logits."""
@@ -229,3 +229,21 @@ def test_what_does_not_fit_is_refused(change, message):
         whole["logits"] = np.zeros((1, 3, 4))
     with pytest.raises(UsageError, match=message):
         chain_logprobs("stochastic", whole.pop("logits"), whole.pop("tokens"), **whole)
+
+
+@pytest.mark.parametrize("chain", ["stochastic", "top_k(k=2)", "greedy", "temperature(t=0.5)"])
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_distribution_are_refused(chain, fault):
+    logits = np.zeros((2, 3, 4), dtype=np.float32)
+    logits[1, 2] = fault if fault < 0 else [0, 0, fault, 0]
+    tokens = [[0, 1, 2, 3]] * 2
+    with pytest.raises(ModelOutputError) as caught:
+        chain_logprobs(chain, logits, tokens, prompt_length=1)
+    assert str(caught.value) == (
+        "the logits in row 1, position 2, are no distribution: "
+        "NaN, +infinity, or all minus infinity"
+    )
+    padded = np.array([[1, 1, 1, 1], [1, 1, 1, 0]])  # nobody drew a token there
+    assert np.isfinite(
+        chain_logprobs("stochastic", logits, tokens, prompt_length=1, mask=padded)
+    ).all()
