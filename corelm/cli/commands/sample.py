@@ -113,7 +113,7 @@ def sample(
     ] = None,
     chat: Annotated[
         bool,
-        typer.Option("--chat", help="Answer the prompt as a message to a chat model."),
+        typer.Option("--chat", help="Write a chat model's answer to the prompt."),
     ] = False,
     unknown: Unknown = False,
     json: Annotated[
@@ -212,6 +212,7 @@ def sample(
             label(model), language_model, texts, prompts, is_colored(out, color),
             _alternatives(language_model, texts.prompt, prompts, count),
             None if receipt is None else _receipt(receipt, model, language_model, texts),
+            is_answer=chat,
         )  # fmt: skip
         if seed is None:
             messages.tell(f"drawn with --seed {texts.seed}", "note")

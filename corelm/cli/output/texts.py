@@ -46,6 +46,7 @@ class WriteRequest(NamedTuple):
         is_colored: colour words by their surprisal.
         alternatives: records the likely words in place of each; None for texts alone.
         record: records the steps of the text for a file; None without one.
+        is_answer: leave out the prompts: they are messages in the marks of a chat template.
     """
 
     model_name: str
@@ -55,6 +56,11 @@ class WriteRequest(NamedTuple):
     is_colored: bool = False
     alternatives: Alternatives | None = None
     record: RecordWriter | None = None
+    is_answer: bool = False
+
+    def write_prompt(self, prompt: str, out: Output) -> None:
+        """Write a prompt before its text."""
+        out.text("" if self.is_answer else prompt, bold=True)
 
     @property
     def total(self) -> int:
@@ -94,7 +100,7 @@ def writer(
 
 def _write_stream(request: WriteRequest, out: Output) -> None:
     open_texts = request.open_texts((0,))
-    out.text(request.texts.prompt, bold=True)
+    request.write_prompt(request.texts.prompt, out)
     written, line_end = 0, "\n"
     try:
         for step in open_texts.stream(request.steps((0,))):
@@ -108,7 +114,7 @@ def _write_stream(request: WriteRequest, out: Output) -> None:
         for text in getattr(error, "generations", ()):
             out.text(text.text[written:])  # held back, as it may have begun a stop string
             written = len(text.text)
-        if not (request.texts.prompt or written):
+        if not (written or (request.texts.prompt and not request.is_answer)):
             line_end = ""  # no line was begun
         raise
     finally:
@@ -123,7 +129,7 @@ def _write_texts(request: WriteRequest, out: Output) -> None:
     for number, text in enumerate(_texts(request, measured)):
         if request.total > 1:
             out.text(f"[{number}]\n", dim=True)
-        out.text(text.prompt, bold=True)
+        request.write_prompt(text.prompt, out)
         if request.alternatives is not None:
             out.text("\n")
             _write_alternatives(text, request, request.alternatives, out)
