@@ -9,7 +9,7 @@ import typer
 import corelm
 from corelm.commands import ExitCode, Output, read_text
 from corelm.errors import UsageError
-from corelm.runs import printable
+from corelm.runs import SafeFile, printable
 from corelm_replay.audit import audit, picture
 from corelm_replay.documents import stated_sampler
 from corelm_replay.entropy import EntropyLog
@@ -48,7 +48,7 @@ def record_rollouts(
     corelm replay record "This movie" --sampler "top_p(p=0.8)" --output rollouts.json
     """
     found = record(corelm.load(model), prompts, sampler=sampler, length=length, n=n, seed=seed)
-    write(output, found.to_json())
+    SafeFile(output).write(found.to_json().encode())
     with Output.open() as out:
         out.text(f"{int(found.drawn.sum())} tokens of {len(found.texts)} texts\n")
 
@@ -204,13 +204,6 @@ def figure(figures: Mapping[str, float], name: str) -> float:
     if name not in figures:
         raise UsageError(f"no figure {name!r} in this audit; it has {', '.join(figures)}")
     return figures[name]
-
-
-def write(file: str, text: str) -> None:
-    """Write a text into a file, whole or not at all."""
-    from corelm.runs import SafeFile
-
-    SafeFile(file).write(text.encode())
 
 
 @corelm.hookimpl

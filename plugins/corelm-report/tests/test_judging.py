@@ -17,7 +17,7 @@ from corelm_report.judging.judge import (
     of_first_shown,
     win_rates,
 )
-from corelm_report.judging.pairs import JudgeVerdict, Pair
+from corelm_report.judging.pairs import Pair
 
 PROMPTS, TEXTS = 16, 8
 DESIGN = Design({}, frozenset(f"prompt {i}" for i in range(60)), equal=0)
@@ -41,7 +41,7 @@ def simulated(rng, prompts=PROMPTS, texts=TEXTS, spread=0.25, rate=0.6):
 
 def verdicts(pairs, wins):
     return [
-        (pair, JudgeVerdict(pair.id, float(1 - win if pair.swapped else win)))
+        (pair, float(1 - win if pair.swapped else win))
         for pair, win in zip(pairs, wins, strict=True)
     ]
 
@@ -125,7 +125,7 @@ def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
     wins = [1.0] * 9
     one, three = (win_rates(verdicts(pairs, wins) * n, ONE)[0] for n in (1, 3))
     assert (one.units, one.ends) == (three.units, three.ends)
-    always_first = [(pair, JudgeVerdict(pair.id, 1.0)) for pair in pairs]
+    always_first = [(pair, 1.0) for pair in pairs]
     assert of_first_shown(always_first, ONE).ends[0] > 0.5
     [few] = win_rates(verdicts(pairs[:5], wins[:5]), ONE)
     assert few.ends is few.p is few.p_holm is None

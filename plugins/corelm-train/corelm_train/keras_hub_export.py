@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +88,13 @@ def _assign(backbone: Any, weights: Mapping[str, Any], a: Architecture) -> None:
         for ours, theirs in NORMS.items():
             _assign_norm(getattr(layer, theirs), block, ours)
         for ours, theirs in DENSE.items():
-            _assign_dense(_attribute(layer, theirs), block[f"{ours}/kernel"], block[f"{ours}/bias"])
+            dense = attrgetter(theirs)(layer)
+            _assign_dense(dense, block[f"{ours}/kernel"], block[f"{ours}/bias"])
         # corelm joins the three products into one; KerasHub has a layer for each.
         kernels = np.split(block["qkv/kernel"], 3, axis=1)
         biases = np.split(block["qkv/bias"], 3)
         for name, kernel, bias in zip(("query", "key", "value"), kernels, biases, strict=True):
             _assign_dense(getattr(layer._self_attention_layer, f"_{name}_dense"), kernel, bias)
-
-
-def _attribute(layer: Any, path: str) -> Any:
-    for name in path.split("."):
-        layer = getattr(layer, name)
-    return layer
 
 
 def _assign_norm(layer: Any, weights: Mapping[str, Any], name: str) -> None:

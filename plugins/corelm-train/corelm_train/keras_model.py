@@ -105,7 +105,8 @@ class KerasLanguageModel(DisplayableModel):
     def _logits(self, window: NDArray[np.int64], count: int) -> Array:
         """Return the logits after the last tokens, from one pass over the window."""
         batch, time = window.shape
-        rows = _power_of_two_below(AT_ONCE // (self._length(time) * len(self.vocabulary)))
+        most = max(AT_ONCE // (self._length(time) * len(self.vocabulary)), 1)
+        rows = 1 << (most.bit_length() - 1)  # a power of two
         scores = np.empty((batch, count, len(self.vocabulary)), dtype=np.float32)
         for i in range(0, batch, rows):
             part = window[i : i + rows]
@@ -208,11 +209,6 @@ def _fixed_length(model: Any) -> int | None:
 def _power_of_two_above(size: int) -> int:
     """Return the smallest power of two that is at least a size of 1 or more."""
     return 1 << (size - 1).bit_length()
-
-
-def _power_of_two_below(size: int) -> int:
-    """Return the largest power of two that is at most a size; 1 for sizes below 1."""
-    return 1 << (max(size, 1).bit_length() - 1)
 
 
 def _close(scores: Array, expected: Array, share: float) -> bool:

@@ -249,9 +249,11 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
         yield from _stacked(document)
         yield blocks.line("")
     elif entries:
-        chosen = _chosen(document, entries, width, unicode)
+        chosen = _chosen(document, width, unicode)
         columns = [column.of for column in chosen if column.of]
-        yield _table(entries, chosen, width)
+        names = ["", *(printable.one_line(entry.label) for entry in entries)]
+        titles, *lines = zip(names, *(column.cells for column in chosen), strict=True)
+        yield blocks.figures(titles, lines, widest=_longest(document, width))
         yield blocks.line("")
     for name, reason in failures(document):
         yield blocks.line(f"{name} failed: {reason}", "red")
@@ -277,33 +279,30 @@ class _TableColumn:
         return max(map(cell_len, self.cells))
 
 
-def _table(entries: Sequence[Entry], chosen: Sequence[_TableColumn], width: int) -> RenderableType:
-    names = [printable.one_line(entry.label) for entry in entries]
-    titles, *lines = zip(["", *names], *(column.cells for column in chosen), strict=True)
-    return blocks.figures(titles, lines, widest=_longest(names, width))
+def _chosen(document: Document, width: int, unicode: bool) -> list[_TableColumn]:
+    """Choose the columns that fit: all with intervals if possible, or the most important ones."""
+    for intervals in (True, False):
+        columns, chosen = _columns(document, unicode, intervals), list[_TableColumn]()
+        room = width - _longest(document, width)
+        for column in sorted(columns, key=lambda column: column.priority):
+            room -= GAP + column.width
+            if room < 0:
+                break
+            chosen.append(column)
+        if len(chosen) == len(columns):
+            break
+    return [column for column in columns if column in chosen]
 
 
-def _longest(names: Sequence[str], width: int) -> int:
+def _longest(document: Document, width: int) -> int:
+    names = [printable.one_line(entry.label) for entry in document.entries]
     return min(max(map(cell_len, names)), max(NAME, width // 3))
 
 
-def _chosen(
-    document: Document, entries: Sequence[Entry], width: int, unicode: bool
-) -> list[_TableColumn]:
-    """Choose the columns that fit: all with intervals if possible, or the most important ones."""
-    room = width - _longest([printable.one_line(entry.label) for entry in entries], width)
-    with_intervals = _columns(document, entries, unicode, intervals=True)
-    if len(_that_fit(with_intervals, room)) == len(with_intervals):
-        return with_intervals
-    return _that_fit(_columns(document, entries, unicode, intervals=False), room)
-
-
-def _columns(
-    document: Document, entries: Sequence[Entry], unicode: bool, intervals: bool
-) -> list[_TableColumn]:
+def _columns(document: Document, unicode: bool, intervals: bool) -> list[_TableColumn]:
     """Return all columns, with the bars after the entropies."""
     most = document.bounds.max
-    bars = [f"0 to {most:.2f}", *(_bar(entry, most, unicode) for entry in entries)]
+    bars = [f"0 to {most:.2f}", *(_bar(each, most, unicode) for each in document.entries)]
     cells = zip(*(cells for _, cells in overview(document, intervals)), strict=True)
     columns = [
         _TableColumn(column.priority, [column.title, *texts], column)
@@ -312,17 +311,6 @@ def _columns(
     first = (at for at, column in enumerate(columns) if column.priority < BARS)
     before = 1 + max(first, default=-1)
     return [*columns[:before], _TableColumn(BARS, bars), *columns[before:]]
-
-
-def _that_fit(columns: Sequence[_TableColumn], room: int) -> list[_TableColumn]:
-    """Return the most important columns that fit, in the order of the table."""
-    chosen = []
-    for column in sorted(columns, key=lambda column: column.priority):
-        room -= GAP + column.width
-        if room < 0:
-            break
-        chosen.append(column)
-    return [column for column in columns if column in chosen]
 
 
 def _bar(entry: Entry, most: float, unicode: bool) -> str:

@@ -60,8 +60,15 @@ class Condition:
         A figure that was not measured fails too, as the condition can't be checked.
         """
         entry = _entry(document, self.sampler)
-        figure = None if entry is None or entry.error else self._figure(entry)
-        value = None if figure is None else self._value(figure)
+        figure: Measurement | None = None
+        if entry is not None and not entry.error:
+            of_difference = self.part.startswith("difference")
+            look_up = difference if of_difference else estimate
+            each = (look_up(entry, self.metric, view) for view in VIEWS)
+            figure = next(filter(None, each), None)
+        end = self.part.rpartition(".")[2]
+        ends = {} if figure is None else {"low": figure.low, "high": figure.high}
+        value = None if figure is None else ends.get(end, figure.value)
         if figure is None or value is None:
             return f"{self.text}: {_reason(entry, self.metric, figure)}"
         if not OPERATORS[self.operator](value, self.bound):
@@ -70,16 +77,6 @@ class Condition:
             "" if figure.low is None else f", 95 % interval {figure.low:.4g} to {figure.high:.4g}"
         )
         return f"{self.text}: it is {figure.value:.4g}{interval}"
-
-    def _figure(self, entry: Entry) -> Measurement | None:
-        if not self.part.startswith("difference"):
-            return estimate(entry, self.metric)
-        differences = (difference(entry, self.metric, view) for view in VIEWS)
-        return next((each for each in differences if each), None)
-
-    def _value(self, figure: Measurement) -> float | None:
-        end = self.part.rpartition(".")[2]
-        return {"low": figure.low, "high": figure.high}.get(end, figure.value)
 
 
 def condition(

@@ -16,7 +16,6 @@ from corelm.errors import UsageError
 from corelm.runs import SafeFile, printable
 from corelm_report.document.figure import SHARES, share
 from corelm_report.judging.pairs import (
-    JudgeVerdict,
     Pair,
     chosen,
     matched,
@@ -31,7 +30,8 @@ from corelm_report.metrics.inference import Inference, Sample
 from corelm_report.metrics.intervals import Interval, KnownByInterval
 from corelm_report.report import Report, document_of
 
-Judged = Sequence[tuple[Pair, JudgeVerdict]]
+Judged = Sequence[tuple[Pair, float]]
+"""Pairs, and the share of a win for the text shown first."""
 PAGES = (".html", ".htm")
 HEADER = ("sampler", "win rate", "95 % interval", "p (Holm)", "pairs", "units")
 
@@ -272,8 +272,8 @@ def errors_of_model(
 def of_first_shown(judged: Judged, design: Design) -> KnownByInterval:
     """Return how often the text shown first is preferred: 1/2 without a position bias."""
     sums: dict[Pair, list[float]] = {}
-    for pair, verdict in judged:
-        sums.setdefault(pair, []).append(verdict.first)
+    for pair, first in judged:
+        sums.setdefault(pair, []).append(first)
     means = [math.fsum(each) / len(each) for each in sums.values()]
     return design.units(list(sums)).share((means, [1.0] * len(means)))
 
@@ -312,8 +312,8 @@ def _prediction_powered(
 def _by_pair(judged: Judged) -> dict[Pair, float]:
     """Return the mean win of the sampler in each pair, over its judges."""
     wins: dict[Pair, list[float]] = {}
-    for pair, verdict in judged:
-        wins.setdefault(pair, []).append(1 - verdict.first if pair.swapped else verdict.first)
+    for pair, first in judged:
+        wins.setdefault(pair, []).append(1 - first if pair.swapped else first)
     return {pair: math.fsum(each) / len(each) for pair, each in wins.items()}
 
 

@@ -121,19 +121,6 @@ FILES = {"css": ("shared.css", "judge.css"), "js": ("judge.js",)}
 """The files of the page's style sheet and its script."""
 
 
-@dataclass(frozen=True)
-class JudgeVerdict:
-    """A judge's verdict on a pair.
-
-    Attributes:
-        pair: the identity of the pair.
-        first: 1 if the text shown first is better, 0 if the second is, 0.5 for a tie.
-    """
-
-    pair: str
-    first: float
-
-
 def pairs_as_csv(pairs: Sequence[Pair]) -> str:
     """Return the pairs as CSV, with empty columns for verdicts."""
     rows = ([pair.id, pair.sample[0], *pair.shown, "", ""] for pair in pairs)
@@ -147,10 +134,11 @@ def pairs_as_page(pairs: Sequence[Pair]) -> str:
     return rendered("judge.html.jinja", "judging/template", FILES, pairs=pairs)
 
 
-def read_verdicts(path: Path) -> list[JudgeVerdict]:
+def read_verdicts(path: Path) -> list[tuple[str, float]]:
     """Read verdicts from CSV or JSON lines, with `pair` and `verdict` in each.
 
-    A line without a verdict is ignored: the judge skipped the pair.
+    Each is the identity of a pair, and the share of a win for the text shown first. A line without
+    a verdict is ignored: the judge skipped the pair.
 
     Raises:
         UsageError: a file that cannot be read, or an invalid line; the message has its number.
@@ -180,7 +168,7 @@ def _of_json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield place, json_object(line, place)
 
 
-def _verdict(line: Mapping[str, Any], place: str) -> JudgeVerdict | None:
+def _verdict(line: Mapping[str, Any], place: str) -> tuple[str, float] | None:
     said = line.get("verdict")
     if said is None or not str(said).strip():
         return None
@@ -189,12 +177,12 @@ def _verdict(line: Mapping[str, Any], place: str) -> JudgeVerdict | None:
         raise UsageError(
             f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {printable.shown(said)}"
         )
-    return JudgeVerdict(str(line["pair"]).strip(), VERDICTS[word])
+    return line["pair"].strip(), VERDICTS[word]
 
 
 def matched(
-    verdicts: Iterable[JudgeVerdict], pairs: Iterable[Pair], where: str
-) -> list[tuple[Pair, JudgeVerdict]]:
+    verdicts: Iterable[tuple[str, float]], pairs: Iterable[Pair], where: str
+) -> list[tuple[Pair, float]]:
     """Return each verdict with its pair.
 
     Raises:
@@ -202,11 +190,11 @@ def matched(
     """
     by_id = {pair.id: pair for pair in pairs}
     judged = []
-    for verdict in verdicts:
-        if verdict.pair not in by_id:
+    for pair, win in verdicts:
+        if pair not in by_id:
             raise UsageError(
-                f"{where} has a verdict on the pair {printable.shown(verdict.pair)}, which the "
+                f"{where} has a verdict on the pair {printable.shown(pair)}, which the "
                 "results lack: they are of a different study, or were made again since"
             )
-        judged.append((by_id[verdict.pair], verdict))
+        judged.append((by_id[pair], win))
     return judged

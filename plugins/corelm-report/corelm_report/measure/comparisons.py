@@ -54,8 +54,10 @@ def closest(
         human: the human entry.
         people: the human texts, if they were measured.
     """
-    target = _surprisal_of(human, people)
-    if target is None:
+    own = human and estimate(human, SURPRISAL, GENERATED)
+    target = own and own.interval and of_interval(own.value, own.interval)
+    target = people.estimate(SURPRISAL) if target and people else target
+    if not target:
         return Closest([], [], [])
     surprisals = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
     # One unit has no variance, and a few units may by chance have almost none.
@@ -71,14 +73,6 @@ def closest(
     ]
     too_few = [name for name in measured if name not in settings]
     return Closest(closest_set(settings, target), too_few, differences)
-
-
-def _surprisal_of(human: HumanEntry | None, people: TextSet | None) -> Estimate | None:
-    """Return the surprisal of human text; None if its error is unknown."""
-    measured = human and estimate(human, SURPRISAL, GENERATED)
-    if not measured or measured.interval is None:
-        return None
-    return people.estimate(SURPRISAL) if people else of_interval(measured.value, measured.interval)
 
 
 def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:

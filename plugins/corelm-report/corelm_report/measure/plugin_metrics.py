@@ -87,7 +87,9 @@ def with_plugins(
                 if mean is not None and not low <= mean <= high:
                     raise PluginError(f"it returned {mean}; its limits are {low} and {high}")
             figures.values[name], figures.left_out[name] = mean, parts
-            figures.noise[name] = _noise(repetitions)
+            if repetitions is not None and len(repetitions) > 1:
+                # The variance of their mean.
+                figures.noise[name] = float(np.var(repetitions, ddof=1)) / len(repetitions)
         except PluginError as error:
             figures.failures[name] = str(error)
     return figures
@@ -229,9 +231,3 @@ def _check_repeats(value: Any, again: Any) -> None:
 
 def _mean(values: Sequence[float] | None) -> float | None:
     return None if values is None else math.fsum(values) / len(values)
-
-
-def _noise(values: Sequence[float] | None) -> float:
-    """Return the variance of the mean over repetitions."""
-    several = values is not None and len(values) > 1
-    return float(np.var(values, ddof=1)) / len(values) if several and values else 0.0

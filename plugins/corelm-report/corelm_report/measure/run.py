@@ -196,22 +196,18 @@ class ReportRun:
         )  # fmt: skip
         return entry
 
-    def _human_value(self, human: HumanEntry | None, matcher: Matcher) -> float:
-        """Return the surprisal that human text would have on these contexts, in nats."""
-        ratio = surprisal_per_entropy(human)
-        if ratio is None:
-            raise UsageError(
-                f"there are no human texts to match: {HOW_TO_GIVE}, or give a number of nats"
-            )
-        return float(ratio * self._stages.result(ModelEntropy(matcher))["mean"])
-
     def _match(self, contexts: Contexts, human: HumanEntry | None) -> None:
         """Find the parameters that candidates leave open."""
         matcher = Matcher(contexts)
-        self._targets = {
-            target: self._human_value(human, matcher) if target.value is None else target.value
-            for target in self._plan.match
-        }
+        for asked in self._plan.match:
+            value, ratio = asked.value, surprisal_per_entropy(human)
+            if value is None and ratio is None:
+                raise UsageError(
+                    f"there are no human texts to match: {HOW_TO_GIVE}, or give a number of nats"
+                )
+            if value is None:  # as human text would have on these contexts
+                value = ratio * self._stages.result(ModelEntropy(matcher))["mean"]
+            self._targets[asked] = value
         entries, units = [], []
         for entry in self._entries:
             open_, target = entry.candidate.open, entry.candidate.target

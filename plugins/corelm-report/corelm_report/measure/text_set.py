@@ -151,7 +151,7 @@ class TextSet:
         """Measure the texts with these indices as a set."""
         tokens, written = [self._tokens[i] for i in some], [self.records[i]["text"] for i in some]
         own, of_each = self._inference(some.tolist()), {n: each[some] for n, each in values.items()}
-        figures = metrics.of_set(tokens, written, of_each)
+        figures = metrics.text_figures(tokens, written, of_each)
         left_out = metrics.left_out_of_set(tokens, written, own.groups)
         whole = WholeSet(own, figures, left_out, sharing(tokens))
         if not self._offered:

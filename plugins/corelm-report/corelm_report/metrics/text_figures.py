@@ -121,8 +121,9 @@ def _exponent(counts: NDArray[np.int64]) -> float | None:
         return None
     frequencies = np.log(np.sort(counts)[::-1])
     ranks = np.log(np.arange(1, len(counts) + 1))
+    centred = ranks - ranks.mean()
     # Adding 0.0 turns the minus zero of equal frequencies into zero.
-    return -slope(ranks, frequencies) + 0.0
+    return -float(centred @ frequencies / (centred @ centred)) + 0.0
 
 
 def compression(texts: Sequence[str]) -> float | None:
@@ -141,34 +142,29 @@ def compression(texts: Sequence[str]) -> float | None:
     return len(joined) / len(gzip.compress(joined, mtime=0)) if joined.strip() else None
 
 
-def slope(x: Floats, y: Floats) -> float:
-    """Return the slope of the least-squares line through points.
-
-    Args:
-        x: (points,), not all equal.
-        y: (points,).
-
-    Example:
-        >>> slope(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]))
-        2.0
-    """
-    centred = x - x.mean()
-    return float(centred @ y / (centred @ centred))
-
-
-def text_figures(texts: Texts, written: Sequence[str]) -> dict[str, float | None]:
+def text_figures(
+    texts: Texts, written: Sequence[str], values: Mapping[str, Floats] | None = None
+) -> dict[str, float | None]:
     """Return all figures of a set of texts by their names in reports; None if undefined.
 
     Args:
         texts: token ids.
         written: the same texts as text.
+        values: the figures of `by_text`, and others that are means, if they are known already.
 
     Example:
         >>> figures = text_figures([[3, 4, 5, 6], [3, 4, 5, 7]], ["a b c d", "a b c e"])
         >>> figures["distinct_1"], figures["diversity"], figures["loops"]
         (0.625, 1.0, 0.0)
     """
-    return of_set(texts, written, by_text(texts))
+    means = by_text(texts) if values is None else values
+    return {
+        **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
+        **{name: mean(each) for name, each in means.items()},
+        "self_bleu_4": self_bleu(texts),
+        "zipf": zipf(texts),
+        "compression": compression(written),
+    }
 
 
 def by_text(texts: Texts) -> dict[str, Floats]:
@@ -184,19 +180,6 @@ def by_text(texts: Texts) -> dict[str, Floats]:
         **repeated,
         "diversity": np.asarray(np.prod([1 - each for each in repeated.values()], axis=0)),
         "loops": loops(texts).astype(np.float64),
-    }
-
-
-def of_set(
-    texts: Texts, written: Sequence[str], values: Mapping[str, Floats]
-) -> dict[str, float | None]:
-    """Return the figures of `text_figures`, from the figures of `by_text`."""
-    return {
-        **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
-        **{name: mean(each) for name, each in values.items()},
-        "self_bleu_4": self_bleu(texts),
-        "zipf": zipf(texts),
-        "compression": compression(written),
     }
 
 
@@ -229,7 +212,7 @@ class WholeSet:
 
     Attributes:
         inference: the units of these texts.
-        values: the figures of `of_set`, and the metrics of plugins by full name.
+        values: the figures of `text_figures`, and the metrics of plugins by full name.
         left_out: the figures that are not means, without each unit in turn, for a jackknife.
         sharing: the number of texts that share one of self-BLEU's longest n-grams.
         noise: the variances of metrics of plugins due to their own random numbers.

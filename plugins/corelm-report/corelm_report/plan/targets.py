@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
@@ -20,14 +20,9 @@ OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
 FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or surprisal=human"
 
 
-class Precision(NamedTuple):
-    """Accept a match within `tolerance`; stop searching below `close`."""
-
-    tolerance: float
-    close: float
-
-
-NATS, SHARES = Precision(0.01, 0.002), Precision(0.002, 0.0005)
+Precision = tuple[float, float]
+"""The error up to which a match is accepted, and the error below which the search stops."""
+NATS, SHARES = (0.01, 0.002), (0.002, 0.0005)
 
 
 @dataclass(frozen=True)
@@ -94,9 +89,9 @@ def precision(figure: str, value: float, words: int) -> Precision:
     """
     unit = MATCHED[figure].unit
     if unit == "tokens":
-        return Precision(max(0.01 * value, 0.01), max(0.002 * value, 0.002))
+        return max(0.01 * value, 0.01), max(0.002 * value, 0.002)
     if figure == "human_recall":  # it is a share of words, and moves in steps of one word
-        return Precision(max(SHARES.tolerance, 1 / words), SHARES.close)
+        return max(SHARES[0], 1 / words), SHARES[1]
     return SHARES if unit == SHARE else NATS
 
 

@@ -105,9 +105,7 @@ def _drawn(draw: Draw, ax: Axes | None) -> Figure:
     with canvas.style():
         if ax is None:
             return draw(None)
-        figure = ax.get_figure(root=True)
-        assert figure is not None
-        with canvas.in_points(figure):
+        with canvas.in_points(canvas.figure_of(ax)):
             return draw(ax)
 
 

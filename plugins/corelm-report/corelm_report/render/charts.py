@@ -139,12 +139,10 @@ def _crossing(document: Document) -> str:
     )
     if fit.t is None:
         return band
-    where = f"{'about ' * fit.estimated}{number(fit.t)}{_between(fit.t_ci95)}"
+    low, high = map(number, fit.t_ci95 or (fit.t, fit.t))
+    between = f" (95 % interval {low} to {high})" if fit.t_ci95 else ""
+    where = f"{'about ' * fit.estimated}{number(fit.t)}{between}"
     return f"{band} It crosses the curve at the maximum-likelihood temperature: {where}."
-
-
-def _between(ends: list[float] | None) -> str:
-    return f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
 
 
 def _surprisal(document: Document) -> Chart:

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm_report.document.content import Document, Entry, SamplerEntry
+from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import GENERATED, VIEWS, as_csv
-from corelm_report.document.lookup import OF_SETS, Measurement, difference, estimates
+from corelm_report.document.lookup import OF_SETS, difference, estimates
 from corelm_report.document.parts import Json
 from corelm_report.document.texts import KeptText
 from corelm_report.render.permutation_tests import permutation_tests
@@ -46,31 +46,20 @@ def _of_figures(document: Document) -> Iterator[Block]:
     for entry in document.entries:
         for each in estimates(entry):
             line = {"sampler": entry.label, "view": each.view, "metric": each.figure}
-            own = {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
+            own: Json = {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
             # `n` may be larger than the sets behind a figure that depends on their size.
             if each.view == GENERATED and each.figure in OF_SETS and entry.generated_texts:
                 own["set_size"] = entry.generated_texts.set_size
-            yield {**empty, **line, **own, **_difference(entry, each)}, {}
-            for seed, value in _by_seed(document, entry, each):
-                yield {**empty, **line, "value": value, "seed": seed}, {}
-
-
-def _difference(entry: Entry, of: Measurement) -> Json:
-    apart = difference(entry, of.figure, of.view)
-    if apart is None or entry.differences is None:
-        return {}
-    ends = {"difference_low": apart.low, "difference_high": apart.high}
-    return {"against": entry.differences.against, "difference": apart.value, **ends}
-
-
-def _by_seed(
-    document: Document, entry: Entry, of: Measurement
-) -> Iterator[tuple[int, float | None]]:
-    """Yield each seed and its texts' figure, if there are several seeds."""
-    texts = entry.generated_texts
-    if of.view == GENERATED and texts and texts.by_seed and of.figure in texts.by_seed:
-        # A deterministic decoder has only the first seed.
-        yield from zip(document.header.seeds, texts.by_seed[of.figure].values, strict=False)
+            if entry.differences and (apart := difference(entry, each.figure, each.view)):
+                own |= {"against": entry.differences.against, "difference": apart.value}
+                own |= {"difference_low": apart.low, "difference_high": apart.high}
+            yield {**empty, **line, **own}, {}
+            texts = entry.generated_texts if each.view == GENERATED else None
+            if texts and texts.by_seed and each.figure in texts.by_seed:
+                # A deterministic decoder has only the first seed.
+                values = texts.by_seed[each.figure].values
+                for seed, value in zip(document.header.seeds, values, strict=False):
+                    yield {**empty, **line, "value": value, "seed": seed}, {}
 
 
 def _of_differences(document: Document) -> Iterator[Block]:

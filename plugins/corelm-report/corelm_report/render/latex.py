@@ -59,10 +59,13 @@ def to_latex(document: Document, label: str | None = None) -> str:
         _row([_code(name), rf"\multicolumn{{{len(columns)}}}{{l}}{{{escaped(f'failed: {why}')}}}"])
         for name, why in failures(document)
     ]
+    parts = (summary(document), method(document, columns), legend(columns))
+    # No breaks inside words, which could split a command.
+    lines = TextWrapper(98, break_long_words=False, break_on_hyphens=False)
     return "\n".join(
         [
             r"% \usepackage{booktabs} \usepackage[T1]{fontenc}",
-            *_comments(document, columns),
+            *(f"% {line}" for part in parts if part for line in lines.wrap(escaped(part))),
             r"\begin{table*}",
             r"\centering",
             r"\footnotesize",
@@ -115,14 +118,6 @@ def _caption(document: Document) -> str:
         return f"{escaped(text)}."
     meaning = escaped(f"cannot be told from the closest to human text at {CONFIDENCE}.")
     return f"{escaped(text)}; {CLOSEST} {meaning}"
-
-
-def _comments(document: Document, columns: list[OverviewColumn]) -> list[str]:
-    """Return comments that explain the table, for the text around it."""
-    parts = [summary(document), method(document, columns), legend(columns)]
-    # No breaks inside words, which could split a command.
-    lines = TextWrapper(98, break_long_words=False, break_on_hyphens=False)
-    return [f"% {line}" for part in parts if part for line in lines.wrap(escaped(part))]
 
 
 def _label(document: Document) -> str:

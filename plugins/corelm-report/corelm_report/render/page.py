@@ -22,7 +22,7 @@ import numpy as np
 from corelm.errors import ReportError
 from corelm.runs import printable
 from corelm_report.document.content import Document
-from corelm_report.document.figure import HUMAN, MINUS, TABLES, Figure, bits, number, share, visible
+from corelm_report.document.figure import HUMAN, MINUS, TABLES, bits, number, share, visible
 from corelm_report.document.lookup import against
 from corelm_report.document.summary import summary
 from corelm_report.document.texts import TokenDetails
@@ -82,14 +82,13 @@ def page(document: Document) -> str:
         seeds=seeds(document.header),
         playground=playground(document),
         plugins=list(_plugins(document)),
-        definitions=_definitions(filter(None, by_name.values())),
+        # By the terms that define them, such as rep-n for rep-2.
+        definitions={
+            column.term or column.title: column
+            for table in filter(None, by_name.values())
+            for column in table.columns
+        },
     )
-
-
-def _definitions(page_tables: Iterable[tables.PageTable]) -> dict[str, Figure]:
-    """Return the figures of all columns by the terms that define them, such as rep-n for rep-2."""
-    columns = [column for table in page_tables for column in table.columns]
-    return {column.term or column.title: column for column in columns}
 
 
 def _against(document: Document) -> str:

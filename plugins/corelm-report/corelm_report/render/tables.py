@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import NamedTuple
 
 from corelm.runs import printable
 from corelm_report.document.content import (
@@ -135,20 +134,18 @@ def table(document: Document, name: str) -> PageTable | None:
     counts = Counter(line.n for line in filled if line.n and not line.human)
     # Said once above the table; only lines with another number get a note.
     usual = max(counts, key=lambda n: counts[n], default="")
+    numbers = [f"n = {line.n}" if line.n not in ("", usual) else "" for line in filled]
+    noted = [
+        replace(line, note="; ".join(filter(None, (number, line.note))))
+        for line, number in zip(filled, numbers, strict=True)
+    ]
     return PageTable(
         columns,
-        _blocks(document, [_with_n(line, usual) for line in _aligned(filled)]),
+        _blocks(document, _aligned(noted)),
         usual,
         any(line.n not in ("", usual) for line in filled),
         [line.name for line in every if line not in filled],
     )
-
-
-def _with_n(line: Line, usual: str) -> Line:
-    """Add the number of texts to the note of a line, if it isn't the usual one."""
-    if not line.n or line.n == usual:
-        return line
-    return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
 
 
 def _blocks(document: Document, rows: Sequence[Line]) -> list[tuple[str, Sequence[Line]]]:
@@ -241,7 +238,7 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
         _figure(column, measured, entry),
         note,
         None if other is None else _difference(column, other),
-        DifferenceKey(entry.label, column.view, column.looked_up) in clear,
+        (entry.label, column.view, column.looked_up) in clear,
     )
 
 
@@ -281,12 +278,8 @@ def place(entropy: float, greatest: float) -> float:
     return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)
 
 
-class DifferenceKey(NamedTuple):
-    """The place of a difference: the name of its entry, its view, its figure."""
-
-    entry: str
-    view: str
-    figure: str
+DifferenceKey = tuple[str, str, str]
+"""The place of a difference: the name of its entry, its view, its figure."""
 
 
 def clear_differences(document: Document) -> set[DifferenceKey]:
@@ -303,4 +296,4 @@ def p_values(document: Document) -> Iterator[tuple[DifferenceKey, float]]:
         for column in columns if not entry.error else ():
             apart = declared_difference(entry, column.looked_up, column.view)
             if column.compared and apart is not None and apart.p is not None:
-                yield DifferenceKey(entry.label, column.view, column.looked_up), apart.p
+                yield (entry.label, column.view, column.looked_up), apart.p

@@ -68,7 +68,7 @@ def register(folder: Path, made: Json, cache: UnitCache) -> Path:
     path = folder / REGISTRATION
     if path.exists():
         before = _read(path)
-        if differences := _changes(path, before, made):
+        if differences := changes(before, made):
             raise ReportError(
                 f"{str(path)!r} registered another study on {before['created']} ({differences}); "
                 "it stays as it was, so give the changed study another `folder`"
@@ -107,7 +107,7 @@ def compared(folder: Path, lock: Json, cache: UnitCache) -> Json | None:
     first = datetime.fromtimestamp(cache.oldest, UTC) if is_late else None
     return {
         "created": before["created"],
-        "changes": _changes(path, before, lock),
+        "changes": changes(before, lock),
         "sha256": checksum(path),
         "written here": known is not None,
         "measured before": first and first.isoformat(timespec="seconds"),
@@ -145,13 +145,7 @@ def _read(path: Path) -> Json:
     try:
         before = SafeFile(path).json(LARGEST)
         datetime.fromisoformat(before["created"])
+        _flat(before)
         return before
-    except (ModelFileError, KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error
-
-
-def _changes(path: Path, before: Json, lock: Json) -> str:
-    try:
-        return changes(before, lock)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ModelFileError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"{str(path)!r} is no registration of a study: {error}") from error

@@ -64,25 +64,19 @@ class PlannedReport:
         if stored is not None:
             return Document.from_dict(json.loads(stored))
         before, cache.oldest = cache.oldest, math.inf
-        made = self._measured(cache, executor, progress)
-        if all(entry.error is None for entry in made.samplers):
-            cache.put(key, json.dumps(made.to_dict()), cache.oldest)
-        cache.oldest = min(before, cache.oldest)
-        return made
-
-    def _measured(
-        self, cache: UnitCache, executor: scaling.Executor, progress: Progress
-    ) -> Document:
         plan, study = self.plan, self.study
         with plan.opened(executor) as run:
             cached = CachedRun(run, cache, self._scopes())
             # The cache replaces the journal, as it stores each unit at once.
             if study.until is None:
-                document = ReportRun(plan, cached, Journal(), progress).document()
+                made = ReportRun(plan, cached, Journal(), progress).document()
             else:
-                document = measured_until(plan, Until.read(study.until), cached, progress)
-        document.header.command = f"corelm study run {study.file.name}"
-        return document
+                made = measured_until(plan, Until.read(study.until), cached, progress)
+        made.header.command = f"corelm study run {study.file.name}"
+        if all(entry.error is None for entry in made.samplers):
+            cache.put(key, json.dumps(made.to_dict()), cache.oldest)
+        cache.oldest = min(before, cache.oldest)
+        return made
 
     def settings(self) -> Json:
         """Return everything that the report depends on."""

@@ -122,8 +122,11 @@ class UnitCache:
                 self._database.execute(
                     "INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (key, packed, measured)
                 )
-            if _bytes(self._database) > self._most:
-                _forget_oldest(self._database)
+                if _bytes(self._database) > self._most:
+                    self._database.execute(
+                        "DELETE FROM results WHERE rowid IN (SELECT rowid FROM results ORDER BY "
+                        "rowid LIMIT (SELECT count(*) / 8 + 1 FROM results))"
+                    )
         except sqlite3.Error as error:
             logger.warning("finished work is no longer stored: %s: %s", self.path, error)
             self._database.close()
@@ -137,14 +140,6 @@ def _bytes(database: sqlite3.Connection) -> int:
         for name in ("page_count", "freelist_count", "page_size")
     )
     return (pages - free) * size
-
-
-def _forget_oldest(database: sqlite3.Connection) -> None:
-    with database:
-        database.execute(
-            "DELETE FROM results WHERE rowid IN (SELECT rowid FROM results ORDER BY rowid LIMIT "
-            "(SELECT count(*) / 8 + 1 FROM results))"
-        )
 
 
 def _opened(path: Path) -> sqlite3.Connection:
