@@ -29,24 +29,11 @@ static int get_logits_of_each(struct drawing *drawing, PyObject *tuple, const ch
     }
     for (size_t i = 0; i < ahead->count; i++) {
         PyObject *item = PyTuple_GetItem(tuple, (Py_ssize_t)i);
-        Py_buffer *view = get_array(&drawing->call, item, name, FLOAT32, 2, WRITE);
-        if (!view || !expect_length(name, view, 0, ahead->pass->batch) ||
-            !expect_length(name, view, 1, ahead->pass->vocabulary))
+        if (!(each[i] = get_shaped(&drawing->call, item, name, FLOAT32, WRITE,
+                                   LENGTHS(ahead->pass->batch, ahead->pass->vocabulary))))
             return 0;
-        each[i] = view->buf;
     }
     return 1;
-}
-
-/* A result for each token of each text: (count, batch). */
-static void *get_columns(struct drawing *drawing, PyObject *object, const char *name,
-                         enum element element)
-{
-    Py_buffer *view = get_array(&drawing->call, object, name, element, 2, WRITE);
-    if (!view || !expect_length(name, view, 0, drawing->ahead.count) ||
-        !expect_length(name, view, 1, drawing->ahead.pass->batch))
-        return NULL;
-    return view->buf;
 }
 
 /* (count, batch): its first axis decides how many tokens are drawn. */
@@ -65,29 +52,22 @@ static int get_uniforms(struct drawing *drawing, PyObject *object)
     return 0;
 }
 
-/* (FIGURES, count, batch) */
-static int get_figures(struct drawing *drawing, PyObject *object)
-{
-    struct ahead *ahead = &drawing->ahead;
-    if (object == Py_None)
-        return 1;
-    Py_buffer *view = get_array(&drawing->call, object, "figures", FLOAT64, 3, WRITE);
-    if (!view || !expect_length("figures", view, 0, FIGURES) ||
-        !expect_length("figures", view, 1, ahead->count) ||
-        !expect_length("figures", view, 2, ahead->pass->batch))
-        return 0;
-    ahead->figures = view->buf;
-    return 1;
-}
-
-/* uniforms, tokens, surprisals, figures */
+/* uniforms, tokens, surprisals, figures: numbers for each token of each text */
 static int read_columns(struct drawing *drawing, PyObject *const *args)
 {
-    struct sample_args *sample = &drawing->ahead.sample;
-    return get_uniforms(drawing, args[0]) &&
-           (sample->tokens = get_columns(drawing, args[1], "tokens", INT64)) &&
-           (sample->surprisals = get_columns(drawing, args[2], "surprisals", FLOAT64)) &&
-           get_figures(drawing, args[3]);
+    struct call *call = &drawing->call;
+    struct ahead *ahead = &drawing->ahead;
+    struct sample_args *sample = &ahead->sample;
+    if (!get_uniforms(drawing, args[0]))
+        return 0;
+    const size_t count = ahead->count, batch = ahead->pass->batch;
+    return (sample->tokens = get_shaped(call, args[1], "tokens", INT64, WRITE,
+                                        LENGTHS(count, batch))) &&
+           (sample->surprisals = get_shaped(call, args[2], "surprisals", FLOAT64, WRITE,
+                                            LENGTHS(count, batch))) &&
+           (args[3] == Py_None ||
+            (ahead->figures = get_shaped(call, args[3], "figures", FLOAT64, WRITE,
+                                         LENGTHS(FIGURES, count, batch))));
 }
 
 static int read_pass(struct drawing *drawing, PyObject *capsule)

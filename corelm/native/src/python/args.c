@@ -83,6 +83,16 @@ Py_buffer *get_array(struct call *call, PyObject *object, const char *name, enum
     return expect_array(view, name, element, axes_names[axes], view && view->ndim == axes);
 }
 
+void *get_shaped(struct call *call, PyObject *object, const char *name, enum element element,
+                 int flags, int axes, const size_t *lengths)
+{
+    Py_buffer *view = get_array(call, object, name, element, axes, flags);
+    for (int axis = 0; view && axis < axes; axis++)
+        if (!expect_length(name, view, axis, lengths[axis]))
+            return NULL;
+    return view ? view->buf : NULL;
+}
+
 Py_buffer *get_weights(struct call *call, PyObject *object, const char *name, int axes, int flags,
                        int *half_precision)
 {

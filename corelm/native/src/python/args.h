@@ -33,6 +33,13 @@ int expect_arguments(const char *function, Py_ssize_t got, Py_ssize_t expected);
 Py_buffer *get_array(struct call *, PyObject *, const char *name, enum element, int axes,
                      int flags);
 
+/* Get what an array of these lengths holds, one of each axis; NULL with an exception if it isn't one. */
+void *get_shaped(struct call *, PyObject *, const char *name, enum element, int flags, int axes,
+                 const size_t *lengths);
+
+#define LENGTHS(...)                                                                              \
+    (int)(sizeof(size_t[]){__VA_ARGS__} / sizeof(size_t)), (const size_t[]) { __VA_ARGS__ }
+
 /* Get a float32 array of (..., width); `tokens` is the product of the axes before the last. */
 Py_buffer *get_tokens(struct call *, PyObject *, const char *name, int flags, size_t *tokens);
 

@@ -16,47 +16,6 @@ static int get_logits(struct call *call, PyObject *object, struct logits *logits
     return 0;
 }
 
-/* One number for each token of each row. */
-static void *get_rows(struct call *call, PyObject *object, const char *name,
-                      enum element element, const struct logits *logits, int flags)
-{
-    Py_buffer *view = get_array(call, object, name, element, 2, flags);
-    if (!view || !expect_length(name, view, 0, logits->batch) ||
-        !expect_length(name, view, 1, logits->vocabulary))
-        return NULL;
-    return view->buf;
-}
-
-/* One number for each row. */
-static void *get_column(struct call *call, PyObject *object, const char *name,
-                        enum element element, const struct logits *logits, int flags)
-{
-    Py_buffer *view = get_array(call, object, name, element, 1, flags);
-    return view && expect_length(name, view, 0, logits->batch) ? view->buf : NULL;
-}
-
-/* `columns` numbers for each row. */
-static void *get_table(struct call *call, PyObject *object, const char *name,
-                       const struct logits *logits, size_t columns, int flags)
-{
-    Py_buffer *view = get_array(call, object, name, FLOAT64, 2, flags);
-    if (!view || !expect_length(name, view, 0, logits->batch) ||
-        !expect_length(name, view, 1, columns))
-        return NULL;
-    return view->buf;
-}
-
-/* A table of `rows` by `columns` numbers for each row of logits. */
-static void *get_tables(struct call *call, PyObject *object, const char *name,
-                        const struct logits *logits, size_t rows, size_t columns, int flags)
-{
-    Py_buffer *view = get_array(call, object, name, FLOAT64, 3, flags);
-    if (!view || !expect_length(name, view, 0, logits->batch) ||
-        !expect_length(name, view, 1, rows) || !expect_length(name, view, 2, columns))
-        return NULL;
-    return view->buf;
-}
-
 /* Numbers that have nothing to do with the rows; `count` becomes how many there are. */
 void *get_list(struct call *call, PyObject *object, const char *name, enum element element,
                size_t *count)
@@ -75,7 +34,7 @@ static const double *get_numbers(struct call *call, PyObject *object, const char
 {
     *each = !PyFloat_Check(object);
     if (*each)
-        return get_column(call, object, name, FLOAT64, logits, READ);
+        return get_shaped(call, object, name, FLOAT64, READ, LENGTHS(logits->batch));
     return get_double(object, name, number) ? number : NULL;
 }
 
@@ -172,13 +131,14 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #include "../kernels.def"
 
 /* Take the next argument into the field x of `job`; 0 with an exception if it doesn't fit. */
+#define READ_SHAPED(x, element, flags, ...)                                                       \
+    (job->x = get_shaped(call, *args++, #x, element, flags, LENGTHS(__VA_ARGS__)))
 #define READ_ROWS(x, element, flags)                                                              \
-    (job->x = get_rows(call, *args++, #x, element, &job->logits, flags))
+    READ_SHAPED(x, element, flags, job->logits.batch, job->logits.vocabulary)
 #define READ_ROWS_IN(x) READ_ROWS(x, FLOAT32, READ)
 #define READ_ROWS_OUT(x) READ_ROWS(x, FLOAT32, WRITE)
 #define READ_MASK_IN(x) READ_ROWS(x, BOOL, READ)
-#define READ_COLUMN(x, element, flags)                                                            \
-    (job->x = get_column(call, *args++, #x, element, &job->logits, flags))
+#define READ_COLUMN(x, element, flags) READ_SHAPED(x, element, flags, job->logits.batch)
 #define READ_DOUBLES_IN(x) READ_COLUMN(x, FLOAT64, READ)
 #define READ_DOUBLES_OUT(x) READ_COLUMN(x, FLOAT64, WRITE)
 #define READ_DOUBLES_OUT_OR_NONE(x) ((*args == Py_None && args++) || READ_DOUBLES_OUT(x))
@@ -204,12 +164,11 @@ static int expect_argmax(const char *name, const double *stats, const struct log
 #define READ_COUNT(x) get_count(*args++, #x, &job->x)
 #define READ_STAGES(x, count) get_stages(call, *args++, #x, &job->logits, job->x, &job->count)
 #define READ_MODEL_STATS(x)                                                                       \
-    ((job->x = get_table(call, *args++, #x, &job->logits, MODEL_COLUMNS, READ)) &&                 \
+    (READ_SHAPED(x, FLOAT64, READ, job->logits.batch, MODEL_COLUMNS) &&                            \
      expect_argmax(#x, job->x, &job->logits))
-#define READ_TABLE_OUT(x, columns)                                                                \
-    (job->x = get_table(call, *args++, #x, &job->logits, columns, WRITE))
+#define READ_TABLE_OUT(x, columns) READ_SHAPED(x, FLOAT64, WRITE, job->logits.batch, columns)
 #define READ_TABLES_OUT(x, rows, columns)                                                         \
-    (job->x = get_tables(call, *args++, #x, &job->logits, job->rows, columns, WRITE))
+    READ_SHAPED(x, FLOAT64, WRITE, job->logits.batch, job->rows, columns)
 
 
 /* Whether an argument was an array of another type, which is forgotten then. */
