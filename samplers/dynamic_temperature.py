@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
 from corelm.filters import (
@@ -69,5 +68,5 @@ def dynamic_temperature(logits: Array, t_min: float, t_max: float, exponent: flo
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"dynamic_temperature": DynamicTemperature}

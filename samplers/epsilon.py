@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Context, Sampler, hookimpl, param
 from corelm.filters import KernelSampler, surprisal_of_probability, within_min_entropy
 
@@ -39,5 +37,5 @@ class Epsilon(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"epsilon": Epsilon}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,5 +66,5 @@ def subtract_counts(logits: Array, ids: NDArray[np.int64], owners: int, each: fl
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"frequency_penalty": FrequencyPenalty}

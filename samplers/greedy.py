@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Context, Sampler, apply_temperature, hookimpl
 from corelm.filters import KernelSampler
 
@@ -30,5 +28,5 @@ class Greedy(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"greedy": Greedy}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from corelm import Context, Sampler, hookimpl, param
 from corelm.filters import KernelSampler, token_change
@@ -49,5 +48,5 @@ class LengthBias(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"length_bias": LengthBias}

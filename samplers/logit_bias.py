@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from corelm import Context, ParameterError, Sampler, hookimpl, param
@@ -71,5 +70,5 @@ def _is_number(bias: Any) -> bool:
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"logit_bias": LogitBias}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Context, Sampler, hookimpl, param
 from corelm.filters import KernelSampler, surprisal_of_probability, within_nats
 
@@ -38,5 +36,5 @@ class MinP(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"min_p": MinP}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,5 +57,5 @@ def _repeats(tokens: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"no_repeat_ngram": NoRepeatNgram}

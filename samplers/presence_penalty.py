@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from corelm import Context, Sampler, hookimpl, param
 from corelm.filters import KernelSampler, token_change
@@ -47,5 +46,5 @@ class PresencePenalty(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"presence_penalty": PresencePenalty}

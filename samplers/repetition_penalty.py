@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from corelm import Context, Sampler, hookimpl, log_softmax, param
 from corelm.filters import KernelSampler, token_change
@@ -60,5 +59,5 @@ class RepetitionPenalty(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"repetition_penalty": RepetitionPenalty}

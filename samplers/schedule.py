@@ -107,5 +107,5 @@ def _stage(first: Sampler, last: Sampler, w: float) -> Sampler | None:
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"schedule": Schedule}

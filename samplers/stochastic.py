@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Context, Sampler, hookimpl
 from corelm.filters import KernelSampler
 
@@ -28,5 +26,5 @@ class Stochastic(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"stochastic": Stochastic}

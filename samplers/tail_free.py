@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import (
     KernelSampler,
@@ -77,5 +75,5 @@ def tail_free(logits: Array, z: float) -> Array:
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"tail_free": TailFree}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Context, Sampler, apply_temperature, hookimpl, param
 from corelm.filters import KernelSampler
 
@@ -37,5 +35,5 @@ class Temperature(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"temperature": Temperature}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Array, Context, Sampler, hookimpl, param
 from corelm.filters import (
     KernelSampler,
@@ -72,5 +70,5 @@ def top_h(logits: Array, h: float) -> Array:
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"top_h": TopH}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from corelm import Context, Sampler, hookimpl, param
 from corelm.filters import KernelSampler, top_k
 
@@ -36,5 +34,5 @@ class TopK(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"top_k": TopK}

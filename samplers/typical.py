@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from corelm import Array, Context, Sampler, hookimpl, mask_logits, param
@@ -79,5 +77,5 @@ def typical(logits: Array, p: float) -> Array:
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"typical": Typical}

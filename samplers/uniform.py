@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from corelm import Context, Sampler, apply_temperature, hookimpl
 from corelm.filters import KernelSampler
@@ -30,5 +29,5 @@ class Uniform(KernelSampler):
 
 
 @hookimpl
-def corelm_samplers() -> Mapping[str, type[Sampler]]:
+def corelm_samplers() -> dict[str, type[Sampler]]:
     return {"uniform": Uniform}

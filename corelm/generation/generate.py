@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,7 +52,7 @@ class Ancestral(Decoder):
 
 
 @hookimpl
-def corelm_decoders() -> Mapping[str, type[Decoder]]:
+def corelm_decoders() -> dict[str, type[Decoder]]:
     return {"ancestral": Ancestral}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -38,7 +37,7 @@ COMMANDS = (*(line.split()[0] for line in HELP), "/help")
 
 
 @hookimpl
-def corelm_commands() -> Mapping[str, Any]:
+def corelm_commands() -> dict[str, Any]:
     return {"chat": application(chat, "Talk with a model.", word="--model")}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -29,7 +28,7 @@ SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 
 @hookimpl
-def corelm_commands() -> Mapping[str, Any]:
+def corelm_commands() -> dict[str, Any]:
     return {"explain": application(with_choices(explain), SHORT_HELP)}
 
 

@@ -50,7 +50,7 @@ EACH_FORMAT = "; ".join(f"{name}: {format.help}" for name, format in ENGINE_FORM
 
 
 @hookimpl
-def corelm_commands() -> Mapping[str, Any]:
+def corelm_commands() -> dict[str, Any]:
     short_help = "List, show, export or remove models."
     commands = {
         "show": (show, "Show a model."),

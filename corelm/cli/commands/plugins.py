@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any, TypeVar
@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 @hookimpl
-def corelm_commands() -> Mapping[str, Any]:
+def corelm_commands() -> dict[str, Any]:
     commands = {
         "list": (list_plugins, "List the plugins."),
         "new": (new, "Create a package to start from."),

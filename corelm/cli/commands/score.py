@@ -40,7 +40,7 @@ BEGINNING = 20
 
 
 @hookimpl
-def corelm_commands() -> Mapping[str, Any]:
+def corelm_commands() -> dict[str, Any]:
     app = typer.Typer()
     app.command(cls=TextCommand, short_help="Show how surprising given texts are.")(score_file)
     return {"score": app}
