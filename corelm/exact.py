@@ -53,7 +53,15 @@ def sampling_distribution(
         raise UsageError(f"logits must be (vocabulary,) or (batch, vocabulary), not {array.shape}")
     rows = np.atleast_2d(array)
     check_logits(rows)
-    result = softmax(apply(read_sampler(sampler), rows, _context_for(len(rows), tokens)))
+    batch = len(rows)
+    ids = (
+        np.empty((batch, 0), np.int64) if tokens is None else _as_array("tokens", tokens, np.int64)
+    )
+    ids = np.atleast_2d(ids)
+    if ids.ndim != 2 or len(ids) not in (1, batch):
+        raise UsageError(f"tokens must be (time,) or ({batch}, time), not {ids.shape}")
+    context = Context.of(np.broadcast_to(ids, (batch, ids.shape[1])))
+    result = softmax(apply(read_sampler(sampler), rows, context))
     return result.reshape(array.shape)
 
 
@@ -66,12 +74,3 @@ def _as_array(name: str, numbers: ArrayLike, dtype: type | None = None) -> Array
         raise UsageError(
             f"{name} must be an array of numbers with equal rows, not {shown(numbers)}"
         ) from None
-
-
-def _context_for(batch: int, tokens: ArrayLike | None) -> Context:
-    if tokens is None:
-        return Context.of(np.empty((batch, 0), dtype=np.int64))
-    ids = np.atleast_2d(_as_array("tokens", tokens, np.int64))
-    if ids.ndim != 2 or len(ids) not in (1, batch):
-        raise UsageError(f"tokens must be (time,) or ({batch}, time), not {ids.shape}")
-    return Context.of(np.broadcast_to(ids, (batch, ids.shape[1])))

@@ -134,19 +134,6 @@ def join_all(sessions: Sequence[Any]) -> Any:
     return first
 
 
-class _SkippingWriter(Protocol):
-    """A writer that reads a prompt faster than it writes one, and once for several texts."""
-
-    def __call__(self, token: int) -> str:
-        """Return the text that the next id adds."""
-
-    def skip(self, ids: Sequence[int]) -> None:
-        """Read ids without returning their texts."""
-
-    def fork(self) -> Callable[[int], str]:
-        """Return a copy, which continues the text by itself."""
-
-
 CHARACTER = 4
 """The most bytes of a character in UTF-8."""
 
@@ -314,22 +301,22 @@ class FullVocabulary:
         """
         vocabulary = self._vocabulary
         if can(vocabulary, "writer"):
-            write = vocabulary.writer()
+            write: Any = vocabulary.writer()
             if has_method(write, "skip"):
-                cast(_SkippingWriter, write).skip(prompt)
+                write.skip(prompt)
             else:
                 for token in prompt:
                     write(token)
-            return write
+            return cast(Callable[[int], str], write)
         if can(vocabulary, "token_bytes"):
             return _ByteWriter(vocabulary.token_bytes, prompt)
         return _decode_prefixes(vocabulary, prompt)
 
     def writers(self, prompt: Sequence[int], count: int) -> list[Callable[[int], str]]:
         """Return writers for several texts with one prompt."""
-        first = self.writer(prompt)
+        first: Any = self.writer(prompt)
         if has_method(first, "fork"):
-            return [first, *(cast(_SkippingWriter, first).fork() for _ in range(1, count))]
+            return [first, *(first.fork() for _ in range(1, count))]
         return [first, *(self.writer(prompt) for _ in range(1, count))]
 
     def text_after(self, past: Sequence[int]) -> Callable[[int], str]:

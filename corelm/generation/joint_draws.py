@@ -7,7 +7,7 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -138,9 +138,8 @@ class JointDraws:
             except CorelmError:
                 continue
             figures = RowFigures(drawn)
-            ends = accumulate(view.size for view in views)
-            for each, view, end in zip(group, views, ends, strict=True):
-                each.take(figures, slice(end - view.size, end))
+            for each, part in zip(group, _parts(views), strict=True):
+                each.take(figures, part)
 
     def _begin(self, rows: list[RequestRows]) -> bool:
         """Prepare for the steps in which these rows are steady; False if there are none."""
@@ -150,9 +149,7 @@ class JointDraws:
         left = min(each.steps_left(self._context_length) for each in rows)
         if not is_whole or left < 1 or any(each.key != rows[0].key for each in rows):
             return False
-        ends = accumulate(view.size for view in views)
-        parts = zip(ordered, views, ends, strict=True)
-        self._parts = [(each, slice(end - view.size, end)) for each, view, end in parts]
+        self._parts = [*zip(ordered, _parts(views), strict=True)]
         self._rows, self._left, self._uniforms = rows, left, np.empty((0, self._shared.size))
         self._measured = any(each.measured for each in rows)
         return True
@@ -195,6 +192,12 @@ def _treats_rows_alone(sampler: Sampler) -> bool:
         not stage.reads and stage._acts_by == "call" and stage._is_built_in
         for stage in sampler.active_stages
     )
+
+
+def _parts(views: Sequence[SessionView]) -> Iterator[slice]:
+    """Yield the rows of each view in an array of the rows of all."""
+    ends = accumulate(view.size for view in views)
+    return (slice(end - view.size, end) for view, end in zip(views, ends, strict=True))
 
 
 def _place(rows: RequestRows) -> int:

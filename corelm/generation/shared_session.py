@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class SharedSession:
         tokens are appended to its own.
         """
         self._logits = None
-        inside = in_order(view for view in views if view.own is None)
+        inside = sorted([x for x in views if x.own is None], key=SessionView.place_of)
         if not inside or self._session is None:
             self._session = None
         elif neighbours(inside) != (0, self.size):  # a row was dropped
@@ -209,11 +209,6 @@ class SessionView:
         if tokens is None:
             raise UsageError("a shared session needs a token of each row in a step")
         return tokens
-
-
-def in_order(views: Iterable[SessionView]) -> list[SessionView]:
-    """Return views in the order of their rows in the shared session."""
-    return sorted(views, key=SessionView.place_of)
 
 
 def filled(views: list[SessionView]) -> list[SessionView]:

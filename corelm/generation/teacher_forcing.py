@@ -12,7 +12,7 @@ from corelm.abilities import can
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import ModelLogits
 from corelm.generation.generate import BATCH
-from corelm.language_model import LanguageModel, Session, Vocabulary
+from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
@@ -177,7 +177,12 @@ def _read_logits(
         # The session is one token behind: the last token of a text is scored but never read.
         if stop > 1:
             session.extend(tokens[batch, max(start - 1, 0) : stop - 1])
-        block = _last_logits(session, stop - start)
+        count = stop - start
+        block = (
+            np.asarray(session.last_logits(count))
+            if count > 1 and can(session, "rewind")
+            else np.asarray(session.next_logits())[:, None]
+        )
         for place in range(start, stop):
             reached = lengths[batch] > place
             yield place, batch[reached], block[reached, place - start]
@@ -197,10 +202,3 @@ def _block_ends(lengths: Ids, vocabulary_size: int, several: bool) -> Iterator[i
         # Half of the texts reach the end of the block, so less than half of it is padding.
         place = min(place + max(most, 1), int(left[len(left) // 2]))
         yield place
-
-
-def _last_logits(session: Session, count: int) -> Array:
-    """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-    if count > 1 and can(session, "rewind"):
-        return np.asarray(session.last_logits(count))
-    return np.asarray(session.next_logits())[:, None]

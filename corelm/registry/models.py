@@ -277,17 +277,13 @@ def list_models(own: bool = False) -> list[ListedModel]:
 
 def _home_bundles() -> list[Path]:
     """Return the folders of models in corelm's home."""
-    written = {path for entry in _entries(home() / "models") if (path := _written_path(entry))}
-    return [path for path in sorted(written) if _is_bundle(path)]
-
-
-def _written_path(entry: Path) -> Path | None:
-    """Return the path of a model from its entry in a folder; None for other hidden files."""
-    name = entry.name
-    if not name.startswith("."):
-        return entry
+    folder, names = home() / "models", list[str]()
+    with suppress(OSError):
+        names = os.listdir(folder)
     # A killed write may have left the only good copy under the hidden name.
-    return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
+    left = {name[1 : -len(ASIDE)] for name in names if name[0] == "." and name.endswith(ASIDE)}
+    listed = {name for name in names if name[0] != "."} | left
+    return [path for name in sorted(listed) if _is_bundle(path := folder / name)]
 
 
 def _listed(offer: Offer) -> Iterator[ListedModel]:
@@ -399,28 +395,19 @@ def _called(offer: Offer, loader: Loader) -> LanguageModel:
 def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     if any(name in (source.entry_point, str(source)) for source in registry().failures):
         return error  # it has the reason why the plugin failed
-    if os.path.exists(name) and (way := _refusal(name)):
-        return UnknownNameError(f"there is no model {name!r}; {way}")
+    if os.path.exists(name):
+        try:
+            _from_path(name)
+        except UsageError as refusal:  # it names the way to open a model of another engine
+            return UnknownNameError(f"there is no model {name!r}; {refusal}")
+        except CorelmError:
+            pass
     names = sorted({model.name for model in list_models()})
     hint = did_you_mean(name, names)
     return UnknownNameError(
         f"there is no model {name!r}{hint} (there are: {listed(names)}; "
         f"for a folder or a .keras file give its path, such as ./{name})"
     )
-
-
-def _refusal(path: str) -> str:
-    """Return the reader's message for a path that it can't open; empty for other errors.
-
-    It names the way to open a model of another engine.
-    """
-    try:
-        _from_path(path)
-    except UsageError as error:
-        return str(error)
-    except CorelmError:
-        pass
-    return ""
 
 
 def _is_bundle(path: Path) -> bool:
@@ -430,10 +417,3 @@ def _is_bundle(path: Path) -> bool:
         return (place / MANIFEST).is_file()
     except (OSError, ValueError):
         return False
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []

@@ -67,10 +67,6 @@ class WriteRequest(NamedTuple):
         """The number of texts."""
         return self.texts.n * (len(self.prompts) or 1)
 
-    def open_texts(self, samples: Sequence[int], measured: bool = False) -> OpenTexts:
-        """Return these samples as texts that have not begun."""
-        return self.texts.open(self.model, samples, measured)
-
     def steps(self, samples: Sequence[int], measured: bool = False) -> Iterator[Step]:
         """Yield the steps of some samples."""
         steps = self.texts.steps(self.model, samples, measured)
@@ -99,7 +95,7 @@ def writer(
 
 
 def _write_stream(request: WriteRequest, out: Output) -> None:
-    open_texts = request.open_texts((0,))
+    open_texts = request.texts.open(request.model, (0,))
     request.write_prompt(request.texts.prompt, out)
     written, line_end = 0, "\n"
     try:
@@ -245,7 +241,7 @@ def _written(
             yield ended.open_texts, ended.error
         return
     for samples in batches(request.texts.n):
-        texts = request.open_texts(samples, measured)
+        texts = request.texts.open(request.model, samples, measured)
         yield texts, _failure(texts.take(request.steps(samples, measured)))
 
 

@@ -180,15 +180,13 @@ def plan(body: Graph, head: Graph) -> Any:
     arguments: list[tuple[Any, ...]] = []
     for graph in (body, head):
         nodes, widths = graph.placement
-        arguments += [tuple(_describe(node) for node in nodes), tuple(widths)]
+        described = []
+        for layer, inputs, output in nodes:
+            name, *arrays = layer.kernel
+            # The kernels pass the step to every node, so it isn't listed as an input.
+            described.append((name, inputs[1:] if layer.reads_step else inputs, output, *arrays))
+        arguments += [tuple(described), tuple(widths)]
     return native.kernels.plan(*arguments)
-
-
-def _describe(node: Node) -> tuple[Any, ...]:
-    name, *arrays = node.layer.kernel
-    # The kernels pass the step to every node, so it isn't listed as an input.
-    inputs = node.inputs[1:] if node.layer.reads_step else node.inputs
-    return name, inputs, node.output, *arrays
 
 
 Ids = NDArray[np.int64]
