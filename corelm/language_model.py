@@ -21,8 +21,21 @@ from corelm.numerics.distributions import Array
 from corelm.printable import shown
 
 
-class Vocabulary(Protocol):
-    """Text to token ids and back."""
+class PlainVocabulary(Protocol):
+    """The least that a vocabulary must have."""
+
+    def __len__(self) -> int:
+        """Return the number of ids."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
+
+
+class Vocabulary(PlainVocabulary, Protocol):
+    """Text to token ids and back. The text of a prefix should be a prefix of the text."""
 
     @property
     def padding(self) -> int | None:
@@ -43,15 +56,6 @@ class Vocabulary(Protocol):
     def ends(self) -> Collection[int]:
         """The ids that end a text; empty for a model whose texts have no end."""
 
-    def __len__(self) -> int:
-        """Return the number of ids."""
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids. The text of a prefix should be a prefix of the text."""
-
 
 class Session(Protocol):
     """Decoding in progress: a batch of texts and the model's key/value cache of them."""
@@ -67,19 +71,6 @@ class Session(Protocol):
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-
-
-class PlainVocabulary(Protocol):
-    """The least that a vocabulary must have."""
-
-    def __len__(self) -> int:
-        """Return the number of ids."""
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids."""
 
 
 class StatelessModel(Protocol):
@@ -101,19 +92,12 @@ class StatelessModel(Protocol):
         """Return (batch, vocabulary) probabilities after (batch, time) ids."""
 
 
-class LanguageModel(Protocol):
+class LanguageModel(StatelessModel, Protocol):
     """A model with sessions, which keep what they have read."""
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Text to ids and back."""
-
-    @property
-    def context_length(self) -> int:
-        """The largest number of tokens that the model attends to."""
-
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Return (batch, vocabulary) probabilities after (batch, time) ids. Stateless."""
 
     def start(self, tokens: ArrayLike) -> Session:
         """Return a decoding session that starts with (batch, time) ids.

@@ -6,7 +6,7 @@ Nothing in the HTML runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from corelm.printable import SURPRISAL_SCALE, strip_controls
@@ -31,16 +31,6 @@ class Word(NamedTuple):
     text: str
     surprisal: float
     card: str
-
-
-def words(parts: Iterable[Word]) -> str:
-    """Return words in the colours of their surprisal.
-
-    Example:
-        >>> words([Word(" cat", 0.5, "0.50 nats")])
-        ' <span title="0.50 nats">cat</span>'
-    """
-    return "".join(map(_word, parts))
 
 
 def _escaped(text: str) -> str:
@@ -135,7 +125,7 @@ class Passage(NamedTuple):
 
     def html(self) -> str:
         """Return the words in the colours of their surprisal."""
-        whole = f"<b>{_escaped(self.prompt)}</b>{words(self.words)}"
+        whole = f"<b>{_escaped(self.prompt)}</b>{''.join(map(_word, self.words))}"
         return _paragraph(whole) + _paragraph(f"<small>{_escaped(self.note)}</small>")
 
     def text(self) -> str:

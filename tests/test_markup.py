@@ -10,7 +10,7 @@ import pytest
 
 import corelm
 from corelm.interop import DisplayableModel
-from corelm.markup import SHADES, Passage, Word, words
+from corelm.markup import SHADES, Passage, Word
 from corelm.runs import markup, printable
 from corelm.testing import ToyModel
 
@@ -143,7 +143,7 @@ def test_columns_of_numbers_end_at_one_place():
 @pytest.mark.parametrize(
     "source",
     [
-        words([Word(HOSTILE, 9.0, HOSTILE)]),
+        Passage(HOSTILE, [Word(HOSTILE, 9.0, HOSTILE)], HOSTILE).html(),
         markup.Table([HOSTILE], [[HOSTILE, 0.5]], HOSTILE).html(),
         corelm.Generation(HOSTILE, 0, 1, HOSTILE, [], "length", [])._repr_html_(),
     ],
@@ -156,7 +156,8 @@ def test_text_is_text(source):
 
 
 def test_a_line_grows_with_surprisal_so_that_colour_alone_says_nothing():
-    styles = [words([Word("a", nats, "")]) for nats in (0.5, 2.0, 5.0, 9.0, 12.0, float("nan"))]
+    surprisals = (0.5, 2.0, 5.0, 9.0, 12.0, float("nan"))
+    styles = [Passage("", [Word("a", nats, "")], "").html() for nats in surprisals]
     assert [style.partition("border-bottom: ")[2].partition(" ")[0] for style in styles] == [
         "", "1px", "1.5px", "3.5px", "4.5px", "",
     ]  # fmt: skip

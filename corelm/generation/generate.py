@@ -354,8 +354,8 @@ def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
         ['the prompt has 130 tokens, and the model sees the last 81 of them: its context is 100']
     """
     texts = map(FullVocabulary(model.vocabulary).without_start, prompts)
-    if note := unknown_words_note(model.vocabulary, texts):
-        yield note
+    if words := listed_unknown_words(model.vocabulary, texts):
+        yield f"the model does not know {words}; it reads unknown words as [UNK]"
     if note := _cut_note(model, prompts):
         yield note
 
@@ -378,19 +378,15 @@ def _cut_note(model: LanguageModel, prompts: Iterable[str]) -> str:
     )
 
 
-def unknown_words_note(vocabulary: Vocabulary, prompts: Iterable[str]) -> str:
-    """Return a note on the words of prompts that a model does not know; "" if there are none.
+def listed_unknown_words(vocabulary: Vocabulary, texts: Iterable[str]) -> str:
+    """Return a list of the words of texts that a model does not know; "" if there are none.
 
     Example:
         >>> from corelm.testing import ToyModel
-        >>> unknown_words_note(ToyModel().vocabulary, ["the cat", "the zebra"])
-        "the model does not know 'zebra'; it reads unknown words as [UNK]"
+        >>> listed_unknown_words(ToyModel().vocabulary, ["the cat", "the zebra"])
+        "'zebra'"
     """
     unknown_words = FullVocabulary(vocabulary).unknown_words
-    words = list(dict.fromkeys(word for text in prompts for word in unknown_words(text)))
-    if not words:
-        return ""
-    listed = ", ".join(map(repr, words[:LISTED]))
-    if len(words) > LISTED:
-        listed += f" and {len(words) - LISTED:,} more"
-    return f"the model does not know {listed}; it reads unknown words as [UNK]"
+    words = list(dict.fromkeys(word for text in texts for word in unknown_words(text)))
+    more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""
+    return ", ".join(map(repr, words[:LISTED])) + more

@@ -59,7 +59,10 @@ def session_faults(
     session = start(texts[::-1, :PROMPT])
     session.next_logits()
     try:
-        moved = _after_moves(session, texts[:, PROMPT:].T)
+        session.select([1, 0])
+        first = _extended(session, texts[:, PROMPT])
+        session.select(FORK)
+        moved = first, _extended(session, texts[FORK, PROMPT + 1])
     except Exception:  # an engine's error, of any type
         return {"select": np.inf}
     whole = start(texts)
@@ -70,16 +73,13 @@ def session_faults(
     else:
         faults = {}
     if can(session, "rewind"):
-        faults |= _rewind_fault(session, texts[FORK], last[FORK])
+        try:
+            session.rewind(2)
+            session.extend(texts[FORK, PROMPT:])
+            faults |= _fault("rewind", session.next_logits(), last[FORK])
+        except Exception:
+            faults["rewind"] = np.inf
     return faults
-
-
-def _after_moves(session: Session, columns: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Swap rows, append a token, fork rows, append a token; return the logits after each token."""
-    session.select([1, 0])
-    first = _extended(session, columns[0])
-    session.select(FORK)
-    return first, _extended(session, columns[1][FORK])
 
 
 def _moves_fault(logits: tuple[Array, Array], expected: tuple[Array, Array]) -> dict[str, float]:
@@ -201,18 +201,6 @@ def check_session(
             engine,
         )
     return start_rows is not None and not row_faults(start_rows, start, size)
-
-
-def _rewind_fault(
-    session: SessionAbilities, texts: NDArray[np.int64], expected: Array
-) -> dict[str, float]:
-    """Drop two tokens and append them again; return the error of `rewind`, empty if none."""
-    try:
-        session.rewind(2)
-        session.extend(texts[:, PROMPT:])
-        return _fault("rewind", session.next_logits(), expected)
-    except Exception:
-        return {"rewind": np.inf}
 
 
 def _extended(session: Session, tokens: NDArray[np.int64]) -> Array:

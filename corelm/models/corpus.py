@@ -96,24 +96,18 @@ class Corpus:
 
 def _split(texts: list[str], held_out: float, name: str) -> Corpus:
     """Hold out texts drawn with a fixed seed; cut a single text in two."""
-    train, rest = _cut(texts[0], held_out) if len(texts) == 1 else _draw(texts, held_out)
+    if len(texts) == 1:
+        cut = int(len(texts[0]) * (1 - held_out))
+        train, rest = [texts[0][:cut]], [texts[0][cut:]]
+    else:
+        # A fixed seed: every model of a data set is then measured on the same texts.
+        order = np.random.default_rng(0).permutation(len(texts))
+        drawn = set(order[: max(round(len(texts) * held_out), 1)].tolist())
+        train = [text for i, text in enumerate(texts) if i not in drawn]
+        rest = [texts[i] for i in sorted(drawn)]
     if not any(map(str.strip, train)) or not any(map(str.strip, rest)):
         raise DataError(f"{name!r} has too little text to hold out {held_out:.0%} of it")
     return Corpus(train, rest, name)
-
-
-def _cut(text: str, held_out: float) -> tuple[list[str], list[str]]:
-    cut = int(len(text) * (1 - held_out))
-    return [text[:cut]], [text[cut:]]
-
-
-def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
-    # A fixed seed: every model of a data set is then measured on the same texts.
-    order = np.random.default_rng(0).permutation(len(texts))
-    count = max(round(len(texts) * held_out), 1)
-    chosen = set(order[:count].tolist())
-    train = [text for i, text in enumerate(texts) if i not in chosen]
-    return train, [texts[i] for i in sorted(chosen)]
 
 
 def _some(items: Iterable[Item], count: int | None) -> list[Item]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from inspect import signature
 from types import FunctionType
-from typing import Any, Protocol, TypeGuard, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import UsageError
 from corelm.native import rows
-from corelm.native.rows import Rows
 
 BLOCK = 2**17
 """The largest number of logits in a block of rows: 1 MB in float64. A block has at least one
@@ -136,18 +135,7 @@ def named(name: str) -> Callable[[Definition], Definition]:
     return name_kernel
 
 
-class Tensor(Protocol):
-    """The methods of torch's tensors that this module uses."""
-
-    dtype: object
-    device: Any
-    requires_grad: bool
-
-    def numel(self) -> int: ...
-    def numpy(self) -> Rows: ...
-
-
-def _can_read(logits: Array | Tensor, in_place: bool, arguments: tuple[Any, ...]) -> bool:
+def _can_read(logits: Any, in_place: bool, arguments: tuple[Any, ...]) -> bool:
     """Return whether the kernels can read an array, or a copy of it unless `in_place`."""
     if isinstance(logits, np.ndarray):
         # A subclass, such as a masked array, has arithmetic of its own, which a kernel would miss.
@@ -160,7 +148,7 @@ def _can_read(logits: Array | Tensor, in_place: bool, arguments: tuple[Any, ...]
     # A kernel has no gradient, so where a tensor needs one, the definition serves.
     if any(getattr(each, "requires_grad", False) for each in (logits, *arguments)):
         return False
-    return logits.device.type == "cpu" and logits.numel() > 0
+    return bool(logits.device.type == "cpu" and logits.numel() > 0)
 
 
 def _is_behaved(logits: Array) -> bool:
@@ -168,7 +156,7 @@ def _is_behaved(logits: Array) -> bool:
     return flags.c_contiguous and flags.aligned
 
 
-def _call_any(on_rows: Callable[..., object], logits: Array | Tensor, *arguments: Any) -> object:
+def _call_any(on_rows: Callable[..., object], logits: Any, *arguments: Any) -> object:
     """Call a kernel on an array, or on a tensor, which gets tensors as its result."""
     if isinstance(logits, np.ndarray):
         return _call(on_rows, logits, *arguments)

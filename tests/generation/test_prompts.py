@@ -8,7 +8,6 @@ import pytest
 import corelm
 from corelm.abilities import FullVocabulary
 from corelm.errors import ModelFileError, UsageError
-from corelm.generation.generate import unknown_words_note
 from corelm.runs import ForcedTokens, NamedModel
 from corelm.testing import ToyModel
 
@@ -63,10 +62,8 @@ def test_the_default_prompt_of_a_vocabulary_that_refuses_unknown_text():
     ],
 )  # fmt: skip
 def test_unknown_words_are_named_once(prompts, named):
-    note = unknown_words_note(ToyModel().vocabulary, prompts)
-    assert note == (
-        f"the model does not know {named}; it reads unknown words as [UNK]" if named else ""
-    )
+    note = f"the model does not know {named}; it reads unknown words as [UNK]"
+    assert NamedModel(ToyModel()).notes(prompts)[:1] == ([note] if named else [])
 
 
 @pytest.mark.parametrize(("words", "seen"), [(99, None), (100, 51), (149, 100), (999, 100)])

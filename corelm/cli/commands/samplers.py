@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -111,8 +111,8 @@ def _show(out: Output, text: str, json: bool) -> None:
         out.json(describe.as_json(name, offer, whole=True) | more)
     else:
         example = _example_section(sampler, effect, out)
-        options = _options(type(sampler))
-        command, portable = _command(name, sampler), PORTABLE[_is_portable(sampler)]
+        options = Chosen.of("sampler", type(sampler), RESERVED).names
+        command, portable = _command(name, sampler, options), PORTABLE[_is_portable(sampler)]
         out.show(*describe.page(name, offer, options, command, example, portable))
 
 
@@ -155,17 +155,10 @@ def _example_section(
     yield from blocks.section(f"{sampler} on an example", content)
 
 
-def _options(cls: type[Sampler]) -> dict[str, list[str]]:
-    from corelm.cli.options.choices import options_of
-
-    return dict(options_of(cls).names)
-
-
-def _command(name: str, sampler: Sampler) -> str:
+def _command(name: str, sampler: Sampler, options: Mapping[str, list[str]]) -> str:
     """Return the command that writes a text with this sampler."""
     changed = [p for p in sampler.parameters() if getattr(sampler, p.name) != p.default]
     if any(p.type in (bool, tuple, dict, int | str) for p in changed):
         return f"corelm sample --sampler {shlex.quote(str(sampler))}"
-    names = _options(type(sampler))
-    values = [f"{names[p.name][0]} {shlex.quote(str(getattr(sampler, p.name)))}" for p in changed]
+    values = [f"{options[p.name][0]} {shlex.quote(str(getattr(sampler, p.name)))}" for p in changed]
     return " ".join([f"corelm sample --sampler {name}", *values])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain
 from typing import Annotated, Any
 
 import typer
 
-from corelm.abilities.optional import FullVocabulary
 from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
     Color,
@@ -24,6 +22,7 @@ from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
+from corelm.generation.generate import listed_unknown_words
 from corelm.hookspecs import hookimpl
 from corelm.models import NamedModel
 from corelm.printable import one_line
@@ -31,8 +30,6 @@ from corelm.registry.models import MODEL, label, load
 from corelm.scoring import ScoredText, ScoredTotal, score
 from corelm.text_lines import SUFFIXES, text_lines
 
-LISTED = 8
-"""The most unknown words that the note lists."""
 Human = Mapping[str, float] | None
 """The surprisal of human text under the model, if it was measured."""
 BEGINNING = 20
@@ -100,13 +97,10 @@ def score_file(
 
 def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
     """Note the words that the model does not know, which have no surprisal."""
-    of_texts = (FullVocabulary(model.vocabulary).unknown_words(text) for _, text in texts)
-    words = list(dict.fromkeys(chain.from_iterable(of_texts)))
+    words = listed_unknown_words(model.vocabulary, (text for _, text in texts))
     if words and not unknown:
-        more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""
         messages.tell(
-            f"note: the model does not know {', '.join(map(repr, words[:LISTED]))}{more}: without "
-            "--unknown, [UNK] has no surprisal"
+            f"note: the model does not know {words}: without --unknown, [UNK] has no surprisal"
         )
 
 

@@ -192,11 +192,6 @@ def own_options(command: Callable[..., Any]) -> dict[str, bool]:
     return {name: bool not in (type_, *typing.get_args(type_)) for name, type_ in types.items()}
 
 
-def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
-    """Return the options for the parameters of a sampler, the same in every command."""
-    return Chosen.of("sampler", cls, RESERVED, **defaults)
-
-
 def _chosen(options: Mapping[str, str | None], own: Collection[str]) -> list[Chosen]:
     """Return the sampler and the decoder that the command line names, with their options."""
     from corelm.registry.expressions import Expression, is_name
@@ -209,12 +204,12 @@ def _chosen(options: Mapping[str, str | None], own: Collection[str]) -> list[Cho
             "that you can edit and pass to --sampler"
         )
     if sampler is not None and is_name(sampler):
-        chosen.append(
-            replace(options_of(registry().sampler(sampler.strip())), name=sampler.strip())
-        )
+        of_sampler = Chosen.of("sampler", registry().sampler(sampler.strip()), RESERVED)
+        chosen.append(replace(of_sampler, name=sampler.strip()))
     elif sampler is None and preset is None:
         default = Expression.built_in(SAMPLER)
-        chosen.append(replace(options_of(type(default), t=TEMPERATURE), name=default.name))
+        of_sampler = Chosen.of("sampler", type(default), RESERVED, t=TEMPERATURE)
+        chosen.append(replace(of_sampler, name=default.name))
     if "--decoder" in own:
         reserved = RESERVED.union(*(choice.options for choice in chosen))
         cls = registry().decoder(options.get("--decoder") or f"{OWN}:{DECODER}")
