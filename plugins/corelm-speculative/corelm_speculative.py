@@ -124,7 +124,9 @@ class Draft:
     def __call__(self, decoding):
         """Return the tokens guessed after the context of a decoding state."""
         self._catch_up(decoding.context.drawn[0].tolist())
-        ahead, guesses = self._ahead(decoding.context), []
+        # A start after a context that the session has already read.
+        model = AlreadyRead(self._task.model, self._session)
+        ahead, guesses = replace(self._task, model=model).start(decoding.context), []
         for _ in range(min(self._count, self._task.length - decoding.context.position)):
             tokens = ahead.draw().tokens
             guesses += tokens.tolist()
@@ -133,11 +135,6 @@ class Draft:
             ahead.advance(tokens)
             self._read += tokens.tolist()
         return guesses
-
-    def _ahead(self, context):
-        """Start decoding after a context that the session has already read."""
-        model = AlreadyRead(self._task.model, self._session)
-        return replace(self._task, model=model).start(context)
 
     def _catch_up(self, drawn):
         """Drop wrong guesses from the session, and append the tokens that were drawn instead."""
@@ -194,18 +191,15 @@ def _write(task, guesser, tally):
             step = decoding.draw(scores[i : i + 1])
             yield step
             decoding.advance(step.tokens, is_read=True)
-            right, unfinished = step.tokens[0] == guess, _is_unfinished(task, step)
+            right = step.tokens[0] == guess
+            ended = step.tokens[0] in task.model.vocabulary.ends
+            unfinished = not ended and step.position + 1 < task.length
             tally.right += right
             if not right or not unfinished:
                 break
         # Keep only the right guesses; the drawn token replaces the first wrong one.
         session.rewind(len(guesses) - i)
         session.extend(step.tokens)
-
-
-def _is_unfinished(task, step):
-    ended = step.tokens[0] in task.model.vocabulary.ends
-    return not ended and step.position + 1 < task.length
 
 
 def _side_by_side(writers):

@@ -132,13 +132,9 @@ def _row(speed: Speed) -> list[str]:
     return [
         str(speed.batch),
         f"{speed.tokens_per_second:,.0f}",
-        _duration(speed.step),
+        f"{speed.step * 1e3:,.2f} ms",
         f"{speed.sampler / speed.step:.0%}",
         f"{speed.draw / speed.step:.0%}",
         "" if limit is None else f"{limit:,.0f}",
         "" if share is None else f"{share:.0%}",
     ]
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1e3:,.2f} ms"

@@ -52,7 +52,12 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
         import keras_hub
 
         from corelm_keras_hub.model import KerasHubModel
-    options = {} if dtype is None else {"dtype": _policy(keras, dtype)}
+    try:
+        options = {} if dtype is None else {"dtype": keras.dtype_policies.get(dtype)}
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"Keras has no dtype {dtype!r}; try float32, float16 or bfloat16"
+        ) from error
     try:
         causal_lm = keras_hub.models.CausalLM.from_preset(str(folder), **options)
         model = KerasHubModel(causal_lm)
@@ -99,15 +104,6 @@ def _task(folder: Path) -> Mapping[str, Any]:
         return SafeFile(folder / TASK).json(LARGEST)
     except ModelFileError:
         return {}
-
-
-def _policy(keras: Any, dtype: str) -> Any:
-    try:
-        return keras.dtype_policies.get(dtype)
-    except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"Keras has no dtype {dtype!r}; try float32, float16 or bfloat16"
-        ) from error
 
 
 @hookimpl

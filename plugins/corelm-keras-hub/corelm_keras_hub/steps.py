@@ -134,7 +134,8 @@ def make_step(
         UsageError: a sampler that needs Python in a function compiled with XLA; another backend.
     """
     # Only TensorFlow's loop with XLA can't call back into Python.
-    compiled = backend() == "tensorflow" and _is_compiled(model)
+    by_xla = model is not None and not model.run_eagerly and model.jit_compile
+    compiled = by_xla and backend() == "tensorflow"
     if not compiled and (seed is not None or not on_accelerator(prompt)):
         return HostStep(engine, lengths, stop)
     reason = _why_not_native(engine)
@@ -146,11 +147,6 @@ def make_step(
     if seed is None:
         return lambda logits, prompt, index: engine.native(logits)
     return NativeDraw(engine, lengths, _uniforms(seed, prompt.shape))
-
-
-def _is_compiled(model: Any) -> bool:
-    """Return True if XLA compiles the model's loop."""
-    return model is not None and not model.run_eagerly and bool(model.jit_compile)
 
 
 def _why_not_native(engine: EngineSampler) -> str:

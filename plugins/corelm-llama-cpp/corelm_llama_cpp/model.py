@@ -63,7 +63,11 @@ class LlamaCppModel(DisplayableModel):
         self.context_length = llama.llama_model_n_ctx_train(pointer)
         width = llama.llama_model_n_embd_out(pointer)
         create = partial(Context, pointer, self.vocabulary, width)
-        self._may_draw = ahead.is_possible() and _drops_tokens(pointer)
+        # A recurrent state can't drop the last tokens, such as those drawn ahead and not wanted.
+        keeps_state = llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(
+            pointer
+        )
+        self._may_draw = ahead.is_possible() and not keeps_state
         # With room for all rows, or they would be processed again instead of copied.
         self.sequences = Sequences(create, self.context_length)
         self.sequences.reserve(TRIED)
@@ -74,11 +78,6 @@ class LlamaCppModel(DisplayableModel):
         """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
         window = SlidingWindow(tokens, self.vocabulary, self.context_length)
         return LlamaCppSession(self.sequences, window, len(self.vocabulary), self._may_draw)
-
-
-def _drops_tokens(pointer):
-    """Return True if a sequence can drop its last tokens, as those drawn ahead and not wanted."""
-    return not (llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(pointer))
 
 
 class LlamaCppSession(DrawsAhead):

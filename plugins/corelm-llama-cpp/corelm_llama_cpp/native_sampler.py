@@ -217,10 +217,6 @@ def _clone(pointer):
     return ctypes.cast(sampler, ctypes.c_void_p).value
 
 
-def _copy_state(source, target):
-    _STATES[target.contents.ctx] = _state(source).clone()
-
-
 _NAME = ctypes.create_string_buffer(b"corelm")
 _POINTER = llama.llama_sampler_p_ctypes
 # ctypes cannot return pointers from callbacks, but addresses.
@@ -234,7 +230,9 @@ _FUNCTIONS = {
     "reset": llama.llama_sampler_i_reset(lambda pointer: _state(pointer).reset()),
     "clone": _RETURNS_ADDRESS(_clone),
     "free": llama.llama_sampler_i_free(lambda pointer: _STATES.pop(pointer.contents.ctx, None)),
-    "copy_state": llama.llama_sampler_i_copy_state(_copy_state),
+    "copy_state": llama.llama_sampler_i_copy_state(
+        lambda source, target: _STATES.update({target.contents.ctx: _state(source).clone()})
+    ),
 }
 _INTERFACE = llama.llama_sampler_i(
     **{

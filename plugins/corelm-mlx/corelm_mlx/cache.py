@@ -1,6 +1,7 @@
 """mlx-lm's prompt cache, for a session of corelm."""
 
 import mlx.core as mx
+import numpy as np
 from mlx.utils import tree_map
 from mlx_lm.models.cache import (
     BatchKVCache,
@@ -9,8 +10,6 @@ from mlx_lm.models.cache import (
     make_prompt_cache,
     trim_prompt_cache,
 )
-
-from corelm_mlx.arrays import to_numpy
 
 PREFILL = 2048
 """The number of tokens of a prompt that are processed at a time."""
@@ -95,6 +94,13 @@ class PaddedMlxCache(MlxCache):
         """Drop padding that all rows have."""
         if positions < self._length:
             self.select(range(self._cache[0].offset.size))
+
+
+def to_numpy(array):
+    """Convert an array to NumPy: half precision becomes float32, ids become int64."""
+    if mx.issubdtype(array.dtype, mx.floating):
+        return np.array(array.astype(mx.float32))
+    return np.array(array).astype(np.int64)
 
 
 def _rows(part, index):

@@ -48,14 +48,13 @@ class MlxModel(DisplayableModel):
 
     def start(self, tokens):
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
-        return (self._start_padded if self._pads else self._start_grouped)(tokens)
+        if self._pads:
+            return self._start_padded(tokens)
+        return start_rows(self._start_equal, tokens)
 
     def _start_padded(self, tokens):
         cache = PaddedMlxCache(self._model)
         return PaddedSession(cache, tokens, self.vocabulary, self.context_length, self._model)
-
-    def _start_grouped(self, tokens):
-        return start_rows(self._start_equal, tokens)
 
     def _start_equal(self, tokens):
         return CachedSession(MlxCache(self._model), tokens, self.vocabulary, self.context_length)

@@ -1,12 +1,13 @@
 """A corelm sampler as a logits processor, and as a sampler, of mlx-lm."""
 
+import sys
+
 import mlx.core as mx
 import numpy as np
 
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
-from corelm_mlx.arrays import to_numpy
-from corelm_mlx.drafts import refuse_drafts
+from corelm_mlx.cache import to_numpy
 from corelm_mlx.texts import Texts
 from corelm_mlx.vocabulary import vocabulary_from
 
@@ -47,7 +48,7 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None, ends=No
 
     def logits_processor(tokens, logits):
         if in_order:
-            refuse_drafts(engine.sampler)
+            _refuse_drafts(engine.sampler)
         on_device = seed is None and mx.default_device() != mx.Device(mx.cpu)
         native = engine.native(logits) if on_device else None
         if native is not None:
@@ -89,7 +90,7 @@ def as_sampler(sampler, *, seed=None, tokenizer=None, ends=None):
     drawn = []  # (batch,) arrays, one a step
 
     def draw(logprobs):
-        refuse_drafts(engine.sampler)
+        _refuse_drafts(engine.sampler)
         batch = len(logprobs)
         if drawn and len(drawn[0]) != batch:
             raise UsageError(f"this sampler has begun {len(drawn[0])} texts, not {batch}")
@@ -99,3 +100,23 @@ def as_sampler(sampler, *, seed=None, tokenizer=None, ends=None):
         return mx.array(tokens)
 
     return draw
+
+
+def _refuse_drafts(sampler):
+    """Raise if mlx-lm calls the caller for a text with guesses of a draft model.
+
+    mlx-lm then passes a text without its prompt, and calls processors and samplers for guesses as
+    if they were drawn.
+
+    Args:
+        sampler: the sampler, for the message.
+
+    Raises:
+        UsageError: `generate` or `stream_generate` has a `draft_model`.
+    """
+    # No argument shows a draft model, so look for it in mlx-lm's frame on the stack.
+    if sys._getframe(2).f_code.co_qualname.startswith("speculative_generate_step."):
+        raise UsageError(
+            f"{sampler} needs the text and draws it in order, but mlx-lm's draft model guesses "
+            "ahead; generate without draft_model"
+        )

@@ -99,7 +99,9 @@ def run(
     from corelm_probe.report import document, lines
     from corelm_probe.verdict import probe
 
-    probed = model_named(model or _model_of(target))
+    # The folder or file is named after the model; a server has no such name.
+    of_target = "slope" if target.startswith("http") else Path(target.partition(":")[2]).stem
+    probed = model_named(model or of_target)
     engine = open_engine(target, api=api, served=served, key=_key(key))
     if format is not None:
         engine.format = None if format == "corelm" else format
@@ -141,11 +143,6 @@ def _key(named: str | None) -> str:
     if scheme != "env" or not os.environ.get(name):
         raise UsageError("--key takes env:NAME, with a variable that holds the server's key")
     return os.environ[name]
-
-
-def _model_of(target: str) -> str:
-    """Return the model that the folder or file is named after; `slope` for a server."""
-    return "slope" if target.startswith("http") else Path(target.partition(":")[2]).stem
 
 
 def _settings(file: Path | None, sampler: str | None, engine: str | None) -> dict[str, Any]:

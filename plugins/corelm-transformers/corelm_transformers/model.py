@@ -1,6 +1,7 @@
 """A model of transformers as a language model of corelm."""
 
 import logging
+from functools import partial
 
 from corelm import CorelmError
 from corelm.interop import DisplayableModel, check_session, vocabulary_of
@@ -54,7 +55,12 @@ class TransformersModel(DisplayableModel):
         self.vocabulary = vocabulary_of(tokenizer, size, ends)
         self.context_length = getattr(config, "max_position_embeddings", None) or UNLIMITED
         self._crops = True
-        self._try_sessions()
+        # A session that can't drop tokens is tried again as one that never does. A model that
+        # counts positions itself, or has a recurrent state, allows no padding.
+        self._pads = check_session(
+            self._start_equal, size, type(model).__name__, "transformers",
+            partial(setattr, self, "_crops", False), logger, self._start_padded,
+        )  # fmt: skip
 
     def start(self, tokens):
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
@@ -71,15 +77,3 @@ class TransformersModel(DisplayableModel):
     def _start_equal(self, tokens):
         cache = TransformersCache(self._model, self._crops)
         return TransformersSession(cache, tokens, self.vocabulary, self.context_length)
-
-    def _try_sessions(self):
-        """Try a session; if it can't drop tokens, use and try sessions that never do."""
-        name, size = type(self._model).__name__, len(self.vocabulary)
-        # A model that counts positions itself, or has a recurrent state, allows no padding.
-        self._pads = check_session(
-            self._start_equal, size, name, "transformers", self._never_crop, logger,
-            self._start_padded,
-        )  # fmt: skip
-
-    def _never_crop(self):
-        self._crops = False

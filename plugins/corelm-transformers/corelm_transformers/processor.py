@@ -193,7 +193,8 @@ class SamplerProcessor(LogitsProcessor):
         if self not in processors:
             return
         place = processors.index(self)
-        if before := _active(p for p in processors[:place] if _is_of_engine(p)):
+        of_engine = (p for p in processors[:place] if type(p).__module__[:13] == "transformers.")
+        if before := _active(of_engine):
             self._remark(
                 "warning",
                 "transformers applies %s before %s, so the text is not corelm's; switch their "
@@ -222,7 +223,3 @@ def _active(processors):
     """Return the names of the processors that change a distribution, joined."""
     names = [type(processor).__name__ for processor in processors]
     return ", ".join(name for name in names if name not in NEUTRAL)
-
-
-def _is_of_engine(processor):
-    return type(processor).__module__.partition(".")[0] == "transformers"

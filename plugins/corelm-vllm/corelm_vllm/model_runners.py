@@ -37,13 +37,11 @@ class SlotRows:
                     # rows.
                     committed = int(positions[i]) + 1 - int(offsets[i])
                     drafts = inputs[i + 1 - int(offsets[i]) : i + 1]
-                    tokens = np.concatenate([self._committed(slot, committed), drafts])
+                    text = self._states.all_token_ids.gpu[slot, :committed].cpu().numpy()
+                    tokens = np.concatenate([text, drafts])
                 first, length = int(self._states.prompt_len.np[slot]), int(positions[i]) + 1
                 rows.append(Row(i, request, tokens, first, length))
         return rows
-
-    def _committed(self, slot, length):
-        return self._states.all_token_ids.gpu[slot, :length].cpu().numpy()
 
 
 class BatchRows:

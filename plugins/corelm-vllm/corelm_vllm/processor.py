@@ -32,13 +32,6 @@ def _interfaces():
 INTERFACES = _interfaces()
 
 
-def _swap():
-    """Return V1's constant for two requests that swap places."""
-    from vllm.v1.sample.logits_processor import MoveDirectionality
-
-    return MoveDirectionality.SWAP
-
-
 def _log(vllm_config):
     """Return the log of the file that `additional_config` names; None without one.
 
@@ -69,7 +62,12 @@ class CorelmLogitsProcessor(*INTERFACES):
         most = vllm_config.scheduler_config.max_num_seqs
         vocabulary = VllmVocabulary(vllm_config.model_config)
         self._requests = Requests(vocabulary, most, _log(vllm_config))
-        self._rows = SlotRows(*runner) if len(runner) == 1 else BatchRows(_swap())
+        if len(runner) == 1:
+            self._rows = SlotRows(*runner)
+        else:
+            from vllm.v1.sample.logits_processor import MoveDirectionality
+
+            self._rows = BatchRows(MoveDirectionality.SWAP)
 
     @classmethod
     def validate_params(cls, sampling_params):

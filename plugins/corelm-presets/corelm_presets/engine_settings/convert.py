@@ -115,7 +115,9 @@ top_k(k=20) | top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)
     if isinstance(source, Mapping):
         return read_values(source, engine)
     try:
-        return read_content(files.content_of(source), engine or _engine_of_file(source))
+        if engine is None and files.file_at(source).name == files.FILE:  # or the keys decide
+            engine = transformers.ENGINE.name
+        return read_content(files.content_of(source), engine)
     except SettingsError as error:
         raise SettingsError(f"cannot read the settings in {os.fspath(source)}: {error}") from error
 
@@ -236,11 +238,6 @@ def engine_named(name: str) -> Engine:
             f"there is no engine {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
     return ENGINES[name]
-
-
-def _engine_of_file(path: str | os.PathLike[str]) -> str | None:
-    """Return the engine that a file's name implies; None if only the keys can tell."""
-    return transformers.ENGINE.name if files.file_at(path).name == files.FILE else None
 
 
 def read_content(content: bytes, engine: str | None = None) -> EngineSettings:

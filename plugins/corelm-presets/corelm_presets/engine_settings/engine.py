@@ -93,11 +93,7 @@ class Engine:
 
     def is_greedy(self, values: Values) -> bool:
         """Return True if sampling is switched off."""
-        samples = values.get(self.switch)
-        if not isinstance(samples, bool | None):
-            raise SettingsError(
-                f"{self.switch} must be true or false, not {printable.shown(samples)}"
-            )
+        samples = switch(values, self.switch)
         return bool(self.switch) and not (self.samples if samples is None else samples)
 
     def arranged(self, used: Sequence[Setting]) -> Values:
@@ -217,6 +213,14 @@ class ListingEngine(Engine):
         for before, after in pairwise(used):
             self.check_order(before, after, self.at(order))
         return order
+
+
+def switch(values: Values, key: str) -> bool | None:
+    """Return the value of a key that is true or false; None without one."""
+    value = values.get(key)
+    if not isinstance(value, bool | None):
+        raise SettingsError(f"{key} must be true or false, not {printable.shown(value)}")
+    return value
 
 
 # ---- stages ----

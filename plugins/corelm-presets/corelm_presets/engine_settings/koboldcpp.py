@@ -8,7 +8,6 @@ complete, and its chain has all tokens.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +25,6 @@ from corelm_presets.engine_settings.setting import (
     finite_biases,
     keyed,
     plain,
-    texts,
     token_ids,
 )
 
@@ -62,10 +60,6 @@ def _penalty(name: str, key: str, off: float) -> Setting:
     return Setting(name, keys, {key: off}, read, write, "6")
 
 
-def _read_breakers(breakers: Any) -> list[str]:
-    return texts(json.loads(breakers) if isinstance(breakers, str) else breakers)
-
-
 def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
     if half == 0:
         return None
@@ -81,7 +75,7 @@ FIRST = (
     webui.custom_bans(),
     dry(
         Window("dry_penalty_last_n", LAST, read=lambda last: max(last, 0)), (), place="",
-        read_breakers=_read_breakers, when=lambda factor, base: factor > 0 and base > 0,
+        read_breakers=webui.read_breakers, when=lambda factor, base: factor > 0 and base > 0,
     ),
 )  # fmt: skip
 PENALTIES = (

@@ -16,9 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.errors import SettingsError
-from corelm.runs import printable
-from corelm_presets.engine_settings.engine import ListingEngine
+from corelm_presets.engine_settings.engine import ListingEngine, switch
 from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
@@ -47,16 +45,12 @@ UNLISTED = (
 """The order of the samplers that are missing from the list."""
 
 
-def _breakers(value: Any) -> list[str]:
+def read_breakers(value: Any) -> list[str]:
     """Parse the breakers: a list, a JSON list, or the items of a JSON list without brackets."""
     if not isinstance(value, str):
         return texts(value)
     # The program reads an input field, in which users type no brackets.
     return texts(json.loads(value if value.lstrip().startswith("[") else f"[{value}]"))
-
-
-def _json_of(breakers: Sequence[str]) -> str:
-    return json.dumps(texts(breakers))
 
 
 def penalties(keys: Sequence[str], window: Window) -> tuple[Setting, ...]:
@@ -69,7 +63,8 @@ def penalties(keys: Sequence[str], window: Window) -> tuple[Setting, ...]:
 def dry_of(window: Window, breakers: str) -> Setting:
     """Return the setting of DRY, whose breakers are written as JSON."""
     return dry(
-        window, breakers, read_breakers=_breakers, write_breakers=_json_of,
+        window, breakers, read_breakers=read_breakers,
+        write_breakers=lambda breakers: json.dumps(texts(breakers)),
         when=lambda factor, base: factor > 0,
     )  # fmt: skip
 
@@ -163,12 +158,9 @@ class PriorityEngine(ListingEngine):
     def acting(self, values: Values) -> Sequence[Setting]:
         places = self.listed(values)
         places = self.places if places is None else places
-        last = values.get("temperature_last")
-        if not isinstance(last, bool | None):
-            raise SettingsError(
-                f"temperature_last must be true or false, not {printable.shown(last)}"
-            )
-        if last:  # overrides the list, in which the temperature may come first
+        if switch(
+            values, "temperature_last"
+        ):  # overrides the list, in which the temperature may come first
             places = [*(p for p in places if p not in LATE), *LATE]
         # An older preset lists fewer samplers than there are now; the others act before the list.
         settings = self.whole([*(p for p in UNLISTED if p not in places), *places])
