@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from types import SimpleNamespace
+
 import numpy as np
 
 from corelm.bundles import Architecture, Bundle, WordVocabulary
@@ -57,3 +60,16 @@ def write(path, value=0.5, **changed):
     }
     Bundle.write(path, **(arguments | changed))
     return path
+
+
+def only_forward(model):
+    """Return a model whose sessions have no optional ability: no rewind and no hidden states."""
+    plain = copy(model)
+
+    def start(tokens):
+        session = model.start(tokens)
+        names = ("next_logits", "extend", "select")
+        return SimpleNamespace(**{name: getattr(session, name) for name in names})
+
+    plain.start = start
+    return plain

@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 from corelm_backtrack import Backtrack
+from small_models import only_forward
 
 import corelm
-from corelm.abilities import can
 from corelm.testing import LAWS, ToyModel, g_test, obeys_the_laws, text_probabilities
 
 WORDS = ["a", "b", "c"]
@@ -144,28 +144,11 @@ def test_until_a_banned_text_appears_a_text_is_that_of_ancestral_sampling():
     assert 3 < same.count(False) < 40
 
 
-class OnlyForward:
-    """A model whose sessions can't drop tokens."""
-
-    def __init__(self, model):
-        self.vocabulary, self.context_length = model.vocabulary, model.context_length
-        self._model = model
-
-    def start(self, tokens):
-        session = self._model.start(tokens)
-
-        class Forward:
-            next_logits, extend, select = session.next_logits, session.extend, session.select
-
-        assert not can(Forward(), "rewind")
-        return Forward()
-
-
 @pytest.mark.parametrize("model", [ToyModel(), corelm.load("imdb")], ids=["toy", "imdb"])
 def test_a_session_that_cannot_go_back_writes_the_same_text(model):
     options = {"sampler": "temperature(t=0.9)", "n": 3, "length": 20}
     decoder = Backtrack(banned=("cat", "movie", " is", "."))
-    results = [texts(decoder, each, **options) for each in (model, OnlyForward(model))]
+    results = [texts(decoder, each, **options) for each in (model, only_forward(model))]
     assert results[0] == results[1]
 
 

@@ -1,6 +1,7 @@
 """Best of n: which text is kept."""
 
 import sys
+from types import SimpleNamespace
 
 import corelm_best_of
 import numpy as np
@@ -52,28 +53,23 @@ def test_the_scores():
 
 
 @pytest.fixture
-def my_scorers(tmp_path, monkeypatch):
-    """A module of scorers, importable."""
-    (tmp_path / "my_scorers.py").write_text(
-        "seen = []\n"
-        "def longest(candidate):\n"
-        "    seen.append(candidate)\n"
-        "    return len(candidate.text)\n"
-        "def nothing(candidate):\n    return None\n"
-        "def nan(candidate):\n    return float('nan')\n"
-        "number = 3\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    sys.modules.pop("my_scorers", None)
+def seen(monkeypatch):
+    """The candidates that the scorer `longest` of a module has seen."""
+    seen = []
+    functions = {
+        "longest": lambda candidate: seen.append(candidate) or len(candidate.text),
+        "nothing": lambda candidate: None,
+        "nan": lambda candidate: float("nan"),
+        "number": 3,
+    }
+    monkeypatch.setitem(sys.modules, "my_scorers", SimpleNamespace(**functions))
+    return seen
 
 
-@pytest.mark.usefixtures("my_scorers")
-def test_a_custom_scorer():
+def test_a_custom_scorer(seen):
     ordinary = texts(n=8)
     [kept] = texts(decoder=BestOf(candidates=8, scorer="my_scorers:longest"))
     assert kept.text == max((text.text for text in ordinary), key=len)
-    seen = sys.modules["my_scorers"].seen
     assert [candidate.text for candidate in seen] == [text.text for text in ordinary]
     assert {candidate.prompt for candidate in seen} == {"the"}
     for candidate, text in zip(seen, ordinary, strict=True):
@@ -82,7 +78,7 @@ def test_a_custom_scorer():
         assert candidate.model_surprisal.tolist() == [step.model_surprisal for step in text.steps]
 
 
-@pytest.mark.usefixtures("my_scorers")
+@pytest.mark.usefixtures("seen")
 @pytest.mark.parametrize(
     ("scorer", "error", "reason"),
     [

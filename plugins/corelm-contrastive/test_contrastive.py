@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from corelm_contrastive import Contrastive
+from small_models import only_forward
 
 import corelm
 from corelm import DecodingTask, ParameterError, RandomStream
@@ -120,18 +121,8 @@ def test_it_is_the_definition(sampler):
 
 
 def test_a_model_that_hides_its_states():
-    class Hides(ToyModel):
-        def start(self, tokens):
-            session = super().start(tokens)
-
-            class Plain:
-                next_logits = staticmethod(lambda: session.next_logits())
-                extend, select = session.extend, session.select
-
-            return Plain()
-
     with pytest.raises(ParameterError, match="this model does not offer"):
-        tokens(Hides(), "the")
+        tokens(only_forward(ToyModel()), "the")
 
 
 @obeys_the_laws(Contrastive(), Contrastive(k=1), Contrastive(alpha=1))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_mauve import Mauve, _repetition, clusters, features, mauve
+from small_models import only_forward
 
 import corelm
 from corelm.testing import ToyModel
@@ -158,18 +159,8 @@ def test_the_features_are_those_of_the_second_scorer():
     assert report(["uniform"], scorer=other) != report(["uniform"])
 
 
-class NoStates(ToyModel):
-    def start(self, tokens):
-        session = super().start(tokens)
-
-        class Plain:
-            next_logits, extend, select = session.next_logits, session.extend, session.select
-
-        return Plain()
-
-
 def test_a_model_without_hidden_states_fails_alone():
-    [row] = report(["greedy"], scorer=NoStates())["samplers"]
+    [row] = report(["greedy"], scorer=only_forward(ToyModel()))["samplers"]
     reason = row["failed_metrics"]["corelm-mauve:mauve"]
     assert "hidden states, which this model does not offer; choose another one with" in reason
     assert row["generated_texts"]["surprisal"] is not None

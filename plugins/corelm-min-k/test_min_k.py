@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from corelm_min_k import MinK
 
-import corelm
 from corelm.testing import obeys_the_laws
 
 INF = float("inf")
@@ -107,7 +106,3 @@ def test_a_slow_fall_from_the_top_is_followed_to_its_end():
     logits = np.concatenate([np.full(4000, 300.0), np.full(16_000, 100.0)])
     logits[0] += 0.01
     assert kept(logits) == list(range(4000))
-
-
-def test_it_is_installed():
-    assert corelm.sampler("min_k(tau=1)") == MinK(tau=1)

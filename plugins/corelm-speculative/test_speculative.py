@@ -8,6 +8,7 @@ import corelm_speculative
 import numpy as np
 import pytest
 from corelm_speculative import Speculative
+from small_models import only_forward
 
 import corelm
 from corelm import ParameterError
@@ -175,18 +176,8 @@ def test_a_draft_with_another_vocabulary(drafts):
 
 
 def test_a_model_that_cannot_go_back():
-    class Forward(ToyModel):
-        def start(self, tokens):
-            session = super().start(tokens)
-
-            class Plain:
-                next_logits = staticmethod(lambda: session.next_logits())
-                extend, select = session.extend, session.select
-
-            return Plain()
-
     with pytest.raises(ParameterError, match="this model cannot drop tokens that it has read"):
-        texts(Forward(), Speculative())
+        texts(only_forward(ToyModel()), Speculative())
 
 
 @obeys_the_laws(Speculative(), Speculative(guesses=1, ngram=1))

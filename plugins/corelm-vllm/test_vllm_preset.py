@@ -1,7 +1,7 @@
 """The preset `vllm` against the defaults and the order of vLLM 0.32, as its sources state them.
 
-vLLM cannot run here, so `reference` restates in NumPy its documented steps: docstring of `Sampler`
-in vllm/v1/sample/sampler.py, `SamplingParams` in vllm/sampling_params.py, and `SamplingStates` in
+`reference` restates in NumPy its documented steps: docstring of `Sampler` in
+vllm/v1/sample/sampler.py, `SamplingParams` in vllm/sampling_params.py, and `SamplingStates` in
 vllm/v1/worker/gpu/sample/states.py.
 """
 
@@ -11,26 +11,19 @@ import pytest
 import corelm
 
 VOCABULARY, TEXTS, PROMPT = 100, 1000, 6
-DEFAULTS = {
-    "repetition_penalty": 1.0,
-    "frequency_penalty": 0.0,
-    "presence_penalty": 0.0,
-    "temperature": 1.0,
-    "min_p": 0.0,
-    "top_k": 0,
-    "top_p": 1.0,
+FIELDS = {
+    "repetition_penalty": ("penalty", 1.0, 1.3),
+    "frequency_penalty": ("penalty", 0.0, 0.2),
+    "presence_penalty": ("penalty", 0.0, 0.4),
+    "temperature": ("t", 1.0, 0.8),
+    "min_p": ("p", 0.0, 0.02),
+    "top_k": ("k", 0, 15),
+    "top_p": ("p", 1.0, 0.9),
 }
-"""Fields of `SamplingParams` in vLLM 0.32 that change the distribution, in the order of use."""
-PARAMETERS = {"temperature": "t", "min_p": "p", "top_k": "k", "top_p": "p"}
-VALUES = {
-    "repetition_penalty": 1.3,
-    "frequency_penalty": 0.2,
-    "presence_penalty": 0.4,
-    "temperature": 0.8,
-    "min_p": 0.02,
-    "top_k": 15,
-    "top_p": 0.9,
-}
+"""Fields of `SamplingParams` in vLLM 0.32 that change the distribution, in the order of use, each
+with corelm's parameter, its default and another value."""
+DEFAULTS = {name: default for name, (_, default, _) in FIELDS.items()}
+VALUES = {name: value for name, (_, _, value) in FIELDS.items()}
 
 
 def reference(logits, prompt, output, settings):
@@ -60,10 +53,9 @@ def preset(settings):
     names = [stage.partition("(")[0] for stage in stages]
     assert [name for name in names if name in settings] == list(settings)  # vLLM's order
     for name, value in settings.items():
-        i = names.index(name)
-        default = f"{PARAMETERS.get(name, 'penalty')}={DEFAULTS[name]}"
-        assert default in stages[i]
-        stages[i] = stages[i].replace(default, f"{PARAMETERS.get(name, 'penalty')}={value}")
+        i, (parameter, default, _) = names.index(name), FIELDS[name]
+        assert f"{parameter}={default}" in stages[i]
+        stages[i] = stages[i].replace(f"{parameter}={default}", f"{parameter}={value}")
     return corelm.sampler(" | ".join(stages))
 
 
@@ -78,6 +70,6 @@ def test_the_preset_has_the_distributions_of_the_reference(settings):
     for logits in random.normal(scale=3, size=(TEXTS, VOCABULARY)).astype(np.float32):
         tokens = random.integers(0, VOCABULARY, PROMPT + random.integers(0, 30))
         context = corelm.Context.of(tokens, prompt_length=PROMPT)
-        found = corelm.softmax(sampler(logits[None], context))[0]
+        own = corelm.softmax(sampler(logits[None], context))[0]
         expected = reference(logits, tokens[:PROMPT], tokens[PROMPT:], settings)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(own, expected, atol=1e-5)

@@ -235,6 +235,11 @@ class V2Engine:
         logits = torch.from_numpy(np.stack([logits_of(text) for *_, text in rows]))
         return self.processor.apply(logits, ctx)
 
+    def write(self, slot, count, logits_of):
+        """Draw tokens of one slot."""
+        for _ in range(count):
+            self.commit(slot, self.step([slot], logits_of)[0].argmax())
+
     def commit(self, slot, token):
         self.tokens[slot, self.lengths[slot]] = int(token)
         self.lengths[slot] += 1
