@@ -38,7 +38,6 @@ from corelm_serve.responses import (
     EventResponse,
     Inbox,
     SlicedResponse,
-    Stream,
     json_response,
     written,
 )
@@ -155,10 +154,9 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
         call = _guarded(prepare, body, shared)
     else:
         call = await in_thread(request, prepare, body, shared)
-    scheduler = service.schedulers[call.served.name]
     if call.stream:
-        return EventResponse(service, call, scheduler, inbox, Stream(call), turns)
-    results = await written(call, scheduler, inbox, request.receive)
+        return EventResponse(service, call, inbox, turns)
+    results = await written(call, service, inbox, request.receive)
     drawn = answers.drawn_tokens(results)
     service.metrics.count(call.served.name, call.prompt_tokens, drawn)
     answer = answers.answer(call, results)

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -18,7 +19,6 @@ from starlette.types import Receive, Scope, Send
 from corelm_serve.answers import Call, Stream, encode
 from corelm_serve.errors import ApiError
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
-from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.service import Service
 
 BACKLOG = 2**16
@@ -128,7 +128,7 @@ def size_of(event: Event) -> int:
 
 
 async def run(
-    call: Call, scheduler: Scheduler, inbox: Inbox, receive: Receive
+    call: Call, service: Service, inbox: Inbox, receive: Receive
 ) -> AsyncGenerator[list[tuple[Job, Event]], None]:
     """Submit a request and yield its events, until each job has ended.
 
@@ -139,6 +139,7 @@ async def run(
         ApiError: the request was refused.
         ClientDisconnect: the client has closed its connection; its jobs are dropped.
     """
+    scheduler = service.schedulers[call.served.name]
     scheduler.submit(call.jobs)
     watch = asyncio.ensure_future(inbox.watch(receive))
     open_jobs = set(call.jobs)
@@ -157,9 +158,7 @@ async def run(
             scheduler.cancel([*open_jobs])
 
 
-async def written(
-    call: Call, scheduler: Scheduler, inbox: Inbox, receive: Receive
-) -> list[Written]:
+async def written(call: Call, service: Service, inbox: Inbox, receive: Receive) -> list[Written]:
     """Run a request and return the end of each of its jobs.
 
     Raises:
@@ -167,7 +166,7 @@ async def written(
         ClientDisconnect: the client has gone.
     """
     results: dict[Job, Written] = {}
-    async with contextlib.aclosing(run(call, scheduler, inbox, receive)) as batches:
+    async with contextlib.aclosing(run(call, service, inbox, receive)) as batches:
         async for events in batches:
             for job, event in events:
                 if isinstance(event, BaseException):
@@ -253,14 +252,11 @@ class Turns:
             slices: makes the slices.
             slow: make each in a thread.
         """
-        while content := await self._next(slices, slow):
+        while content := (
+            await run_sync(next, slices, None, limiter=self._one) if slow else next(slices, None)
+        ):
             yield content
             await asyncio.sleep(0)  # `send` waits for a slow client alone
-
-    async def _next(self, slices: Iterator[bytes], slow: bool) -> bytes | None:
-        if slow:
-            return await run_sync(next, slices, None, limiter=self._one)
-        return next(slices, None)
 
 
 def json_response(
@@ -306,42 +302,37 @@ def error_response(error: ApiError) -> Response:
     return json_response(error.document, error.status, error.headers)
 
 
+@dataclass
 class EventResponse:
     """The events of a request, as they come.
 
     The events since the last write are written at once, up to a bound, so a slow client costs few
     writes, and no client keeps others waiting.
 
-    Args:
+    Attributes:
         service: for the figures.
         call: the request.
-        scheduler: the scheduler of its model.
         inbox: where its events come.
-        stream: makes the chunks.
         turns: of all answers.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        call: Call,
-        scheduler: Scheduler,
-        inbox: Inbox,
-        stream: Stream,
-        turns: Turns,
-    ) -> None:
-        self._service, self._call, self._scheduler = service, call, scheduler
-        self._inbox, self._stream, self._turns = inbox, stream, turns
-        self._started = time.monotonic()
+    service: Service
+    call: Call
+    inbox: Inbox
+    turns: Turns
+
+    def __post_init__(self) -> None:
+        self._stream, self._started = Stream(self.call), time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        metrics = self.service.metrics
         try:
             async with contextlib.aclosing(
-                run(self._call, self._scheduler, self._inbox, receive)
+                run(self.call, self.service, self.inbox, receive)
             ) as batches:
                 # Submitted before the first byte: a full queue is still a 429.
                 first = await anext(batches)
-                self._service.metrics.first.observe(time.monotonic() - self._started)
+                metrics.first.observe(time.monotonic() - self._started)
                 await send(_start(EVENTS))
                 await _body(send, b"".join(self._stream.begin()))
                 await self._write(first, send)
@@ -353,15 +344,15 @@ class EventResponse:
             self._count()
 
     def _count(self) -> None:
-        call = self._call
-        self._service.metrics.count(call.served.name, call.prompt_tokens, self._stream.drawn)
+        name, prompt = self.call.served.name, self.call.prompt_tokens
+        self.service.metrics.count(name, prompt, self._stream.drawn)
 
     async def _write(self, events: list[Any], send: Send) -> None:
         chunks = (chunk for job, event in events for chunk in self._stream.take(job, event))
-        if len(events) <= FEW and not self._call.has_notes:  # less than a slice
+        if len(events) <= FEW and not self.call.has_notes:  # less than a slice
             await _body(send, b"".join(chunks))
             return
-        async for content in self._turns.slices(joined(chunks), slow=self._call.has_tables):
+        async for content in self.turns.slices(joined(chunks), slow=self.call.has_tables):
             await _body(send, content)
 
 

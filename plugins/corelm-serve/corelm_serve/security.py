@@ -192,7 +192,9 @@ class Guard:
         try:
             answer = self._check(scope)
         except ApiError as error:
-            is_page = _asks_page(scope, error)
+            # A browser asks for the live page without the token, as after a restart.
+            accepted = Headers(scope=scope).get("accept", "") if scope["path"] == "/play" else ""
+            is_page = error.status == 401 and "text/html" in accepted
             challenge = {"WWW-Authenticate": "Bearer"}
             answer = HTMLResponse(REFUSAL, 401, challenge) if is_page else error_response(error)
         await (answer or self._app)(scope, receive, send)
@@ -225,7 +227,9 @@ class Guard:
                     return RedirectResponse(JOINING, 303)
                 raise
             scope[STUDENT] = True
-            if (scope["method"], scope["path"]) not in OF_STUDENTS and not _is_page_file(scope):
+            method, path = scope["method"], scope["path"]
+            is_file = method in ("GET", "HEAD") and path.startswith("/play/")
+            if (method, path) not in OF_STUDENTS and not is_file:
                 message = "students use the live page alone"
                 raise ApiError(message, 403, code="not_for_students") from None
         return None
@@ -253,12 +257,6 @@ class Guard:
         if self._access.is_token(token):
             response.set_cookie(self._access.cookie, token, httponly=True, samesite="strict")
         return response
-
-
-def _asks_page(scope: Scope, error: ApiError) -> bool:
-    """Return True if a browser asks for the live page without the token, as after a restart."""
-    accepted = Headers(scope=scope).get("accept", "")
-    return error.status == 401 and scope["path"] == "/play" and "text/html" in accepted
 
 
 def origin_of(text: str) -> str:
@@ -306,7 +304,3 @@ def _is_address(host: str, port: int) -> bool:
     """Return True if a Host header is an IP address and a port."""
     name, _, last = host.rpartition(":") if port != 80 or "]:" in host else (host, "", "80")
     return last == str(port) and _parsed(name.strip("[]")) is not None
-
-
-def _is_page_file(scope: Scope) -> bool:
-    return scope["method"] in ("GET", "HEAD") and str(scope["path"]).startswith("/play/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from corelm import Array, TokenRecord, Vocabulary
@@ -36,6 +37,10 @@ class _Row:
     ids: Sequence[int]
     model: Numbers
     sampler: Numbers
+
+
+MODEL, SAMPLER = attrgetter("model"), attrgetter("sampler")
+"""Functions from a row to its numbers."""
 
 
 class Column:
@@ -109,14 +114,14 @@ class Column:
     def as_chat(self) -> dict[str, Any]:
         """Return the parts of a choice of `POST /v1/chat/completions`; lists are iterators."""
         return {
-            "logprobs": {"content": self._entries(_of_model), "refusal": None},
-            "sampler_logprobs": {"content": self._entries(_of_sampler)},
+            "logprobs": {"content": self._entries(MODEL), "refusal": None},
+            "sampler_logprobs": {"content": self._entries(SAMPLER)},
         }
 
     def _completion(self, places: Sequence[int]) -> dict[str, Any]:
         return {
-            "logprobs": self._part(places, _of_model),
-            "sampler_logprobs": self._part(places, _of_sampler),
+            "logprobs": self._part(places, MODEL),
+            "sampler_logprobs": self._part(places, SAMPLER),
         }
 
     def _part(self, places: Sequence[int], numbers: Callable[[_Row], Numbers]) -> dict[str, Any]:
@@ -187,14 +192,6 @@ def _offsets(text: str, pieces: Sequence[str]) -> Iterator[int]:
             at += len(piece)
         elif (match := lowered.find(word.translate(LOWER), at, at + len(word) + SPACES)) >= 0:
             at = match + len(word)
-
-
-def _of_model(row: _Row) -> Numbers:
-    return row.model
-
-
-def _of_sampler(row: _Row) -> Numbers:
-    return row.sampler
 
 
 def _text_of(raw: bytes) -> str:
