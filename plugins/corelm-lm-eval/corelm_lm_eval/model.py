@@ -165,7 +165,12 @@ class CorelmLM(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return the text that continues each prompt; record how it was drawn in its request."""
         groups = [(texts, list(same)) for texts, same in self._texts(requests)]
-        asked = ((texts, some) for texts, _ in groups for some in self._batches(texts.n))
+        # The repeats of one document are written together.
+        asked = (
+            (texts, range(first, min(first + self.rows, texts.n)))
+            for texts, _ in groups
+            for first in range(0, texts.n, self.rows)
+        )
         written: list[str] = []
         progress = tqdm(total=len(requests), disable=disable_tqdm, desc="Texts")
         with progress:
@@ -194,10 +199,6 @@ class CorelmLM(LM):
                 settings.endings, self.unknown, index,
             )  # fmt: skip
             yield texts, (request, *repeats)
-
-    def _batches(self, n: int) -> Iterator[range]:
-        """Yield batches of the repeats of one document, each written together."""
-        return (range(first, min(first + self.rows, n)) for first in range(0, n, self.rows))
 
     def _warn_of_unknown_words(self, pairs: Sequence[Pair]) -> None:
         unknown = self.model.vocabulary.unknown

@@ -74,7 +74,11 @@ def human_figures(
     ids = [[i for i in vocabulary.encode(text) if i != unknown] for text in texts]
     sets = figures_of_sets(ids, vocabulary.decode, TEXTS, LENGTH)
     entropy = _summary(scores.entropy[scores.real])
-    sums = _sums(scores, unknown, entropy["band"])
+    low, high = entropy["band"]
+    words = scores.real & ~_is(unknown, scores.targets)
+    surprisals = scores.rows(scores.surprisal + scores.log_mass, words)
+    # The figures that are quotients of two sums over texts.
+    sums = along_texts(surprisals, scores.rows(scores.entropy, scores.real), (low, high))
     entropy["ci95"] = _interval(sums.pop("model_entropy"))
     means = {name: ratio(of_texts) for name, of_texts in sums.items()}
     ci95 = {name: _interval(of_texts) for name, of_texts in sums.items()}
@@ -106,13 +110,6 @@ def _held_out(scores: ModelScores, unknown: int | None) -> dict[str, Any]:
 def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
     """Return True where a token has this id; all False if the id is None."""
     return np.zeros(tokens.shape, dtype=bool) if id is None else np.asarray(tokens == id)
-
-
-def _sums(scores: ModelScores, unknown: int | None, band: Sequence[float]) -> dict[str, Sums]:
-    """Return the figures that are quotients of two sums over texts."""
-    words = scores.real & ~_is(unknown, scores.targets)
-    surprisals = scores.rows(scores.surprisal + scores.log_mass, words)
-    return along_texts(surprisals, scores.rows(scores.entropy, scores.real), (band[0], band[1]))
 
 
 def _summary(values: NDArray[np.float32]) -> dict[str, Any]:

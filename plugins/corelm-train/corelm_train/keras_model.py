@@ -154,7 +154,9 @@ class KerasLanguageModel(DisplayableModel):
 
     def _is_causal(self) -> bool:
         """Return True if the scores of a text do not depend on the tokens after it."""
-        *text, other = self._ordinary(min(4, self.context_length))
+        # Tokens other than padding, all different if there are enough.
+        size = len(self.vocabulary)
+        *text, other = [max(size - i, 1) for i in range(min(4, self.context_length), 0, -1)]
         if not text:
             return True  # nothing follows in a context of one token
         texts = [np.array([[*text, last]]) for last in (self.vocabulary.padding or 0, other)]
@@ -167,10 +169,6 @@ class KerasLanguageModel(DisplayableModel):
         if not same:
             logger.warning(LOOKS_AHEAD, PADDED if self._fixed else NOT_PADDED)
         return same
-
-    def _ordinary(self, count: int) -> list[int]:
-        """Return `count` tokens other than padding, all different if there are enough."""
-        return [max(len(self.vocabulary) - i, 1) for i in range(count, 0, -1)]
 
 
 class WindowCache:

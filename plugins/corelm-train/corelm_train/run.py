@@ -112,7 +112,10 @@ class TrainingRun:
         self.steps_per_epoch = -(-len(self.rows) // self.recipe.batch)
         self.steps = self.steps_per_epoch * settings.epochs
         self.network, self.steps_done = self._network(start), 0
-        self.measured_network = self._measured_network()
+        self.measured_network = self.network
+        if self.devices.is_shared:  # measured on one device
+            with undistributed():
+                self.measured_network = build(self.architecture)
         self.scorer = Scorer(self.measured_network, self.vocabulary)
         self.identity = self._identity(start)
         self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
@@ -135,13 +138,6 @@ class TrainingRun:
         )
         network.optimizer.build(network.trainable_variables)
         return network
-
-    def _measured_network(self) -> Any:
-        """Return the network to measure; a copy on one device if batches are shared."""
-        if not self.devices.is_shared:
-            return self.network
-        with undistributed():
-            return build(self.architecture)
 
     def _identity(self, start: Bundle | None) -> dict[str, Any]:
         """Return the settings and checksums that must be equal to resume a checkpoint."""

@@ -72,7 +72,11 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
     read, answers = _reader(path), dict[tuple[str, str, int], Answer]()
     try:
         for place, question, asked, repeat, about, scores in read(path):
-            common, content = _cluster(about, cluster, place), _digest(asked)
+            common, text = (
+                _cluster(about, cluster, place),
+                json.dumps(asked, sort_keys=True, default=str),
+            )
+            content = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             for metric, score in scores.items():
                 value = _number(score)
                 if value is None:
@@ -86,11 +90,6 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
     if not answers:
         raise UsageError(f"{str(path)!r} has no scores: expected samples_*.jsonl, .eval or .json")
     return [*answers.values()]
-
-
-def _digest(asked: Any) -> str:
-    text = json.dumps(asked, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _reader(path: Path) -> Callable[[Path], Scores]:

@@ -65,7 +65,11 @@ def from_texts(
         Inference.of_texts(contexts.texts[:some]),
     )
     texts = [_text(plan, contexts, record, i) for i in range(len(contexts.texts))]
-    scores = scorer(_as_scored(plan, contexts, texts))
+    scored = texts
+    if _scorer_reads_unknown(plan):  # as the model read them
+        pairs = zip(texts, contexts.texts, strict=True)
+        scored = [{**t, "text": _behind_prompt(plan, ids, known_only=False)} for t, ids in pairs]
+    scores = scorer(scored)
     source = FROM_PROMPTS if plan.human_prompt_length else HUMAN
     measured = TextSet(
         texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size, model=plan.model,
@@ -78,7 +82,7 @@ def from_texts(
     of_texts.by_position = []  # the contexts already have the entropy by position
     entry = HumanEntry(
         description=f"{printable.counted(len(texts), 'text')}: {contexts.description}"
-        f"{_note_on_copies(contexts)}{_note(plan, of_texts)}",
+        f"{_notes(plan, contexts, of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,
@@ -87,21 +91,15 @@ def from_texts(
     return entry, measured, floor
 
 
-def _note_on_copies(contexts: Contexts) -> str:
-    """Return a note on texts that occur several times in the reference."""
-    different = len(set(contexts.texts))
-    if different == len(contexts.texts):
-        return ""
-    return f"; only {different} of them are different, and copies of a text are one unit"
-
-
-def _note(plan: Plan, texts: GeneratedTexts) -> str:
-    """Return a note on the words that the model does not know."""
-    unknown = texts.figures["unknown"]
+def _notes(plan: Plan, contexts: Contexts, texts: GeneratedTexts) -> str:
+    """Return notes on texts that occur several times, and on words that the model doesn't know."""
+    different, unknown, copies = len(set(contexts.texts)), texts.figures["unknown"], ""
+    if different < len(contexts.texts):
+        copies = f"; only {different} of them are different, and copies of a text are one unit"
     if not unknown:
-        return ""
+        return copies
     reads = _scorer_reads_unknown(plan)
-    return (
+    return copies + (
         f"; {share(unknown)} of their tokens are words that the model does not know: they stay in "
         f"its contexts{' and in those of the second scorer' if reads else ''}, and are left out of "
         f"the figures and of what {'' if reads else 'a second scorer and '}metrics read"
@@ -115,14 +113,6 @@ def _scorer_reads_unknown(plan: Plan) -> bool:
         return False
     own = plan.scorer.model.vocabulary
     return list(own.encode(plan.model.vocabulary.decode([unknown]))) == [own.unknown]
-
-
-def _as_scored(plan: Plan, contexts: Contexts, texts: Sequence[TextRecord]) -> list[TextRecord]:
-    """Return human texts for the second scorer: as the model read them, if it can read that."""
-    if not _scorer_reads_unknown(plan):
-        return list(texts)
-    pairs = zip(texts, contexts.texts, strict=True)
-    return [{**text, "text": _behind_prompt(plan, ids, known_only=False)} for text, ids in pairs]
 
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:

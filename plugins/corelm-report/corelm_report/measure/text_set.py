@@ -127,7 +127,11 @@ class TextSet:
         self.set_size = set_size or self._parts[0].stop - self._parts[0].start
         # Each seed is a set; a single set that is too large is cut into random subsets.
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
-        self._sets = [self._set_of(some, values) for some in self._indices()]
+        n = len(records)
+        indices = [np.arange(n)[part] for part in self._parts]
+        if self._are_subsets:
+            indices = subsets(n, self.set_size)
+        self._sets = [self._set_of(some, values) for some in indices]
         for each in self._sets:
             self.failures |= each.failures
         # Figures of a whole set are not comparable if it has fewer texts than the other sets.
@@ -163,13 +167,6 @@ class TextSet:
         """The figures that depend on the number of texts, and compare only at an equal number."""
         return self._sets[0].left_out.keys()
 
-    def _indices(self) -> list[NDArray[np.intp]]:
-        """Return the indices of the texts of each set."""
-        n = len(self.records)
-        if self._are_subsets:
-            return subsets(n, self.set_size)
-        return [np.arange(n)[part] for part in self._parts]
-
     def _inference(self, texts: Iterable[int]) -> Inference:
         """Return the units of some of the texts."""
         some = [self.records[i] for i in texts]
@@ -201,7 +198,9 @@ class TextSet:
             estimate = of_sets(self.inference, parts, self._of_sets(name), left_out)
         if estimate is None:
             return None
-        return replace(estimate.with_noise(self._noise(name)), anytime=self._anytime)
+        # The variance of a figure due to its own random numbers.
+        noise = math.fsum(each.noise.get(name, 0.0) for each in self._sets) / len(self._sets) ** 2
+        return replace(estimate.with_noise(noise), anytime=self._anytime)
 
     def _set_interval(self, name: str) -> Interval | None:
         """Return the interval of a figure of a whole set."""
@@ -217,10 +216,6 @@ class TextSet:
         # Random subsets contain each text several times.
         held = len(self._sets) * self.set_size
         return name != SELF_BLEU or sharing * len(self.records) >= FEWEST * held
-
-    def _noise(self, name: str) -> float:
-        """Return the variance of a figure due to its own random numbers."""
-        return math.fsum(each.noise.get(name, 0.0) for each in self._sets) / len(self._sets) ** 2
 
     def _of_sets(self, name: str) -> list[float | None]:
         """Return a set figure for each seed's texts."""

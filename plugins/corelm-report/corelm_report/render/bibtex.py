@@ -92,7 +92,10 @@ def _entry(part: str) -> str | None:
     for name in filter(None, (arxiv, doi, title)):
         if name.lower() in _published():
             return _published()[name.lower()]
-    fields = {"author": _authors(work["authors"]), "title": title, "year": work["year"]}
+    several = work["authors"].removesuffix(" et al.")
+    names = re.split(r", and |, | and ", several)
+    authors = " and ".join(names if several == work["authors"] else [*names, "others"])
+    fields = {"author": authors, "title": title, "year": work["year"]}
     if arxiv:
         fields |= {"eprint": arxiv, "archiveprefix": "arXiv"}
     elif doi:
@@ -111,13 +114,6 @@ def _published() -> Mapping[str, str]:
         for entry in _ENTRY.finditer(text)
         for name in _NAMED.findall(entry[0])
     }
-
-
-def _authors(text: str) -> str:
-    """Join authors as BibTeX requires."""
-    several = text.removesuffix(" et al.")
-    names = re.split(r", and |, | and ", several)
-    return " and ".join(names if several == text else [*names, "others"])
 
 
 def _sources(document: Document) -> Iterator[tuple[str, str]]:

@@ -195,41 +195,27 @@ TO_LINE = LEADER | {"shrinkB": 1, "relpos": (0, 0.5)}
 
 def name_marks(
     axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str], fixed: bool = False
-) -> bool:
+) -> None:
     """Write the name of each mark near it, clear of everything drawn and written already.
 
     A thin line leads to the mark from a name that had to move away. If a name has no such place, or
     if there are many names, all names go into a column to the right of the plot, for which the
     picture grows unless its size is `fixed`.
-
-    Returns:
-        True if the names are near their marks.
     """
-    if len(names) > MANY:
-        _name_in_margin(axes, marks, names, fixed)
-        return False
-    frame = axes.get_window_extent()
-    inside = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 2, frame.y1 + 4)
-    points = to_points(axes, marks)
-    sizes = [size_of(figure_of(axes), name) for name in names]
-    written, drawn = _written(axes), _drawn(axes)
-    places = place_labels(points, sizes, inside, written, drawn)
-    if not clear([_letters(box) for box in places], inside, [*written, *drawn]):
-        _name_in_margin(axes, marks, names, fixed)
-        return False
-    for mark, point, name, box in zip(marks, points, names, places, strict=True):
-        across, up = box.middle[0] - point[0], box.middle[1] - point[1]
-        away = max(abs(across) - (box.right - box.left) / 2, abs(up) - LINE / 2)
-        how: dict[str, Any] = {"arrowprops": TO_MARK} if away > NEAR else {}
-        write(axes, *mark, name, offset=(across, up), ha="center", **how)
-    return True
-
-
-def _name_in_margin(
-    axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str], fixed: bool
-) -> None:
-    """Write the names to the right of a plot; make it narrower, and higher for many names."""
-    figure, height, room = figure_of(axes), height_for(len(names)), NAMES + widest(names)
+    figure, frame, points = figure_of(axes), axes.get_window_extent(), to_points(axes, marks)
+    if len(names) <= MANY:
+        inside = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 2, frame.y1 + 4)
+        written, drawn = _written(axes), _drawn(axes)
+        sizes = [size_of(figure, name) for name in names]
+        places = place_labels(points, sizes, inside, written, drawn)
+        if clear([_letters(box) for box in places], inside, [*written, *drawn]):
+            for mark, point, name, box in zip(marks, points, names, places, strict=True):
+                across, up = box.middle[0] - point[0], box.middle[1] - point[1]
+                away = max(abs(across) - (box.right - box.left) / 2, abs(up) - LINE / 2)
+                how: dict[str, Any] = {"arrowprops": TO_MARK} if away > NEAR else {}
+                write(axes, *mark, name, offset=(across, up), ha="center", **how)
+            return
+    height, room = height_for(len(names)), NAMES + widest(names)
     if fixed:
         narrow(axes, room)
     else:

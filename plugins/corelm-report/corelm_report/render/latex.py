@@ -158,12 +158,10 @@ def escaped(text: str) -> str:
     """
     line = printable.one_line(text)
     pairs = zip(" " + line, line, strict=False)
-    return "".join(_quote(before) if each == '"' else _letter(each) for before, each in pairs)
-
-
-def _quote(before: str) -> str:
-    # In braces, so that it can't form a ligature with its neighbour.
-    return "{``}" if before in " (" else "{''}"
+    # In braces, so that a quotation mark can't form a ligature with its neighbour.
+    return "".join(
+        "{``}" if each == '"' and before in " (" else _letter(each) for before, each in pairs
+    )
 
 
 def _letter(letter: str) -> str:

@@ -60,13 +60,9 @@ TARGET = Figure(
 
 def all_columns(document: Document) -> list[Figure]:
     """Return the figures that have a column: corelm's own, and the metrics of plugins."""
-    return [*_targets(document), *(each for each in FIGURES if each.table), *_offered(document)]
-
-
-def _targets(document: Document) -> list[Figure]:
-    """Return the column of the targets, if there are any."""
-    targets = {entry.matched and in_short(entry.matched) for entry in document.samplers} - {None}
-    return [replace(TARGET, priority=1) if len(targets) > 1 else TARGET] if targets else []
+    matched = {entry.matched and in_short(entry.matched) for entry in document.samplers} - {None}
+    columns = [replace(TARGET, priority=1) if len(matched) > 1 else TARGET] if matched else []
+    return [*columns, *(each for each in FIGURES if each.table), *_offered(document)]
 
 
 def _offered(document: Document) -> Iterator[Figure]:
@@ -245,7 +241,10 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
             f"prompt {prompts}{f' and {more} more' if more > 0 else ''}, {seeds(header)}"
             f"{_units(document, n)}."
         )
-    if on_texts and (fewer := _of_one_text(document, n)):
+    # Deterministic decoders.
+    texts = {entry.sampler: entry.generated_texts for entry in document.samplers}
+    fewer = [name for name, each in texts.items() if each and each.n == len(header.prompts) < n]
+    if on_texts and fewer:
         parts.append(
             f"{listed(fewer)} wrote one text for each prompt, since nothing is drawn at random."
         )
@@ -266,13 +265,6 @@ def remarks(document: Document) -> list[str]:
         *flip_sentences(document),
         *randomness_sentences(document),
     ]
-
-
-def _of_one_text(document: Document, n: int) -> list[str]:
-    """Return the deterministic decoders, which wrote fewer than n texts."""
-    prompts = len(document.header.prompts)
-    texts = {entry.sampler: entry.generated_texts for entry in document.samplers}
-    return [name for name, each in texts.items() if each and each.n == prompts < n]
 
 
 def _units(document: Document, n: int) -> str:

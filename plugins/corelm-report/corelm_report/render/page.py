@@ -57,6 +57,8 @@ def page(document: Document) -> str:
     from markupsafe import Markup  # late: other forms of a report need no templates
 
     by_name = {name: tables.table(document, name) for name in TABLES}
+    has_differences = any(entry.differences for entry in document.samplers)
+    compared_with = "human text" if against(document) == HUMAN else against(document)
     return rendered(
         "page.html.jinja",
         "render/template",
@@ -65,7 +67,7 @@ def page(document: Document) -> str:
         header=document.header,
         summary=summary(document),
         failed=[entry for entry in document.samplers if entry.error],
-        against=_against(document),
+        against=compared_with if has_differences else "",
         compared=len(dict(tables.p_values(document))),
         rate=EACH,
         tables=by_name,
@@ -81,7 +83,12 @@ def page(document: Document) -> str:
         fronts=[front_in_words(document, front) for front in document.fronts],
         seeds=seeds(document.header),
         playground=playground(document),
-        plugins=list(_plugins(document)),
+        plugins=[
+            (stage.name, f"{plugin.distribution} {plugin.version}", plugin.entry_point)
+            for entry in document.samplers
+            for stage in entry.parts
+            if (plugin := stage.plugin)
+        ],
         # By the terms that define them, such as rep-n for rep-2.
         definitions={
             column.term or column.title: column
@@ -89,23 +96,6 @@ def page(document: Document) -> str:
             for column in table.columns
         },
     )
-
-
-def _against(document: Document) -> str:
-    """Return the entry that the differences are relative to; "" without differences."""
-    if not any(entry.differences for entry in document.samplers):
-        return ""
-    name = against(document)
-    return "human text" if name == HUMAN else name
-
-
-def _plugins(document: Document) -> Iterator[tuple[str, str, str]]:
-    """Yield each sampler with its package and its entry point."""
-    for entry in document.samplers:
-        for stage in entry.parts:
-            if plugin := stage.plugin:
-                package = f"{plugin.distribution} {plugin.version}"
-                yield stage.name, package, plugin.entry_point
 
 
 def _formula(text: str) -> Markup:

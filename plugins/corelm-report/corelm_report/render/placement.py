@@ -169,7 +169,8 @@ class LabelPlaces:
                 x = point[0] + math.cos(angle) * (distance + size[0] / 2)
                 y = point[1] + math.sin(angle) * (distance + size[1] / 2)
                 boxes.append(Box.around(x, y, *size))
-                leaders.append(_leader(boxes[-1], point) if distance > NEAR else [])
+                line = pieces([boxes[-1].middle, point], 5, 1) if distance > NEAR else []
+                leaders.append([piece for piece in line if not _overlap(piece, boxes[-1])])
         owners = np.repeat(np.arange(len(boxes)), [len(line) for line in leaders])
         lines = edges([piece for line in leaders for piece in line])
         return cls(point, boxes, leaders, edges(boxes), lines, owners)
@@ -201,10 +202,6 @@ class LabelPlaces:
         nearest = np.min([_gaps(self.edges, point) for point in others], axis=0)
         doubt = np.maximum(_gaps(self.edges, self.point) + CLEAR - nearest, 0)
         return np.asarray(DOUBTFUL * doubt)
-
-
-def _leader(box: Box, point: Point) -> list[Box]:
-    return [piece for piece in pieces([box.middle, point], 5, 1) if not _overlap(piece, box)]
 
 
 def _overlap(a: Box, b: Box) -> bool:

@@ -233,11 +233,15 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
     if part is not None and measured.n is not None and part.n is not None and measured.n < part.n:
         note = ", ".join(filter(None, (f"of {printable.counted(measured.n, 'text')}", note)))
     other = difference(entry, column.looked_up, column.view) if column.compared else None
+    apart = None
+    if other is not None:
+        text, _, unit = signed(column.form, other.value).partition(" ")
+        apart = Amount(text, _sides(column, other), unit)
     return TableCell(
         column.title,
         _figure(column, measured, entry),
         note,
-        None if other is None else _difference(column, other),
+        apart,
         (entry.label, column.view, column.looked_up) in clear,
     )
 
@@ -252,11 +256,6 @@ def _figure(column: Figure, measured: Measurement, entry: Entry) -> Amount:
     sides = _sides(column, measured)
     # `share` writes an exact 0 as "0"; next to margins in percent it needs the unit.
     return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
-
-
-def _difference(column: Figure, measured: Measurement) -> Amount:
-    text, _, unit = signed(column.form, measured.value).partition(" ")
-    return Amount(text, _sides(column, measured), unit)
 
 
 def _sides(column: Figure, measured: Measurement) -> tuple[str, ...]:

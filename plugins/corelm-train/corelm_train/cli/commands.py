@@ -76,12 +76,18 @@ def _train(
     corelm train --data notes.txt --tokens symbols --prompt "C4 E4" --out notes
     """
     values = dict(built["settings"])
-    source = _existing(data)
+    if data is None:
+        raise UsageError("give the texts to train on: --data imdb, or a folder or a file")
+    if data != IMDB and not Path(data).exists():
+        raise UsageError(f"there is no file or folder {data}")
     if values.get("preset") is None:
-        values["preset"] = _preset_for(source, from_)
-    folder = _folder(out or f"{Path(source).resolve().stem}-{values['preset']}")
+        values["preset"] = _preset_for(data, from_)
+    name = out or f"{Path(data).resolve().stem}-{values['preset']}"
+    # A bare name is a folder in corelm's home.
+    is_bare = Path(name).name == name and name not in (os.curdir, os.pardir)
+    folder = machine.home() / "models" / name if is_bare else Path(name)
     start = None if from_ is None else _model_folder(from_)
-    settings = TrainingSettings(data=source, out=folder, start_from=start, **values)
+    settings = TrainingSettings(data=data, out=folder, start_from=start, **values)
     settings.resolve()
     if folder.exists() and not (overwrite or resume):
         raise UsageError(
@@ -122,14 +128,6 @@ def command() -> Callable[..., Any]:
     return called
 
 
-def _existing(data: str | None) -> str:
-    if data is None:
-        raise UsageError("give the texts to train on: --data imdb, or a folder or a file")
-    if data != IMDB and not Path(data).exists():
-        raise UsageError(f"there is no file or folder {data}")
-    return data
-
-
 def _preset_for(data: str, start: str | None) -> str:
     """Return the preset for the amount of text; None with a model to start from."""
     if data == IMDB or start is not None:
@@ -151,9 +149,3 @@ def _model_folder(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     raise UsageError(f"there is no model folder {name!r}; `corelm models` lists the models")
-
-
-def _folder(out: str) -> Path:
-    """Return the output folder; a bare name is a folder in corelm's home."""
-    bare = Path(out).name == out and out not in (os.curdir, os.pardir)
-    return machine.home() / "models" / out if bare else Path(out)
