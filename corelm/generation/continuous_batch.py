@@ -37,10 +37,12 @@ class Turn(NamedTuple):
     Attributes:
         requests: the requests that it is for; none for the model's work for all of them.
         run: does the work.
+        tokens: the most tokens of prompts that it reads.
     """
 
     requests: Sequence[BatchedTexts]
     run: Callable[[], object]
+    tokens: int = 0
 
 
 class ContinuousBatch:
@@ -216,7 +218,8 @@ class ContinuousBatch:
         """Read tokens of a prompt; return the number of them that count."""
         read = 0
         if not request.is_finished:
-            yield Turn([request], partial(request.read, left, self._shared, self._prefixes))
+            read_piece = partial(request.read, left, self._shared, self._prefixes)
+            yield Turn([request], read_piece, request.unread)
             read = max(request.just_read, JOINING)
         if request.is_read or request.is_finished:
             self._waiting.remove(request)
@@ -230,7 +233,7 @@ class ContinuousBatch:
         while self._sliding and (left == most or self._sliding[0].unread <= left):
             request = self._sliding.pop(0)
             left -= request.unread
-            yield Turn([request], request.read_again)
+            yield Turn([request], request.read_again, request.unread)
             self._new.append(request)
 
     def _has_room(self, request: BatchedTexts) -> bool:
@@ -243,7 +246,8 @@ class ContinuousBatch:
         new = [each for each in self._new if each.rows and each.view and each.view.is_read]
         if not new:
             return []
-        yield Turn((), partial(self._draws.draw_apart, [x.rows for x in new if x.rows]))
+        draw = partial(self._draws.draw_apart, [x.rows for x in new if x.rows])
+        yield Turn((), draw, sum(each.just_read for each in new))  # a session may read only now
         return (yield from _taken(new))
 
     def _draw(self) -> None:

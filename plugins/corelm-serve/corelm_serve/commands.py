@@ -66,7 +66,9 @@ def serve(
         ),
     ] = 8192,
     seconds: Annotated[float, typer.Option(min=1, help="Time of a request, at most.")] = 600,
-    stall: Annotated[float, typer.Option(min=0.1, help="Time of one step, at most.")] = 30,
+    stall: Annotated[
+        float, typer.Option(min=0.1, help="Time of one step, at most; more with a long prompt.")
+    ] = 30,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds for running requests when the server stops.")
     ] = 10,

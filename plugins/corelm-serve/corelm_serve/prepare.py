@@ -170,6 +170,10 @@ def _call(
     check_at_most("n", settings["n"], limits.rows, "texts")
     settings |= {"seed": request.seed_or_fresh, "measured": settings["measured"] or is_masked}
     check_at_most("prompt", max(map(len, ids)), limits.prompt, "tokens")
+    check_at_most("prompt", sum(map(len, ids)), limits.total, "tokens in all")
+    if not settings.get("scored"):  # each token of a prompt is scored in its own window
+        last = request.truncate_prompt_tokens
+        ids = [fit(each, served.context_length or limits.prompt, last) for each in ids]
     endings, deadline = request.endings(), time.monotonic() + limits.seconds
     jobs = [
         Job(
@@ -187,6 +191,26 @@ def _call(
                 usage, is_masked=is_masked, **more)  # fmt: skip
 
 
+def fit(ids: list[int], length: int, last: int | None) -> list[int]:
+    """Return the last tokens of a prompt.
+
+    Args:
+        ids: the prompt.
+        length: the most tokens that the model attends to.
+        last: the number of tokens; None or 0 for all, -1 for as many as the model attends to.
+
+    Raises:
+        ApiError: more tokens than the model attends to; it would not see the first of them.
+    """
+    if last:
+        ids = ids[-(length if last == -1 else last) :]
+    if len(ids) > length:
+        message = f"the prompt has {len(ids):,} tokens, and the model attends to {length:,}; "
+        message += "shorten it, or keep its end with truncate_prompt_tokens"
+        raise ApiError(message, param="prompt", code="context_length_exceeded")
+    return ids
+
+
 def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
     """Prepare stages in advance, so that other texts needn't wait at the first token."""
     for part in strategy.sampler.parts():
@@ -197,7 +221,6 @@ def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> N
 
 def check_work(jobs: list[Job], limits: Limits) -> None:
     """Raise if a request exceeds the limits on prompt, generated or log-probability totals."""
-    check_at_most("prompt", sum(len(job.ids) for job in jobs), limits.total, "tokens in all")
     check_at_most("n", sum(job.n * job.length for job in jobs), limits.total, "tokens in all")
     entries = sum(
         job.n * (job.length + len(job.ids) * job.scored) * (1 + job.tables)

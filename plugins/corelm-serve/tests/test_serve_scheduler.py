@@ -104,7 +104,7 @@ def test_scoring_takes_small_blocks_while_a_text_grows(open_client):
     asked.leave()
 
 
-@pytest.mark.parametrize("length", [5, 41, 150])
+@pytest.mark.parametrize("length", [5, 41, 90])
 @pytest.mark.parametrize("name", ["imdb", "gpt2"])
 def test_a_prompt_in_pieces_has_the_same_text(open_client, name, length):
     model = corelm.load(name)
@@ -124,13 +124,34 @@ def test_a_round_reads_one_piece_of_all_prompts_together(open_client):
     assert max(model.reads) <= 10
 
 
-def test_a_prompt_beyond_the_context_is_one_piece_and_others_go_on(open_client):
-    model = Counted(0.005)
+def test_a_prompt_beyond_the_context_is_refused_or_cut_where_asked(open_client):
+    model = Counted()
     model.context_length = 20
     client = open_client({"toy": model}, piece=10)
-    long = client.begin(max_tokens=50)
-    client.complete(prompt="the cat sat " * 20, max_tokens=5)
-    assert long.result(SOON).status_code == 200
+    long = {"prompt": "dog " + "the cat sat " * 20, "max_tokens": 5, "seed": 1}
+    status, error = client.refused(**long)
+    assert (status, error["code"], error["param"]) == (400, "context_length_exceeded", "prompt")
+    assert error["message"] == (
+        "the prompt has 61 tokens, and the model attends to 20; "
+        "shorten it, or keep its end with truncate_prompt_tokens"
+    )
+    status, error = client.refused(**long, truncate_prompt_tokens=21)
+    assert "the prompt has 21 tokens" in error["message"]
+    for last, kept in ((12, 12), (-1, 20)):
+        cut = client.complete(**long, truncate_prompt_tokens=last)
+        assert cut["usage"]["prompt_tokens"] == kept
+        end = " ".join(long["prompt"].split()[-kept:])
+        short = client.complete(**long | {"prompt": end})
+        assert cut["choices"][0]["text"] == short["choices"][0]["text"]
+    assert client.complete(**long, echo=True, logprobs=0)["usage"]["prompt_tokens"] == 61
+
+
+def test_a_step_that_reads_a_prompt_has_more_time(open_client):
+    client = open_client({"toy": Counted(1.5)}, stall=0.8)
+    asked = {"max_tokens": 1}
+    assert code(client.begin(**asked)) == "stalled"
+    client = open_client({"toy": Counted(1.5)}, stall=0.8)
+    assert client.complete(prompt="the " * 512, **asked)["usage"]["prompt_tokens"] == 512
 
 
 def test_no_more_rows_than_the_limit_are_written_at_once(open_client):

@@ -156,6 +156,10 @@ class TextRequest(Request):
     n: int = field(whole(1, 64), "texts for each prompt", 1)
     stream: bool = field(FLAG, "send the text as it is drawn, as server-sent events", False)
     stream_options: StreamOptions | None = field(nested(StreamOptions), "options of the stream")
+    truncate_prompt_tokens: int | None = field(
+        whole(-1, 2**31),
+        "keep this many last tokens of the prompt; -1: as many as the model attends to; 0: all",
+    )
     user: str | None = field(text(4_096), "taken for compatibility, and not kept")
     safety_identifier: str | None = field(text(4_096), "the newer name of user")
     prompt_cache_key: str | None = field(text(4_096), "taken for compatibility, and not kept")

@@ -24,8 +24,12 @@ SHARE = 8
 """The part of the tokens that are otherwise read or scored at once, while texts wait for their next
 token."""
 
-Part = tuple[Sequence[Writing], Callable[[], object]]
-"""A part of a round: the writings that it belongs to (none for all of them), and the work."""
+STEP = 256
+"""The tokens of a prompt that may take as long to read as a step."""
+
+Part = tuple[Sequence[Writing], Callable[[], object], int]
+"""A part of a round: the writings that it belongs to (none for all of them), the work, and the most
+tokens of prompts that it reads."""
 RETRY_AFTER = 2
 """Seconds after which a refused client may ask again."""
 LOOK = 0.25
@@ -46,7 +50,8 @@ class Limits:
         rows: texts that a model writes at once, and texts of one prompt.
         waiting: requests that wait for a model; more are refused with 429.
         seconds: the time of a request, from its arrival to its last token.
-        stall: seconds that one step of one request may take before it is given up.
+        stall: seconds that one step of one request may take before it is given up, and again that
+            many for every 256 tokens of prompts that it reads.
         piece: tokens of a prompt that are read between two steps.
         prefixes: tokens of prompts that each model keeps, to read equal beginnings once.
         grace: seconds that running requests get to end when the server stops.
@@ -74,6 +79,7 @@ class Turn:
     writings: Sequence[Writing]
     thread: int
     started: float
+    steps: float
 
 
 class Lane:
@@ -132,10 +138,11 @@ class Lane:
         """Give up work that takes too long. Called regularly by another thread."""
         with self._lock:
             turn = self._turn
-            if turn is None or time.monotonic() - turn.started < self._stall:
+            seconds = 0.0 if turn is None else self._stall * turn.steps
+            if turn is None or time.monotonic() - turn.started < seconds:
                 return
             name = culprit(sys._current_frames().get(turn.thread))
-            message = f"{name} took more than {self._stall:g} seconds for one step"
+            message = f"{name} took more than {seconds:g} seconds for one step"
             self._epoch += 1
             # If a call of the model doesn't return, the rows of all jobs are lost.
             failed = self._take_out(turn.writings)
@@ -200,10 +207,10 @@ class Lane:
         for writing in writings:
             if writing.job.cancelled or now > writing.job.deadline:
                 end = ApiError("the request took too long and was given up", 408, code="timeout")
-                yield [writing], partial(setattr, writing, "end", end)
+                yield [writing], partial(setattr, writing, "end", end), 0
             elif writing.request is None:
                 if writing.is_scored:
-                    yield [writing], partial(writing.join, self._batch)
+                    yield [writing], partial(writing.join, self._batch), 0
                 elif writing.end is None:
                     unscored.append(writing)
         if unscored:
@@ -214,19 +221,23 @@ class Lane:
             yield (
                 [first],
                 (partial(first.score_with, others) if others else partial(first.score, size)),
+                size,
             )
         by_request = {writing.request: writing for writing in writings}
         for turn in self._batch.turns():
             mine = [by_request[each] for each in turn.requests if each in by_request]
             if mine or not turn.requests:
-                yield mine, partial(_advance, mine, turn.run)
+                yield mine, partial(_advance, mine, turn.run), turn.tokens
 
-    def _do(self, writings: Sequence[Writing], work: Callable[[], object], epoch: int) -> bool:
+    def _do(
+        self, writings: Sequence[Writing], work: Callable[[], object], tokens: int, epoch: int
+    ) -> bool:
         """Do a part of a round; return False if this thread was replaced."""
         with self._lock:
             if epoch != self._epoch:
                 return False
-            self._turn = Turn(writings, threading.get_ident(), time.monotonic())
+            now = time.monotonic()
+            self._turn = Turn(writings, threading.get_ident(), now, 1 + tokens / STEP)
         fault: Exception | None = None
         try:
             work()
