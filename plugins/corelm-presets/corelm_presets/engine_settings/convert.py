@@ -219,8 +219,8 @@ def to_settings_in_part(
     lost: dict[str, str] = {}
     for stage in until_greedy(read_sampler(sampler).active_stages):
         try:
-            to_settings(chain_of([*expressible, stage]), engine)
-            expressible.append(stage)
+            # In the order that the engine takes, so that a failure is about this stage.
+            expressible = _settings_and_chain(chain_of([*expressible, stage]), engine)[1]
         except SettingsError as error:
             lost[str(stage)] = str(error)
     return to_settings(chain_of(expressible), engine), lost

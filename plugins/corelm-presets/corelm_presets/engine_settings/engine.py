@@ -75,11 +75,15 @@ class Engine:
 
     def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
         """Return the keys whose sampler acts differently among these stages, with the reason."""
-        return dict(
+        notes = dict(
             self.differences[name]
             for name in self.differences
             if any(is_own(stage, name) for stage in stages)
         )
+        if any(is_own(stage, "adaptive_p") for stage in stages[1:]):
+            reason = "its mean takes the probability of a token after the stages before it there"
+            notes["adaptive_target"] = reason
+        return notes
 
     def acting(self, values: Values) -> Sequence[Setting]:
         """Return the settings that act, in their order."""

@@ -47,11 +47,10 @@ def _penalty(name: str, key: str, off: float) -> Setting:
     keys = {key: off, "rep_pen_range": LAST, "rep_pen_slope": 1.0}
 
     def read(value: float, last: int, slope: float) -> Values | None:
-        if last <= 0:
-            return None
-        if name == "repetition_penalty" and value > 1 and slope != 1:
+        # Outside of 0 to 1 a slope is 1 there, and a window has at least one token.
+        if name == "repetition_penalty" and value > 1 and 0 < slope < 1:
             raise NoCounterpartError("corelm's penalty is the same in the whole window")
-        return {"penalty": value, "last": 0 if last >= WHOLE else last}
+        return {"penalty": value, "last": 0 if last >= WHOLE else max(last, 1)}
 
     def write(stage: Any) -> Values:
         check_that_prompt_counts(stage)

@@ -186,7 +186,7 @@ class LlamaCpp(ListingEngine):
         return heeded_with_mirostat(values)
 
     def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
-        reasons, earlier = {}, None
+        reasons, earlier = dict(super().inexact(stages)), None
         for name in (stage.name.rpartition(":")[2] for stage in stages):
             if name in LEAVES_THE_IMPOSSIBLE:
                 earlier = name
@@ -237,7 +237,13 @@ ENGINE: LlamaCpp = LlamaCpp(
         "return_tokens return_progress timings_per_token post_sampling_probs response_fields lora "
         "t_max_predict_ms n_cmpl n_cache_reuse grammar_lazy backend_sampling"
     ),
-    spellings={"max_tokens": "n_predict", "max_completion_tokens": "n_predict"},
+    # The server's names of other programs' keys, and llama-cpp-python's of llama.cpp's.
+    spellings={
+        "max_tokens": "n_predict",
+        "max_completion_tokens": "n_predict",
+        "temp": "temperature",
+        "mirostat_mode": "mirostat",
+    },
     list_key="samplers",
     repeats=True,
     list_spellings={

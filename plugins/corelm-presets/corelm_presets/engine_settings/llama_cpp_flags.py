@@ -52,6 +52,17 @@ SPELLINGS = {
     "-c": "--ctx-size",
     "-p": "--prompt",
 }
+_OF_THE_MACHINE = (
+    "-ngl --gpu-layers --n-gpu-layers -sm --split-mode -ts --tensor-split -mg --main-gpu -dev "
+    "--device -t --threads -tb --threads-batch -b --batch-size -ub --ubatch-size -fa --flash-attn "
+    "-ctk --cache-type-k -ctv --cache-type-v --mlock --mmap --no-mmap --numa -np --parallel -cb "
+    "--cont-batching -ncmoe --n-cpu-moe -cmoe --cpu-moe --no-warmup --no-kv-offload -nkvo --host "
+    "--port --api-key -a --alias -hf --hf-repo -hff --hf-file -mu --model-url --log-file -v "
+    "--verbose -lv --verbosity --no-perf -co --color -cnv --conversation -no-cnv "
+    "--no-conversation -i --interactive -sys --system-prompt -f --file --no-display-prompt "
+    "--jinja --no-jinja --chat-template --chat-template-file"
+)
+"""Flags of llama.cpp that leave its samplers as they are."""
 REPEATED = ("--dry-sequence-breaker", "--logit-bias", "--reverse-prompt")
 """Flags that may be given several times."""
 NONE = "none"
@@ -189,7 +200,7 @@ _CHANGES = {
         llama_cpp.DRY_OF_FLAGS if setting.sampler == "dry" else setting
         for setting in _SERVER.settings
     ),
-    "other": f"{_SERVER.other} model n_ctx",
+    "other": f"{_SERVER.other} model n_ctx {_OF_THE_MACHINE}",
     "spellings": {},
 }
 ENGINE: LlamaCppFlags = LlamaCppFlags(**{**vars(_SERVER), **_CHANGES})

@@ -133,9 +133,10 @@ MLX_LM: MlxLm = MlxLm(
         plain("top_k", "k", "top_k", 0),
         plain("temperature", "t", "temperature", 1.0, default=0.0),
     ),
-    unsupported={},
+    unsupported={"xtc_special_tokens": [], "min_tokens_to_keep": 1},
     other="seed stop max_tokens max_completion_tokens stream stream_options logprobs top_logprobs "
-    "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping",
+    "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping "
+    "max_kv_size kv_bits kv_group_size quantized_kv_start prompt_cache_file system_prompt verbose",
     differences={"xtc": ("xtc_probability", "it never removes a line break or an end there")},
     spellings={"temp": "temperature"},  # in make_sampler and on the command line
 )  # fmt: skip

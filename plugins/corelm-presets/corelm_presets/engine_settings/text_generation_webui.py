@@ -12,11 +12,12 @@ on to another engine; here it is read as text-generation-webui reads its own, in
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm_presets.engine_settings.engine import ListingEngine, switch
+from corelm import Sampler
+from corelm_presets.engine_settings.engine import ListingEngine, is_own, switch
 from corelm_presets.engine_settings.setting import (
     NoCounterpartError,
     Setting,
@@ -148,6 +149,15 @@ class PriorityEngine(ListingEngine):
     def sampler_keys(self) -> frozenset[str]:
         return super().sampler_keys | {"temperature_last"}
 
+    def inexact(self, stages: Sequence[Sampler]) -> Mapping[str, str]:
+        notes, removed = dict(super().inexact(stages)), False
+        for stage in stages:
+            if removed and is_own(stage, "top_n_sigma"):
+                [key] = next(each.keys for each in self.settings if each.sampler == "top_n_sigma")
+                notes[key] = "there it counts a token that an earlier stage removed as a logit of 0"
+            removed = removed or stage.kind in ("filter", "mask")
+        return notes
+
     def names(self, listed: Any) -> list[str]:
         if isinstance(listed, str):
             return [
@@ -241,7 +251,7 @@ SILLYTAVERN: PriorityEngine = PriorityEngine(
             write=lambda words: json.dumps(token_ids(words)),
         ),
         *penalties(("rep_pen", "presence_pen", "freq_pen"), Window("rep_pen_range", 0)),
-        dry_of(Window("dry_penalty_last_n", 0), SILLYTAVERN_BREAKERS),
+        dry_of(Window("rep_pen_range", 0), SILLYTAVERN_BREAKERS),
         keyed("top_n_sigma", {"nsigma": 0.0}, "top_n_sigma", n="nsigma"),
         keyed(
             "temperature",
@@ -280,6 +290,7 @@ SILLYTAVERN: PriorityEngine = PriorityEngine(
         "server_urls"
     ),
     switch="do_sample",
+    ignored="dry_penalty_last_n",  # the range of the penalties is that of DRY
     list_key="sampler_priority",
     foreign=frozenset({"encoder_repetition_penalty"}),
 )

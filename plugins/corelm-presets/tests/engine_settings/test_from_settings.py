@@ -196,7 +196,22 @@ READ = [
         "xtc(probability=0.5, threshold=0.2, special=())",
     ),
     ("koboldcpp", {**KOBOLD_OFF, "sampler_order": [], "typical": 0.5}, "typical(p=0.5)"),
-    ("koboldcpp", {**KOBOLD_OFF, "rep_pen": 1.2, "rep_pen_range": 0}, "stochastic"),
+    (
+        "koboldcpp",
+        {**KOBOLD_OFF, "rep_pen": 1.2, "rep_pen_range": 0, "rep_pen_slope": 1.7},
+        "repetition_penalty(penalty=1.2, last=1, skip_prompt=False, normalised=False)",
+    ),
+    (
+        "llama.cpp",
+        {"temp": 0.5, "mirostat_mode": 2, "mirostat_tau": 3.0},  # llama-cpp-python's names
+        "temperature(t=0.5) | mirostat(tau=3.0, eta=0.1)",
+    ),
+    (
+        "sillytavern",
+        {"temp": 1, "dry_multiplier": 0.8, "rep_pen_range": 64, "dry_penalty_last_n": 8},
+        "dry(multiplier=0.8, base=1.75, allowed_length=2, "
+        "sequence_breakers=('\\n', ':', '\"', '*'), last=64, skip_prompt=False)",
+    ),
     (
         "koboldcpp",
         {**KOBOLD_OFF, "adaptive_target": 0.3},
@@ -329,6 +344,7 @@ def test_the_top_h_of_transformers_is_another():
         ),
         ("mlx-lm", {"temperature": 0, "xtc_probability": 0.5}, ("xtc_probability",)),
         ("ollama", {"mirostat": 2, "tfs_z": 0.9, "top_k": 9}, ("mirostat", "tfs_z")),
+        ("sillytavern", {"temp": 1, "dry_penalty_last_n": 8}, ("dry_penalty_last_n",)),
     ],
 )
 def test_what_the_engine_ignores_is_named(engine, values, idle):

@@ -414,3 +414,27 @@ def test_the_tail_free_of_koboldcpp_is_another():
     found = corelm.from_settings({"temperature": 1, "tfs": 0.9}, "koboldcpp")
     assert found.inexact == {"tfs": "it keeps one token fewer there"}
     assert not corelm.from_settings({"temperature": 1, "tfs": 1.0}, "koboldcpp").inexact
+
+
+@pytest.mark.parametrize("name", ["llama.cpp", "koboldcpp", "sillytavern", "text-generation-webui"])
+def test_an_adaptive_p_after_another_stage_is_noted(name):
+    """The engines' running mean takes the drawn token's probability as it reaches adaptive_p."""
+    settings = {"adaptive_target": 0.3, "min_p": 0.1, "top_k": 0, "top_p": 1}
+    listed = {"samplers": ["min_p", "adaptive_p"]} if name == "llama.cpp" else {}
+    found = corelm.from_settings(settings | listed, name)
+    reason = "its mean takes the probability of a token after the stages before it there"
+    assert found.inexact.get("adaptive_target") == reason
+    alone = {"samplers": ["adaptive_p"]} if name == "llama.cpp" else {"min_p": 0}
+    if name != "koboldcpp":  # it puts a min_p there
+        assert not corelm.from_settings(settings | alone, name).inexact
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("sillytavern", "nsigma"), ("text-generation-webui", "top_n_sigma")]
+)
+def test_a_top_n_sigma_after_a_filter_is_noted(name, key):
+    """Read from its code: removed logits are masked with 0 before torch.std."""
+    settings = {key: 1.0, "top_k": 5, "sampler_priority": ["top_k", "top_n_sigma"]}
+    assert [*corelm.from_settings(settings, name).inexact] == [key]
+    first = {"sampler_priority": ["top_n_sigma", "top_k"]}
+    assert not corelm.from_settings(settings | first, name).inexact

@@ -64,6 +64,13 @@ def test_a_file_is_read_by_its_content(tmp_path, name, content, engine, expressi
     assert (settings.engine, str(settings.sampler)) == (engine, expression)
 
 
+def test_flags_that_leave_the_samplers_alone_are_known(tmp_path):
+    file = tmp_path / "run.sh"
+    file.write_text("llama-cli -m a.gguf -ngl 99 -fa on --mlock -t 8 --no-mmap --temp 0.5\n")
+    settings = from_settings(file)
+    assert (settings.unknown, settings.other["-ngl"], settings.other["--mlock"]) == ((), 99, True)
+
+
 def test_the_folder_of_a_model(tmp_path):
     (tmp_path / files.FILE).write_text('{"do_sample": true, "top_k": 9}')
     assert str(from_settings(tmp_path).sampler) == "top_k(k=9)"

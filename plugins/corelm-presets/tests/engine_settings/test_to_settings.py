@@ -291,14 +291,20 @@ def test_any_chain_is_read_back_or_refused(engine):
 
 
 def test_a_window_without_a_limit_goes_from_engine_to_engine():
-    preset = {"temp": 1, "rep_pen": 1.2, "dry_multiplier": 0.8, "dry_penalty_last_n": 0}
+    preset = {"temp": 1, "rep_pen": 1.2, "dry_multiplier": 0.8, "rep_pen_range": 0}
     read = from_settings(preset, "sillytavern").sampler
-    assert read == from_settings({**preset, "dry_penalty_last_n": -1}, "sillytavern").sampler
     assert read == from_settings({**preset, "rep_pen_range": -1}, "sillytavern").sampler
     written = to_settings(read, "llama.cpp")
     assert (written["repeat_last_n"], written["dry_penalty_last_n"]) == (-1, -1)
     assert from_settings(written, "llama.cpp").sampler == read
-    assert to_settings(read, "sillytavern")["dry_penalty_last_n"] == 0
+    assert to_settings(read, "sillytavern")["rep_pen_range"] == 0
+
+
+def test_the_reason_for_a_stage_that_is_left_out_is_about_that_stage():
+    chain = "temperature(t=0.5) | top_k(k=5) | top_p(p=0.9)"
+    settings, lost = to_settings_in_part(chain, "ollama")
+    assert (settings["options"]["temperature"], settings["options"]["top_k"]) == (0.5, 5)
+    assert lost == {"top_p(p=0.9)": "ollama applies top_p before temperature"}
 
 
 def test_the_rest_of_a_chain_is_written_and_the_lost_stages_are_named():
