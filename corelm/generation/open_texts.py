@@ -335,7 +335,15 @@ class OpenTexts:
             raise
 
     def _generations(self) -> list[Generation]:
-        texts = [self._generation(at) for at in range(len(self.samples))]
+        rows = zip(
+            self.samples, self.texts, self.tokens, self.finish_reasons, self.records, strict=True
+        )
+        # A decoder that finds no more tokens, as a beam search may, ends as at the length.
+        default: FinishReason = "error" if self._failed else "length"
+        texts = [
+            Generation(self.prompt, sample, self._seed, text.value, ids, reason or default, records)
+            for sample, text, ids, reason, records in rows
+        ]
         if not self._constrained:
             return texts
         return [
@@ -355,15 +363,3 @@ class OpenTexts:
             if self._failed:  # this error, or an earlier one, is being raised
                 return False
             raise
-
-    def _generation(self, at: int) -> Generation:
-        return Generation(
-            self.prompt,
-            self.samples[at],
-            self._seed,
-            self.texts[at].value,
-            self.tokens[at],
-            # A decoder that finds no more tokens, as a beam search may, ends as at the length.
-            self.finish_reasons[at] or ("error" if self._failed else "length"),
-            self.records[at],
-        )

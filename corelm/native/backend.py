@@ -182,7 +182,7 @@ def _each_array(result: object, change: Callable[[Array], object]) -> object:
     return change(result) if isinstance(result, np.ndarray) else result
 
 
-def in_blocks(definition: Callable[..., R], logits: Any, *arguments: Any, **named: Any) -> R:
+def in_blocks(definition: Callable[..., R], logits: Any, *arguments: Any) -> R:
     """Apply a definition to one block of rows at a time, and join the results.
 
     A definition makes several arrays as large as its argument. Of a batch of 64 rows of 262,144
@@ -194,21 +194,17 @@ def in_blocks(definition: Callable[..., R], logits: Any, *arguments: Any, **name
             them.
         logits: an array of any library; only NumPy's are divided.
         arguments: arrays have one entry per row.
-        named: as `arguments`.
 
     Example:
-        >>> in_blocks(np.sum, np.ones((2, BLOCK)), axis=-1).tolist()
+        >>> in_blocks(np.sum, np.ones((2, BLOCK)), -1).tolist()
         [131072.0, 131072.0]
     """
     blocks = list(_blocks(logits))
     if len(blocks) < 2:
-        return definition(logits, *arguments, **named)
+        return definition(logits, *arguments)
+    # An argument with axes has one entry a row; other definitions set `kernel(by_row=False)`.
     parts = [
-        definition(
-            logits[rows],
-            *(_part(argument, rows) for argument in arguments),
-            **{name: _part(argument, rows) for name, argument in named.items()},
-        )
+        definition(logits[rows], *(x[rows] if np.ndim(x) else x for x in arguments))
         for rows in blocks
     ]
     return cast("R", _joined(parts))
@@ -220,11 +216,6 @@ def _blocks(logits: Any) -> Iterator[slice]:
         return iter(())
     size = max(BLOCK // logits.shape[1], 1)
     return (slice(first, first + size) for first in range(0, len(logits), size))
-
-
-def _part(argument: Any, rows: slice) -> Any:
-    # An argument with axes has one entry a row; other definitions set `kernel(by_row=False)`.
-    return argument[rows] if np.ndim(argument) else argument
 
 
 def _joined(parts: list[Any]) -> Any:

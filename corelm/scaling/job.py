@@ -25,7 +25,7 @@ from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.models import NamedModel
 from corelm.printable import reason_of, shown, strip_controls
-from corelm.registry.models import is_path, load, loaded_as, plugin_of
+from corelm.registry.models import LoadedAs, is_path, load, loaded_as, plugin_of
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
@@ -61,37 +61,26 @@ class Job:
     code: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        model: LanguageModel,
-        things: Iterable[Sampler | Decoder],
-        device: str | None = None,
-        dtype: str | None = None,
-        modules: Iterable[str] = (),
-    ) -> Job:
+    def of(cls, loaded: LoadedAs, model: LanguageModel, dependencies: Dependencies) -> Job:
         """Return the job of a model that is loaded here.
 
         Args:
-            name: its name or path.
+            loaded: how it was loaded.
             model: the model.
-            things: the samplers and decoders that the units have.
-            device: the device that the model was loaded with.
-            dtype: the number format that it was loaded with.
-            modules: modules that the units are made of, besides corelm's.
+            dependencies: what the units are made of, besides the model.
 
         Raises:
             UsageError: a sampler or decoder that others cannot make from its expression.
         """
-        things = list(things)
-        distributions = {found for thing in things for found in _distributions(thing)}
+        (name, device, dtype), things = loaded, dependencies.things
+        distributions = {each for thing in things for each in _distributions(thing)}
         plugin = plugin_of(name)
-        all_modules = [*modules, *([plugin.value] if plugin else [])]
-        code = Dependencies([model, *things], all_modules).code
+        modules = [*dependencies.modules, *([plugin.value] if plugin else [])]
+        code = Dependencies([model, *things], modules).code
         names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
-        secrets = tuple(Dependencies(things).secrets.items())
+        secrets = tuple(dependencies.secrets.items())
         identity = NamedModel(model).fingerprint()
         return cls(path, device, dtype, identity, versions, secrets, tuple(code.items()))
 
@@ -133,7 +122,6 @@ def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies) -> list
     Raises:
         UsageError: a model without a name, or a sampler or decoder that workers can't make.
     """
-    things, modules = dependencies.things, dependencies.modules
     jobs = []
     for model in models:
         loaded = loaded_as(model)
@@ -142,8 +130,7 @@ def jobs_of(models: Sequence[LanguageModel], dependencies: Dependencies) -> list
                 "workers load the models themselves: give the name, not a "
                 f"{type(getattr(model, 'unlifted', model)).__name__}"
             )
-        name, device, dtype = loaded
-        jobs.append(Job.of(name, model, things, device, dtype, modules))
+        jobs.append(Job.of(loaded, model, dependencies))
     return jobs
 
 

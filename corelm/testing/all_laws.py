@@ -11,9 +11,8 @@ from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.sampling import Sampler
 from corelm.testing.decoder_laws import DECODER_LAWS
-from corelm.testing.laws import SAMPLER_LAWS, unless_reported
+from corelm.testing.laws import SAMPLER_LAWS, runs_on_any_library, unless_reported
 from corelm.testing.model_laws import MODEL_LAWS
-from corelm.testing.portable import runs_on_any_library
 
 if TYPE_CHECKING:
     import pytest

@@ -306,6 +306,31 @@ class _Likeliest(Sampler):
         return likeliest
 
 
+def runs_on_any_library(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
+    """Run on arrays of any library, such as torch or JAX, with the same result as on NumPy's.
+
+    Not every sampler can, so `LAWS["sampler"]` leaves this law out. It needs the package
+    array-api-strict.
+
+    Raises:
+        AssertionError: the sampler does not; names the stage.
+        MissingDependencyError: array-api-strict is not installed.
+
+    Example:
+        >>> import corelm
+        >>> runs_on_any_library(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
+    """
+    from corelm.numerics import portability  # late: it needs another package
+
+    for stage in sampler.stages:
+        if not portability.is_portable(stage):
+            raise AssertionError(
+                f"{stage!r} does not run on arrays of any library. Use operators, the functions of "
+                "`corelm` and `corelm.filters`, and those of `array_namespace(logits)` instead of "
+                "NumPy's."
+            )
+
+
 def unless_reported(law: Law, sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
     """Call a law; skip the test for an invalid result that `is_a_distribution` already reports."""
     try:

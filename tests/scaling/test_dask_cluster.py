@@ -21,6 +21,8 @@ from units import CountWords, Double, OddError, Raise, Suicide, loaded_models
 import corelm
 from corelm.errors import ExecutorError, SamplerError
 from corelm.native.cpu import VARIABLE
+from corelm.registry.models import LoadedAs
+from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.job import Job
 from corelm.scaling.units import Unit
 from corelm.testing import ToyModel
@@ -98,7 +100,7 @@ def cluster(*jobs: Job, workers: int | str = 1) -> Iterator[DaskCluster]:
 
 
 def job(name: str = "cats", *, end: bool = True) -> Job:
-    return Job.of(name, ToyModel(end=end), ())
+    return Job.of(LoadedAs(name, None, None), ToyModel(end=end), Dependencies([]))
 
 
 def results(executor: DaskCluster, units: list[Unit]) -> dict[str, str]:

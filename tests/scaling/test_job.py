@@ -14,6 +14,7 @@ from units import CountWords, Double, OddError, Raise
 import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
+from corelm.registry.models import LoadedAs
 from corelm.runs import Strategy
 from corelm.scaling.dependencies import Dependencies, hash_of_variable
 from corelm.scaling.job import Job, _loaded, differences, do, jobs_of, packed
@@ -29,7 +30,7 @@ def models(
 
 
 def job(*samplers: Sampler) -> Job:
-    return Job.of("cats", ToyModel(), samplers)
+    return Job.of(LoadedAs("cats", None, None), ToyModel(), Dependencies(samplers))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,8 @@ def test_a_job_has_the_versions_of_all_plugins():
 def test_a_job_has_the_version_of_the_plugin_that_offers_the_model(tmp_path):
     greedy = corelm.sampler("greedy")
     assert dict(job(greedy).versions)["corelm-kills"] == "1.0"
-    on_disk = Job.of(f"{tmp_path}/cats", ToyModel(), [greedy])
+    path = LoadedAs(f"{tmp_path}/cats", None, None)
+    on_disk = Job.of(path, ToyModel(), Dependencies([greedy]))
     assert "corelm-kills" not in dict(on_disk.versions)
 
 
