@@ -176,12 +176,11 @@ class ContextBuilder:
         self._vocabulary = vocabulary
         self._prompt_length = self._length = len(prompt)
         room = self._length + min(ahead, MOST_ROOM)
-        self._tokens = np.empty((batch, room), dtype=np.int64)
-        # nan marks tokens that were not drawn: the prompt and the room ahead.
-        self._surprisal = np.full((batch, room), np.nan)
-        self._model_surprisal = np.full((batch, room), np.nan)
-        self._tokens[:, : self._length] = prompt
-        self._protect()
+        # The tokens, their surprisals and the model's. nan marks tokens that were not drawn: the
+        # prompt and the room ahead.
+        nats: Array = np.full((2, batch, room), np.nan)
+        self._set(np.empty((batch, room), dtype=np.int64), *nats)
+        self._columns[0][:, : self._length] = prompt
 
     @classmethod
     def of(cls, context: Context, ahead: int = 0) -> ContextBuilder:
@@ -194,9 +193,9 @@ class ContextBuilder:
         batch, length = context.tokens.shape
         builder = cls(np.zeros(length, dtype=np.int64), batch, ahead, context.vocabulary)
         builder._prompt_length = context.prompt_length
-        builder._tokens[:, :length] = context.tokens
-        builder._surprisal[:, :length] = context.surprisal
-        builder._model_surprisal[:, :length] = context.model_surprisal
+        past = context.tokens, context.surprisal, context.model_surprisal
+        for column, values in zip(builder._columns, past, strict=True):
+            column[:, :length] = values
         return builder
 
     @property
@@ -225,12 +224,16 @@ class ContextBuilder:
             surprisal: (batch,) nats, under the distribution drawn from.
             model_surprisal: (batch,) nats, under the model's own distribution; nan by default.
         """
-        if self._length == self._tokens.shape[1]:
-            self._grow()
-        self._tokens[:, self._length] = tokens
-        self._surprisal[:, self._length] = surprisal
-        model = np.nan if model_surprisal is None else model_surprisal
-        self._model_surprisal[:, self._length] = model
+        if self._length == self._columns[0].shape[1]:
+            # Doubling copies each token a constant number of times, however long the text becomes.
+            more: Any = ((0, 0), (0, max(self._length, 16)))
+            ids, *nats = self._columns
+            grown = (np.pad(each, more, constant_values=np.nan) for each in nats)
+            self._set(np.pad(ids, more), *grown)
+        of_tokens, of_surprisal, of_model = self._columns
+        of_tokens[:, self._length] = tokens
+        of_surprisal[:, self._length] = surprisal
+        of_model[:, self._length] = np.nan if model_surprisal is None else model_surprisal
         # Earlier contexts are slices up to the old length, so writing here leaves them as they are.
         self._length += 1
 
@@ -259,29 +262,15 @@ class ContextBuilder:
             )
         self._length -= count
         # A copy: earlier contexts are views of the arrays, and the next token would change them.
-        self.select(np.arange(len(self._tokens)))
+        self.select(np.arange(len(self._columns[0])))
 
     def select(self, rows: Array) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        self._tokens = self._tokens[rows]
-        self._surprisal = self._surprisal[rows]
-        self._model_surprisal = self._model_surprisal[rows]
-        self._protect()
+        self._set(*(column[rows] for column in self._columns))
 
-    def _grow(self) -> None:
-        # Doubling copies each token a constant number of times, however long the text becomes.
-        more: Any = ((0, 0), (0, max(self._length, 16)))
-        self._tokens = np.pad(self._tokens, more)
-        self._surprisal = np.pad(self._surprisal, more, constant_values=np.nan)
-        self._model_surprisal = np.pad(self._model_surprisal, more, constant_values=np.nan)
-        self._protect()
-
-    def _protect(self) -> None:
-        """Make the read-only views that contexts are slices of, once instead of at each token."""
-        self._read_only = (
-            self._tokens.view(),
-            self._surprisal.view(),
-            self._model_surprisal.view(),
-        )
+    def _set(self, *columns: Array) -> None:
+        """Store the arrays, and read-only views that contexts are slices of."""
+        self._columns = columns
+        self._read_only = tuple(column.view() for column in columns)
         for view in self._read_only:
             view.setflags(write=False)

@@ -363,6 +363,10 @@ def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
 def _after(stages: list[ExplainedStage], result: StageResult) -> ExplainedStage:
     """Return a stage's result as an `ExplainedStage`, with its changes since the last stage."""
     model, before, logits = stages[0], stages[-1], result.logits[0]
+    allowed_mass = None
+    if isinstance(result.stage, Mask) and not result.stage.is_neutral:
+        allowed = result.allowed
+        allowed_mass = 1.0 if allowed is None else mass_of(allowed[0], model.distribution)
     possible = logits > -np.inf
     removed = before.ranked_tokens  # the stage before has the order: here they are all impossible
     removed = removed[~possible[removed]]
@@ -375,12 +379,6 @@ def _after(stages: list[ExplainedStage], result: StageResult) -> ExplainedStage:
         # Relative to the largest logit: a constant added to a row changes no probability.
         changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
         branch=result.branch,
-        allowed_mass=_allowed_mass(result, model),
+        allowed_mass=allowed_mass,
         fell_back=result.fell_back is not None and bool(result.fell_back[0]),
     )
-
-
-def _allowed_mass(result: StageResult, model: ExplainedStage) -> float | None:
-    if not isinstance(result.stage, Mask) or result.stage.is_neutral:
-        return None
-    return 1.0 if result.allowed is None else mass_of(result.allowed[0], model.distribution)

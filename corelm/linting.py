@@ -225,15 +225,13 @@ TOLERANCE = 1e-5
 
 def leaves_one_token(sampler: Sampler) -> bool:
     """Return True if a sampler keeps only the most likely token of any row."""
-    return all(_keeps_the_first_alone(sampler, rows()) for rows in BATCHES)
-
-
-def _keeps_the_first_alone(sampler: Sampler, rows: Array) -> bool:
-    result = result_on(sampler, rows)
-    if result is None:
-        return False
-    alone = (result > -np.inf).sum(axis=-1) == 1
-    return bool((alone & (result.argmax(axis=-1) == rows.argmax(axis=-1))).all())
+    for rows in (make() for make in BATCHES):
+        if (result := result_on(sampler, rows)) is None:
+            return False
+        alone = (result > -np.inf).sum(axis=-1) == 1
+        if not (alone & (result.argmax(axis=-1) == rows.argmax(axis=-1))).all():
+            return False
+    return True
 
 
 def flattens(sampler: Sampler) -> bool:

@@ -217,7 +217,13 @@ class Parameterized:
         # In the class's own dict: an inherited value would be the parent's parameters.
         cached: tuple[Parameter, ...] | None = cls.__dict__.get("_parameters")
         if cached is None:
-            cached = _declared(cls)
+            try:
+                hints = typing.get_type_hints(cls)
+            except Exception as error:
+                reason = f"the types of {cls.__name__} cannot be read: {error}"
+                raise PluginError(f"{_not_a(cls)}: {reason}") from error
+            fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+            cached = tuple(_parameter(cls, field, hints) for field in fields)
             cls._parameters = cached  # type: ignore[attr-defined]
         return cached
 
@@ -366,15 +372,6 @@ def _not_a(cls: type) -> str:
 def _contract(cls: type) -> type:
     """Return the contract that a class inherits: `Sampler` or `Decoder`."""
     return next(base for base in cls.__mro__ if Parameterized in base.__bases__)
-
-
-def _declared(cls: type[Parameterized]) -> tuple[Parameter, ...]:
-    try:
-        hints = typing.get_type_hints(cls)
-    except Exception as error:
-        reason = f"the types of {cls.__name__} cannot be read: {error}"
-        raise PluginError(f"{_not_a(cls)}: {reason}") from error
-    return tuple(_parameter(cls, field, hints) for field in dataclasses.fields(cls))  # type: ignore[arg-type]
 
 
 def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) -> Parameter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from corelm import Context, ParameterError, Sampler, hookimpl, param
 from corelm.filters import KernelSampler, TokenNames, remove_tokens, token_change
@@ -37,7 +36,9 @@ class LogitBias(KernelSampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         for token, bias in self.bias.items():
-            if not (_is_token(token) and _is_number(bias) and bias < math.inf):
+            is_token = isinstance(token, (int, str)) and not isinstance(token, bool) and token != ""
+            is_number = isinstance(bias, (int, float)) and not isinstance(bias, bool)
+            if not (is_token and is_number and bias < math.inf):
                 raise ParameterError(
                     "bias must map token ids or words to numbers or -inf, "
                     f"not {token!r} to {bias!r}"
@@ -59,14 +60,6 @@ class LogitBias(KernelSampler):
             return [change]
         removed = [id for id in biases if id not in added]
         return [change, (remove_tokens, None, removed)]
-
-
-def _is_token(token: Any) -> bool:
-    return isinstance(token, (int, str)) and not isinstance(token, bool) and token != ""
-
-
-def _is_number(bias: Any) -> bool:
-    return isinstance(bias, (int, float)) and not isinstance(bias, bool)
 
 
 @hookimpl

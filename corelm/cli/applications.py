@@ -161,7 +161,12 @@ class _Unconverted:
 
     def __call__(self, context: Any, value: Any) -> Any:
         parameter = self._parameter
-        _check_place(parameter, value)
+        is_place = parameter.param_type_name == "option" and PLACES.search(parameter.metavar or "")
+        if is_place and isinstance(value, str) and not value.strip():
+            article = "an" if parameter.metavar[0] == "A" else "a"
+            raise UsageError(
+                f"{parameter.opts[0]} needs {article} {parameter.metavar}, not {value!r}"
+            )
         if isinstance(value, bool) or (value is None and parameter.required):
             return self._convert(context, value)
         callback = parameter.callback
@@ -194,14 +199,6 @@ def _text(value: Any) -> Any:
             f"the text on the command line is not UTF-8: byte {data[error.start]:#04x} at "
             f"position {error.start}"
         ) from None
-
-
-def _check_place(option: Any, value: Any) -> None:
-    """Raise if the value of an option that names a file, a folder or an address is blank."""
-    is_place = option.param_type_name == "option" and PLACES.search(option.metavar or "")
-    if is_place and isinstance(value, str) and not value.strip():
-        article = "an" if option.metavar[0] == "A" else "a"
-        raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")
 
 
 class ExitCode(IntEnum):

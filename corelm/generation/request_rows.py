@@ -171,7 +171,10 @@ class RequestRows:
         """
         try:
             if self._drawn is None and self.view is not None:  # not with others'
-                self._draw_alone(self.view)
+                uniforms = self.uniforms()[:, 0].copy()
+                logits = self.view.next_logits()
+                alone = self.plan.draw(logits, uniforms, self.context, self.measured)
+                self.take(RowFigures(alone, self._position), slice(0, len(uniforms)))
             drawn, self._drawn = self._drawn, None
             if drawn is None:
                 return None
@@ -184,8 +187,3 @@ class RequestRows:
         except (Exception, KeyboardInterrupt) as error:
             self._open_texts.fail(error)
             raise
-
-    def _draw_alone(self, view: SessionView) -> None:
-        uniforms = self.uniforms()[:, 0].copy()
-        drawn = self.plan.draw(view.next_logits(), uniforms, self.context, self.measured)
-        self.take(RowFigures(drawn, self._position), slice(0, len(uniforms)))

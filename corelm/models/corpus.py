@@ -80,7 +80,10 @@ class Corpus:
         if path.is_dir():
             texts = [text for text in _texts_in_folder(path, count) if text.strip()]
         else:
-            texts = _some(filter(str.strip, _texts_in_file(path)), count)
+            text = _read(path)
+            paragraphs = EMPTY_LINES.split(text.strip())
+            parts = paragraphs if len(paragraphs) > 1 else text.split("\n")
+            texts = _some(filter(str.strip, parts), count)
         if not texts:
             raise DataError(f"no text in {str(path)!r}; a folder needs .txt files in UTF-8")
         return texts
@@ -147,12 +150,6 @@ def _text_files(folder: Path, on_error: Callable[[Exception], None]) -> Iterator
                 on_error(DataError(f"{str(file)!r} is not a file"))
             else:
                 yield file
-
-
-def _texts_in_file(file: Path) -> list[str]:
-    text = _read(file)
-    paragraphs = EMPTY_LINES.split(text.strip())
-    return paragraphs if len(paragraphs) > 1 else text.split("\n")
 
 
 def _read(file: Path) -> str:

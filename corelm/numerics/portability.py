@@ -10,7 +10,7 @@ import numpy as np
 from corelm.context import Context
 from corelm.errors import MissingDependencyError
 from corelm.numerics.arrays import array_namespace
-from corelm.numerics.distributions import Array, softmax
+from corelm.numerics.distributions import softmax
 
 ROWS = np.array(
     [
@@ -65,13 +65,12 @@ def runs_on(sampler: Callable[[Any, Context], Any], array: Any) -> bool:
         result = sampler(logits, context)
         if result is logits and getattr(sampler, "reads", None):
             return False  # it changed nothing in this context, so that proves nothing
-        return type(result) is type(logits) and _agree(np.asarray(result), sampler(ROWS, context))
+        array, expected = np.asarray(result), sampler(ROWS, context)
+        is_alike = (array.shape, array.dtype) == (expected.shape, expected.dtype)
+        return (
+            type(result) is type(logits)
+            and is_alike
+            and np.allclose(softmax(array), softmax(expected), rtol=1e-4, atol=1e-6)
+        )
     except (Exception, SystemExit):  # such as a NumPy function on another library's array
         return False
-
-
-def _agree(result: Array, expected: Array) -> bool:
-    if (result.shape, result.dtype) != (expected.shape, expected.dtype):
-        return False
-    same: bool = np.allclose(softmax(result), softmax(expected), rtol=1e-4, atol=1e-6)
-    return same

@@ -283,7 +283,7 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
         try:  # a literal first: most parameters are numbers
             value = _literal(text)
         except _UNREADABLE:
-            if not _names_samplers(text):
+            if not all(_STAGE.fullmatch(part.strip()) for part in _split_at(text, "|")):
                 raise _unreadable(name, arguments) from None
             value = Expression(text, _read_stages(text, depth + 1))
         if key:
@@ -299,10 +299,6 @@ def _parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
     for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
         match = _PARAMETER.fullmatch(part.strip())
         yield (match[1] or "", match[2]) if match else ("", "")
-
-
-def _names_samplers(text: str) -> bool:
-    return all(_STAGE.fullmatch(part.strip()) for part in _split_at(text, "|"))
 
 
 def _unreadable(name: str, arguments: str) -> ExpressionError:

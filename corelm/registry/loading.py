@@ -85,16 +85,16 @@ OWN = "corelm"
 
 def wanted_points(points: Sequence[EntryPoint]) -> dict[Source, EntryPoint]:
     """Return the entry points that `CORELM_PLUGINS` allows, by their source."""
-    sources = (Source(p.distribution, p.version, p.name, p.value) for p in points)
-    return {source: p for source, p in zip(sources, points, strict=True) if _is_wanted(source)}
-
-
-def _is_wanted(source: Source) -> bool:
-    setting = os.environ.get("CORELM_PLUGINS")
-    if setting is None or source.distribution == OWN:
-        return True
+    by_source = {Source(p.distribution, p.version, p.name, p.value): p for p in points}
+    if (setting := os.environ.get("CORELM_PLUGINS")) is None:
+        return by_source
     names = {name.strip() for name in setting.split(",")}
-    return bool(names & {source.distribution, source.entry_point, str(source)})
+    return {
+        source: point
+        for source, point in by_source.items()
+        if source.distribution == OWN
+        or names & {source.distribution, source.entry_point, str(source)}
+    }
 
 
 def import_plugin(point: EntryPoint) -> Any:
@@ -107,16 +107,12 @@ def import_plugin(point: EntryPoint) -> Any:
         return point.load()
 
 
-def unclosable(stream: Any) -> Any:
-    """Return a stream that writes to this one and leaves it open; None for a closed one."""
-    return None if stream is None else _unclosable(stream)
-
-
 # `print` holds a borrowed reference to `sys.stdout`: if the stream is freed while another thread
 # prints, the process crashes.
 @functools.lru_cache(maxsize=16)
-def _unclosable(stream: Any) -> Any:
-    return _Unclosable(stream)
+def unclosable(stream: Any) -> Any:
+    """Return a stream that writes to this one and leaves it open; None for a closed one."""
+    return None if stream is None else _Unclosable(stream)
 
 
 class _Unclosable:

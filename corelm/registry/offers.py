@@ -100,12 +100,11 @@ def _is_plain_path() -> bool:
     # Zip files and eggs hold distributions too, and importlib.metadata reads those.
     files = any(os.path.isfile(place) or place.endswith(".egg") for place in sys.path)
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
-    return not files and all(map(_reads_folders, finders))
-
-
-def _reads_folders(finder: Any) -> bool:
     # Dask imports the package importlib_metadata, whose finder takes the place of Python's own.
-    return finder is PathFinder or type(finder).__module__ == "importlib_metadata"
+    return not files and all(
+        finder is PathFinder or type(finder).__module__ == "importlib_metadata"
+        for finder in finders
+    )
 
 
 def _by_importlib(groups: Sequence[str]) -> list[EntryPoint]:

@@ -132,7 +132,10 @@ class ToySession:
         if other is self or not isinstance(other, ToySession) or other._after is not self._after:
             raise UsageError("join takes another session of the same model")
         time = max(len(self._tokens), len(other._tokens))
-        padded = (_padded_before(session._tokens, time) for session in (self, other))
+        padded = (
+            [np.zeros_like(each[0])] * (time - len(each)) + each
+            for each in (self._tokens, other._tokens)
+        )
         self._tokens = [np.concatenate(pair) for pair in zip(*padded, strict=True)]
         self._lengths = np.concatenate([self._lengths, other._lengths])
 
@@ -152,11 +155,6 @@ class ToySession:
         if not 1 <= count <= self._shortest:
             raise UsageError(f"count must be at least 1 and at most {self._shortest}, not {count}")
         return np.stack(self._tokens[-count:], axis=1)
-
-
-def _padded_before(tokens: list[NDArray[np.int64]], time: int) -> list[NDArray[np.int64]]:
-    """Return the tokens at each of `time` positions, with padding at the first ones."""
-    return [np.zeros_like(tokens[0])] * (time - len(tokens)) + tokens
 
 
 def _counted(vocabulary: WordVocabulary) -> Array:

@@ -64,7 +64,7 @@ class Effect:
         """
         # Two contexts show if the text so far matters: `reads` may declare more than is used.
         alone, after = _distribution(sampler, ()), _distribution(sampler, HISTORY)
-        history = HISTORY
+        history: tuple[int, ...] = HISTORY
         if np.allclose(alone, after) and np.allclose(alone, BEFORE):
             history *= 2  # a loop of phrases
             after = _distribution(sampler, history)
