@@ -15,9 +15,14 @@ from corelm_report.judging.judge import (
     corrected_win_rates,
     errors_of_model,
     of_first_shown,
+    show_verdicts,
     win_rates,
 )
-from corelm_report.judging.pairs import Pair
+from corelm_report.judging.pairs import Pair, pairs_of
+from corelm_report.report import document_of
+
+import corelm
+from corelm.commands import Output
 
 PROMPTS, TEXTS = 16, 8
 DESIGN = Design({}, frozenset(f"prompt {i}" for i in range(60)), equal=0)
@@ -203,6 +208,23 @@ def test_the_command_reads_verdicts_from_csv_and_json_lines(judge):
     judged = re.findall(r"(?:temperature\(t=0\.3\)|uniform) .*?(\d+) +\d+ *$", done.out, re.M)
     assert sum(map(int, judged[:2])) == len(pairs) - 1
     assert judge().code == 2
+
+
+def test_each_rate_of_several_models_names_its_model(judge, capsys):
+    report = corelm.Report.read("study/toy/report.json")
+    reports = [("one", report), ("other", report)]
+    pairs = [pair for model, each in reports for pair in pairs_of(document_of(each), model)]
+    lines = [f"{pair.id},first" for pair in pairs if pair.texts[0] != pair.texts[1]]
+    Path("people.csv").write_text("\n".join(["pair,verdict", *lines]))
+    capsys.readouterr()
+    with Output.open() as out:
+        show_verdicts(reports, [Path("people.csv")], [], out)
+    rows = re.findall(r"(\S+) over temperature\(t=1\.0\), (\w+) ", capsys.readouterr().out)
+    assert sorted(rows) == [
+        (sampler, model)
+        for sampler in ("temperature(t=0.3)", "uniform")
+        for model in ("one", "other")
+    ]
 
 
 def test_other_files_are_refused(judge):

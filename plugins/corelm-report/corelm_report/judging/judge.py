@@ -163,11 +163,13 @@ def _show_model(people: Judged, model: Judged, design: Design, out: Output) -> N
 
 
 def _show_rates(title: str, rates: Sequence[WinRate], out: Output) -> None:
+    several = len({rate.model for rate in rates}) > 1
     out.show(blocks.line(title, "bold"))
     out.rows(
         HEADER,
         [
-            (f"{rate.sampler} over {rate.against}", share(rate.rate), _ends(rate.ends),
+            (f"{rate.sampler} over {rate.against}" + several * f", {rate.model}",
+             share(rate.rate), _ends(rate.ends),
              "none" if rate.p_holm is None else f"{rate.p_holm:.2g}",
              f"{rate.pairs:,}", f"{rate.units:,}")
             for rate in rates
@@ -194,7 +196,7 @@ class WinRate:
     """The share of the pairs in which the text of a sampler is better; a tie is half a win.
 
     Attributes:
-        sampler, against: the two samplers.
+        model, sampler, against: the model, and the two samplers.
         rate: the share.
         ends: its 95 % interval; None with too few units.
         p: the two-sided p-value for a true rate of 1/2.
@@ -203,6 +205,7 @@ class WinRate:
         p_holm: the p-value with Holm's correction for all samplers.
     """
 
+    model: str
     sampler: str
     against: str
     rate: float
@@ -285,7 +288,7 @@ def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], design: Design) -> W
     ends = wilson.ends if len(units) >= FEWEST else None
     rate = KnownByInterval(wilson.value, ends, len(units))
     return WinRate(
-        pairs[0].sampler, pairs[0].against, wilson.value or 0.0, ends,
+        pairs[0].model, pairs[0].sampler, pairs[0].against, wilson.value or 0.0, ends,
         (rate - EVEN).p_value(), len(pairs), len(units),
     )  # fmt: skip
 
@@ -304,7 +307,7 @@ def _prediction_powered(
     corrected = mean - error
     even = corrected.moved(1.0, corrected.value - 0.5)
     return WinRate(
-        pairs[0].sampler, pairs[0].against, corrected.value,
+        pairs[0].model, pairs[0].sampler, pairs[0].against, corrected.value,
         within(corrected.interval(), SHARES), even.p_value(), len(pairs), len(units),
     )  # fmt: skip
 
