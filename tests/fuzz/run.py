@@ -31,6 +31,9 @@ HELPERS = [
 """Folders with modules of the other tests."""
 PLUGINS = "corelm,corelm-grammar,corelm-lexical,corelm-p-less"
 """Those with readers of their own: an unknown name in an expression imports every plugin."""
+OF_PLUGINS = ("corelm_grammar", "corelm_inspect_logs", "corelm_lm_eval_logs", "corelm_probe",
+              "corelm_replay", "corelm_report")  # fmt: skip
+"""Their modules, whose lines guide the fuzzer, too."""
 TIMEOUT, MEMORY, LONGEST = 60, 2048, 8192
 """Seconds and MiB that one input may take, and its bytes."""
 STATISTICS = ("number_of_executed_units", "peak_rss_mb")
@@ -54,6 +57,7 @@ def main(arguments: list[str]) -> int:
     targets = asked.targets or known
     if asked.input:
         sys.path[:0] = HELPERS
+        import outside  # noqa: F401 - more targets
         import targets as read_by
 
         for name in targets:
@@ -126,7 +130,8 @@ def work(name: str, arguments: list[str]) -> None:
     import atheris
 
     sys.path[:0] = HELPERS
-    with atheris.instrument_imports(include=["corelm", "corelm_grammar"]):
+    with atheris.instrument_imports(include=["corelm", *OF_PLUGINS]):
+        import outside  # noqa: F401 - more targets
         import targets
 
     def attempt(data: bytes) -> None:

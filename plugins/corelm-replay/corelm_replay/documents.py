@@ -31,14 +31,16 @@ def read_document(text: str, form: str) -> dict[str, Any]:
     return fields
 
 
-def are_ids(values: Any) -> bool:
-    """Return True for a list of whole numbers of at least 0.
+def are_ids(values: Any, below: float = 2**31) -> bool:
+    """Return True for a list of whole numbers of at least 0, which fit into 32 bits.
 
     Example:
         >>> are_ids([0, 7]), are_ids([True]), are_ids(["5"]), are_ids(7)
         (True, False, False, False)
     """
-    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+    return isinstance(values, list) and all(
+        type(value) is int and 0 <= value < below for value in values
+    )
 
 
 def are_numbers(values: Any, least: float = -math.inf, most: float = math.inf) -> bool:

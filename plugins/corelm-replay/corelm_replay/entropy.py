@@ -101,8 +101,9 @@ class EntropyLog:
         try:
             for place, line in numbered_lines(SafeFile(path).text(LARGEST), str(path)):
                 step = TrainingStep(**json_object(line, place))
-                figures = [value for name, value in vars(step).items() if name != "reward"]
-                if not are_ids([step.step]) or not are_numbers([*figures, step.reward or 0]):
+                figures = [0 if value is None and name == "reward" else value
+                           for name, value in vars(step).items()]  # fmt: skip
+                if not are_ids([step.step]) or not are_numbers(figures):
                     raise TypeError
                 log.steps.append(step)
         except ModelFileError as error:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.errors import UsageError
 from corelm.runs import ForcedTokens
 from corelm_replay.audit import Audit, audit
 from corelm_replay.recording import Rollouts, record
@@ -54,9 +55,15 @@ def own_audit(
 
 
 def trainer_logits(model: Any, rollouts: Rollouts) -> NDArray[np.float32]:
-    """Return a corelm model's logits of the drawn tokens: (batch, time, vocabulary), float32."""
+    """Return a corelm model's logits of the drawn tokens: (batch, time, vocabulary), float32.
+
+    Raises:
+        UsageError: an id outside the model's vocabulary.
+    """
     pairs = [rollouts.ids(row) for row in range(len(rollouts.tokens))]
     shape = (*rollouts.logprobs.shape, len(model.vocabulary))
+    if rollouts.tokens.max(initial=0) >= shape[-1]:
+        raise UsageError(f"an id of the rollouts is outside the vocabulary of {shape[-1]} tokens")
     logits = np.zeros(shape, np.float32)
     texts, firsts = (
         [before + drawn for before, drawn in pairs],

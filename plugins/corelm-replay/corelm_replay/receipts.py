@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -91,7 +92,8 @@ class Receipt:
         lists = self.tokens, self.logprobs, self.model_logprobs, self.kept_mass, self.kept_size
         if not (
             all(type(word) is str for word in words)
-            and are_ids([self.seed, self.sample, self.prompt_index])
+            and are_ids([self.seed], below=math.inf)
+            and are_ids([self.sample, self.prompt_index])
             and all(map(are_ids, (self.prompt, self.tokens, self.kept_size)))
             and are_numbers(self.logprobs, most=ROUNDING)
             and are_numbers(self.model_logprobs, most=ROUNDING)

@@ -97,7 +97,9 @@ class Rollouts:
         rows = whole.get("rollouts")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise UsageError("not rollouts of corelm replay: expected a list of objects")
-        if not isinstance(whole.get("chain"), str) or not are_ids([whole.get("seed") or 0]):
+        if not isinstance(whole.get("chain"), str) or not are_ids(
+            [whole.get("seed") or 0], below=np.inf
+        ):
             raise UsageError("not rollouts of corelm replay: expected a chain and a seed")
         for number, row in enumerate(rows):
             if not is_rollout(row):

@@ -104,7 +104,8 @@ class TokenLog:
             raise ValueError(f"expected the format {FORMAT}, not {record['format']!r}")
         lists = {name: [record[name]] for name in ("sampling_mask", *FIGURES)}
         whole = {"prompt": record["prompt"], "tokens": [record["token"]]} | lists
-        if not is_rollout(whole) or not are_ids([record["sample"], record["place"]]):
+        places = [record["sample"], record["place"]]
+        if not is_rollout(whole) or not are_ids(places) or type(record["chain"]) is not str:
             raise ValueError("the ids or figures of a token are impossible")
         text = str(record["name"]), record["sample"], tuple(record["prompt"])
         if record["place"] == 0:

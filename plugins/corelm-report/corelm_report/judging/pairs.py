@@ -153,10 +153,10 @@ def read_verdicts(path: Path) -> list[tuple[str, float]]:
 
 def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    missing = {"pair", "verdict"} - set(reader.fieldnames or ())
-    if missing:
-        raise UsageError(f"{str(path)!r} has no column {', '.join(sorted(missing))}")
     try:
+        missing = {"pair", "verdict"} - set(reader.fieldnames or ())
+        if missing:
+            raise UsageError(f"{str(path)!r} has no column {', '.join(sorted(missing))}")
         for line in reader:
             yield f"line {reader.line_num} of {path.name}", line
     except csv.Error as error:

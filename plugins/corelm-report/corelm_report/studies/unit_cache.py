@@ -36,6 +36,8 @@ MOST = 4 * 2**30
 """The most bytes of stored results; beyond it, the oldest eighth is deleted."""
 PATIENCE = 60
 """The most seconds to wait while another process writes."""
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of a damaged file: SQLite's message may quote it."""
 logger = logging.getLogger("corelm")
 
 
@@ -67,7 +69,7 @@ class UnitCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = _opened(self.path)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *DAMAGE) as error:
             logger.warning("finished work is not stored: %s: %s", self.path, error)
 
     def __enter__(self) -> Self:
@@ -96,7 +98,7 @@ class UnitCache:
         if self._database is None:
             return None
         # A damaged result is measured again.
-        with suppress(sqlite3.Error, zlib.error, UnicodeDecodeError):
+        with suppress(sqlite3.Error, zlib.error, TypeError, ValueError):
             rows = self._database.execute(
                 "SELECT result, measured FROM results WHERE key = ?", (key,)
             )
@@ -127,7 +129,7 @@ class UnitCache:
                         "DELETE FROM results WHERE rowid IN (SELECT rowid FROM results ORDER BY "
                         "rowid LIMIT (SELECT count(*) / 8 + 1 FROM results))"
                     )
-        except sqlite3.Error as error:
+        except DAMAGE as error:
             logger.warning("finished work is no longer stored: %s: %s", self.path, error)
             self._database.close()
             self._database = None
@@ -154,7 +156,7 @@ def _opened(path: Path) -> sqlite3.Connection:
                 "(key TEXT PRIMARY KEY, result BLOB NOT NULL, measured REAL NOT NULL)"
             )
             return database
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             database.close()
             if last or isinstance(error, sqlite3.OperationalError):
                 raise
