@@ -108,19 +108,12 @@ def _checked_prompt(
             "the prompt is empty, and this network needs at least one token to continue: "
             "give some words with --prompt"
         )
-    unknown = _unknown_words(vocabulary, prompt)
+    words = dict.fromkeys(re.findall(r"[\w'\u2019-]+|[^\w\s]", prompt))
+    unknown = [each for each in words if vocabulary.unknown in vocabulary.encode(each)]
     if unknown:
-        words = ", ".join(map(repr, unknown))
-        report.warn(f"the prompt has words that the vocabulary lacks: {words}")
+        listed = ", ".join(map(repr, unknown))
+        report.warn(f"the prompt has words that the vocabulary lacks: {listed}")
     return prompt
-
-
-def _unknown_words(vocabulary: StoredVocabulary, text: str) -> list[str]:
-    """Return the words of a text that the vocabulary lacks, each once, in their order."""
-    if vocabulary.unknown is None:
-        return []
-    parts = re.findall(r"[\w'\u2019-]+|[^\w\s]", text)
-    return [word for word in dict.fromkeys(parts) if vocabulary.unknown in vocabulary.encode(word)]
 
 
 def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:

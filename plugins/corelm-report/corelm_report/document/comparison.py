@@ -41,7 +41,11 @@ def comparison(before: Document, after: Document) -> Json:
     return {
         "schema": SCHEMA,
         "shared_draws": all(headers[0].get(k) == headers[1].get(k) for k in DRAWS),
-        "header": list(_differing(*headers)),
+        "header": [
+            {"key": key, "before": headers[0].get(key), "after": headers[1].get(key)}
+            for key in headers[0] | headers[1]
+            if key not in LEFT_OUT and headers[0].get(key) != headers[1].get(key)
+        ],
         "only_before": [entry.label for key, entry in first.items() if key not in second],
         "only_after": [entry.label for key, entry in second.items() if key not in first],
         "rows": [
@@ -87,13 +91,6 @@ def _not_comparable(before: Header, after: Header) -> set[str]:
         # A plugin's metric may depend on them too, as MAUVE does.
         left_out = {*OF_SETS, *(metric.name for metric in after.metrics)}
     return left_out | ({*OF_TEXTS} if length else set())
-
-
-def _differing(before: Json, after: Json) -> Iterator[Json]:
-    for key in dict.fromkeys((*before, *after)):
-        one, other = before.get(key), after.get(key)
-        if key not in LEFT_OUT and one != other:
-            yield {"key": key, "before": one, "after": other}
 
 
 def _changes(before: Entry, after: Entry, left_out: set[str]) -> Iterator[Json]:

@@ -33,7 +33,7 @@ def randomness_sentences(document: Document) -> Iterator[str]:
     unequal = [e for e in document.samplers if e.name != other.name and _differs(e)]
     if not unequal:
         return
-    apart = [abs(_value(entry)) for entry in unequal]
+    apart = [abs(e.differences.teacher_forced[MEAN].value or 0) for e in unequal if e.differences]
     names = listed([entry.sampler for entry in unequal])
     yield (
         f"{names} {'differs' if len(unequal) == 1 else 'differ'} from {name} in entropy, by "
@@ -53,11 +53,6 @@ def _differs(entry: SamplerEntry) -> bool:
         each is not None and each.ci95 is not None and not each.ci95[0] <= 0 <= each.ci95[1]
         for each in (entropy, texts)
     )
-
-
-def _value(entry: SamplerEntry) -> float:
-    entropy = entry.differences and entry.differences.teacher_forced[MEAN].value
-    return entropy or 0.0
 
 
 LARGEST = 1e100

@@ -147,7 +147,10 @@ def read_verdicts(path: Path) -> list[tuple[str, float]]:
         text = SafeFile(path).text(LARGEST)
     except ModelFileError as error:
         raise UsageError(f"cannot read the verdicts {str(path)!r}: {error}") from None
-    lines = _of_json(text, path) if path.suffix in (".jsonl", ".ndjson") else _of_csv(text, path)
+    lines = _of_csv(text, path)
+    if path.suffix in (".jsonl", ".ndjson"):
+        numbered = numbered_lines(text, path.name)
+        lines = ((place, json_object(line, place)) for place, line in numbered)
     return [verdict for place, line in lines if (verdict := _verdict(line, place)) is not None]
 
 
@@ -161,11 +164,6 @@ def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f"line {reader.line_num} of {path.name}", line
     except csv.Error as error:
         raise UsageError(f"line {reader.line_num} of {path.name}: {error}") from None
-
-
-def _of_json(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for place, line in numbered_lines(text, path.name):
-        yield place, json_object(line, place)
 
 
 def _verdict(line: Mapping[str, Any], place: str) -> tuple[str, float] | None:

@@ -72,10 +72,8 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
     read, answers = _reader(path), dict[tuple[str, str, int], Answer]()
     try:
         for place, question, asked, repeat, about, scores in read(path):
-            common, text = (
-                _cluster(about, cluster, place),
-                json.dumps(asked, sort_keys=True, default=str),
-            )
+            common = _cluster(about, cluster, place)
+            text = json.dumps(asked, sort_keys=True, default=str)
             content = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             for metric, score in scores.items():
                 value = _number(score)

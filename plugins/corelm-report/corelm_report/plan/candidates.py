@@ -216,19 +216,17 @@ def _by_name(parameters: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]
 
 
 def _parameter(key: str, texts: list[str], depth: int) -> _ExpressionPart:
-    values = [value for text in texts for value in _values(text, depth)]
+    values: list[str] = []
+    for text in texts:
+        is_range = _LIKE_A_RANGE.match(text)
+        inner = _range(text) if is_range else [s.expression for s in _settings(text, depth + 1)]
+        values += inner
     if len(values) > 1 and not key:
         raise ExpressionError(
             f"{printable.shown(texts[0])} has no name before it; write a sweep behind the name of "
             "its parameter, such as t=0.1..2.0/20"
         )
     return _ExpressionPart(",".join(texts), values)
-
-
-def _values(text: str, depth: int) -> list[str]:
-    if _LIKE_A_RANGE.match(text):
-        return _range(text)
-    return [setting.expression for setting in _settings(text, depth + 1)]
 
 
 def _range(text: str) -> list[str]:
