@@ -132,18 +132,14 @@ def _download(original: Original, folder: Path, progress: Progress) -> Path:
         status = error.response.status_code if error.response is not None else "an error"
         raise DataError(f"{original.url} answered with {status}; {WAY_OUT}") from error
     except RequestException as error:
-        raise DataError(f"cannot download {original.url}: {_cause(error)}; {WAY_OUT}") from error
+        cause: BaseException = error  # the innermost one has the operating system's reason
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        raise DataError(f"cannot download {original.url}: {cause}; {WAY_OUT}") from error
     except ValueError as error:
         raise DataError(
             f"the download of {original.url} had a wrong checksum and was removed; {WAY_OUT}"
         ) from error
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Return the innermost error, which has the operating system's reason."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return error
 
 
 class _DownloadProgress:

@@ -246,7 +246,10 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
     entries = document.entries
     columns = overview_columns(document)
     if entries and width < NARROW:
-        yield from _stacked(document)
+        for name, cells in overview(document):
+            named = zip(columns, cells, strict=True)
+            facts = [f"{column.title} {cell}" for column, cell in named if cell != NOTHING]
+            yield from blocks.entry(name, (), ", ".join(facts))
         yield blocks.line("")
     elif entries:
         chosen = _chosen(document, width, unicode)
@@ -321,11 +324,3 @@ def _bar(entry: Entry, most: float, unicode: bool) -> str:
     share = entropy.value / most if most > 0 else 0.0
     full = round(min(max(share, 0.0), 1.0) * BAR)
     return ("█" if unicode else "#") * full + ("░" if unicode else ".") * (BAR - full)
-
-
-def _stacked(document: Document) -> Iterator[RenderableType]:
-    """Yield every sampler with its figures below its name."""
-    for name, cells in overview(document):
-        named = zip(overview_columns(document), cells, strict=True)
-        facts = [f"{column.title} {cell}" for column, cell in named if cell != NOTHING]
-        yield from blocks.entry(name, (), ", ".join(facts))

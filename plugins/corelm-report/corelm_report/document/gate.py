@@ -101,7 +101,9 @@ def condition(
     match = _CONDITION.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"cannot read the condition {printable.shown(text)}; {FORM}")
-    sampler, metric, part = _parts(match[1], text, _full_names(offered))
+    short = short_names(offered)  # a condition may use both names; the report has the full one
+    full = {name: name for name in (*names(), *short)} | {own: name for name, own in short.items()}
+    sampler, metric, part = _parts(match[1], text, full)
     try:
         bound = float(match[3])
     except ValueError:
@@ -118,12 +120,6 @@ def conditions_of(texts: Iterable[str], document: Document) -> list[Condition]:
     """
     samplers = [(entry.sampler, entry.name) for entry in document.samplers]
     return [condition(text, samplers, plugin_metrics(document)) for text in texts]
-
-
-def _full_names(offered: Iterable[str]) -> dict[str, str]:
-    """Map the names that a condition may use to the names in the report."""
-    short = short_names(offered)
-    return {name: name for name in (*names(), *short)} | {own: name for name, own in short.items()}
 
 
 def _reason(entry: Entry | None, metric: str, figure: Measurement | None) -> str:

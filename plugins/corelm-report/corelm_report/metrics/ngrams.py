@@ -113,9 +113,13 @@ def _scores(texts: Texts) -> Iterator[tuple[float, Ids, Floats]]:
     """
     lengths = np.array([len(text) for text in texts])
     orders = [_Overlap(texts, n) for n in range(1, ORDER + 1)]
-    nearest = {length: _nearest(lengths, length) for length in set(lengths.tolist())}
+    # The three texts closest in length, for the brevity penalty; shorter ones first.
+    nearest = {
+        length: np.argsort(2 * np.abs(lengths - length) + (lengths > length), kind="stable")[:3]
+        for length in set(lengths.tolist())
+    }
     for i, length in enumerate(lengths.tolist()):
-        near = [other for other in nearest[length] if other != i][:2]
+        near = [other for other in nearest[length].tolist() if other != i][:2]
         closest, second = near[0], near[-1]
         others = np.unique(np.concatenate([[closest], *(order.holders(i) for order in orders)]))
         # The last column is for no text left out.
@@ -128,12 +132,6 @@ def _scores(texts: Texts) -> Iterator[tuple[float, Ids, Floats]]:
         brevity = np.exp(np.minimum(1 - reference / max(length, 1), 0))
         scores = np.where(clipped[0] == 0, 0.0, np.exp(logs.mean(axis=0)) * brevity)
         yield float(scores[-1]), others, scores[:-1]
-
-
-def _nearest(lengths: Ids, length: int) -> list[int]:
-    """Return the three texts closest in length, for the brevity penalty; shorter ones first."""
-    distance = 2 * np.abs(lengths - length) + (lengths > length)
-    return [int(at) for at in np.argsort(distance, kind="stable")[:3]]
 
 
 class _Overlap:

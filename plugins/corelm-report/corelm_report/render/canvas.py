@@ -230,20 +230,18 @@ def write(axes: Axes, x: float, y: float, text: str, **how: Any) -> Text:
     return axes.annotate(text, (x, y), offset, textcoords="offset points", **options)
 
 
-def size_of(figure: Figure, text: str) -> tuple[float, float]:
-    """Return the width and the height of a small label, in points."""
-    written = figure.text(0, 0, text, fontsize=SMALL)
-    box = written.get_window_extent()
-    written.remove()
-    return box.width, LINE
+def text_widths(texts: Sequence[str]) -> list[float]:
+    """Return the widths of small labels, in points."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=72)
+    written = [figure.text(0, 0, text, fontsize=SMALL) for text in texts]
+    return [each.get_window_extent().width for each in written]
 
 
 def widest(texts: Sequence[str]) -> float:
     """Return the width of the widest small label, in points."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(dpi=72)
-    return max((size_of(figure, text)[0] for text in texts), default=0.0)
+    return max(text_widths(texts), default=0.0)
 
 
 def to_points(axes: Axes, places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

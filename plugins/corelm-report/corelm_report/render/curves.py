@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,7 +120,8 @@ def _frame(
 ) -> None:
     """Set the limits: the whole curve, or for matched samplers the part of it around them."""
     t, surprisal = _curve(document)
-    end = _last_temperature(t, places)
+    # A little beyond the last mark on the curve.
+    end = max(LEAST_RANGE, min(1.25 * max((x for x, _ in places if x <= t[-1]), default=0), t[-1]))
     human = [] if fit is None else [fit.surprisal]
     heights = [*(y for _, y in places), *human, *np.interp([end], t, surprisal)]
     low, high, bottom, top = 0.0, end, 0.0, 1.1 * max(heights, default=0) or 1
@@ -133,12 +134,6 @@ def _frame(
     axes.set(xlim=(low, high), ylim=(bottom, top))
     axes.locator_params(axis="x", nbins=5)
     axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= top])
-
-
-def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
-    """Return the end of the axis: a little beyond the last mark on the curve."""
-    last = max((x for x, _ in places if x <= t[-1]), default=0.0)
-    return max(LEAST_RANGE, min(1.25 * last, t[-1]))
 
 
 def _draw_human_level(axes: Axes, fit: TemperatureFit) -> Line2D | None:

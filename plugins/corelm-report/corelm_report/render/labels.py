@@ -24,7 +24,7 @@ from corelm_report.render.canvas import (
     area,
     figure_of,
     narrow,
-    size_of,
+    text_widths,
     to_points,
     widest,
     width,
@@ -206,7 +206,7 @@ def name_marks(
     if len(names) <= MANY:
         inside = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 2, frame.y1 + 4)
         written, drawn = _written(axes), _drawn(axes)
-        sizes = [size_of(figure, name) for name in names]
+        sizes = [(wide, LINE) for wide in text_widths(names)]
         places = place_labels(points, sizes, inside, written, drawn)
         if clear([_letters(box) for box in places], inside, [*written, *drawn]):
             for mark, point, name, box in zip(marks, points, names, places, strict=True):
@@ -239,7 +239,7 @@ class NamePlace(NamedTuple):
 
 def along_level(axes: Axes, level: float, name: str) -> list[NamePlace]:
     """Return places for a horizontal line's name: above and below the line, left to right."""
-    room = max(axes.get_window_extent().width - size_of(figure_of(axes), name)[0] - 10, 0)
+    room = max(axes.get_window_extent().width - widest([name]) - 10, 0)
     at = axes.get_xlim()[0], level
     across = [6 + room * step / STEPS for step in range(STEPS + 1)]
     return [NamePlace(name, at, (x, up)) for x in across for up in (ABOVE, BELOW)]
@@ -250,13 +250,13 @@ def write_clear(axes: Axes, places: Sequence[NamePlace], color: str) -> NamePlac
 
     Call it after everything else is drawn and written.
     """
-    sizes = {place.name: size_of(figure_of(axes), place.name) for place in places}
+    names = list(dict.fromkeys(place.name for place in places))
+    widths = dict(zip(names, text_widths(names), strict=True))
     points = to_points(axes, [place.at for place in places])
     boxes = []
     for (x, y), place in zip(points, places, strict=True):
-        width, height = sizes[place.name]
-        middle = x + place.offset[0] + width / 2, y + place.offset[1]
-        boxes.append(_letters(Box.around(*middle, width, height)))
+        middle = x + place.offset[0] + widths[place.name] / 2, y + place.offset[1]
+        boxes.append(_letters(Box.around(*middle, widths[place.name], LINE)))
     covered = shared(boxes, [*_written(axes), *_drawn(axes), *leaders(axes)])
     chosen = places[int(covered.argmin())]
     write(axes, *chosen.at, chosen.name, offset=chosen.offset, color=color)
