@@ -1,16 +1,8 @@
 """Words as tokens: all the ways in which the tokens of a vocabulary write a word.
 
-A byte-pair vocabulary has a token ` not` beside `not`, and can write both in pieces. So a word
-means every token, or sequence of tokens, that makes the text contain it as a whole word:
-
-- Letters and digits right before or after it would be a part of the word, so `not` isn't in
-  `cannot`. Scripts without spaces between words, and words that begin or end with a mark, have no
-  such neighbours.
-- The token that completes a word writes it, even if the next one could continue it (`not` and
-  `hing`). A longer word that is one token (` nothing`) doesn't contain it.
-- Capitals count, unless the vocabulary folds them. A space in front is one of its characters.
-- Where a token's text depends on the tokens before it, as in a vocabulary of words, a word is the
-  tokens that `encode` returns, one after the other.
+A byte-pair vocabulary has ` not` and `not`, and can write both in pieces. A word means every token,
+and every sequence of tokens, that makes a text contain it as a whole, without letters or digits at
+its sides; docs/explanation/what-a-word-means.md has the rule.
 """
 
 from __future__ import annotations
@@ -18,26 +10,29 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities.optional import FullVocabulary, can
+from corelm.abilities.optional import can
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 
 Ids = NDArray[np.int64]
 
-LETTER = re.compile(
-    "[^\\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff]"
+LETTER = (
+    r"[0-9A-Za-z_]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xb7][\x80-\xbf]"
+    r"|\xe1[\x83-\x9d\xa0-\xbf][\x80-\xbf]|[\xea-\xed][\x80-\xbf]{2}"
 )
-"""A letter or digit of a script that writes spaces between words."""
-SPACED = ".,;:!?)]}\u201d\u2019%"
+"""The UTF-8 bytes of letters and digits, in scripts that write spaces between words."""
+BEFORE = "".join(f"(?<!{bytes_})" for bytes_ in LETTER.split("|"))
+BEGINS, ENDS = re.compile(LETTER).match, re.compile(rf"(?:{LETTER})\Z").search
+SPACED = tuple(mark.encode().decode("latin-1") for mark in ".,;:!?)]}%\u201d\u2019")
 """The marks after which a word begins with a space."""
-CHARACTER = 4
-"""The most bytes of a character in UTF-8."""
+MARGIN = 4
+"""The bytes before a word that decide if it is a whole one: those of a character."""
+LAST = chr(0x10FFFF)
+"""A character that comes after all others in the order of texts."""
 REMEMBERED = 256
 """The number of lists of words whose tokens are cached."""
 VOCABULARIES = 8
@@ -72,10 +67,12 @@ class TokenNames:
         Raises:
             UsageError: a word without a vocabulary, or a word or an id outside it.
         """
-        ids, size = self._encoded(token), self._size
+        ids = self._encoded(token)
+        if not ids:
+            raise UsageError(f"the vocabulary of this model does not have {token!r}; leave it out")
         for i in ids:
-            if not 0 <= i < size:
-                raise UsageError(f"there is no token {i}; the ids go from 0 to {size - 1}")
+            if not 0 <= i < self._size:
+                raise UsageError(f"there is no token {i}; the ids go from 0 to {self._size - 1}")
         return ids
 
     def alone(self, token: int | str) -> set[int]:
@@ -87,11 +84,10 @@ class TokenNames:
         completing = self._completing((token,))
         alone = completing.get(ANYWHERE, set()) | completing.get(AT_START, set())
         if not alone:
-            parts = [*map(_pieces_of(self._vocabulary).name, self.written([token]))]
-            raise UsageError(
-                f"{token!r} is {len(parts)} tokens ({', '.join(map(repr, parts))}); "
-                "give each of them by itself"
-            )
+            decode = _pieces_of(self._vocabulary).vocabulary.decode
+            parts = [repr(decode([i])) for i in self.written([token])]
+            what = f"{len(parts)} tokens ({', '.join(parts)})"
+            raise UsageError(f"{token!r} is {what}; give each of them by itself")
         return alone
 
     def existing(self, tokens: Iterable[int | str]) -> set[int]:
@@ -107,11 +103,9 @@ class TokenNames:
             >>> sorted(TokenNames(ToyModel().vocabulary, 13).existing(["cat", "unheard-of", 7]))
             [4, 7]
         """
-        existing = set[int]()
-        for token in tokens:
-            if ids := self._encoded(token, missing=[]):
-                existing.update(self.alone(token) if isinstance(token, str) else ids)
-        return existing
+        existing = (token for token in tokens if self._encoded(token))
+        alone = (self.alone(each) if isinstance(each, str) else {each} for each in existing)
+        return set[int]().union(*alone)
 
     def completing(self, words: Iterable[int | str], texts: Ids) -> tuple[Ids | None, Ids]:
         """Return the tokens that would complete a word next.
@@ -137,7 +131,7 @@ class TokenNames:
         if not completing.keys() - {ANYWHERE}:
             return None, np.array(sorted(always), dtype=np.int64)
         pieces = _pieces_of(self._vocabulary)
-        longest = max(len(beginning) for beginning, _ in completing) + CHARACTER
+        longest = max(len(beginning) for beginning, _ in completing) + MARGIN
         rows = [
             sorted(always.union(*pieces.completed_next(completing, pieces.text(past)[-longest:])))
             for past in texts[:, max(texts.shape[1] - longest, 0) :].tolist()
@@ -165,7 +159,7 @@ class TokenNames:
             plain = self.ids(word)
             if isinstance(word, str) and (after is None or ids or len(after)):
                 pieces = _pieces_of(self._vocabulary)
-                past = "a" if after is None else pieces.text(after[-CHARACTER:])
+                past = "a" if after is None else pieces.text(after[-MARGIN:])
                 plain = pieces.written(word, past + pieces.text(ids))
             ids += plain
         return ids
@@ -177,19 +171,16 @@ class TokenNames:
         if words not in pieces.completing:
             completing: Completing = {}
             for word in words:
-                ids = self.ids(word)
-                every = (
-                    pieces.continuations(word) if isinstance(word, str) else [(ANYWHERE, ids[0])]
-                )
-                for key, token in every:
-                    completing.setdefault(key, set()).add(token)
+                ids = [(ANYWHERE, i) for i in self.ids(word)]
+                for key, i in pieces.continuations(word) if isinstance(word, str) else ids:
+                    completing.setdefault(key, set()).add(i)
             if len(pieces.completing) >= REMEMBERED:
                 pieces.completing.clear()
             pieces.completing[words] = completing
         return pieces.completing[words]
 
-    def _encoded(self, token: int | str, missing: list[int] | None = None) -> list[int]:
-        """Return the ids; `missing`, or an error, for a word that the vocabulary lacks."""
+    def _encoded(self, token: int | str) -> list[int]:
+        """Return the ids; none of a word that the vocabulary lacks."""
         if not isinstance(token, str):
             return [token]
         if self._vocabulary is None:
@@ -197,13 +188,9 @@ class TokenNames:
                 f"the word {token!r} has no id where there is no vocabulary; "
                 "give the id itself, or sample from a model"
             )
-        ids = self._vocabulary.encode(token)
         # A vocabulary of words may fold case or strip marks, and leave nothing.
-        if ids and self._vocabulary.unknown not in ids:
-            return ids
-        if missing is not None:
-            return missing
-        raise UsageError(f"the vocabulary of this model does not have {token!r}; leave it out")
+        ids = self._vocabulary.encode(token)
+        return [] if self._vocabulary.unknown in ids else ids
 
 
 Completing = dict[tuple[str, bool], set[int]]
@@ -240,12 +227,6 @@ class _Pieces:
         """Return the text of ids; an engine's may be outside the vocabulary, and have none."""
         return "".join([self._of[i] if 0 <= i < len(self._of) else "" for i in ids])
 
-    def name(self, token: int) -> str:
-        """Return the text of a token, or its name where a token has several texts."""
-        if self._has_texts:
-            return self._of[token].encode("latin-1").decode(errors="replace")
-        return FullVocabulary(self.vocabulary).token_name(token) or ""
-
     def continuations(self, word: str) -> Iterator[tuple[tuple[str, bool], int]]:
         """Yield each token that completes a word, after its key among `Completing`."""
         ids = self.vocabulary.encode(word)
@@ -256,20 +237,16 @@ class _Pieces:
         if written.strip() not in ("", word.strip()):  # the vocabulary folds capitals or accents
             word = written.lstrip(" ")
         text = _as_bytes(word) if self._has_texts else self.text(ids)
-        begins, ends = self._is_letter(text, 0), self._is_letter(text, -1)
+        begins = self._has_texts and bool(BEGINS(text))
+        after = f"(?!{LETTER})" if self._has_texts and ENDS(text) else ""
+        whole = re.compile((BEFORE if begins else "") + re.escape(text) + after)
         for token, piece in enumerate(self._of):
-            for match in re.finditer(re.escape(text), piece) if text in piece else ():
-                before, after = piece[: match.start()], piece[match.end() :]
-                if not (ends and self._is_letter(after, 0)) and not (
-                    begins and self._is_letter(before, -1)
-                ):
-                    yield ("", begins and not before), token
+            if text in piece and whole.search(piece):
+                yield ("", begins and not whole.search(f"a{piece}")), token
         for at in range(1, len(text)):
-            rest, place = text[at:], bisect_left(self._sorted, (text[at:], 0))
-            for piece, token in islice(self._sorted, place, None):
-                if not piece.startswith(rest):
-                    break
-                if not (ends and self._is_letter(piece[len(rest) :], 0)):
+            first, last = (bisect_left(self._sorted, (text[at:] + end, 0)) for end in ("", LAST))
+            for piece, token in self._sorted[first:last]:
+                if whole.match(text[:at] + piece):
                     yield (text[:at], begins), token
 
     def completed_next(self, completing: Completing, text: str) -> Iterator[set[int]]:
@@ -278,34 +255,20 @@ class _Pieces:
             before, beginning = text[: len(text) - length], text[len(text) - length :]
             for bound in (False, True):
                 ids = completing.get((beginning, bound))
-                if ids and not (bound and self._is_letter(before, -1)):
+                if ids and not (bound and ENDS(before)):
                     yield ids
 
     def written(self, word: str, before: str) -> list[int]:
         """Return the ids that write a word after a text."""
         encode = self.vocabulary.encode
-        if not self._has_texts:
-            return encode(word)
-        last = _character(before, -1)
-        spaced = self._is_letter(_as_bytes(word), 0) and (LETTER.match(last) or last in SPACED)
-        text = f" {word}" if spaced and last else word
+        spaced = BEGINS(_as_bytes(word)) and (ENDS(before) or before.endswith(SPACED))
+        text = f" {word}" if self._has_texts and spaced else word
         # Many tokenizers put a space before a text; a bracket before it takes that.
-        for mark in ("", "("):
-            start = len(encode(mark))
-            ids = encode(mark + text)[start:]
+        for mark in ("", "(") if self._has_texts else ():
+            ids = encode(mark + text)[len(encode(mark)) :]
             if self.text(ids) == _as_bytes(text):
                 return ids
         return encode(text)
-
-    def _is_letter(self, text: str, at: int) -> bool:
-        """Return True if the first or last character belongs to a word."""
-        return self._has_texts and bool(LETTER.match(_character(text, at)))
-
-
-def _character(text: str, at: int) -> str:
-    """Return the first (0) or last (-1) character of bytes; U+FFFD for a part of one."""
-    part = text[-CHARACTER:] if at else text[:CHARACTER]
-    return part.encode("latin-1").decode(errors="replace")[at:][:1]
 
 
 def _as_bytes(text: str) -> str:
@@ -321,7 +284,7 @@ def _pieces_of(vocabulary: Vocabulary | None) -> _Pieces:
     # The pieces keep their vocabulary alive, so its id can't be reused.
     pieces = _cached.get(id(vocabulary))
     if pieces is None:
-        while len(_cached) >= VOCABULARIES:
-            _cached.pop(next(iter(_cached)), None)
+        if len(_cached) >= VOCABULARIES:
+            _cached.clear()
         pieces = _cached[id(vocabulary)] = _Pieces(vocabulary)
     return pieces

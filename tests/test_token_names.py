@@ -16,6 +16,7 @@ from corelm_samplers.xtc import Xtc
 
 import corelm
 from corelm import Context
+from corelm.abilities import can
 from corelm.bundles import BytePairVocabulary, WordVocabulary
 from corelm.errors import UsageError
 from corelm.filters import TokenNames
@@ -66,7 +67,7 @@ def test_one_token_is_not_several():
     with pytest.raises(UsageError) as caught:
         TokenNames(VOCABULARY, 7).alone("the end")
     assert str(caught.value) == (
-        "'the end' is 2 tokens ('the', 'end'); give each of them by itself"
+        "'the end' is 2 tokens ('The', 'End'); give each of them by itself"
     )
 
 
@@ -189,7 +190,7 @@ def is_drawable(vocabulary, word):
 
 def next_texts(vocabulary, ids):
     """Return the bytes of a text and of what each token would make of it."""
-    if not hasattr(vocabulary, "token_bytes"):
+    if not can(vocabulary, "token_bytes"):
         decode = vocabulary.decode
         return [decode([*ids, *more]).lower().encode() for more in [(), *enumerated(vocabulary)]]
     pieces = [vocabulary.token_bytes(i) for i in range(len(vocabulary))]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from time import perf_counter, sleep
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -33,7 +32,6 @@ PAUSE = 0.1
 measurement."""
 
 Calls = Sequence[Callable[[], object]]
-Watch = Callable[[Iterator[Step]], Iterator[Step]]
 
 
 @runtime_checkable
@@ -112,8 +110,8 @@ def measure(
         batch: the number of texts that are written together, at least 1.
         length: tokens to draw for each text, at least 2.
         seconds: the time to measure; at least two rounds are run, and the first does not count.
-        progress: called after each token of the first round, and after each other round, with the
-            percentage of the measurement that has passed, and 100.
+        progress: called at the start and after each round with the percentage of the measurement
+            that has passed, and 100.
 
     Raises:
         UsageError: every text ends with its first token.
@@ -128,52 +126,42 @@ def measure(
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     task = DecodingTask(model, ids, sampler, RandomStream(0, range(batch)), length)
     products = Products(model.products(batch) if isinstance(model, HasProducts) else [])
-    began, steps_of_two = perf_counter(), 4 * length  # each round writes the texts twice
+    began = perf_counter()
     rounds: list[Round] = []
-    done = count(1)
-
-    def report(share: float) -> None:
-        passed = (perf_counter() - began) / seconds if seconds else 1
-        progress(min(round(100 * min(passed, share)), 100), 100)
-
-    def watched(steps: Iterator[Step]) -> Iterator[Step]:
-        for step in steps:
-            report(next(done) / steps_of_two)
-            yield step
-
+    progress(0, 100)  # a large model takes a minute for a round
     while len(rounds) < 2 or perf_counter() < began + seconds:
-        # Of the first round alone, which does not count: to report takes time.
-        rounds.append(_round(task, products, iter if rounds else watched))
-        report(len(rounds) / 2)
+        rounds.append(_round(task, products))
+        passed = (perf_counter() - began) / seconds if seconds else 1
+        progress(min(round(100 * min(passed, len(rounds) / 2)), 100), 100)
     # The first round pays for page faults and for threads that wake up.
     return _speed(batch, rounds[1:], has_limit=bool(products))
 
 
-def _round(task: DecodingTask, products: Products, watch: Watch) -> Round:
-    tokens, steps, seconds = _written(task, watch)
-    step, (sampler, draw) = seconds / steps, _shares(task, watch)
+def _round(task: DecodingTask, products: Products) -> Round:
+    tokens, count, seconds = _written(task)
+    step, (sampler, draw) = seconds / count, _shares(task)
     return Round(
         tokens_per_second=tokens / seconds,
         step=step,
         sampler=sampler * step,
         draw=draw * step,
-        products=products.seconds(steps),
+        products=products.seconds(count),
     )
 
 
-def _written(task: DecodingTask, watch: Watch) -> tuple[int, int, float]:
+def _written(task: DecodingTask) -> tuple[int, int, float]:
     """Write the texts as always; return the tokens, the steps and the seconds after the first."""
     steps = Ancestral()(task)
     next(steps)  # reads the prompt, which is not measured
     began = perf_counter()
-    sizes = [len(step.tokens) for step in watch(steps)]
+    sizes = [len(step.tokens) for step in steps]
     seconds = perf_counter() - began
     if not sizes:
         raise UsageError("every text ends with its first token: there is nothing to measure")
     return sum(sizes), len(sizes), seconds
 
 
-def _shares(task: DecodingTask, watch: Watch) -> tuple[float, float]:
+def _shares(task: DecodingTask) -> tuple[float, float]:
     """Time sampler and draw apart; return each one's share of a step.
 
     Each is alone here. Without a clock, the kernels do both at once, or for several steps in one
@@ -184,7 +172,7 @@ def _shares(task: DecodingTask, watch: Watch) -> tuple[float, float]:
     next(steps)
     marks.clear()
     began = perf_counter()
-    for _ in watch(steps):
+    for _ in steps:
         pass
     begun, sampled, drawn = (sum(marks[i::3]) for i in range(3))
     return (sampled - begun) / (marks[-1] - began), (drawn - sampled) / (marks[-1] - began)

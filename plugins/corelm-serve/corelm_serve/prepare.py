@@ -192,16 +192,7 @@ def _call(
 
 
 def fit(ids: list[int], length: int, last: int | None) -> list[int]:
-    """Return the last tokens of a prompt.
-
-    Args:
-        ids: the prompt.
-        length: the most tokens that the model attends to.
-        last: the number of tokens; None or 0 for all, -1 for as many as the model attends to.
-
-    Raises:
-        ApiError: more tokens than the model attends to; it would not see the first of them.
-    """
+    """Cut a prompt as `truncate_prompt_tokens` says; raise if the model can't see it all."""
     if last:
         ids = ids[-(length if last == -1 else last) :]
     if len(ids) > length:
