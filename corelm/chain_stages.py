@@ -253,8 +253,15 @@ class Run:
         chosen = self._guarded(stage, stage.choose, self._context_of(stage))
         wanted = self._context.batch
         is_list = isinstance(chosen, Sequence) and len(chosen) == wanted
-        if not is_list or not all(hasattr(each, "active_stages") for each in chosen):
+        if not is_list or not all(hasattr(type(each), "active_stages") for each in chosen):
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
+        for each in () if stage._is_built_in else chosen:
+            is_covered = each.reads <= stage.reads and stage.has_masks >= each.has_masks
+            if each not in stage.nested.values() and (each == stage or not is_covered):
+                raise SamplerError(
+                    f"{stage} chose {each}, which is none of its parameters; declare it as one, so "
+                    "that what it reads and its masks are known: `then: Sampler = param(...)`"
+                )
         return chosen
 
     def switch(self, stage: Switch, logits: Array, place: Place) -> Array | Branches:
@@ -291,7 +298,8 @@ class Run:
             fault = f"no token of row {int(some.argmin())}"
         if fault:
             raise SamplerError(f"{stage} allowed {fault} at step {context.position}")
-        return allowed
+        # A stage may return one buffer at each step.
+        return allowed if stage._is_built_in else allowed.copy()
 
     def _result(self, stage: Sampler, logits: Array) -> Array:
         """Call one stage, and check the type, shape and dtype of its result."""

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from math import fsum
+from numbers import Real
+from typing import Any, ClassVar
 
+import numpy as np
+
+from corelm.errors import PluginError
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
+from corelm.printable import shown
 
 Value = float | Sequence[float] | None
 """A figure, or one for each of several repetitions; None if it is undefined."""
+LARGEST = 1e60
+"""Numbers of a larger size are refused: an interval needs their fourth power."""
 
 
 class Metric(Parameterized, ABC):
@@ -27,6 +35,28 @@ class Metric(Parameterized, ABC):
 
     limits: ClassVar[tuple[float, float] | None] = None
     """The least and the largest value that the figure can have, where an interval ends."""
+
+    def numbers(self, value: Value) -> list[float] | None:
+        """Return a figure as numbers, one for each repetition; None if it is undefined.
+
+        Raises:
+            PluginError: it holds no numbers, or their mean is outside `limits`.
+        """
+        if value is None:
+            return None
+        is_list = isinstance(value, (list, tuple, np.ndarray)) and len(value)
+        values: Sequence[Any] = value if is_list else [value]  # type: ignore[assignment]
+        low, high = self.limits or (-LARGEST, LARGEST)
+        if not all(map(_is_number, values)) or not low <= fsum(values) / len(values) <= high:
+            raise PluginError(
+                f"it returned {shown(value)}; expected a number between {low:g} and {high:g}, "
+                "or None"
+            )
+        return [float(each) for each in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < LARGEST
 
 
 class SetMetric(Metric):
@@ -106,6 +136,18 @@ class TokenMetric(Metric):
                 text's prompt, its end excepted; read-only. A token that is never drawn has minus
                 infinity.
         """
+
+    def of_tokens(self, logits: Array) -> list[float]:
+        """Return `of_token` of some rows; raise a `PluginError` unless it is a number for each."""
+        value = self.of_token(logits)
+        numbers = np.asarray(value)
+        is_valid = numbers.shape == logits.shape[:1] and numbers.dtype.kind in "fiu"
+        if not is_valid or not (abs(numbers.astype(np.float64)) < LARGEST).all():
+            raise PluginError(
+                f"of_token returned {shown(value)}; expected {len(logits)} numbers between "
+                f"{-LARGEST:g} and {LARGEST:g}"
+            )
+        return [float(number) for number in numbers]
 
     def of_text(self, numbers: Sequence[float], text: str) -> float | None:
         """Return the figure of a text from its tokens' numbers; by default their mean.

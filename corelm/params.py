@@ -8,7 +8,6 @@ and the `repr`.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import re
 import typing
@@ -18,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
+from corelm.class_checks import refuse_unusable
 from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS, ParamRule
 from corelm.printable import shown
@@ -186,7 +186,9 @@ class Parameterized:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", _snake_case(cls.__name__))
         cls._is_registered = False
-        _refuse_unusable(cls)  # first, because `dataclass`'s own errors name no way out
+        refuse_unusable(
+            cls, _contract(cls)
+        )  # first, because `dataclass`'s own errors name no way out
         dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
@@ -334,34 +336,6 @@ def renamed(value: P, name: str) -> P:
     copied = object.__new__(type(value))
     vars(copied).update(vars(value), name=name)  # not a field, so equality ignores it
     return copied
-
-
-def _refuse_unusable(cls: type) -> None:
-    typed = inspect.get_annotations(cls)
-    for method in ("__init__", "__eq__", "__hash__"):
-        # Without fields, all samplers of the class would be equal, and copies have the defaults.
-        if inspect.isfunction(vars(cls).get(method)):
-            raise PluginError(
-                f"{_not_a(cls)}: {cls.__name__}.{method} is made of the parameters; declare each "
-                "as a field, such as `t: float = param(1.0, ...)`, and leave the method out"
-            )
-    for name, value in vars(cls).items():
-        wrong = f"{_not_a(cls)}: {cls.__name__}.{name}"
-        is_field = name in typed and "ClassVar" not in str(typed[name])
-        if is_field and type(value).__hash__ is None:  # which `dataclass` refuses
-            raise PluginError(
-                f"{wrong} has the mutable default {shown(value)}; declare a tuple with "
-                f'`{name}: tuple[str, ...] = param((), "...")`, pairs with '
-                f'`{name}: dict = param({{}}, "...")`'
-            )
-        if isinstance(value, dataclasses.Field):
-            if name not in typed:
-                raise PluginError(f"{wrong} has no type; write `{name}: float = param(...)`")
-            if hasattr(_contract(cls), name):
-                raise PluginError(
-                    f"{wrong} hides an attribute of corelm.{_contract(cls).__name__}; "
-                    "choose another name"
-                )
 
 
 def _not_a(cls: type) -> str:

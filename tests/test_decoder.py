@@ -433,6 +433,7 @@ class Yields(Decoder):
             "a step too few": steps[1:],
             "steps too many": [*steps, replace(steps[-1], position=len(steps))],
             "a row twice": [step.select(np.array([0, 0])) for step in steps],
+            "an ended sample": [replace(step, tokens=step.tokens * 0 + 2) for step in steps],
             "a foreign sample": [replace(step, samples=step.samples + 1) for step in steps],
             "tokens": [step.tokens for step in steps],
             "nothing": None,
@@ -448,6 +449,7 @@ class Yields(Decoder):
         ("a step too few", "a step of position 1 where 0 of 3 is next"),
         ("steps too many", "a step of position 3 where 3 of 3 is next"),
         ("a row twice", r"yielded the samples \[0, 0\] at step 0: .*`decoding.select`"),
+        ("an ended sample", r"yielded the samples \[0, 1\] at step 1"),
         ("a foreign sample", r"yielded the samples \[1, 2\] at step 0"),
         ("tokens", "yielded array.*yield a `corelm.Step`"),
         ("nothing", "returned None; write `yield step`"),
@@ -456,7 +458,7 @@ class Yields(Decoder):
 def test_a_decoder_yields_one_step_for_each_position(what, message):
     options = {"sampler": "greedy", "length": 3, "n": 2, "decoder": Yields(what=what)}
     with pytest.raises(PluginError, match=message):
-        corelm.generate(ToyModel(end=False), "the", **options)
+        corelm.generate(ToyModel(end=what == "an ended sample"), "the", **options)
 
 
 def test_the_drawn_tokens_are_appended_when_none_are_passed():

@@ -32,7 +32,7 @@ PACKAGES: dict[str, set[str]] = {
 """The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
-    {"bounded_calls", "errors", "lazy", "machine", "markup"}
+    {"bounded_calls", "class_checks", "errors", "lazy", "machine", "markup"}
     | {"native", "printable", "text_lines"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"abilities", "chain_stages", "filters", "sampling", "stateless_model", "token_edits"}

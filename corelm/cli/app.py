@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import os
 import sys
 import threading
@@ -167,6 +168,9 @@ def check_command(offer: Offer) -> None:
     if not isinstance(offer.value, typer.Typer):
         raise PluginError(f"not a command: {offer.name} is {shown(offer.value)}, not a typer.Typer")
     get_command(offer.value)  # raises here, where the error concerns one plugin alone
+    for command in offer.value.registered_commands:
+        if inspect.iscoroutinefunction(command.callback):
+            raise PluginError(f"not a command: {offer.name} is async and never runs: write a def")
 
 
 class CommandRegistry(Registry):

@@ -1,43 +1,65 @@
-"""For authors of plugins: check the names of entry points, and call each offer once."""
+"""For authors of plugins: check names, and apply the laws to each offer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import ast
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING
 from functools import partial
 from importlib import metadata
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 
+from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output.describe import example
-from corelm.context import Context
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.errors import ParameterError, PluginError, UsageError
+from corelm.generation.generate import Ancestral
 from corelm.language_model import ModelScheme
-from corelm.metric import Metric, SetMetric, TextMetric, TokenMetric
-from corelm.printable import listed
+from corelm.params import Parameterized
+from corelm.printable import did_you_mean, listed
 from corelm.registry.expressions import Expression
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
-from corelm.registry.registry import Registry
-from corelm.validation import fault_of_result
+from corelm.registry.registry import HOOKS, OBSERVER, Registry
+from corelm.stateless_model import SPECIAL
 
 GROUPS = ("corelm", "corelm.commands", "corelm.folders", "corelm.logs", "corelm.records")
 """The groups of entry points of corelm and its packages."""
+LIKE_OURS = re.compile(
+    r"corelms?(\.|$)|corelm[_-](sampler|decoder|model|metric|command|plugin|next_token|hook)", re.I
+)
+"""The groups that an author of a plugin takes for one of corelm's."""
+LONGEST_DESCRIPTION = 200
+"""The most characters of the first paragraph of a docstring, which lists show."""
+ATTRIBUTES = (str, bool, tuple, frozenset, MappingProxyType, type(None))
+"""The types of the attributes by which a class describes itself."""
 
-Called = Callable[[Offer], str]
-"""A function that calls an offer once and returns what is wrong with the result, or ""."""
+T = TypeVar("T")
 
 
-def misnamed(registry: Registry) -> Iterator[str]:
-    """Yield a message for each entry point that has the name of nothing that it offers."""
+def misnamed(registry: Registry, taken: Iterable[str] = ()) -> Iterator[str]:
+    """Yield a message for each entry point that has the name of nothing that it offers.
+
+    Args:
+        registry: the loaded plugins.
+        taken: names that no plugin can have.
+    """
     offered_by: dict[tuple[str, str], set[str]] = {}
     for offer in (offer for hook in registry.checks for offer in registry.offers(hook)):
         offered_by.setdefault(_module(offer.source), set()).add(offer.name)
     for source in registry.sources():
-        if source.entry_point == "corelm_next_token" or source in registry.failures:
+        if source.entry_point == OBSERVER or source in registry.failures:
             continue
+        if source.entry_point in taken and source.distribution != OWN:
+            yield f"{source} has to be called so: corelm has a {source.entry_point}; rename it"
         names = sorted(offered_by.get(_module(source), ()))
         if source.entry_point not in names:
             offered = listed(names) if names else "nothing"
@@ -47,14 +69,35 @@ def misnamed(registry: Registry) -> Iterator[str]:
             )
 
 
+def lost_hooks(registry: Registry) -> Iterator[str]:
+    """Yield a message for each hook of a module that another one replaces, or that never loads."""
+    observers = {_module(each) for each in registry.sources() if each.entry_point == OBSERVER}
+    for source in {_module(each): each for each in registry.sources()}.values():
+        module = sys.modules.get(source.value)
+        if module is None or source.distribution == OWN or source in registry.failures:
+            continue
+        defined = [getattr(node, "name", "") for node in ast.parse(inspect.getsource(module)).body]
+        for hook in HOOKS:
+            if defined.count(hook) > 1:
+                yield f"{source.value} defines {hook} twice; return all that it offers in one"
+        if hasattr(module, OBSERVER) and _module(source) not in observers:
+            yield (
+                f"{source.value} has the hook {OBSERVER}, but no entry point of this name, so it "
+                f"does not load with a text: add {OBSERVER} = {source.value!r}"
+            )
+
+
 def foreign_groups() -> Iterator[str]:
     """Yield a message for each entry point of a group like corelm's that nothing reads."""
-    points = (point for each in metadata.distributions() for point in each.entry_points)
-    for point in points:
-        word = point.group.partition(".")[0]
-        if word.lower().rstrip("s") == OWN and point.group not in GROUPS:
+    points = ((point, each) for each in metadata.distributions() for point in each.entry_points)
+    for point, distribution in points:
+        group = point.group
+        if group in GROUPS:
+            continue
+        needs_corelm = any(re.match(r"corelm\b(?!-)", each) for each in distribution.requires or ())
+        if LIKE_OURS.match(group) or (needs_corelm and did_you_mean(group, GROUPS, cutoff=0.8)):
             yield (
-                f"the entry point {point.name} = {point.value} is in the group {point.group}, "
+                f"the entry point {point.name} = {point.value} is in the group {group}, "
                 f"which nothing reads; the groups are {listed(GROUPS)}"
             )
 
@@ -65,64 +108,103 @@ def _module(source: Source) -> tuple[str, str]:
 
 
 def failing(registry: Registry, quick: bool) -> Iterator[str]:
-    """Yield a message for each offer that fails in a call, or breaks a law of its kind.
+    """Yield a message for each offer, and each observer, that fails or breaks a law of its kind.
 
-    The laws of corelm's own offers are tests of its own.
+    What corelm itself offers is left out: its own tests apply the laws to it.
 
     Args:
         registry: the loaded plugins.
-        quick: call each sampler and decoder once, without the laws.
+        quick: apply the first law of each kind alone, which makes the simplest call.
     """
-    calls: dict[str, Called] = {"sampler": _call_sampler, "decoder": _call_decoder}
     for kind in ("sampler", "decoder", "model", "metric"):
         for offer in registry.offers(f"corelm_{kind}s"):
-            fault = _refused_default(offer) if kind != "model" else ""
-            if not fault and kind in calls:
-                fault = _fault(partial(calls[kind], offer))
-            if not fault and not quick and offer.source.distribution != OWN:
-                fault = _fault(partial(_break_a_law, kind, offer))
-            if fault:
-                yield f"the {kind} {offer.full_name} {fault}"
+            if offer.source.distribution == OWN or isinstance(offer.value, ModelScheme):
+                continue  # a scheme needs a file
+            fault = _fault_of_class(offer.value) if kind != "model" else ""
+            if fault := fault or _fault(kind, offer, quick):
+                name = getattr(offer.value, "__qualname__", type(offer.value).__name__)
+                yield f"the {kind} {offer.full_name} ({name} of corelm_{kind}s) {fault}"
+    for name, reason in _reasons_of_observers(registry).items():
+        yield f"the observer {name} (of {OBSERVER}) failed {reason}"
 
 
-def _break_a_law(kind: str, offer: Offer) -> str:
-    """Return what an offer does against the laws of its kind, or ""."""
+def _fault(kind: str, offer: Offer, quick: bool) -> str:
+    """Return what is wrong with an offer, or ""."""
     from corelm.testing import LAWS, ToyModel  # takes 20 ms
+    from corelm.testing.time_limit import EndlessError
 
-    if kind == "metric":
-        return _answer_twice(offer.value())
-    if isinstance(offer.value, ModelScheme):
-        return ""  # it needs a file
     options = {"vocabulary": ToyModel().vocabulary} if kind == "sampler" else {}
-    thing = example(offer.value, offer.full_name) if kind == "sampler" else offer.value()
-    try:
-        for law in LAWS[kind]:
+    seconds = 600 if kind == "model" else 60  # a large model takes minutes to load
+
+    def make() -> Any:
+        made = example(offer.value, offer.full_name) if kind == "sampler" else offer.value()
+        str(made)  # its label in a report
+        vocabulary = getattr(made, "vocabulary", None)
+        values = {**vars(type(vocabulary)), **getattr(vocabulary, "__dict__", {})}
+        if fault := _misspelt(values, {*SPECIAL, "ends"} - values.keys()):
+            raise PluginError(f"its vocabulary {fault}")
+        return made
+
+    def broken(law: Callable[..., None]) -> str:
+        try:
             law(thing, **options)
-    except AssertionError as error:
-        if isinstance(error.__cause__, UsageError):
-            return ""  # words that the toy vocabulary lacks: that isn't a mistake
-        return f"breaks the law {law.__name__}: {error}"
-    return ""
+        except AssertionError as error:
+            # Words that the toy vocabulary lacks are no mistake.
+            is_lack = kind == "sampler" and isinstance(error.__cause__, UsageError)
+            return "" if is_lack else f"breaks the law {law.__name__}: {error}"
+        return ""
+
+    try:
+        thing = _guarded(make, seconds)
+        laws = LAWS[kind][:1] if quick else LAWS[kind]
+        return next(filter(None, (_guarded(partial(broken, law), seconds) for law in laws)), "")
+    except PluginError as error:
+        # A sampler may need parameters.
+        is_lack = kind == "sampler" and isinstance(error.__cause__, UsageError)
+        return "" if is_lack else f"failed in a call: {error}"
+    except EndlessError as error:
+        return str(error)
 
 
-def _answer_twice(metric: Metric) -> str:
-    """Return a message if a metric has two figures of the same texts, or ""."""
-    logits = np.linspace(-2, 2, 12).reshape(3, 4)
+def _guarded(work: Callable[[], T], seconds: float) -> T:
+    """Call a plugin's code with limits on its errors, its output and its time."""
+    from corelm.testing.time_limit import within
 
-    def figure() -> object:
-        if isinstance(metric, SetMetric):
-            return metric.figure([[3, 4], [3, 4, 5]], ["the cat", "the cat saw"])
-        if isinstance(metric, TokenMetric):
-            return np.asarray(metric.of_token(logits)).tolist()
-        return metric.of_text([3, 4], "the cat") if isinstance(metric, TextMetric) else None
+    def call() -> T:
+        with plugin_errors(), stdout_to_stderr(), np.errstate(all="ignore"):
+            return work()
 
-    first, again = figure(), figure()
-    return "" if first == again else f"returned {first} and then {again} for the same texts"
+    return within(seconds, call)
 
 
-def _refused_default(offer: Offer) -> str:
-    """Return a message if a parameter's default breaks the parameter's own rule, else ""."""
-    for parameter in offer.value.parameters():
+def _reasons_of_observers(registry: Registry) -> Mapping[str, str]:
+    """Show the steps of a short text to all observers; return the reason of each that fails."""
+    from corelm.testing import ToyModel
+
+    prompt, sampler = np.array([3, 4]), Expression.built_in("stochastic")
+    task = DecodingTask(ToyModel(), prompt, sampler, RandomStream(1, (0, 1)), 6)
+    logger = logging.getLogger("corelm")
+    logger.setLevel(logging.ERROR)  # the reasons are faults, not warnings
+    for step in Ancestral()(task):
+        registry.observe(step)
+    logger.setLevel(logging.WARNING)
+    return registry.silenced
+
+
+def _fault_of_class(cls: type[Parameterized]) -> str:
+    """Return what is wrong with a class's attributes, docstring or defaults, or ""."""
+    base = next(each for each in cls.__mro__ if each.__module__.startswith("corelm."))
+    fields = {each.name for each in cls.parameters()}
+    own = {name: value for name, value in vars(cls).items() if name not in fields}
+    declared = [n for c in base.__mro__ for n, v in vars(c).items() if type(v) in ATTRIBUTES]
+    if fault := _misspelt(own, declared):
+        return fault
+    if len(cls.description()) > LONGEST_DESCRIPTION:
+        return (
+            f"has a description of {len(cls.description())} characters: lists show the first "
+            f"paragraph of the docstring, so write at most {LONGEST_DESCRIPTION} there"
+        )
+    for parameter in cls.parameters():
         try:
             if parameter.default is not MISSING:
                 parameter.convert(parameter.default)
@@ -131,58 +213,23 @@ def _refused_default(offer: Offer) -> str:
     return ""
 
 
-def _fault(call: Callable[[], str]) -> str:
-    """Return the message that the call returns, or the text of the error that it raises."""
-    try:
-        with plugin_errors(), stdout_to_stderr(), np.errstate(all="ignore"):
-            return call()
-    except PluginError as error:
-        # Some need parameters, or words that this vocabulary lacks: that isn't a mistake.
-        return "" if isinstance(error.__cause__, UsageError) else f"failed in a call: {error}"
-
-
-def _call_sampler(offer: Offer) -> str:
-    from corelm.testing import ToyModel  # takes 20 ms
-
-    vocabulary = ToyModel().vocabulary
-    logits = np.linspace(-2, 2, len(vocabulary), dtype=np.float32)[None]
-    context = Context.of([vocabulary.encode("the cat sat")], vocabulary=vocabulary)
-    # The sampler itself: the core skips one at its neutral values.
-    sampler = example(offer.value, offer.full_name)
-    str(sampler)  # its label in a report
-    result = sampler(logits.copy(), context)
-    fault = fault_of_result(result, logits)
-    return fault and f"returned {fault}"
-
-
-def _call_decoder(offer: Offer) -> str:
-    from corelm.testing import ToyModel
-
-    model = ToyModel()
-    prompt = np.array(model.vocabulary.encode("the cat"), dtype=np.int64)
-    sampler, random_stream = Expression.built_in("stochastic"), RandomStream(1, (0, 1))
-    next(iter(offer.value()(DecodingTask(model, prompt, sampler, random_stream, 2))), None)
+def _misspelt(values: Mapping[str, Any], names: Collection[str]) -> str:
+    """Return a message if an attribute nearly has one of these names, or ""."""
+    own = {name for name, value in values.items() if name[0] != "_" and not callable(value)}
+    for name in own - {*names}:
+        if hint := did_you_mean(name, names, cutoff=0.8):
+            return f"has the attribute {name}, which nothing reads{hint}"
     return ""
 
 
-def shadowing_parameters(
-    offers: Iterable[Offer], options: Iterable[str]
-) -> list[tuple[Offer, str]]:
-    """List the parameters whose option a command already has.
-
-    Such a parameter needs the longer option `--sampler-NAME`; its author should rename it.
-
-    Args:
-        offers: samplers or decoders.
-        options: the options of the commands, such as `--length`.
-
-    Returns:
-        Pairs of an offer and the name of one of its parameters.
-    """
-    reserved = {option.lstrip("-").replace("-", "_") for option in options}
-    return [
-        (offer, parameter.name)
-        for offer in offers
-        for parameter in offer.value.parameters()
-        if parameter.name in reserved
-    ]
+def shadowing_parameters(registry: Registry) -> Iterator[str]:
+    """Yield a warning for each parameter whose option a command already has."""
+    for kind in ("sampler", "decoder"):
+        for offer in registry.offers(f"corelm_{kind}s"):
+            for name in (each.name for each in offer.value.parameters()):
+                if flag(name) in RESERVED:
+                    yield (
+                        f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so "
+                        f"the parameter {name} is given as {flag(f'{kind}-{name}')}; another name "
+                        "is easier"
+                    )

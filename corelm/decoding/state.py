@@ -108,7 +108,7 @@ def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
     steps: object = decoder(task)  # a plugin may return anything
     if not isinstance(steps, Iterable):
         raise PluginError(f"{decoder!r} returned {shown(steps)}; write `yield step` in __call__")
-    rows = set(task.random_stream.samples)
+    rows, ends = set(task.random_stream.samples), task.model.vocabulary.ends
     for position, step in enumerate(steps):
         if not isinstance(step, Step):
             raise PluginError(f"{decoder!r} yielded {shown(step)}; yield a `corelm.Step`")
@@ -124,7 +124,8 @@ def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
                 f"{decoder!r} yielded the samples {samples} at step {position}: each sample that "
                 "has not ended has one row; `decoding.select` drops and reorders rows"
             )
-        rows = set(samples)
+        tokens = step.tokens.tolist()
+        rows = {sample for sample, token in zip(samples, tokens, strict=False) if token not in ends}
         yield step
 
 

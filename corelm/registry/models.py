@@ -300,7 +300,9 @@ def _installed(offer: Offer) -> list[str]:
     """Return the models that a scheme finds; none if it fails, so that the others are listed."""
     try:
         with plugin_errors(), stdout_to_stderr():
-            return [str(rest) for rest in offer.value.installed()]
+            if isinstance(names := offer.value.installed(), str):
+                raise PluginError(f"installed returned {shown(names)}; return a list of names")
+            return [*map(str, names)]
     except PluginError as error:
         logger.warning("%s cannot list its models: %s", offer.full_name, error)
         return []

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from corelm.errors import PluginError
@@ -225,14 +226,27 @@ def check_decoder(offer: Offer) -> None:
 
 
 def check_model(offer: Offer) -> None:
-    """Raise if a model is neither a function nor a scheme."""
+    """Raise if a model is neither a function without arguments nor a scheme."""
     from corelm.language_model import ModelScheme
 
-    if not callable(offer.value) and not isinstance(offer.value, ModelScheme):
+    scheme = offer.value if isinstance(offer.value, ModelScheme) else None
+    loader = scheme.open if scheme else offer.value
+    if not callable(loader):
         raise PluginError(
             f"not a model: {offer.name} is {shown(offer.value)}, not a function that loads one "
             "and not a ModelScheme"
         )
+    options = scheme.options if scheme else ()
+    if isinstance(options, str):
+        raise PluginError(f"not a model: the options of {offer.name} are {options!r}; write a set")
+    arguments = [scheme.metavar] if scheme else []
+    try:
+        inspect.signature(loader).bind(*arguments, **dict.fromkeys(options))
+    except ValueError:  # a function of C, which has no signature
+        pass
+    except TypeError as error:
+        needs = ", ".join([*map(repr, arguments), *(f"{name}=..." for name in options)])
+        raise PluginError(f"not a model: {offer.name} is called with ({needs}): {error}") from error
 
 
 def check_metric(offer: Offer) -> None:
@@ -240,17 +254,34 @@ def check_metric(offer: Offer) -> None:
     from corelm.metric import KINDS, Metric
 
     _check_class(offer, Metric, "metric", *KINDS)
-    meaning = offer.value.meaning
-    if not isinstance(meaning, property) and not (isinstance(meaning, str) and meaning.strip()):
-        raise PluginError(f"not a metric: {offer.name} has no meaning; define it in a few words")
-    limits = offer.value.limits
-    is_pair = isinstance(limits, tuple) and len(limits) == 2 and limits[0] < limits[1]
-    if not (limits is None or is_pair or isinstance(limits, property)):
+    wrong, meaning, limits = f"not a metric: {offer.name}", offer.value.meaning, offer.value.limits
+    if sum(issubclass(offer.value, kind) for kind in KINDS) > 1:
+        raise PluginError(f"{wrong} is of several kinds; offer a class for each")
+    if not isinstance(meaning, property):
+        check_meaning(wrong, meaning)
+    is_pair = (
+        isinstance(limits, tuple) and [isinstance(each, Real) for each in limits] == [True] * 2
+    )
+    if not (limits is None or isinstance(limits, property) or (is_pair and limits[0] < limits[1])):
         raise PluginError(
             f"not a metric: the limits of {offer.name} are {shown(limits)}; they are a pair, the "
             "least and the largest value"
         )
 
+
+def check_meaning(wrong: str, meaning: object) -> None:
+    """Raise unless the definition of a metric fits into the tables of reports."""
+    if not isinstance(meaning, str) or not meaning.strip():
+        raise PluginError(f"{wrong} has no meaning; define it in a few words")
+    if len(meaning) > LONGEST_MEANING or len(meaning.splitlines()) > 1:
+        raise PluginError(
+            f"{wrong} has a meaning of {len(meaning)} characters in {len(meaning.splitlines())} "
+            f"lines; write one line of at most {LONGEST_MEANING}, the rest into the docstring"
+        )
+
+
+LONGEST_MEANING = 150
+"""The most characters of a definition in the tables of reports."""
 
 CHECKS: Mapping[str, Check] = {
     "corelm_samplers": check_sampler,

@@ -7,13 +7,13 @@ when no entry point has it. A plugin that fails is set aside with its reason, an
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
-from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
@@ -21,7 +21,7 @@ import pluggy
 from corelm import hookspecs
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import Parameterized, register_as
-from corelm.printable import did_you_mean, listed, shown
+from corelm.printable import did_you_mean, listed, one_line, shown
 from corelm.registry.loading import (
     OWN,
     check_version,
@@ -92,7 +92,8 @@ class Registry:
         self._by_name: dict[Source, dict[str, Mapping[str, list[Offer]]]] = {}
         self._by_class: dict[type[Parameterized], Offer] = {}
         self._by_hand: list[Source] = []
-        self._silenced: set[str] = set()
+        self.silenced: dict[str, str] = {}
+        """The observers that raised an error, each with the step and its reason."""
         self._warned: set[str] = set()
         self.failures: dict[Source, str] = {}
         """The plugins that could not be loaded, each with its reason."""
@@ -152,15 +153,16 @@ class Registry:
         from corelm.decoding.step import OwnStep  # late: many commands decode nothing
 
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
-            if impl.plugin_name in self._silenced:
+            if impl.plugin_name in self.silenced:
                 continue
             try:
                 own = OwnStep(step)  # another one for each observer
                 with plugin_errors():  # as in pluggy, an observer may omit the argument
                     impl.function(own) if impl.argnames else impl.function()
             except PluginError as error:
-                self._silenced.add(impl.plugin_name)  # one warning, not one for each token
-                self._warn(impl.plugin_name, f"at step {step.position}: {error}")
+                # One warning, not one for each token.
+                self.silenced[impl.plugin_name] = reason = f"at step {step.position}: {error}"
+                self._warn(impl.plugin_name, reason)
 
     def load_observers(self) -> bool:
         """Load the entry points named `corelm_next_token`; return True if there are observers."""
@@ -265,8 +267,7 @@ class Registry:
             with plugin_errors(), stdout_to_stderr():
                 check_version(plugin)
                 if not is_registered:
-                    self._manager.register(plugin, name=str(source))
-                    self._check_hooks(plugin)
+                    self._check_hooks(source, plugin)
                 offered = {hook: self._ask(hook, source, plugin) for hook in self.checks}
         except PluginError:
             if not is_registered and self._manager.is_registered(plugin):
@@ -279,22 +280,29 @@ class Registry:
                 register_as(offer.value, offer.name)
                 self._by_class.setdefault(offer.value, offer)
 
-    def _check_hooks(self, plugin: Any) -> None:
+    def _check_hooks(self, source: Source, plugin: Any) -> None:
         try:
+            self._manager.register(plugin, name=str(source))
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"not a plugin: {error}; the hooks are {', '.join(HOOKS)}") from error
+            reason = f"{one_line(str(error))}; the hooks are {', '.join(HOOKS)}"
+            raise PluginError(f"not a plugin: {reason}") from error
         callers = self._manager.get_hookcallers(plugin)
         if not callers:
             raise PluginError(
                 "not a plugin: no function in it is marked with @corelm.hookimpl; "
                 f"the hooks are {', '.join(HOOKS)}"
             )
+        for hook in HOOKS:
+            function = getattr(plugin, hook, None)
+            if inspect.isfunction(function) and not hasattr(function, "corelm_impl"):
+                raise PluginError(f"not a plugin: {hook} is not marked with @corelm.hookimpl")
         for caller in callers:
-            observers = [impl.function for impl in caller.get_hookimpls() if impl.plugin is plugin]
-            if caller.name == OBSERVER and any(map(isgeneratorfunction, observers)):
+            own = [impl.function for impl in caller.get_hookimpls() if impl.plugin is plugin]
+            never = inspect.iscoroutinefunction, inspect.isgeneratorfunction
+            if any(is_such(function) for is_such in never for function in own):
                 raise PluginError(
-                    f"not a plugin: {OBSERVER} is a generator and never runs: no yield"
+                    f"not a plugin: {caller.name} never runs: write it without async and yield"
                 )
             if caller.name not in self.hooks:
                 raise PluginError(

@@ -1,4 +1,4 @@
-"""The laws of samplers, decoders and models, and the tests that apply them."""
+"""The laws of samplers, decoders, models and metrics, and the tests that apply them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from corelm.decoder import Decoder
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Vocabulary
+from corelm.metric import Metric
 from corelm.sampling import Sampler
 from corelm.testing.decoder_laws import DECODER_LAWS
 from corelm.testing.laws import SAMPLER_LAWS, runs_on_any_library, unless_reported
+from corelm.testing.metric_laws import METRIC_LAWS
 from corelm.testing.model_laws import MODEL_LAWS
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ LAWS: Mapping[str, tuple[Any, ...]] = {
     "sampler": tuple(SAMPLER_LAWS),
     "decoder": tuple(DECODER_LAWS),
     "model": tuple(MODEL_LAWS),
+    "metric": tuple(METRIC_LAWS),
     "portable": (runs_on_any_library,),
 }
 """The laws of each kind, for use without pytest: `for law in LAWS["sampler"]: law(sampler)`.
@@ -33,22 +36,22 @@ OPTIONS = {"sampler": "vocabulary", "decoder": "model", "model": "tolerance"}
 
 
 def obeys_the_laws(
-    *things: Sampler | Decoder | LanguageModel,
+    *things: Sampler | Decoder | LanguageModel | Metric,
     vocabulary: Vocabulary | None = None,
     model: LanguageModel | None = None,
     tolerance: float | None = None,
     portable: bool = False,
 ) -> pytest.MarkDecorator:
-    """Make one pytest test for each sampler, decoder or model and each law of its kind.
+    """Make one pytest test for each sampler, decoder, model or metric and each law of its kind.
 
-    The function that is decorated calls `law(sampler)`, `law(decoder)` or `law(model)`. The tests
+    The function that is decorated calls `law(sampler)`, `law(decoder)` and so on. The tests
     are called `Temperature(t=0.2)-repeats_itself`, `ToyModel-selects_rows` and so on. Where
     `is_a_distribution` fails, the laws of samplers that stop at the same fault are skipped, so that
     one mistake is one failure. For a model that a fixture makes, parametrise with `LAWS["model"]`.
 
     Args:
-        *things: samplers, or decoders, or models, with the parameters to try; the ends of their
-            ranges are worth it.
+        *things: samplers, or decoders, or models, or metrics, with the parameters to try; the ends
+            of their ranges are worth it.
         vocabulary: of samplers: the vocabulary of the contexts, for those that name words, such as
             `ToyModel().vocabulary`.
         model: of decoders: the model that writes the texts, for those that need a special one; by
@@ -80,12 +83,12 @@ def obeys_the_laws(
     kinds = {_kind(thing) for thing in things}
     if len(kinds) != 1:
         raise UsageError(
-            "obeys_the_laws needs at least one sampler, decoder or model, all of one kind"
+            "obeys_the_laws needs at least one sampler, decoder, model or metric, all of one kind"
         )
     kind = kinds.pop()
     options = {"vocabulary": vocabulary, "model": model, "tolerance": tolerance}
     chosen = {name: value for name, value in options.items() if value is not None}
-    if foreign := chosen.keys() - {OPTIONS[kind]}:
+    if foreign := chosen.keys() - {OPTIONS.get(kind)}:
         raise UsageError(f"the laws of a {kind} take no {min(foreign)}")
     if portable and kind != "sampler":
         raise UsageError(f"the laws of a {kind} take no portable")
@@ -106,9 +109,11 @@ def _kind(thing: object) -> str:
         return "sampler"
     if isinstance(thing, Decoder):
         return "decoder"
+    if isinstance(thing, Metric):
+        return "metric"
     if isinstance(thing, type) or not hasattr(thing, "next_token_distribution"):
         raise UsageError(
-            "obeys_the_laws takes samplers and decoders, such as TopP(p=0.9) and Beam(width=2), "
-            f"and models, not {thing!r}"
+            "obeys_the_laws takes samplers, decoders and metrics, such as TopP(p=0.9) and "
+            f"Beam(width=2), and models, not {thing!r}"
         )
     return "model"

@@ -16,6 +16,7 @@ from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
+from corelm.printable import message_of
 from corelm.sampling import Sampler
 from corelm.validation import fault_of_array, fault_of_result, first_invalid_row
 
@@ -172,7 +173,7 @@ def raised(sampler: Sampler, error: Exception, case: Case) -> InvalidResultError
             "If it names words, give the laws a vocabulary: "
             "obeys_the_laws(..., vocabulary=ToyModel().vocabulary)."
         )
-    what = f"raised {type(error).__name__}: {error}"
+    what = f"raised {type(error).__name__}: {message_of(error)}"
     return InvalidResultError(message(sampler, what, case, way_out))
 
 

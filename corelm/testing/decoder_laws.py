@@ -7,10 +7,10 @@ and the way out. The docstring of a law is the law.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,12 @@ from corelm.decoding.step import Step
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, softmax, surprisals
 from corelm.numerics.filters import top_k
+from corelm.printable import shown
 from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import global_random_state
 from corelm.testing.enumeration import Text, g_test, text_probabilities
-from corelm.testing.law import Law, listed_law
+from corelm.testing.law import Law, law_maker
+from corelm.testing.time_limit import SECONDS, EndlessError, within
 from corelm.testing.toy_model import ToyModel
 
 DRAWS = 800
@@ -110,10 +112,21 @@ class _Question:
     def ids(self) -> list[int]:
         return self.model.vocabulary.encode(self.prompt)
 
-    def steps(self) -> list[Step]:
+    @property
+    def task(self) -> DecodingTask:
         stream = RandomStream(self.seed, self.samples)
         ids = np.array(self.ids, dtype=np.int64)
-        return list(self.decoder(DecodingTask(self.model, ids, self.sampler, stream, self.length)))
+        return DecodingTask(self.model, ids, self.sampler, stream, self.length)
+
+    def steps(self) -> list[Step]:
+        try:
+            # One step more than asked for shows a decoder that never ends.
+            return within(SECONDS, lambda: [*islice(self.decoder(self.task), self.length + 1)])
+        except EndlessError as error:
+            raise EndlessError(
+                f"{self.decoder!r} {error} (asked for {self}). Yield a step for each position, and "
+                "return after `task.length` of them."
+            ) from None
 
     def texts(self) -> list[Text]:
         """Return the tokens of each sample."""
@@ -130,22 +143,13 @@ Complaints = Iterator[tuple[_Question, str]]
 
 
 DECODER_LAWS: list[Law] = []
-"""The laws of decoders; `_law` adds them."""
+"""The laws of decoders; each takes a decoder and the model that writes, by default a toy model."""
 
-
-def _law(way_out: str) -> Callable[[Callable[[Ask], Complaints]], Law]:
-    """Make a law of a generator of complaints, which end with the way out."""
-
-    def decorate(complaints: Callable[[Ask], Complaints]) -> Law:
-        def examine(decoder: Decoder, model: LanguageModel | None = None) -> Iterator[str]:
-            for question, complaint in complaints(
-                partial(_Question, decoder, model or _small_model())
-            ):
-                yield f"{decoder!r} {complaint} (asked for {question}). {way_out}"
-
-        return listed_law(DECODER_LAWS, complaints, examine)
-
-    return decorate
+_law = law_maker(
+    DECODER_LAWS,
+    lambda decoder, model=None: [partial(_Question, decoder, model or _small_model())],
+    lambda decoder, complaint: f"{decoder!r} {complaint[1]} (asked for {complaint[0]})",
+)
 
 
 def _questions(ask: Ask) -> Iterator[_Question]:
@@ -294,3 +298,16 @@ def ignores_the_seed_if_deterministic(ask: Ask) -> Complaints:
         other = replace(question, seed=question.seed + 1)
         if question.decoder.is_deterministic and other.texts() != question.texts():
             yield other, f"wrote other texts than for seed {question.seed}"
+
+
+@_law("Return a mapping from token ids to scores, the best first; None without candidates.")
+def names_its_candidates(ask: Ask) -> Complaints:
+    """Map token ids to numbers, if it has candidates for the first token."""
+    question = ask()
+    candidates = question.decoder.next_tokens(question.task)
+    ids = range(len(question.model.vocabulary))
+    if candidates is not None and not (
+        isinstance(candidates, Mapping)
+        and all(token in ids and np.isreal(score) for token, score in candidates.items())
+    ):
+        yield question, f"returned {shown(candidates)} as candidates"

@@ -1,45 +1,38 @@
-"""A law: a function that raises an AssertionError for what breaks it."""
+"""A law: a function that raises an AssertionError with the fault and the way out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import Any, Protocol
+from typing import Any
+
+Law = Callable[..., None]
+"""Takes a sampler, decoder, model or metric, and options of its kind."""
 
 
-class Law(Protocol):
-    """A function that raises an AssertionError for a sampler, decoder or model that breaks it."""
-
-    __name__: str
-
-    def __call__(self, thing: Any, **options: Any) -> None:
-        """Examine a thing.
-
-        Args:
-            thing: the sampler or decoder, with the parameters to try; or the model.
-            **options: of a sampler's law, `vocabulary`: that of the contexts, for samplers that
-                name words; of a decoder's, `model`: the one that writes the texts, by default a
-                toy model; of a model's, `tolerance`: the largest difference of two logits that
-                count as equal, 0 for a model that computes a text bit for bit the same in any way.
-        """
-
-
-def listed_law(
-    laws: list[Law], complaints: Callable[..., Any], examine: Callable[..., Iterator[str]]
-) -> Law:
-    """Add a law to a list.
+def law_maker(
+    laws: list[Law],
+    arguments: Callable[..., Sequence[Any]],
+    message: Callable[[Any, Any], str],
+) -> Callable[[str], Callable[[Callable[..., Iterator[Any]]], Law]]:
+    """Return a decorator that makes a law of a generator of complaints; it takes the way out.
 
     Args:
-        laws: the laws of a kind.
-        complaints: has the name and the docstring of the law.
-        examine: takes the arguments of the law, and yields the messages of complaints; the law
-            raises the first one.
+        laws: the laws of a kind; the law is added to them.
+        arguments: returns the arguments of the generator, of a thing and the options.
+        message: returns what the first complaint says of the thing.
     """
 
-    @wraps(complaints)
-    def law(thing: Any, **options: Any) -> None:
-        for message in examine(thing, **options):
-            raise AssertionError(message)
+    def with_way_out(way_out: str) -> Callable[[Callable[..., Iterator[Any]]], Law]:
+        def decorate(complaints: Callable[..., Iterator[Any]]) -> Law:
+            @wraps(complaints)
+            def law(thing: Any, **options: Any) -> None:
+                for complaint in complaints(*arguments(thing, **options)):
+                    raise AssertionError(f"{message(thing, complaint)}. {way_out}")
 
-    laws.append(law)
-    return law
+            laws.append(law)
+            return law
+
+        return decorate
+
+    return with_way_out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from corelm.language_model import LanguageModel, Session, never_drawn
 from corelm.numerics.arrays import largest_difference
 from corelm.numerics.distributions import Array
 from corelm.registry.models import lifted
-from corelm.testing.law import Law, listed_law
+from corelm.testing.law import Law, law_maker
 
 TOLERANCE = 1e-5
 """The largest difference of two logits that count as equal."""
@@ -90,18 +90,20 @@ class Examination:
             yield from self.compare(*states, f"in hidden_states({count}) {when}")
 
 
+def _difference(one: Array, other: Array) -> float:
+    """Return the largest difference; equal infinities count as equal, NaN never does."""
+    # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
+    with np.errstate(invalid="ignore"):
+        difference = np.where(one == other, 0, np.abs(one - other))
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
+
+
 MODEL_LAWS: list[Law] = []
-"""The laws of models, the simplest first; `law` adds them."""
+"""The laws of models, the simplest first. Each takes a model, and as `tolerance` the largest
+difference of two logits that count as equal: 0 for the same bits."""
 
-
-def law(way_out: str) -> Callable[[Callable[[Examination], Complaints]], Law]:
-    """Make a law of a generator of complaints, which end with the way out."""
-
-    def decorate(complaints: Callable[[Examination], Complaints]) -> Law:
-        def examine(model: LanguageModel, tolerance: float = TOLERANCE) -> Iterator[str]:
-            for complaint in complaints(Examination(model, tolerance)):
-                yield f"{type(model).__name__} {complaint}. {way_out}"
-
-        return listed_law(MODEL_LAWS, complaints, examine)
-
-    return decorate
+law = law_maker(
+    MODEL_LAWS,
+    lambda model, tolerance=TOLERANCE: [Examination(model, tolerance)],
+    lambda model, complaint: f"{type(model).__name__} {complaint}",
+)

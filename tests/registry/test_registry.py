@@ -396,7 +396,7 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
         ),
         (
             "@corelm.hookimpl\ndef corelm_next_token(step):\n    yield\n",
-            "not a plugin: corelm_next_token is a generator and never runs",
+            "not a plugin: corelm_next_token never runs: write it without async and yield",
         ),
         (
             "@corelm.hookimpl\ndef corelm_sampler(): return {}\n",
@@ -404,7 +404,8 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
         ),
         (
             "@corelm.hookimpl\ndef corelm_samplers(model): return {}\n",
-            "PluginValidationError: Plugin 'corelm-bad:bad' for hook 'corelm_samplers'",
+            "not a plugin: Plugin 'corelm-bad:bad' for hook 'corelm_samplers' hookimpl definition: "
+            "corelm_samplers(model) Argument(s) {'model'} are declared in the hookimpl but can not",
         ),
         (
             "@corelm.hookimpl\ndef corelm_decoders(): return {'x': corelm.Chain}\n",

@@ -449,7 +449,7 @@ def test_the_tests_are_named_after_sampler_and_law():
 
 
 def test_nothing_to_test_is_refused():
-    with pytest.raises(UsageError, match="at least one sampler, decoder or model, all of one kind"):
+    with pytest.raises(UsageError, match="one sampler, decoder, model or metric, all of one kind"):
         obeys_the_laws()
 
 

@@ -12,23 +12,29 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from corelm.cli import scaffold
-from corelm.cli.app import CommandRegistry
+from corelm.cli.app import COMMANDS, CommandRegistry
 from corelm.cli.applications import ExitCode, application
-from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
 from corelm.cli.output.messages import Output
-from corelm.cli.plugin_checks import failing, foreign_groups, misnamed, shadowing_parameters
+from corelm.cli.plugin_checks import (
+    failing,
+    foreign_groups,
+    lost_hooks,
+    misnamed,
+    shadowing_parameters,
+)
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
+from corelm.registry.loading import OWN
 from corelm.registry.offers import Source
 from corelm.registry.registry import Registry
 
 R = TypeVar("R", bound=Registry)
 Check = Annotated[
     bool,
-    typer.Option("--check", help="Call what plugins offer, and run the laws; code 1 for a fault."),
+    typer.Option("--check", help="Run the laws on what plugins offer; code 1 for a fault."),
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="--check without the laws.")]
+Quick = Annotated[bool, typer.Option("--quick", help="--check with one simple call of each offer.")]
 SHORT_HELP = "List the plugins, or create one."
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -51,8 +57,8 @@ def plugins(
     loads only the named plugins, and CORELM_STRICT_PLUGINS=1 makes every failure fatal.
 
     --check is for authors of plugins: it compares the names of entry points with what they offer,
-    calls each sampler and decoder once on a small distribution, and runs the laws on what is not
-    corelm's own: some seconds for each decoder. --quick leaves the laws out.
+    shows some steps to each observer, and runs the laws on what is not corelm's own: some seconds
+    for each decoder. With --quick it runs the first law alone, which makes one simple call.
     """
     return None if context.invoked_subcommand else list_plugins(check, quick, json)
 
@@ -76,18 +82,14 @@ def list_plugins(check: Check = False, quick: Quick = False, json: Json = False)
 
 def _warn_of_faults(registry: Registry, commands: CommandRegistry, quick: bool) -> bool:
     """Warn of mistakes in plugins that load; return True if there are any."""
-    for kind, offers in (
-        ("sampler", registry.offers("corelm_samplers")),
-        ("decoder", registry.offers("corelm_decoders")),
-    ):
-        for offer, name in shadowing_parameters(offers, RESERVED):
-            messages.tell(
-                f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so the "
-                f"parameter {name} is given as {flag(f'{kind}-{name}')}; another name is easier",
-                "warning",
-            )
-    faults = [*foreign_groups(), *misnamed(registry), *misnamed(commands)]
-    faults += failing(registry, quick)
+    for warning in shadowing_parameters(registry):
+        messages.tell(warning, "warning")
+    taken = {
+        *COMMANDS,
+        *(each.entry_point for each in commands.sources() if each.distribution == OWN),
+    }
+    faults = [*foreign_groups(), *misnamed(registry), *misnamed(commands, taken)]
+    faults += [*lost_hooks(registry), *failing(registry, quick)]
     for fault in faults:
         messages.tell(fault, "warning")
     return bool(faults)

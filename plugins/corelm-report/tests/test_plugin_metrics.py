@@ -406,7 +406,7 @@ def test_a_figure_outside_the_limits_is_refused(offer):
     offer(outside=OutsideItsLimits)
     own, failed = figures_of("outside")
     assert own["my-package:outside"] is None
-    assert failed["my-package:outside"].endswith("its limits are 0 and 1")
+    assert failed["my-package:outside"].endswith("expected a number between 0 and 1, or None")
 
 
 @pytest.mark.parametrize(

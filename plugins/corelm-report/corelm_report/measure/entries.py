@@ -31,9 +31,9 @@ from corelm_report.document.statements import Front
 from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
-from corelm_report.measure.text_set import LOOPS, PERPLEXITY, TextSet
+from corelm_report.measure.text_set import LOOPS, TextSet
 from corelm_report.metrics.conclusions import front
-from corelm_report.metrics.estimates import Estimate, of_exponential, of_interval
+from corelm_report.metrics.estimates import Estimate, of_interval
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import KnownByInterval, Sums, total
 
@@ -236,11 +236,6 @@ def _from_people(
         return Difference(value=value, ci95=None)
     # The model's manifest has only the interval.
     second = of_interval(other.value, other.interval)
-    if name == PERPLEXITY:
-        surprisal = of_interval(
-            math.log(other.value), [math.log(max(end, 1e-300)) for end in other.interval]
-        )
-        second = of_exponential(surprisal)
     apart = as_difference(first - second, own.parts(name, None), second.variance)
     return replace(apart, value=value)
 

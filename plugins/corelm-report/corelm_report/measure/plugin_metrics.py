@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,6 @@ from corelm_report.metrics.text_figures import Floats, WholeSet, left_out
 
 TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
-LARGEST = 1e60
-BETWEEN = f"between -{LARGEST:.0e} and {LARGEST:.0e}"
-"""Figures of a larger size are refused: an interval needs their fourth power."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +78,7 @@ def with_plugins(
                 repetitions = figure(every)
                 parts = [_mean(each) for each in left_out(figure, every, whole.inference.groups)]
                 _check_repeats(repetitions, figure(every))
-                low, high = offer.value.limits or (-LARGEST, LARGEST)
-                mean = _mean(repetitions)
-                if mean is not None and not low <= mean <= high:
-                    raise PluginError(f"it returned {mean}; its limits are {low} and {high}")
-            figures.values[name], figures.left_out[name] = mean, parts
+            figures.values[name], figures.left_out[name] = _mean(repetitions), parts
             if repetitions is not None and len(repetitions) > 1:
                 # The variance of their mean.
                 figures.noise[name] = float(np.var(repetitions, ddof=1)) / len(repetitions)
@@ -137,9 +129,9 @@ def of_texts(
             with plugins.registry().guarded():
                 of_text: Callable[[Any, str], Any] = metric.of_text
                 pairs = list(zip(map(tuple, numbers.get(name, tokens)), written, strict=True))
-                values = [_mean(_checked(of_text(*pair))) for pair in pairs]
+                values = [_mean(metric.numbers(of_text(*pair))) for pair in pairs]
                 for value, pair in zip(values[:1], pairs[:1], strict=True):
-                    _check_repeats(value, _mean(_checked(of_text(*pair))))
+                    _check_repeats(value, _mean(metric.numbers(of_text(*pair))))
             figures[name] = np.array(values, dtype=np.float64)  # None becomes nan
         except PluginError as error:
             failures[name] = str(error)
@@ -153,7 +145,9 @@ def _of_tokens(
     failures: dict[str, str],
 ) -> dict[str, list[list[float]]]:
     """Return the numbers that metrics give the tokens of each text; the model reads them once."""
-    functions = {o.full_name: o.value.of_token for o in metrics if isinstance(o.value, TokenMetric)}
+    functions = {
+        o.full_name: o.value.of_tokens for o in metrics if isinstance(o.value, TokenMetric)
+    }
     by_metric: dict[str, list[list[float]]] = {
         name: [[] for _ in range(texts)] for name in functions
     }
@@ -162,30 +156,15 @@ def _of_tokens(
         for name in functions.keys() - failures.keys():
             try:
                 with plugins.registry().guarded():
-                    numbers = _one_a_row(functions[name](some.logits), len(some.texts))
+                    numbers = functions[name](some.logits)
                     if index == 0:
-                        again = _one_a_row(functions[name](some.logits), len(some.texts))
-                        _check_repeats(numbers, again)
+                        _check_repeats(numbers, functions[name](some.logits))
             except PluginError as error:
                 failures[name] = str(error)
                 continue
             for text, number in zip(some.texts.tolist(), numbers, strict=True):
                 by_metric[name][text].append(number)
     return by_metric
-
-
-def _one_a_row(value: Any, rows: int) -> list[float]:
-    """Return a metric's numbers for the rows of a step; raise unless they are in the range."""
-    numbers = np.asarray(value)
-    if (
-        numbers.shape != (rows,)
-        or numbers.dtype.kind not in "fiu"
-        or not (abs(numbers.astype(np.float64)) < LARGEST).all()
-    ):
-        raise PluginError(
-            f"of_token returned {printable.shown(value)}; expected {rows} numbers {BETWEEN}"
-        )
-    return [float(number) for number in numbers]
 
 
 def _figure(
@@ -197,27 +176,16 @@ def _figure(
     """
     if isinstance(metric, SetMetric):
         return lambda rows: (
-            _checked(metric.figure([list(texts[i][0]) for i in rows], [texts[i][1] for i in rows]))
+            metric.numbers(
+                metric.figure([list(texts[i][0]) for i in rows], [texts[i][1] for i in rows])
+            )
             if rows
             else None
         )
     if human is None:
         return lambda rows: None
     figure = metric.compare([text for _, text in texts], list(human.texts), human.scorer)
-    return lambda rows: _checked(figure(rows)) if rows else None
-
-
-def _checked(value: Any) -> list[float] | None:
-    """Return the values that a metric returned; raise unless they are numbers in the range."""
-    if value is None:
-        return None
-    values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) else [value]
-    for each in values:
-        if isinstance(each, bool) or not isinstance(each, Real) or not abs(float(each)) < LARGEST:
-            raise PluginError(
-                f"it returned {printable.shown(value)}; expected a number {BETWEEN}, or None"
-            )
-    return [float(each) for each in values]
+    return lambda rows: metric.numbers(figure(rows)) if rows else None
 
 
 def _check_repeats(value: Any, again: Any) -> None:
