@@ -181,6 +181,10 @@ class Guard:
 
         try:
             headers = Headers(scope=scope)
+            # A proxy in front may read the other length, and take the rest for a request.
+            if "content-length" in headers and "transfer-encoding" in headers:
+                message = "a body has a Content-Length or is chunked, not both"
+                raise ApiError(message, code="two_lengths", headers={"Connection": "close"})
             self._access.check_origin(headers, self._access.check_host(headers))
             answer = self._shared if self._access.origins else self._admit
         except ApiError as error:

@@ -107,6 +107,23 @@ def test_a_head_that_is_too_long_is_refused(connect, sent):
     rest(connection)  # ends, as the server closes the connection
 
 
+@pytest.mark.parametrize(
+    "lengths", [["Content_Length", "Transfer_Encoding"], ["Transfer_Encoding", "Content_Length"]]
+)
+def test_a_body_with_two_lengths_is_refused_and_nothing_after_it_is_read(connect, lengths):
+    """A proxy in front may read the other one, and take a part of the body for a request."""
+    connection, body = connect(), request(connect(), max_tokens=1).partition(b"\r\n\r\n")[2]
+    sizes = {"Content_Length": len(body), "Transfer_Encoding": "chunked"}
+    begin = head(connection, "POST /v1/completions", Content_Type="application/json",
+                 **{name: sizes[name] for name in lengths})  # fmt: skip
+    whole = begin + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    connection.sendall(whole + head(connection, "GET /health"))
+    answer = rest(connection)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"connection: close" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 def test_a_long_body_is_no_long_head(connect):
     connection = connect()
     for _ in range(2):
