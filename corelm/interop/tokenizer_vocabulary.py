@@ -32,7 +32,8 @@ def vocabulary_of(
         ends: the ids that end a text; None for the tokenizer's.
 
     Raises:
-        UsageError: a tokenizer that puts several tokens before a text.
+        UsageError: a tokenizer that puts several tokens before a text, or has more tokens than the
+            model has logits.
 
     Example:
         >>> from corelm.interop.testing import tiny_tokenizer
@@ -42,6 +43,11 @@ def vocabulary_of(
     """
     if size is None:
         size = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    elif len(tokenizer) > size:
+        raise UsageError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the model has logits of {size}; "
+            "they do not belong together"
+        )
     if ends is None:
         ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     return TokenizerVocabulary(tokenizer, size, ends)

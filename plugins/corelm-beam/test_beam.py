@@ -1,10 +1,12 @@
-"""Beam search: what exhaustive search finds, and the numbers worked out by hand."""
+"""Beam search, also in groups: what exhaustive search finds, and numbers worked out by hand."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 from corelm_beam import Beam
+from corelm_diverse_beam import DiverseBeam
 
 import corelm
 from corelm import DecodingTask, ParameterError, RandomStream
@@ -28,10 +30,10 @@ def random_model(seed):
     return ToyModel(["a", "b", "c"], np.random.default_rng(seed).normal(size=(6, 6)) * 1.5)
 
 
-def texts(model, sampler="stochastic", prompt="a", n=1, length=4, seed=1, **parameters):
+def texts(model, sampler="stochastic", n=1, length=4, decoder=Beam, **parameters):
     """The tokens of the texts found."""
     results = corelm.generate(
-        model, prompt, sampler=sampler, length=length, n=n, seed=seed, decoder=Beam(**parameters)
+        model, "a", sampler=sampler, length=length, n=n, seed=1, decoder=decoder(**parameters)
     )
     return [text.tokens for text in results]
 
@@ -147,6 +149,65 @@ def test_a_model_without_an_end():
     assert (first, sorted(second)) == ([3, 3, 3], [2, 3, 3])
 
 
-@obeys_the_laws(Beam(width=2), Beam(width=5, length_penalty=0))
+@obeys_the_laws(
+    Beam(width=2), Beam(width=5, length_penalty=0),
+    DiverseBeam(), DiverseBeam(groups=1, width=2), DiverseBeam(diversity=9),
+)  # fmt: skip
 def test_law(decoder, law):
     law(decoder)
+
+
+# Diverse beam search
+
+PENALTY = corelm.sampler("frequency_penalty(penalty=0.4)")  # few texts have equal costs under it
+
+
+def written_out(model, groups, width, diversity, length):
+    """Return the texts of each group, searched side by side as in the paper's figure."""
+    beams = [[(0.0, [])] for _ in range(groups)]
+    finished = [[] for _ in range(groups)]
+    for _ in range(length):
+        counts = Counter()
+        for group in range(groups):
+            extensions = []
+            for cost, text in beams[group]:
+                logits = model.start([[A, *text]]).next_logits()
+                logits[:, :2] = -np.inf
+                p = corelm.sampling_distribution(PENALTY, logits, [A, *text])[0]
+                for token in range(END, 6):
+                    more = cost - np.log(p[token]) + diversity * counts[token]
+                    extensions.append((more, [*text, token]))
+            kept = sorted(extensions)[: width - len(finished[group])]
+            finished[group] += [(cost, text) for cost, text in kept if text[-1] == END]
+            beams[group] = [(cost, text) for cost, text in kept if text[-1] != END]
+            counts.update(text[-1] for _, text in kept)
+    ranked = (
+        sorted((c / len(t), t) for c, t in [*f, *b]) for f, b in zip(finished, beams, strict=True)
+    )
+    return [[text for _, text in group] for group in ranked]
+
+
+@pytest.mark.parametrize(
+    ("groups", "width", "diversity"),
+    [(3, 1, 0.5), (3, 2, 0.7), (2, 3, 5.0), (1, 4, 0.5), (3, 2, 0.0)],
+)
+def test_diverse_beam_search_is_its_definition(groups, width, diversity):
+    for seed in range(5):
+        expected = written_out(random_model(seed), groups, width, diversity, length=4)
+        results = texts(
+            random_model(seed), PENALTY, groups * width, decoder=DiverseBeam,
+            groups=groups, width=width, diversity=diversity,
+        )  # fmt: skip
+        assert results == [expected[i % groups][i // groups] for i in range(groups * width)]
+
+
+def test_diverse_texts_by_hand():
+    # a costs 0.69, b 1.20, c 1.83, and a and b 0.6 more for each group that has them
+    model = ToyModel(["a", "b", "c"], np.log([1, 1, 0.04, 0.5, 0.3, 0.16]))
+    expected = [[A, A], [B, B], [A, A], [B, B], [C, C]]
+    assert texts(model, n=5, length=2, decoder=DiverseBeam, groups=5, diversity=0.6) == expected
+
+
+def test_at_most_as_many_diverse_texts_as_beginnings():
+    with pytest.raises(ParameterError, match=r"groups \* width must be at least 7 to find 7 texts"):
+        texts(random_model(0), n=7, decoder=DiverseBeam, groups=3, width=2)

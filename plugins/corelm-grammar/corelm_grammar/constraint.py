@@ -3,9 +3,11 @@
 from abc import abstractmethod
 from contextlib import suppress
 
+import numpy as np
+
 from corelm import Mask, ParameterError
 from corelm.errors import UsageError
-from corelm_grammar.states import Matching, allowed_tokens
+from corelm_grammar.states import Matching
 
 PURE = '%llguidance {"no_forcing": true}'
 """Allow every way to write a text in tokens, not only the tokenizer's own."""
@@ -40,8 +42,22 @@ class Constraint(Mask):
             Matching(self._grammar, vocabulary).allowed(list(prompt), len(prompt))
 
     def allowed(self, context):
-        """Return the tokens with which the text can still become a match."""
-        return allowed_tokens(self._grammar, context, context.vocabulary_size)
+        """Return the tokens with which the text can still become a match.
+
+        Returns:
+            (batch, vocabulary), True for allowed tokens; all True in a row that can't match.
+
+        Raises:
+            UsageError: no token is allowed, the vocabulary has no texts, or the grammar is too
+                large.
+        """
+        matching = Matching(self._grammar, context.vocabulary)
+        # A model may have more logits than its tokenizer has tokens; those have no text.
+        allowed = np.zeros((len(context.tokens), context.vocabulary_size), dtype=bool)
+        for row, tokens in zip(allowed, context.tokens.tolist(), strict=True):
+            ids = matching.allowed(tokens, context.prompt_length)[: len(row)]
+            row[: len(ids)] = ids
+        return allowed
 
 
 def check_length(name, text):

@@ -91,29 +91,6 @@ def _state(matcher):
     raise UsageError(f"too much for the limits of llguidance: {reason}; make it simpler")
 
 
-def allowed_tokens(grammar, context, size):
-    """Return the tokens with which the text after the prompt can still become a match.
-
-    Args:
-        grammar: in llguidance's form of Lark.
-        context: the tokens so far, with their vocabulary.
-        size: the number of ids.
-
-    Returns:
-        (batch, size), True for allowed tokens; all True in a row that can no longer match.
-
-    Raises:
-        UsageError: no token is allowed, the vocabulary has no texts, or the grammar is too large.
-    """
-    matching = Matching(grammar, context.vocabulary)
-    # A model may have more logits than its tokenizer has tokens; those have no text.
-    allowed = np.zeros((len(context.tokens), size), dtype=bool)
-    for row, tokens in zip(allowed, context.tokens.tolist(), strict=True):
-        ids = matching.allowed(tokens, context.prompt_length)[:size]
-        row[: len(ids)] = ids
-    return allowed
-
-
 class Matching:
     """A grammar and a vocabulary.
 

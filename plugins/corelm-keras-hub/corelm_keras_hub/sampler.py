@@ -64,11 +64,9 @@ class CorelmSampler(keras_hub.samplers.RandomSampler):
         self,
         next: Any,
         prompt: Any,
-        cache: Any = None,
         index: Any = 0,
         mask: Any = None,
         stop_token_ids: Any = None,
-        hidden_states: Any = None,
         model: Any = None,
         **options: Any,
     ) -> Any:
@@ -82,11 +80,9 @@ class CorelmSampler(keras_hub.samplers.RandomSampler):
         return super().__call__(
             next_of_sampler,
             prompt=prompt,
-            cache=cache,
             index=index,
             mask=mask,
             stop_token_ids=stop_token_ids,
-            hidden_states=hidden_states,
             model=model,
             **options,
         )

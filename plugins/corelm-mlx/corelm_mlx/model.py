@@ -1,6 +1,5 @@
 """A model of mlx-lm as a language model of corelm."""
 
-from corelm import CorelmError
 from corelm.interop import CachedSession, DisplayableModel, PaddedSession, check_session
 from corelm.runs import start_rows
 from corelm_mlx.cache import MlxCache, PaddedMlxCache
@@ -33,11 +32,6 @@ class MlxModel(DisplayableModel):
 
     def __init__(self, model, tokenizer, *, ends=None):
         size = _setting(model, ("vocab_size",)) or len(tokenizer)
-        if len(tokenizer) > size:
-            raise CorelmError(
-                f"the tokenizer has {len(tokenizer)} tokens, but the model has logits of {size}; "
-                "they do not belong together"
-            )
         self._model = model
         self.vocabulary = vocabulary_from(tokenizer, ends, size)
         self.context_length = _setting(model, LENGTHS) or UNLIMITED

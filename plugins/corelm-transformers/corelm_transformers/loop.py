@@ -52,14 +52,21 @@ def corelm_loop(
             or an assistant.
     """
     call = options_of_call(corelm_loop)
-    _refuse_other_modes(generation_config.get_generation_mode(call.get("assistant_model")))
+    mode = generation_config.get_generation_mode(call.get("assistant_model"))
+    if mode not in MODES:
+        raise CorelmError(
+            f"corelm_loop draws one token after the other and does no {mode.replace('_', ' ')}; "
+            "leave out the settings that ask for it, or pass as_logits_processor() to generate()"
+        )
     if logits_processor:
         names = ", ".join(type(processor).__name__ for processor in logits_processor)
         logger.warning("corelm_loop applies %s in place of %s", sampler, names)
     if tokenizer is None:
         tokenizer = call.get("tokenizer")
+    if stop_strings and tokenizer is None:
+        raise UsageError("stop_strings are compared with the letters of tokens: pass the tokenizer")
     if stop_strings:
-        stopping_criteria.append(_stop_at(stop_strings, tokenizer))
+        stopping_criteria.append(StopStringCriteria(tokenizer, stop_strings))
     if num_return_sequences:
         input_ids, model_kwargs = model._expand_inputs_for_generation(
             num_return_sequences, model.config.is_encoder_decoder, input_ids, **model_kwargs
@@ -76,22 +83,6 @@ def corelm_loop(
         streamer=call.get("streamer"),
         **model_kwargs,
     )
-
-
-def _refuse_other_modes(mode):
-    """Raise for settings of another generation mode, such as beams or an assistant."""
-    if mode not in MODES:
-        raise CorelmError(
-            f"corelm_loop draws one token after the other and does no {mode.replace('_', ' ')}; "
-            "leave out the settings that ask for it, or pass as_logits_processor() to generate()"
-        )
-
-
-def _stop_at(stop_strings, tokenizer):
-    """Return the criterion that ends a text at one of these strings."""
-    if tokenizer is None:
-        raise UsageError("stop_strings are compared with the letters of tokens: pass the tokenizer")
-    return StopStringCriteria(stop_strings=stop_strings, tokenizer=tokenizer)
 
 
 def _padding(mask, input_ids):

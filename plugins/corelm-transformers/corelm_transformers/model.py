@@ -45,11 +45,6 @@ class TransformersModel(DisplayableModel):
             raise CorelmError(f"{type(model).__name__} is not a causal language model")
         config = model.config.get_text_config()
         size = config.vocab_size
-        if len(tokenizer) > size:
-            raise CorelmError(
-                f"the tokenizer has {len(tokenizer)} tokens, but the model has logits of {size}; "
-                "they do not belong together"
-            )
         self._model = model.eval()
         ends = end_tokens(getattr(model, "generation_config", None), tokenizer, size)
         self.vocabulary = vocabulary_of(tokenizer, size, ends)

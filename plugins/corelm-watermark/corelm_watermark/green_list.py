@@ -1,8 +1,11 @@
 """The green list: raise the logits of a secret part of the vocabulary."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from corelm import ParameterError, hookimpl, param
+from corelm.errors import MissingDependencyError
 from corelm.filters import array_namespace, in_library_of
 from corelm_watermark.keys import context_seeds, mix, secret
 from corelm_watermark.watermark import Watermark
@@ -71,9 +74,8 @@ class GreenList(Watermark):
             size: the number of tokens in the vocabulary.
         """
         if self.scheme == "transformers":
-            from corelm_watermark.transformers_scheme import green_lists
-
-            masks = green_lists(int(self._secret), contexts[:, -1], self.gamma, size)
+            key, last = int(self._secret), contexts[:, -1].tolist()
+            masks = np.stack([_green_list(key, token, self.gamma, size) for token in last])
             return np.take_along_axis(masks, np.broadcast_to(ids, (len(masks), ids.shape[1])), 1)
         seeds = context_seeds(self._secret, contexts)[:, None]
         return mix(seeds, ids.astype(np.uint64)) < np.uint64(int(self.gamma * 2**64))
@@ -83,6 +85,25 @@ class GreenList(Watermark):
 
     def chance(self, size):
         return int(size * self.gamma) / size if self.scheme == "transformers" else self.gamma
+
+
+@lru_cache(maxsize=2048)
+def _green_list(key, token, share, size):
+    """Return the green tokens after a token, (size,), as WatermarkLogitsProcessor's "lefthash".
+
+    Raises:
+        MissingDependencyError: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError(
+            "scheme='transformers' needs torch: pip install torch"
+        ) from None
+    generator = torch.Generator().manual_seed(key * token % (2**64 - 1))
+    green = np.zeros(size, dtype=bool)
+    green[torch.randperm(size, generator=generator)[: int(size * share)].numpy()] = True
+    return green
 
 
 @hookimpl
