@@ -87,7 +87,9 @@ class CorelmModel(llm.Model):
         # LLM logs the seed, so that texts without a seed in the options can be repeated too.
         seed = secrets.randbelow(2**32) if options.seed is None else options.seed
         response.response_json = {"sampler": str(sampler), "seed": seed}
-        model = self._model(*self._choice(options))
+        # The model that opens any other has these options.
+        names = {"model": self._name, "device": None, "dtype": None}
+        model = self._model(*(getattr(options, name, value) for name, value in names.items()))
         steps = corelm.stream(
             model, text, sampler=sampler, length=options.length, seed=seed,
             stop=options.stop or (), unknown=options.unknown,
@@ -97,10 +99,6 @@ class CorelmModel(llm.Model):
             drawn += 1
             yield step.text
         response.set_usage(input=len(model.vocabulary.encode(text)), output=drawn)
-
-    def _choice(self, options: Options) -> tuple[str, str | None, str | None]:
-        """Return the name of the model, its device and its number format."""
-        return self._name, None, None
 
     def _model(self, name: str, device: str | None, dtype: str | None) -> LanguageModel:
         import corelm
@@ -119,9 +117,6 @@ class OpenModel(CorelmModel):
     def __init__(self) -> None:
         super().__init__("imdb")
         self.model_id = OPEN
-
-    def _choice(self, options: OpenOptions) -> tuple[str, str | None, str | None]:
-        return options.model, options.device, options.dtype
 
 
 @llm.hookimpl

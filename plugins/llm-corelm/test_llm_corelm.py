@@ -112,23 +112,12 @@ def test_nothing_is_loaded_before_it_is_asked_for():
         ({"sampler": "top_p("}, "top_p("),
         ({"seed": -1}, "seed must be"),
         ({"length": -1}, "length must be"),
-    ],
-)
-def test_a_wrong_option_is_refused_in_one_line(imdb, options, message):
-    with pytest.raises(llm.ModelError, match=re.escape(message)) as caught:
-        imdb.prompt("This movie", **options).text()
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
         ({"model": "imbd"}, "there is no model 'imbd'; did you mean 'imdb'?"),
         ({"model": "./nowhere"}, "nowhere"),
         ({"device": "cuda"}, "imdb has no choice of device"),
     ],
 )
-def test_a_wrong_model_is_refused_in_one_line(options, message):
+def test_a_wrong_option_is_refused_in_one_line(options, message):
     with pytest.raises(llm.ModelError, match=re.escape(message)) as caught:
         llm.get_model("corelm").prompt("This movie", **options).text()
     assert "\n" not in str(caught.value)

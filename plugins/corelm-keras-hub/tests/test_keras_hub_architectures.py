@@ -10,7 +10,7 @@ import pytest
 keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 from corelm_keras_hub import KerasHubModel  # noqa: E402
-from corelm_keras_hub.cache import CachedPasses, FullPasses  # noqa: E402
+from corelm_keras_hub.model import CachedPasses, FullPasses  # noqa: E402
 
 from corelm import CorelmError  # noqa: E402
 from corelm.testing import LAWS  # noqa: E402

@@ -7,9 +7,8 @@ import numpy as np
 
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
-from corelm_mlx.cache import to_numpy
+from corelm_mlx.model import to_numpy, vocabulary_from
 from corelm_mlx.texts import Texts
-from corelm_mlx.vocabulary import vocabulary_from
 
 
 def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None, ends=None):

@@ -117,7 +117,7 @@ def test_a_cache_that_rotates_has_the_logits_of_full_passes():
 
 
 def test_a_long_prompt_is_processed_in_parts(monkeypatch):
-    monkeypatch.setattr("corelm_mlx.cache.PREFILL", 7)
+    monkeypatch.setattr("corelm_mlx.model.PREFILL", 7)
     ids = texts(2, 30)
     np.testing.assert_allclose(MODEL.start(ids).next_logits(), full_pass(ids), atol=1e-5)
 
@@ -253,6 +253,6 @@ def test_the_example_of_the_readme_runs(tmp_path):
 
 
 def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(monkeypatch):
-    monkeypatch.setattr("corelm_mlx.cache.MlxCache.select", lambda self, rows: None)
+    monkeypatch.setattr("corelm_mlx.model.MlxCache.select", lambda self, rows: None)
     with pytest.raises(CorelmError, match=r"gpt2 .* cache"):
         MlxModel(ENGINE, TOKENIZER)

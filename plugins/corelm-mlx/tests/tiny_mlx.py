@@ -13,7 +13,7 @@ pytest.importorskip("mlx_lm", reason="pip install mlx-lm")
 pytest.importorskip("corelm_mlx", reason="pip install ./plugins/corelm-mlx")
 
 from corelm_mlx import MlxModel, as_logits_processor, as_sampler  # noqa: E402, F401
-from corelm_mlx.cache import MlxCache, PaddedMlxCache  # noqa: E402, F401
+from corelm_mlx.model import MlxCache, PaddedMlxCache  # noqa: E402, F401
 from corelm_mlx.scheme import open_model  # noqa: E402, F401
 from mlx.utils import tree_flatten, tree_map  # noqa: E402
 from mlx_lm import batch_generate, generate, sample_utils, stream_generate  # noqa: E402, F401

@@ -13,7 +13,7 @@ from corelm import Sampler, hookimpl
 from corelm import sampler as read_sampler
 from corelm.commands import ExitCode, Output, application, messages
 from corelm.errors import SettingsError, UsageError
-from corelm_presets.engine_presets import ENGINES, EnginePreset, preset
+from corelm_presets.engine_presets import ENGINES, preset
 
 if TYPE_CHECKING:
     from corelm_presets.engine_settings.convert import EngineSettings
@@ -215,28 +215,23 @@ def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> b
 
 def _show(out: Output, name: str | None, json: bool) -> None:
     engines = ENGINES if name is None else {name: ENGINES[name]}
-    documents = [_as_json(name, engine) for name, engine in engines.items()]
+    documents = [
+        {"name": name, "about": engine.about, "sampler": engine.expression}
+        for name, engine in engines.items()
+    ]
     if json:
         out.json(documents if name is None else documents[0])
     elif name is None:
-        _list(out)
+        from corelm.commands import blocks
+
+        entries = (
+            [*blocks.entry(name, (), engine.about, engine.expression), blocks.line("")]
+            for name, engine in ENGINES.items()
+        )
+        out.page(chain.from_iterable(entries))
     else:
         messages.tell(ENGINES[name].about, "note")
         out.text(f"{ENGINES[name].expression}\n")
-
-
-def _as_json(name: str, engine: EnginePreset) -> dict[str, object]:
-    return {"name": name, "about": engine.about, "sampler": engine.expression}
-
-
-def _list(out: Output) -> None:
-    from corelm.commands import blocks
-
-    entries = (
-        [*blocks.entry(name, (), engine.about, engine.expression), blocks.line("")]
-        for name, engine in ENGINES.items()
-    )
-    out.page(chain.from_iterable(entries))
 
 
 def _comment(settings: EngineSettings) -> None:

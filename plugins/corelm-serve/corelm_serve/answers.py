@@ -135,19 +135,18 @@ class Call:
         }
 
 
-def best(written: Written, n: int) -> list[int]:
-    """Return the n texts with the largest mean log-probability under the model."""
+def chosen(call: Call, written: Written) -> list[int]:
+    """Return the texts of a prompt that the answer has.
+
+    Of more texts these are the ones with the largest mean log-probability under the model.
+    """
 
     def surprisal(at: int) -> float:
         steps = written.texts[at].steps
         return math.fsum(step.model_surprisal for step in steps) / max(len(steps), 1)
 
-    return sorted(range(len(written.texts)), key=surprisal)[:n]
-
-
-def chosen(call: Call, written: Written) -> list[int]:
-    """Return the texts of a prompt that the answer has."""
-    return best(written, call.n) if len(written.texts) > call.n else [*range(call.n)]
+    texts = [*range(len(written.texts))]
+    return sorted(texts, key=surprisal)[: call.n] if len(texts) > call.n else texts
 
 
 def about_text(text: Generation, entropies: list[float], masked: bool) -> dict[str, Any]:
