@@ -16,7 +16,7 @@ from dataclasses import replace
 import chains
 import numpy as np
 from corelm_report.document.content import Document, HumanEntry, SamplerEntry
-from corelm_report.document.summary import MARGIN, summary
+from corelm_report.document.evidence import MARGIN, summary
 from corelm_report.measure.comparisons import closest, shares
 from corelm_report.measure.entries import Measured, from_entry
 from corelm_report.measure.text_records import TextRecord, kept_texts

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import chains
 import numpy as np
+from corelm_report.document.evidence import LOOPING as NAMED
+from corelm_report.document.evidence import MARGIN, TAIL
 from corelm_report.document.figure import EXPECTED
-from corelm_report.document.summary import LOOPING as NAMED
-from corelm_report.document.summary import MARGIN, TAIL
 from corelm_report.measure.comparisons import LIMITED, excess, fit_on_human_text
 from corelm_report.measure.entries import Measured
 from corelm_report.metrics import text_figures

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.bundles import StoredVocabulary
-from corelm_report.metrics import LENGTH, TEXTS
+from corelm_report.metrics import BEGINNING, LENGTH, TEXTS
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import Interval, Sums, along_texts, ratio
 from corelm_report.metrics.ngrams import Texts
@@ -36,6 +36,11 @@ class ModelScores:
     entropy: NDArray[np.float32]
     log_mass: NDArray[np.float32]
 
+    def behind(self, first: int) -> ModelScores:
+        """Return the scores from a position on."""
+        columns = self.targets, self.surprisal, self.entropy, self.log_mass
+        return ModelScores(*(each[:, first:] for each in columns))
+
     @property
     def perplexity(self) -> float:
         """The exponential of the mean surprisal; [UNK] counts as a word."""
@@ -58,27 +63,35 @@ def human_figures(
     """Measure human texts under the model, and by themselves.
 
     `held_out` has the model's figures for all their tokens. `human` is the row to compare
-    samplers with, under the distribution of the tokens that can be drawn: words that the model
-    does not know are left out of the surprisal and of the texts. Values are in nats; intervals
-    are 95 %.
+    samplers with: how the texts go on after their first `beginning` tokens, as far as the model
+    sees, under the distribution of the tokens that can be drawn. (If no text is longer, whole
+    texts count.) Words that the model does not know are left out of the surprisal and of the
+    texts. Values are in nats; intervals are 95 %.
 
     - `surprisal`, `entropy` with its `band` (percentiles 5 and 95 of the positions),
-      `entropy_drift` and `outside_human_band`: over the first tokens of all texts, as many as
-      the model sees; intervals over texts, as in a report.
+      `entropy_drift` and `outside_human_band`: intervals over texts, as in a report.
+    - `continuation`: the surprisal of the first 1, 2, 3, ... of these tokens, with its interval,
+      for texts of any length.
     - `distinct_1` to `compression`: means over disjoint sets of texts. `sets` has their number,
       their `texts` and `length`: such figures depend on the size of a set. Intervals are by the
       standard error over the sets.
     - `by_position`: the entropy at each position, 0 for the first token of a text.
     """
     unknown = vocabulary.unknown
-    ids = [[i for i in vocabulary.encode(text) if i != unknown] for text in texts]
-    sets = figures_of_sets(ids, vocabulary.decode, TEXTS, LENGTH)
-    entropy = _summary(scores.entropy[scores.real])
+    # Without a start token, the first token of a text has no distribution.
+    first = BEGINNING - (vocabulary.start is None)
+    is_long = bool(scores.real[:, first:].any())
+    beginning, own = (BEGINNING, scores.behind(first)) if is_long else (0, scores)
+    encoded = [vocabulary.encode(text)[beginning:] for text in texts]
+    ids = [[i for i in text if i != unknown] for text in encoded]
+    sets = figures_of_sets(ids, vocabulary.decode, TEXTS, LENGTH - beginning)
+    entropy = _summary(own.entropy[own.real])
     low, high = entropy["band"]
-    words = scores.real & ~_is(unknown, scores.targets)
-    surprisals = scores.rows(scores.surprisal + scores.log_mass, words)
+    words = own.real & ~_is(unknown, own.targets)
+    surprisals = own.surprisal + own.log_mass
     # The figures that are quotients of two sums over texts.
-    sums = along_texts(surprisals, scores.rows(scores.entropy, scores.real), (low, high))
+    rows = own.rows(surprisals, words), own.rows(own.entropy, own.real)
+    sums = along_texts(*rows, (low, high))
     entropy["ci95"] = _interval(sums.pop("model_entropy"))
     means = {name: ratio(of_texts) for name, of_texts in sums.items()}
     ci95 = {name: _interval(of_texts) for name, of_texts in sums.items()}
@@ -90,6 +103,9 @@ def human_figures(
                 "entropy": entropy,
                 **sets,
                 "ci95": {**ci95, **sets["ci95"]},
+                "beginning": beginning,
+                "tokens": int(own.real.sum()),
+                "continuation": _continuations(surprisals, words),
                 "by_position": _by_position(scores),
             }
         ),
@@ -110,6 +126,15 @@ def _held_out(scores: ModelScores, unknown: int | None) -> dict[str, Any]:
 def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
     """Return True where a token has this id; all False if the id is None."""
     return np.zeros(tokens.shape, dtype=bool) if id is None else np.asarray(tokens == id)
+
+
+def _continuations(surprisals: NDArray[np.float32], words: NDArray[np.bool_]) -> list[Any]:
+    """Return the mean surprisal of the first 1, 2, 3, ... tokens: its value, and its interval."""
+    nats = np.where(words, surprisals.astype(np.float64), 0)
+    sums = zip(nats.cumsum(axis=1).T.tolist(), words.cumsum(axis=1).T.tolist(), strict=True)
+    texts = Inference.of_names(range(len(nats)))
+    means = [texts.estimate(each) for each in sums]
+    return [mean and [mean.value, mean.interval()] for mean in means]
 
 
 def _summary(values: NDArray[np.float32]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from uuid import uuid4
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError
 from corelm.runs import NamedModel, SafeFile, markup, printable
 from corelm_report.document.content import Document
+from corelm_report.document.evidence import evidence
 from corelm_report.document.schema import check
-from corelm_report.document.summary import summary
+from corelm_report.document.verdict import verdict
 from corelm_report.render.canvas import check_extra
 from corelm_report.render.overview import failures
 from corelm_report.settings import ReportSettings, with_settings
@@ -91,8 +92,13 @@ class Report(markup.Displayable):
 
     @property
     def summary(self) -> str:
-        """A few sentences: the samplers closest to human text, and those that loop or stray."""
-        return summary(self._document)
+        """The verdict in short sentences: what is closest to human text, too random, repetitive."""
+        return verdict(self._document)
+
+    @property
+    def evidence(self) -> str:
+        """The figures behind the verdict, with their intervals."""
+        return evidence(self._document)
 
     @property
     def failed(self) -> dict[str, str]:

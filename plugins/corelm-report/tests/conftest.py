@@ -41,6 +41,7 @@ def made() -> Document:
             "the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat",
             "the dog ran to the mat", "the cat saw the dog", "a dog sat on the mat", "the cat ran",
         ],
+        against="human",
     )  # fmt: skip
     return report.to_dict()
 

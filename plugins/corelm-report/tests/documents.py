@@ -89,7 +89,8 @@ def tripped(document: Document, text: str, metrics: Sequence[str] = ()) -> str:
 
 def compare(samplers=("greedy", "uniform"), **asked):
     """A small report, as its document."""
-    settings = {"prompts": "the", "n": 8, "length": 8, **asked}
+    people = {"against": "human"} if "reference" in asked else {}
+    settings = {"prompts": "the", "n": 8, "length": 8, **people, **asked}
     return corelm.compare(settings.pop("model", ToyModel()), samplers, **settings).to_dict()
 
 
@@ -103,6 +104,7 @@ def carrier(**people):
         "distinct_1": 0.5,
         "ci95": {"distinct_1": [0.4, 0.6]},
         "sets": {"sets": 3, "texts": 64, "length": 100},
+        "tokens": 1000,
         **people,
     }
     model.manifest = {"figures": {"human": figures, "held_out": {"tokens": 1000}}}

@@ -103,10 +103,12 @@ def test_another_condition_is_refused(text):
 
 
 def test_the_command_stops_by_itself(tmp_path, run):
-    file = tmp_path / "report.json"
+    file, prompts = tmp_path / "report.json", tmp_path / "prompts.txt"
+    prompts.write_text("the")
     done = run(
         "report", "temperature(t=1.0)", "temperature(t=0.5)", "--model", "toy", "--length", "6",
-        "-n", "4096", "--until", "width(surprisal) < 0.9", "--json", str(file),
+        "-n", "4096", "--prompts", str(prompts), "--until", "width(surprisal) < 0.9",
+        "--json", str(file),
     )  # fmt: skip
     assert done.code == 0
     assert "width(surprisal) < 0.9: reached" in done.err

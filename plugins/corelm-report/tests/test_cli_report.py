@@ -45,20 +45,25 @@ def test_a_table_and_what_it_says(report: Run) -> None:
     result = report()
     assert result.code == 0
     lines = result.out.splitlines()
+    said = lines.index("")
+    assert said <= 3  # the verdict is short
+    assert " ".join(lines[:said]).endswith("nothing is compared with human text.")
     # There are no people to compare with.
-    assert lines[0].split()[:3] == ["entropy", "mass", "kept"]
-    assert [line.split()[0] for line in lines[1:3]] == ["greedy", "uniform"]
-    assert "Entropy and mass kept: means over the same " in result.out
-    assert lines[-1] != ""
+    assert lines[said + 1].split()[:3] == ["entropy", "mass", "kept"]
+    assert [line.split()[0] for line in lines[said + 2 : said + 4]] == ["greedy", "uniform"]
+    assert "--details" in lines[-1]
+    assert "means over the same" not in result.out
+    assert "Entropy and mass kept: means over the same " in report("--details").out
     assert "generated texts ..." in result.err
 
 
 def test_people_stand_first(report: Run, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("the cat sat\nthe dog sat on the mat\n")
-    lines = report("--reference", "texts.txt").out.splitlines()
-    assert [line.split()[0] for line in lines[1:4]] == ["human", "greedy", "uniform"]
-    assert lines[0].split()[:4] == ["entropy", "surprisal", "to", "human"]
-    assert lines[3].split()[3].startswith("+")
+    result = report("--reference", "texts.txt", "--against", "human")
+    table = [line.split() for line in result.out.partition("\n\n")[2].splitlines()]
+    assert table[0][:4] == ["entropy", "surprisal", "to", "human"]
+    assert [line[0] for line in table[1:4]] == ["human", "greedy", "uniform"]
+    assert table[3][3].startswith("+")
 
 
 @pytest.mark.slow
@@ -98,7 +103,7 @@ def test_a_hostile_prompt_stays_text(report: Run, tmp_path: Path) -> None:
     prompt = '<script>alert(1)</script> "[bold]the[/bold]" \x1b]52;c;bHM=\x07 | `cat`'
     (tmp_path / "prompts.txt").write_text(f"{prompt}\n\n  \nthe\n")
     files = ("--json", "r.json", "--html", "r.html", "--markdown", "r.md", "--csv", "r.csv")
-    result = report("--prompts", "prompts.txt", *files)
+    result = report("--prompts", "prompts.txt", *files, "--details")
     assert result.code == 0
     assert "\x1b" not in result.out + result.err
     assert '<script>alert(1)</script> "[bold]the[/bold]"' in " ".join(result.out.split())
@@ -282,9 +287,9 @@ def corelm_metrics():
 def test_metrics_of_plugins(report: Run, installed_plugin: Run, tmp_path: Path) -> None:
     installed_plugin("corelm-words", {"words": "corelm_words"}, METRICS)
     conditions = ("--fail-if", "greedy.words > 90", "--fail-if", "uniform.corelm-words:words > 90")
-    result = report("--metric", "words", *conditions, "--json", "report.json")
+    result = report("--metric", "words", *conditions, "--json", "report.json", "--details")
     assert result.code == 0
-    assert result.out.splitlines()[0].split()[-1] == "words"
+    assert result.out.partition("\n\n")[2].splitlines()[0].split()[-1] == "words"
     assert "words: the words of a text" in " ".join(result.out.split())
     assert "printed by a metric" in result.err
 

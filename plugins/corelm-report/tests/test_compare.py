@@ -112,8 +112,9 @@ def test_a_likely_mistake_in_a_chain_is_a_warning():
     assert "put the temperature last" in document["warnings"][0]
 
 
-def test_without_a_prompt_the_texts_begin_with_that_of_the_model():
+def test_without_a_prompt_a_model_that_begins_no_text_continues_its_own():
     model = ToyModel()
+    model.vocabulary.start = None
     assert compare(model=model, prompts=None)["header"]["prompts"] == ["and"]
     model.default_prompt = "the dog"
     assert compare(model=model, prompts=None)["header"]["prompts"] == ["the dog"]
@@ -217,7 +218,7 @@ def test_the_best_of_a_sweep_and_the_fronts_are_given():
     report = corelm.Report(document)
     sentence = f"Of 5 settings of temperature, {best['sampler']} comes nearest to human "
     sentence += "text in this sample: "
-    assert sentence in report.summary
+    assert sentence in report.evidence
     assert "Best of 5" in report.to_html()
     assert compare()["best"] == []
 

@@ -164,6 +164,7 @@ def test_one_text_is_not_closest_by_chance():
     report = corelm.compare(
         ToyModel(end=False), ["uniform", Search()], prompts="the", n=8, length=8,
         reference=[f"the {a} {b}" for a in ("cat", "dog", "mat") for b in ("sat", "ran", "on")],
+        against="human",
     ).to_dict()  # fmt: skip
     assert report["closest"] == ["uniform"]
     assert report["too_few"] == ["search(rows=3)"]

@@ -103,7 +103,8 @@ def row_with(values, sample="texts"):
 
 def people_at(surprisal, half):
     ends = {"surprisal": [surprisal - half, surprisal + half]}
-    return HumanEntry(generated_texts=GeneratedTexts(figures={"surprisal": surprisal}, ci95=ends))
+    figures = GeneratedTexts(figures={"surprisal": surprisal}, ci95=ends)
+    return HumanEntry(compared=True, generated_texts=figures)
 
 
 def test_the_closest_are_those_that_cannot_be_told_from_the_closest_one(values):
@@ -122,6 +123,8 @@ def test_the_closest_are_those_that_cannot_be_told_from_the_closest_one(values):
     assert found.too_few == ["nothing"]
     assert [each.sampler for each in found.differences] == ["farther", "noisy", "best"]
     assert closest({"farther": rows["farther"]}, people).rows == ["farther"]
+    people.compared = False
+    assert closest(rows, people).rows == []
     assert closest(rows, None).rows == closest({}, people).rows == []
 
 
@@ -132,7 +135,8 @@ def test_the_error_of_human_text_keeps_rows_in_the_set(values):
     precise = {name: row_with(np.full(40, row.texts.records.mean())) for name, row in rows.items()}
     assert closest(precise, people_at(3.05, 0.05)).rows == ["low"]
     assert closest(precise, people_at(3.05, 1.0)).rows == ["low", "high"]
-    unknown = HumanEntry(generated_texts=GeneratedTexts(figures={"surprisal": 3.0}))
+    figures = GeneratedTexts(figures={"surprisal": 3.0})
+    unknown = HumanEntry(compared=True, generated_texts=figures)
     assert closest(rows, unknown).rows == []
 
 

@@ -30,7 +30,7 @@ def report(n, reference, samplers=("temperature(t=0.6)",), **asked):
         length=LENGTH,
         reference=reference,
         contexts=96,
-        **asked,
+        **{"against": "human", **asked},
     ).to_dict()
 
 

@@ -144,7 +144,7 @@ def test_a_matched_figure(document, figure, target, words, short):
 def test_a_list_of_names(rows, count):
     names = ["abcd"[i] for i in range(count)]
     document = rows(None, **{name: {"generated_texts": {"rep_4": 0.5}} for name in names})
-    said = report_of(document).summary
+    said = report_of(document).evidence
     assert said.startswith(("a (", "a (50.0% of 4-grams) and b (", "a (50.0% of 4-grams), b ("))
     shares = [f"{name} (50.0% of 4-grams)" for name in names]
     expected = shares[0] if count == 1 else f"{', '.join(shares[:-1])} and {shares[-1]}"

@@ -186,7 +186,8 @@ def test_unusable_figures_of_a_manifest_are_ignored(people):
 
 
 def test_a_difference_from_the_figures_of_a_manifest_has_the_error_of_both():
-    document = compare(["stochastic"], model=carrier(ci95={"surprisal": [1.0, 1.2]}), n=24)
+    model = carrier(ci95={"surprisal": [1.0, 1.2]})
+    document = compare(["stochastic"], model=model, n=24, against="human")
     human, [row] = document["reference"]["generated_texts"], document["samplers"]
     own, found = row["generated_texts"], row["differences"]["generated_texts"]["surprisal"]
     assert found["value"] == pytest.approx(own["surprisal"] - human["surprisal"])

@@ -272,6 +272,7 @@ def groups_of(text: str) -> list[tuple[str, list[str]]]:
     return [
         (re.search("<h3><bdi>(.*?)</h3>", group)[1], re.findall("<h4><bdi>(.*?)</bdi>", group))
         for group in text.split("<details")[1:]
+        if "<h3><bdi>" in group
     ]
 
 

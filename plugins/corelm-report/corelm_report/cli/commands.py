@@ -93,6 +93,9 @@ def report(
         ),
     ] = None,
     *,
+    details: Annotated[
+        bool, typer.Option("--details", help="Show the evidence and the method under the table.")
+    ] = False,
     html: Annotated[str | None, _file("the page")] = None,
     json: Annotated[str | None, _file("the whole report as JSON")] = None,
     csv: Annotated[str | None, _file("every figure as CSV")] = None,
@@ -178,7 +181,7 @@ def report(
 
             return compare_files(diff, places, out)
         conditions = fail_if or []
-        output = ReportOutput(ReportFiles(places, plots), conditions, out)
+        output = ReportOutput(ReportFiles(places, plots), conditions, out, details)
         if from_ is not None:
             _refuse(context, MEASURING, "--from measures nothing")
             return output.rewrite(from_)

@@ -16,10 +16,11 @@ from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import ReportError, UsageError
 from corelm.runs import SafeFile, printable
 from corelm_report.document.content import Document, Entry
+from corelm_report.document.evidence import evidence
 from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.gate import Condition, condition, conditions_of
 from corelm_report.document.lookup import estimate
-from corelm_report.document.summary import summary
+from corelm_report.document.verdict import verdict
 from corelm_report.render.overview import (
     BARS,
     NOTHING,
@@ -130,11 +131,13 @@ class ReportOutput:
         files: the files to write.
         fail_if: the conditions, as typed.
         out: standard output.
+        details: write the evidence and the method to the terminal too.
     """
 
     files: ReportFiles
     fail_if: Sequence[str]
     out: Output
+    details: bool = False
 
     def rewrite(self, path: str) -> int:
         """Write and check the report in a file; return the exit code.
@@ -205,7 +208,7 @@ class ReportOutput:
         written, failed = self.files.write(report, self.out), report.failed
         document = document_of(report)
         if self.files.on_stdout is None:
-            self.out.show(*report_table(document, self.out.width, self.out.unicode))
+            self.out.show(*report_table(document, self.out.width, self.out.unicode, self.details))
         else:
             for name, reason in failed.items():
                 messages.tell(f"{name} failed: {reason}", "warning")
@@ -235,14 +238,19 @@ NAME, BAR, GAP = 26, 10, 2
 """The largest width of a name, the width of a full bar, and of the gap between columns."""
 
 
-def report_table(document: Document, width: int, unicode: bool = True) -> Iterator[RenderableType]:
-    """Yield the table, the failures, the settings and the summary.
+def report_table(
+    document: Document, width: int, unicode: bool = True, details: bool = False
+) -> Iterator[RenderableType]:
+    """Yield the verdict, the table and the failures.
 
     Args:
         document: the report.
         width: the number of characters in a line.
         unicode: draw with block characters.
+        details: yield the evidence and the method too.
     """
+    yield blocks.line(verdict(document), "bold")
+    yield blocks.line("")
     entries = document.entries
     columns = overview_columns(document)
     if entries and width < NARROW:
@@ -260,10 +268,12 @@ def report_table(document: Document, width: int, unicode: bool = True) -> Iterat
         yield blocks.line("")
     for name, reason in failures(document):
         yield blocks.line(f"{name} failed: {reason}", "red")
-    yield blocks.line(method(document, columns), "dim")
-    yield blocks.line(legend(columns), "dim")
-    yield blocks.line("")
-    yield blocks.line(summary(document), "bold")
+    if not details:
+        yield blocks.line("--details: how certain this is, and how it was measured", "dim")
+        return
+    for text in (evidence(document), method(document, columns), legend(columns)):
+        yield blocks.line(text, "dim")
+        yield blocks.line("")
 
 
 @dataclass(frozen=True)

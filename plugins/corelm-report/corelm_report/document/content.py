@@ -249,10 +249,19 @@ class Entry(DocumentPart):
 
 @dataclass(kw_only=True)
 class HumanEntry(Entry):
-    """The entry of human text, or of one half of it with its differences from the other half."""
+    """The entry of human text, or of one half of it with its differences from the other half.
+
+    Attributes:
+        same_places: True if the samplers wrote their texts at its places: behind its beginnings, or
+            as far behind others.
+        compared: True if their texts are compared with it: at the same places, or where a user
+            asks for it (`against="human"`). The contexts compare in any case.
+    """
 
     name: str = field(default=HUMAN, metadata=REQUIRED)
     description: str = field(default="", metadata=REQUIRED)
+    same_places: bool = field(default=False, metadata=REQUIRED)
+    compared: bool = field(default=False, metadata=REQUIRED)
     teacher_forced: HumanContexts | None = field(default=None, metadata=PRESENT)
     temperature: TemperatureFit | None = None
     generated_texts: GeneratedTexts | None = field(default=None, metadata=PRESENT)

@@ -66,6 +66,7 @@ class Header(DocumentPart):
     """The facts about a report besides its figures.
 
     Attributes:
+        beginnings: the source of the prompts in words, if the report chose them.
         clusters: the cluster of each prompt, such as its document, if prompts have some.
         settings: further settings, by name, where any has another value than its default.
         metrics: the metrics of plugins, whose figures are in `generated_texts`.
@@ -87,6 +88,7 @@ class Header(DocumentPart):
     scorer: str | None = field(default=None, metadata=IF_GIVEN)
     second_scorer: ModelName | None = None
     prompts: list[str]
+    beginnings: str | None = field(default=None, metadata=IF_GIVEN)
     clusters: list[str] | None = field(default=None, metadata=IF_GIVEN)
     n: Count
     length: Count

@@ -47,14 +47,14 @@ def closest(
 ) -> Closest:
     """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
 
-    There are none if the error of human text is unknown.
+    There are none if the error of human text is unknown, or its texts are not compared.
 
     Args:
         measured: the measurements of the samplers, by entry.
         human: the human entry.
         people: the human texts, if they were measured.
     """
-    own = human and estimate(human, SURPRISAL, GENERATED)
+    own = human and human.compared and estimate(human, SURPRISAL, GENERATED)
     target = own and own.interval and of_interval(own.value, own.interval)
     target = people.estimate(SURPRISAL) if target and people else target
     if not target:
@@ -125,7 +125,7 @@ def best_settings(
         names: the registered name of each sampler, by entry.
         human: the human entry.
     """
-    target = value(human, SURPRISAL, GENERATED)
+    target = value(human, SURPRISAL, GENERATED) if human and human.compared else None
     settings: dict[str, list[str]] = {}
     for entry in measured:
         settings.setdefault(names[entry], []).append(entry)

@@ -198,7 +198,8 @@ def from_human(
     """Return the differences of one sampler from human text.
 
     On the contexts, only the expected surprisal has a difference (from the surprisal of human
-    words), and only on human text. Human text has no entropy to compare with.
+    words), and only on human text. Human text has no entropy to compare with. Texts are compared
+    at the same places alone.
 
     Args:
         entry: the sampler's entry with its figures.
@@ -211,7 +212,7 @@ def from_human(
     # Figures of a whole set compare only at an equal number of texts.
     size = human.generated_texts.set_size if human.generated_texts else None
     unequal = own.texts.figures_of_sets if own.texts.set_size != size else ()
-    for mine in estimates(entry):
+    for mine in estimates(entry) if human.compared else ():
         other = estimate(human, mine.figure, GENERATED)
         comparable = mine.figure not in unequal and mine.figure != "model_entropy"
         if mine.view == GENERATED and comparable and other is not None:

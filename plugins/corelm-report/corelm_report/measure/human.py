@@ -35,6 +35,7 @@ from corelm_report.measure.on_contexts import Record
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
+from corelm_report.metrics import BEGINNING
 from corelm_report.metrics.estimates import FEWEST
 from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
 from corelm_report.metrics.inference import HUMAN, Inference
@@ -83,6 +84,8 @@ def from_texts(
     entry = HumanEntry(
         description=f"{printable.counted(len(texts), 'text')}: {contexts.description}"
         f"{_notes(plan, contexts, of_texts)}",
+        same_places=plan.has_human_places,
+        compared=plan.compares_people(plan.has_human_places),
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,
@@ -172,10 +175,13 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
     figures: Any = NamedModel(plan.model).manifest.get("figures")
     # Anybody may have edited the manifest.
     try:
-        human, held_out = figures["human"], figures.get("held_out", {})
+        human = figures["human"]
+        same_places = plan.beginnings is not None and human.get("beginning") == BEGINNING
         entry = HumanEntry(
             description="texts that the model has not seen, measured when it was trained",
-            teacher_forced=_contexts_of_manifest(human, held_out.get("tokens")),
+            same_places=same_places,
+            compared=plan.compares_people(same_places),
+            teacher_forced=_contexts_of_manifest(human),
             generated_texts=_texts_of_manifest(human, plan),
         )
     except (LookupError, TypeError, ValueError, AttributeError):
@@ -183,11 +189,11 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
     return None if fault(entry.to_dict(), "HumanEntry") else entry
 
 
-def _contexts_of_manifest(human: Any, n: Any) -> HumanContexts:
+def _contexts_of_manifest(human: Any) -> HumanContexts:
     entropy = human["entropy"]
     low, high = entropy["band"]
     return HumanContexts(
-        n=n,
+        n=human.get("tokens"),
         model_entropy=EntropySummary(
             mean=entropy["mean"],
             ci95=entropy.get("ci95"),
@@ -212,8 +218,12 @@ def _texts_of_manifest(human: Any, plan: Plan) -> GeneratedTexts:
     figures = {name: None if name in left_out else human.get(name) for name in names}
     intervals = human.get("ci95", {})
     ci95 = {name: intervals.get(name) for name in names if figures[name] is not None}
+    # Of as many tokens as the samplers write.
+    continuation = human.get("continuation", [])
+    if 0 < plan.length <= len(continuation):
+        figures["surprisal"], ci95["surprisal"] = continuation[plan.length - 1]
     # Two figures have another name in a manifest, or follow from a third.
-    figures["perplexity"] = perplexity(human["surprisal"])
+    figures["perplexity"] = perplexity(figures["surprisal"])
     figures["model_entropy"] = human["entropy"]["mean"]
     n = of["sets"] * of["texts"] if of else None
     size = None if left_out else of["texts"]

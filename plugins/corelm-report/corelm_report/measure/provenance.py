@@ -107,6 +107,7 @@ def header(
         scorer=plan.model_name,
         second_scorer=ModelName(name=scorer.name, sha256=scorer.sha256) if scorer else None,
         prompts=list(plan.prompts),
+        beginnings=plan.beginnings,
         clusters=list(plan.clusters) or None,
         n=plan.n,
         length=plan.length,

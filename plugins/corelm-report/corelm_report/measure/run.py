@@ -42,7 +42,6 @@ from corelm_report.measure.text_records import (
     Score,
     ScoreTexts,
     TextRecord,
-    is_kept,
     kept_texts,
     without_details,
 )
@@ -268,7 +267,9 @@ class ReportRun:
             for share, result in zip(unit.shares, results, strict=True):
                 record = self._entries[share.entry].take(result)
                 by_share[share.entry][share.number] = [
-                    text if is_kept(text, s.seeds[0], s.texts) else without_details(text)
+                    text
+                    if s.keeps(text["prompt"], text["seed"], text["sample"])
+                    else without_details(text)
                     for text in (record["value"] if record else [])
                 ]
         return [[text for _, some in sorted(each.items()) for text in some] for each in by_share]
@@ -349,7 +350,7 @@ class ReportRun:
                 if own.record:
                     entry.teacher_forced = teacher_forced(own.record, contexts, own.inference)
                 entry.generated_texts = own.texts.summary()
-                entry.texts = kept_texts(own.texts.records, own.texts.of_text, self._plan.texts)
+                entry.texts = kept_texts(own.texts.records, own.texts.of_text, self._plan.keeps)
                 entry.failed_metrics = own.texts.failures
                 if human and against == HUMAN:
                     entry.differences = from_human(entry, own, human, contexts, self._people)

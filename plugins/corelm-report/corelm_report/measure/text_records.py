@@ -19,7 +19,6 @@ from corelm_report.document.figure import bits
 from corelm_report.document.texts import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
 from corelm_report.metrics.intervals import Band, Sums, along_texts
-from corelm_report.settings import TEXTS
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token.
@@ -146,9 +145,9 @@ IN_NATS = ("surprisal", "sampler_surprisal", "entropy", "model_entropy")
 def kept_texts(
     records: Sequence[TextRecord],
     figures_of: Callable[[int], dict[str, float | None]],
-    count: int | None = TEXTS,
+    keeps: Callable[[str, int, int], bool] = lambda *_: True,
 ) -> list[KeptText]:
-    """Return the first texts of each prompt, of the first seed, with figures of texts and tokens.
+    """Return the texts to keep, with figures of texts and tokens.
 
     The first samples have the details of each token; every text has a list for each figure of
     tokens, with their ids and words.
@@ -156,7 +155,7 @@ def kept_texts(
     Args:
         records: the records of all texts of one sampler.
         figures_of: returns the figures of a text, by its index.
-        count: the number of samples to keep of each prompt; None for all.
+        keeps: returns True for the prompt, the seed and the sample of a text to keep.
 
     Example:
         >>> from corelm_report.measure.generated_texts import draw
@@ -181,19 +180,8 @@ def kept_texts(
             by_token=_by_token(record),
         )
         for at, record in enumerate(records)
-        if is_kept(record, records[0]["seed"], count)
+        if keeps(record["prompt"], record["seed"], record["sample"])
     ]
-
-
-def is_kept(record: TextRecord, seed: int, count: int | None) -> bool:
-    """Return True if a report keeps a text: one of the first samples, of the first seed.
-
-    Args:
-        record: the record of the text.
-        seed: the first seed.
-        count: the number of samples to keep of each prompt; None for all texts.
-    """
-    return count is None or (record["seed"] == seed and record["sample"] < count)
 
 
 def _by_token(record: TextRecord) -> dict[str, list[Any]]:

@@ -1,4 +1,6 @@
 """Figures of sets of texts: pure functions on token ids, for manifests of models and reports."""
 
 TEXTS, LENGTH = 64, 100
-"""The default number of texts to compare, and of tokens in each."""
+"""The default number of texts to compare, and of tokens in each with its beginning."""
+BEGINNING = 4
+"""The tokens of a beginning, which human text and samplers continue by default."""

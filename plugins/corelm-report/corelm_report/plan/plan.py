@@ -15,6 +15,7 @@ from corelm.bundles import Corpus
 from corelm.errors import ExpressionError, UsageError
 from corelm.runs import Expression, NamedModel, Strategy, params, plugins, printable, scaling
 from corelm_report.document.figure import HUMAN
+from corelm_report.plan.beginnings import Beginnings, by_default, of_human_texts
 from corelm_report.plan.candidates import (
     Candidate,
     _candidates,
@@ -26,7 +27,6 @@ from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
 from corelm_report.plan.texts import (
     HOW_TO_GIVE,
     HumanCorpus,
-    beginnings,
     clusters_of,
     known_texts,
     read_corpus,
@@ -56,6 +56,8 @@ class Plan:
         model_name: its name.
         candidates: the samplers.
         prompts: the beginnings of the texts.
+        beginnings: the source of these in words; None for prompts that a user gave, and for the
+            model's own prompt.
         clusters: the cluster of each prompt, such as its document; empty if each is its own.
         n: the number of texts per sampler and prompt.
         length: the largest number of tokens of a text.
@@ -88,6 +90,7 @@ class Plan:
     texts: int | None = TEXTS
     scorer: NamedModel | None = None
     warnings: tuple[str, ...] = ()
+    beginnings: str | None = None
     clusters: tuple[str, ...] = ()
     anytime: bool = False
     plain: Mapping[str, Any] = field(default_factory=dict)
@@ -111,6 +114,22 @@ class Plan:
     def set_size(self) -> int:
         """The number of texts that a sampler writes for one seed."""
         return self.n * len(self.prompts)
+
+    def keeps(self, prompt: str, seed: int, sample: int) -> bool:
+        """Return True if the report keeps this text: one of the first, of the first seed."""
+        if self.texts is None:
+            return True
+        at = self.prompts.index(prompt) if self.beginnings else sample
+        return seed == self.seeds[0] and at < self.texts
+
+    @property
+    def has_human_places(self) -> bool:
+        """True if the samplers continue what the human texts begin with, or begin as they do."""
+        return bool(self.human_prompt_length) or (self.human is not None and self.prompts == ("",))
+
+    def compares_people(self, same_places: bool) -> bool:
+        """Return True if texts compare with human text: at the same places, or if asked to."""
+        return same_places or self.against == HUMAN
 
     @property
     def human_prompt_length(self) -> int:
@@ -211,47 +230,39 @@ def plan(
     options = {**DEFAULTS, **settings}
     for name in options.keys() - DEFAULTS.keys():
         raise TypeError(f"a report has no setting {name!r}{printable.did_you_mean(name, DEFAULTS)}")
-    prompts, reference = options["prompts"], options["reference"]
-    match = options["match"]
-    texts = [match] if isinstance(match, str) else list(match)
-    targets = tuple(dict.fromkeys(map(Target.read, texts)))  # each once
+    reference, match = options["reference"], options["match"]
+    listed = [match] if isinstance(match, str) else list(match)
+    targets = tuple(dict.fromkeys(map(Target.read, listed)))  # each once
     candidates, warnings = _once(_candidates(samplers, targets))
     numbers = {name: NUMBERS[name].convert(options[name]) for name in ("n", "length", "contexts")}
-    if options["prompts_from_reference"] is None:
-        starts, notes_on_texts = _prompts(prompts, model), tuple[str, ...]()
-        # Enough human texts for the contexts, and as many as each sampler writes.
-        wanted = max(numbers["contexts"], numbers["n"] * len(starts))
-        human = read_corpus(reference, model, wanted)
-    elif prompts is not None:
-        raise UsageError("give prompts, or prompts from the reference, but not both")
-    else:
-        name = "prompts_from_reference"
-        prompt_length = NUMBERS[name].convert(options[name])
-        human = read_corpus(reference, model, numbers["contexts"])
-        starts, human, notes_on_texts = beginnings(model, human, prompt_length)
-    _check_human(human, targets, model)
+    seeds = _seeds(options["seed"], options["seeds"])
+    texts = _beginnings(model, options, numbers, seeds[0])
+    _check_human(texts.human, targets, model)
     return Plan(
         model,
         model_name,
         candidates,
-        starts,
-        seeds=_seeds(options["seed"], options["seeds"]),
-        human=human,
+        texts.prompts,
+        n=texts.n,
+        length=texts.length,
+        contexts=numbers["contexts"],
+        seeds=seeds,
+        beginnings=texts.source,
+        human=texts.human,
         match=targets,
         against=_against(options["against"], candidates),
-        metrics=_metrics(options["metrics"], human),
+        metrics=_metrics(options["metrics"], texts.human),
         texts=None if options["texts"] == "all" else NUMBERS["texts"].convert(options["texts"]),
         plain={name: _plain(name, options[name]) for name in SETTINGS if SETTINGS[name].is_plain},
         scorer=scorer,
-        clusters=clusters_of(prompts),
+        clusters=clusters_of(options["prompts"]),
         warnings=(
             *warnings,
             *known_texts(reference, model),
-            *notes_on_texts,
+            *texts.notes,
             *(note for each in candidates for note in lint(each.sampler)),
-            *NamedModel(model).notes(starts),
+            *NamedModel(model).notes(texts.prompts),
         ),
-        **numbers,
     )
 
 
@@ -260,10 +271,29 @@ def _plain(name: str, value: Any) -> Any:
     return NUMBERS[name].convert(value) if name in NUMBERS and value is not None else value
 
 
-def _prompts(source: str | Prompts | None, model: LanguageModel) -> tuple[str, ...]:
-    """Return the distinct prompts; by default the model's own."""
-    if source is None:
-        return (NamedModel(model).default_prompt,)
+def _beginnings(
+    model: LanguageModel, options: Mapping[str, Any], numbers: Mapping[str, int], seed: int
+) -> Beginnings:
+    """Return what the samplers continue: prompts, beginnings of human texts, or the default."""
+    prompts, reference, n = options["prompts"], options["reference"], numbers["n"]
+    if options["prompts_from_reference"] is not None:
+        if prompts is not None:
+            raise UsageError("give prompts, or prompts from the reference, but not both")
+        name = "prompts_from_reference"
+        prompt_length = NUMBERS[name].convert(options[name])
+        corpus = read_corpus(reference, model, numbers["contexts"])
+        starts, human, notes = of_human_texts(model, corpus, prompt_length)
+        return Beginnings(starts, human, n, numbers["length"], notes=notes)
+    if prompts is None:
+        return by_default(model, reference, seed=seed, **numbers)
+    starts = _prompts(prompts)
+    # Enough human texts for the contexts, and as many as each sampler writes.
+    corpus = read_corpus(reference, model, max(numbers["contexts"], n * len(starts)))
+    return Beginnings(starts, corpus, n, numbers["length"])
+
+
+def _prompts(source: str | Prompts) -> tuple[str, ...]:
+    """Return the distinct prompts."""
     items = (
         [source] if isinstance(source, str) or not isinstance(source, Iterable) else list(source)
     )

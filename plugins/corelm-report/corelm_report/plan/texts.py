@@ -1,12 +1,10 @@
-"""The texts that a report is given: human texts to compare with, and prompts.
+"""The texts that a report is given: human texts to compare with, and prompts from a file.
 
-Prompts are the beginnings of the human texts, or come from a file, in which JSON lines may name the
-cluster of each.
+JSON lines may name the cluster of each prompt.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +15,6 @@ from corelm import LanguageModel
 from corelm.bundles import Corpus
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import NamedModel, machine, printable, text_lines
-from corelm_report.metrics.estimates import MANY
 from corelm_report.settings import Prompts
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
@@ -99,77 +96,6 @@ def _digests(source: Any, training: Mapping[str, Any]) -> Iterator[str]:
     yield Corpus.digest(Corpus.texts_in(path))
     with suppress(CorelmError):  # too little text for a held-out part
         yield Corpus.digest(Corpus.of(path, training.get("held_out", 0.05)).train)
-
-
-def beginnings(
-    model: LanguageModel, human: HumanCorpus | None, length: int
-) -> tuple[tuple[str, ...], HumanCorpus, tuple[str, ...]]:
-    """Divide human texts into prompts and their continuations.
-
-    A text is left out if it ends with its first `length` tokens, if these change by decoding and
-    encoding, as unknown words do, or if an earlier text begins with the same tokens.
-
-    Args:
-        model: the model whose vocabulary encodes the texts.
-        human: the texts, or None if there are none.
-        length: the number of tokens of a prompt.
-
-    Returns:
-        The prompts, each once; the texts, one for each prompt; a note on texts that were left out.
-
-    Raises:
-        UsageError: no texts, or fewer than 8 prompts, too few for paired intervals.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> words = ToyModel().vocabulary.words[3:]
-        >>> texts = tuple(f"the {word} sat" for word in words)
-        >>> prompts, _, notes = beginnings(ToyModel(), HumanCorpus((*texts, "the"), "fables"), 2)
-        >>> prompts[:2], notes[0][:47]
-        (('the and', 'the cat'), '1 of 11 human texts gives no prompt of 2 tokens')
-    """
-    if human is None:
-        raise UsageError(f"prompts from the reference need human texts: {HOW_TO_GIVE}")
-    by_prompt, reasons = dict[str, str](), Counter[str]()
-    for text in human.texts:
-        ids = list(model.vocabulary.encode(text))[: model.context_length]
-        prompt = model.vocabulary.decode(ids[:length])
-        if len(ids) <= length:
-            reasons["too short"] += 1
-        elif list(model.vocabulary.encode(prompt)) != ids[:length]:
-            reasons["with unknown or divided words in it"] += 1
-        elif prompt in by_prompt:
-            reasons["with the beginning of an earlier one"] += 1
-        else:
-            by_prompt[prompt] = text
-    if reasons["too short"] == len(human.texts):
-        raise UsageError(
-            f"no human text has more than {printable.counted(length, 'token')} within the model's "
-            f"context of {model.context_length}: take shorter prompts from the reference, or "
-            "longer texts"
-        )
-    left_out = (_left_out(len(human.texts), reasons, length),) if reasons else ()
-    if len(by_prompt) < MANY:
-        why = "".join(f"; {note}" for note in left_out)
-        raise UsageError(
-            f"paired intervals need at least {MANY} prompts, and the human texts give "
-            f"{len(by_prompt)}{why}; give at least {MANY} such texts as the reference, and as many "
-            "contexts"
-        )
-    first = "token" if length == 1 else printable.counted(length, "token")
-    description = f"{human.description}, after their first {first}"
-    corpus = HumanCorpus(tuple(by_prompt.values()), description, length)
-    return tuple(by_prompt), corpus, left_out
-
-
-def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:
-    """Return a note that counts the texts that were left out, with the reasons."""
-    n = sum(reasons.values())
-    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    return (
-        f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt of "
-        f"{printable.counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
-    )
 
 
 def parse_prompts(text: str, name: str) -> Prompts:

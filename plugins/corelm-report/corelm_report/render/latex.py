@@ -10,7 +10,8 @@ from textwrap import TextWrapper
 
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, HumanEntry
-from corelm_report.document.summary import summary
+from corelm_report.document.evidence import evidence
+from corelm_report.document.verdict import verdict
 from corelm_report.metrics.conclusions import CONFIDENCE
 from corelm_report.render.overview import (
     OverviewColumn,
@@ -59,7 +60,7 @@ def to_latex(document: Document, label: str | None = None) -> str:
         _row([_code(name), rf"\multicolumn{{{len(columns)}}}{{l}}{{{escaped(f'failed: {why}')}}}"])
         for name, why in failures(document)
     ]
-    parts = (summary(document), method(document, columns), legend(columns))
+    parts = (verdict(document), evidence(document), method(document, columns), legend(columns))
     # No breaks inside words, which could split a command.
     lines = TextWrapper(98, break_long_words=False, break_on_hyphens=False)
     return "\n".join(

@@ -7,7 +7,8 @@ from html import escape
 
 from corelm.runs import markup, printable
 from corelm_report.document.content import Document
-from corelm_report.document.summary import summary
+from corelm_report.document.evidence import evidence
+from corelm_report.document.verdict import verdict
 from corelm_report.render.overview import failures, legend, method, overview, overview_columns
 
 
@@ -21,8 +22,10 @@ def to_markdown(document: Document) -> str:
         for name, reason in failures(document)
     ]
     columns = overview_columns(document)
-    notes = (plain(method(document, columns)), plain(legend(columns)))
-    return "\n\n".join([plain(summary(document)), "\n".join(lines), *notes]) + "\n"
+    notes = [
+        plain(each) for each in (evidence(document), method(document, columns), legend(columns))
+    ]
+    return "\n\n".join([plain(verdict(document)), "\n".join(lines), *notes]) + "\n"
 
 
 def table_row(cells: list[str]) -> str:
@@ -53,9 +56,9 @@ def to_notebook(document: Document) -> str:
     head = _row("th", ["sampler", *(column.title for column in columns)])
     rows = [_row("td", [name, *cells]) for name, cells in overview(document)]
     failed = [f"{name} failed: {reason}" for name, reason in failures(document)]
-    notes = [*failed, method(document, columns), legend(columns)]
+    notes = [*failed, evidence(document), method(document, columns), legend(columns)]
     table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-    return "".join([_paragraph(summary(document)), table, *map(_paragraph, notes)])
+    return "".join([_paragraph(verdict(document)), table, *map(_paragraph, notes)])
 
 
 def to_text(document: Document) -> str:
@@ -66,7 +69,7 @@ def to_text(document: Document) -> str:
     table = markup.Table(["sampler", *titles], rows).text()
     return "\n\n".join(
         [
-            printable.one_line(summary(document)),
+            printable.one_line(verdict(document)),
             table,
             *map(printable.one_line, failed),
         ]

@@ -226,8 +226,6 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     """Describe how the columns of a table were measured, in a few sentences."""
     header = document.header
     contexts = header.contexts
-    prompts = ", ".join(f'"{prompt}"' for prompt in header.prompts[:PROMPTS])
-    more = len(header.prompts) - PROMPTS
     n = header.n * len(header.prompts) * len(header.seeds or [1])
     on_contexts, on_texts = _titles(columns)
     parts = [
@@ -238,8 +236,7 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
         parts.append(
             f"{on_texts}: from {printable.counted(n, 'text')} of at most "
             f"{printable.counted(header.length, 'token')} that each sampler wrote, "
-            f"prompt {prompts}{f' and {more} more' if more > 0 else ''}, {seeds(header)}"
-            f"{_units(document, n)}."
+            f"{_prompts(header)}, {seeds(header)}{_units(document, n)}."
         )
     # Deterministic decoders.
     texts = {entry.sampler: entry.generated_texts for entry in document.samplers}
@@ -256,6 +253,15 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
     return " ".join([*parts, *remarks(document)])
+
+
+def _prompts(header: Header) -> str:
+    """Name the prompts, or their source if the report chose them."""
+    if header.beginnings:
+        return f"after {printable.counted(len(header.prompts), 'beginning')} {header.beginnings}"
+    prompts = ", ".join(f'"{prompt}"' for prompt in header.prompts[:PROMPTS])
+    more = len(header.prompts) - PROMPTS
+    return f"prompt {prompts}{f' and {more} more' if more > 0 else ''}"
 
 
 def remarks(document: Document) -> list[str]:

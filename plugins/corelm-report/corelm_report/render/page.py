@@ -22,10 +22,11 @@ import numpy as np
 from corelm.errors import ReportError
 from corelm.runs import printable
 from corelm_report.document.content import Document
+from corelm_report.document.evidence import evidence
 from corelm_report.document.figure import HUMAN, MINUS, TABLES, bits, number, share, visible
 from corelm_report.document.lookup import against
-from corelm_report.document.summary import summary
 from corelm_report.document.texts import TokenDetails
+from corelm_report.document.verdict import verdict
 from corelm_report.metrics.conclusions import EACH
 from corelm_report.render import tables
 from corelm_report.render.charts import charts, drawings
@@ -65,7 +66,8 @@ def page(document: Document) -> str:
         FILES,
         document=document,
         header=document.header,
-        summary=summary(document),
+        summary=verdict(document),
+        evidence=evidence(document),
         failed=[entry for entry in document.samplers if entry.error],
         against=compared_with if has_differences else "",
         compared=len(dict(tables.p_values(document))),

@@ -96,7 +96,7 @@ def show_report(model: str, report: Report, out: Output) -> None:
     """Write the table of one model."""
     out.show(blocks.line(model, "bold"))
     document = document_of(report)
-    out.show(*report_table(document, out.width, out.unicode), blocks.line(""))
+    out.show(*report_table(document, out.width, out.unicode, details=True), blocks.line(""))
 
 
 def show_scorers(reports: Iterable[Report], out: Output) -> None:

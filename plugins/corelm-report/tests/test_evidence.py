@@ -1,4 +1,4 @@
-"""The summary of a report is right for any set of samplers."""
+"""The evidence for the verdict of a report is right for any set of samplers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from documents import compare, typed
 
 import corelm
 
-HUMAN = {"teacher_forced": None, "generated_texts": {"surprisal": 4.2}}
+HUMAN = {
+    "same_places": True,
+    "compared": True,
+    "teacher_forced": None,
+    "generated_texts": {"surprisal": 4.2},
+}
 HUMAN_WITH_INTERVAL = {
+    "same_places": True,
+    "compared": True,
     "teacher_forced": None,
     "generated_texts": {"surprisal": 4.2, "ci95": {"surprisal": [4.0, 4.4]}},
 }
@@ -19,8 +26,8 @@ FAILED = {
 }
 
 
-def summary(document):
-    return corelm.Report.of_document(document).summary
+def evidence(document):
+    return corelm.Report.of_document(document).evidence
 
 
 def figures(**own):
@@ -59,7 +66,7 @@ EQUIVALENT = "equivalent to human text in mean surprisal within 0.10 nats"
 
 def test_the_closest_to_human_text(rows):
     document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
-    assert summary(with_closest(document, a=None, b=[-0.3, -0.12])) == (
+    assert evidence(with_closest(document, a=None, b=[-0.3, -0.12])) == (
         f"Only b may be the closest to human text by surprisal: 4.00 against 4.20 nats per token "
         f"{AT_99}. b differs from human text in mean surprisal by more than 0.10 nats (interval of "
         "the difference: -0.30 to -0.12, at 99 %)."
@@ -73,7 +80,7 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
         **{n: figures(surprisal=x) for n, x in zip("abcd", (4.1, 4.25, 4.1, 9), strict=False)},
     )
     ends = {"a": [-0.2, -0.05], "b": [-0.02, 0.09], "c": [-0.3, 0.1]}
-    assert summary(with_closest(document, **ends)) == (
+    assert evidence(with_closest(document, **ends)) == (
         "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
         f"4.10 against 4.20 nats per token {AT_99}. b is {EQUIVALENT} (interval of the difference: "
         "-0.02 to 0.09, at 99 % for all 3 rows at once). Whether a and c are "
@@ -85,14 +92,14 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
 def test_beyond_the_margin_and_unclear_are_different_statements(rows):
     document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in "abc"})
     ends = {"a": [-0.3, -0.11], "b": [0.101, 0.3], "c": [-0.2, -0.1]}
-    said = summary(with_closest(document, **ends))
+    said = evidence(with_closest(document, **ends))
     assert "a and b differ from human text in mean surprisal by more than 0.10 nats" in said
     assert f"Whether c is {EQUIVALENT} cannot be told (interval of the difference" in said
 
 
 def test_one_row_alone_is_not_called_the_closest(rows):
     document = rows(HUMAN, a=figures(surprisal=4.1))
-    assert summary(with_closest(document, a=[-0.09, 0.05])) == (
+    assert evidence(with_closest(document, a=[-0.09, 0.05])) == (
         "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is "
         f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 99 %)."
     )
@@ -103,7 +110,7 @@ def test_a_hundred_settings_are_named_as_one_run(rows):
     settings = [t * 0.01 + 0.5 for t in range(100)]
     names = [f"temperature(t={t})" for t in settings]
     document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in names})
-    said = summary(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
+    said = evidence(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
     assert said.startswith(
         "temperature(t=0.5 to 1.49) cannot be told from the closest to human text by surprisal: "
         "4.10 against 4.20"
@@ -115,25 +122,25 @@ def test_a_hundred_settings_are_named_as_one_run(rows):
 def test_of_many_unlike_names_the_first_ones_are_listed(rows):
     names = [f"s{chr(97 + i)}" for i in range(20)]
     document = rows(HUMAN, **{name: figures(surprisal=4.1) for name in names})
-    said = summary(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
+    said = evidence(with_closest(document, **{key: [-0.05, 0.05] for key in names}))
     assert said.startswith("sa, sb, sc, sd, se, sf, sg, sh and 12 others cannot be told")
 
 
 def test_too_few_texts_are_a_sentence_and_no_closest_row(rows):
     document = rows(HUMAN_WITH_INTERVAL, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
     document["too_few"] = ["a", "b"]
-    assert summary(typed(document)) == (
+    assert evidence(typed(document)) == (
         "Which sampler is the closest to human text cannot be told: that needs at least 8 "
         "independent texts of each, or as many prompts."
     )
     document["too_few"] = ["a"]
-    said = summary(with_closest(document, b=[-0.3, 0.3]))
+    said = evidence(with_closest(document, b=[-0.3, 0.3]))
     assert "a wrote fewer than 8 independent texts, too few for this comparison." in said
 
 
 def test_too_few_human_texts_are_a_sentence(rows):
     document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
-    assert summary(typed(document)) == (
+    assert evidence(typed(document)) == (
         "Which sampler is the closest to human text cannot be told: that needs at least 8 "
         "different human texts."
     )
@@ -152,12 +159,12 @@ def test_too_few_human_texts_are_a_sentence(rows):
 def test_a_temperature_that_the_curve_does_not_have(rows, beyond, says):
     document = rows(HUMAN | {"temperature": {"surprisal": 4.0, "beyond": beyond}}, a=figures())
     document["curve"] = {"t": [0.5, 10.0], "entropy": [], "slope": [], "surprisal": []}
-    assert says in summary(typed(document))
+    assert says in evidence(typed(document))
 
 
 def test_without_human_text_nothing_is_closest(rows):
     assert (
-        summary(typed(rows(None, a=figures(surprisal=1.5, loops=0.0))))
+        evidence(typed(rows(None, a=figures(surprisal=1.5, loops=0.0))))
         == "None of the texts ends in a loop."
     )
 
@@ -170,14 +177,14 @@ def test_repetition_and_loops(rows):
         c=figures(rep_4=0.02, loops=0.015),
         d=figures(rep_4=0.0, loops=0.009),
     )
-    assert summary(typed(document)) == (
+    assert evidence(typed(document)) == (
         "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
         "a (73.5% of texts) and c (1.5% of texts) end in loops (the intervals begin at 1.5%, at "
         "99 % for all 4 rows at once)."
     )
     for each in document["samplers"]:  # too few texts for an interval, as of one text
         each["generated_texts"]["ci95"] = {"rep_4": None, "loops": None}
-    assert summary(typed(document)) == "At most 73.5% of a sampler's texts end in a loop."
+    assert evidence(typed(document)) == "At most 73.5% of a sampler's texts end in a loop."
 
 
 def test_only_a_sampler_that_always_writes_the_same_text_repeats_itself_in_one_text():
@@ -187,7 +194,7 @@ def test_only_a_sampler_that_always_writes_the_same_text_repeats_itself_in_one_t
         [repeated] = [each for each in found["shares"] if each["figure"] == "rep_4"]
         assert repeated["value"] > 0.1
         assert repeated["interval"] == (None if n == 1 else [repeated["value"]] * 2)
-        assert ("repeats itself" in summary(typed(found))) == (n > 1)
+        assert ("repeats itself" in evidence(typed(found))) == (n > 1)
 
 
 def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
@@ -197,7 +204,7 @@ def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
         document["samplers"], ([0.003, 0.083], [0.38, 0.62]), ([0.05, 0.4], [0.2, 0.4]), strict=True
     ):
         row["generated_texts"]["ci95"] = {"loops": loops, "rep_4": repeated}
-    assert summary(typed(document)) == (
+    assert evidence(typed(document)) == (
         "b (30.0% of 4-grams) repeats itself. "
         "b (50.0% of texts) ends in loops (the interval begins at 38.0%, at 99 % "
         "for all 2 rows at once)."
@@ -207,9 +214,9 @@ def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
 def test_when_nothing_loops(rows):
     """A few texts may: "none ends in a loop" was said of 0.31 %."""
     document = rows(None, a=figures(rep_4=0.0, loops=0.0031), b=figures(rep_4=0.0, loops=0.0))
-    assert summary(typed(document)) == "At most 0.31% of a sampler's texts end in a loop."
+    assert evidence(typed(document)) == "At most 0.31% of a sampler's texts end in a loop."
     document["samplers"][1]["generated_texts"]["ci95"] = {"loops": [0.0, 0.057]}
-    assert summary(typed(document)) == (
+    assert evidence(typed(document)) == (
         "At most 0.31% of a sampler's texts end in a loop (95 % interval up to 5.7%)."
     )
 
@@ -220,11 +227,11 @@ def test_sampling_from_the_tail(rows):
         None, a=on_contexts(4.0), b=on_contexts(5.2), c=on_contexts(5.3), d=on_contexts(9)
     )
     ends = {"a": [0.0, 0.0], "b": [0.9, 1.5], "c": [1.1, 1.5], "d": [4.0, 6.0], "e": None}
-    assert summary(with_excess(document, **ends)) == (
+    assert evidence(with_excess(document, **ends)) == (
         "c and d sample from the tail (expected surprisal 5.30 and 9.00 nats, the model's own "
         "4.00; the intervals begin 1.10 nats above it, at 99 % for all 5 rows at once)."
     )
-    assert summary(with_excess(document, d=None)) == ""
+    assert evidence(with_excess(document, d=None)) == ""
 
 
 def swept(rows, front):
@@ -248,7 +255,7 @@ def test_neighbouring_settings_of_a_sweep_are_named_as_one(rows):
         for t in range(1, 21)
     }
     excess = {name: [1.2, 3.0] for name in settings if float(name[14:-1]) >= 0.9}
-    said = summary(with_excess(rows(**settings), **excess))
+    said = evidence(with_excess(rows(**settings), **excess))
     assert "temperature(t=0.1 to 0.5) (10.0% to 50.0% of 4-grams) repeat themselves." in said
     assert (
         "temperature(t=0.9 to 2.0) sample from the tail (expected surprisal 4.50 to 10.00" in said
@@ -261,7 +268,7 @@ def test_a_setting_between_them_divides_a_run(rows):
         f"top_k(k={k}) | temperature(t=1.0)": {"generated_texts": {"rep_4": share, "loops": 0.0}}
         for k, share in ((1, 0.5), (2, 0.4), (5, 0.3), (9, 0.0), (20, 0.2), (50, 0.2))
     }
-    said = summary(typed(rows(**settings)))
+    said = evidence(typed(rows(**settings)))
     assert "top_k(k=1 to 5) | temperature(t=1.0) (30.0% to 50.0% of 4-grams), " in said
     assert "top_k(k=20) | temperature(t=1.0) (20.0% of 4-grams) and top_k(k=50)" in said
 
@@ -283,9 +290,9 @@ def test_a_setting_between_them_divides_a_run(rows):
 )
 def test_a_front_of_a_sweep_is_named_if_it_is_short(rows, front, says):
     document = swept(rows, front)
-    assert summary(typed(document)) == says
+    assert evidence(typed(document)) == says
     document["samplers"] = [{**row, "sweep": None} for row in document["samplers"]]
-    assert summary(typed(document)) == ""
+    assert evidence(typed(document)) == ""
 
 
 def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
@@ -294,7 +301,7 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
             "figure": "surprisal", "target": 4.2,
             "ci95": [4.0, 4.251]}  # fmt: skip
     document["best"] = [best, {**best, "name": "top_p"}, {**best, "ci95": None}]
-    assert summary(typed(document)) == (
+    assert evidence(typed(document)) == (
         "Of 6 settings of temperature, c comes nearest to human text in this sample: 4.13 nats, "
         "corrected for the choice (95 % interval 4.00 to 4.25)."
     )
@@ -302,7 +309,7 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
 
 def test_one_alone_is_in_the_singular(rows):
     document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
-    assert summary(with_excess(document, a=[4.5, 5.5])) == (
+    assert evidence(with_excess(document, a=[4.5, 5.5])) == (
         "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops (the interval "
         "begins at 50.0%, at 99 %). a samples from the tail (expected surprisal 9.00 nats, the "
         "model's own 4.00; the interval begins 4.50 nats above it, at 99 %). b failed."
@@ -319,12 +326,12 @@ def test_one_alone_is_in_the_singular(rows):
     ],
 )
 def test_reports_without_figures(rows, samplers, says):
-    assert summary(typed(rows(HUMAN, **samplers))) == says
-    assert summary(typed(rows(None, **samplers))) == says
+    assert evidence(typed(rows(HUMAN, **samplers))) == says
+    assert evidence(typed(rows(None, **samplers))) == says
 
 
-def test_the_summary_of_a_whole_report(made):
-    text = summary(typed(made))
+def test_the_evidence_of_a_whole_report(made):
+    text = evidence(typed(made))
     few = "greedy and temperature(t=0.5) cannot be told from the closest to human text"
     assert text.startswith(few)
     assert text.endswith("breaks(at=5) failed.")
@@ -352,4 +359,4 @@ def test_the_summary_of_a_whole_report(made):
 def test_a_verdict_on_the_model_is_at_the_level_of_all_statements(rows, verdict, ends, says):
     fit = {"surprisal": 4.0, "ci95": None, "t": 0.99, "t_ci95": ends, "estimated": False}
     human = {**HUMAN, "temperature": fit | ({"verdict": verdict} if verdict else {})}
-    assert says in summary(typed(rows(human, a=figures(surprisal=1.0))))
+    assert says in evidence(typed(rows(human, a=figures(surprisal=1.0))))

@@ -1,4 +1,4 @@
-"""The summary of a report: a few plain sentences, from its document alone.
+"""The evidence for the verdict of a report, in plain sentences, from its document alone.
 
 Neighbouring settings of a sweep are named as one run.
 """
@@ -43,8 +43,8 @@ reported."""
 Samplers = Sequence[SamplerEntry]
 
 
-def summary(document: Document) -> str:
-    """Summarise a report: the samplers closest to human text, those that repeat or stray."""
+def evidence(document: Document) -> str:
+    """Give the figures behind the verdict, with their intervals."""
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
@@ -61,19 +61,25 @@ def summary(document: Document) -> str:
     return " ".join(filter(None, parts))
 
 
+def _compared(document: Document) -> Measurement | None:
+    """Return the surprisal of human text, if the samplers' texts are compared with it."""
+    human = document.human
+    return estimate(human, SURPRISAL, GENERATED) if human and human.compared else None
+
+
 def _closest(document: Document, samplers: Samplers) -> str:
     """Name the samplers that may be the closest to human text by surprisal."""
-    human = document.human and estimate(document.human, SURPRISAL, GENERATED)
+    human = _compared(document)
     if not human:
         return ""
     if not document.closest:
-        return _not_told(document, samplers, human)
+        return not_told(document, samplers)
     chosen = [entry for entry in samplers if entry.sampler in document.closest]
     surprisals = {entry.sampler: estimate(entry, SURPRISAL, GENERATED) for entry in chosen}
     values = {name: each.value for name, each in surprisals.items() if each}
     some = runs(samplers, [entry for entry in chosen if entry.sampler in values])
-    names, own = _named([run.name for run in some]), number(human.value)
-    nats = _named([span(number, [values[e.sampler] for e in run.entries]) for run in some])
+    names, own = named([run.name for run in some]), number(human.value)
+    nats = named([span(number, [values[e.sampler] for e in run.entries]) for run in some])
     if len(samplers) == 1:
         sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
         sentence += f" {own}."
@@ -91,9 +97,14 @@ def _closest(document: Document, samplers: Samplers) -> str:
     return " ".join(filter(None, parts))
 
 
-def _not_told(document: Document, samplers: Samplers, human: Measurement) -> str:
+def not_told(document: Document, samplers: Samplers) -> str:
     """Explain what is missing to call a sampler the closest to human text."""
-    if len(samplers) < 2 or not any(estimate(e, SURPRISAL, GENERATED) for e in samplers):
+    human = _compared(document)
+    if (
+        human is None
+        or len(samplers) < 2
+        or not any(estimate(e, SURPRISAL, GENERATED) for e in samplers)
+    ):
         return ""
     if human.interval is None:
         return (
@@ -113,12 +124,12 @@ def _left_out(document: Document) -> str:
     if not document.too_few:
         return ""
     return (
-        f"{_named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
+        f"{named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
         "this comparison."
     )
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
     """Join names; of many, only the first ones and the number of the others."""
     if len(names) <= NAMED + 1:
         return listed(names)
@@ -227,7 +238,7 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
         if group:
             some = runs(samplers, [each for each in closest if each.sampler in group])
             text = sentence.format(
-                names=_named([run.name for run in some]),
+                names=named([run.name for run in some]),
                 is_=_singular([*group], "is", "are"),
                 differs=_singular([*group], "differs", "differ"),
             )
@@ -246,16 +257,32 @@ def _at_once(rows: int) -> str:
     return f"at {CONFIDENCE} for all {rows} rows at once" if rows > 1 else f"at {CONFIDENCE}"
 
 
+def repeating(document: Document) -> dict[str, Simultaneous] | None:
+    """Return the samplers that repeat phrases beyond chance; None if it was not measured."""
+    return _beyond_chance(document, "rep_4", REPEATING)
+
+
+def looping(document: Document) -> dict[str, Simultaneous] | None:
+    """Return the samplers whose texts end in loops beyond chance; None if it was not measured."""
+    return _beyond_chance(document, "loops", LOOPING)
+
+
+def straying(document: Document) -> dict[str, float]:
+    """Return the samplers from the tail, each with the lower end of its excess of surprisal."""
+    ends = {each.sampler: each.interval for each in document.excess if each.interval}
+    return {name: low for name, (low, _) in ends.items() if low > TAIL}
+
+
 def _repeating(document: Document, samplers: Samplers) -> str:
     """Name the samplers that often repeat a phrase of four tokens."""
-    shares = _beyond_chance(document, "rep_4", REPEATING)
+    shares = repeating(document)
     verb = _singular(shares or (), "repeats itself", "repeat themselves")
     return f"{_listed_shares(samplers, shares, 'of 4-grams')} {verb}." if shares else ""
 
 
 def _looping(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
-    shares = _beyond_chance(document, "loops", LOOPING)
+    shares = looping(document)
     if shares is None:
         return ""
     if not shares:
@@ -302,7 +329,7 @@ def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, S
 def _listed_shares(samplers: Samplers, shares: Mapping[str, Simultaneous], of: str) -> str:
     """Name samplers with their shares, neighbouring settings of a sweep as one."""
     chosen = [entry for entry in samplers if entry.sampler in shares]
-    return _named(
+    return named(
         [
             f"{run.name} ({span(share, [shares[each.sampler].value for each in run.entries])} {of})"
             for run in runs(samplers, chosen)
@@ -315,8 +342,7 @@ def _straying(document: Document, samplers: Samplers) -> str:
 
     On contexts that are not human text, they are compared with the model's own tokens.
     """
-    ends = {each.sampler: each.interval for each in document.excess if each.interval}
-    lows = {name: low for name, (low, _) in ends.items() if low > TAIL}
+    lows = straying(document)
     far = [entry for entry in samplers if entry.sampler in lows]
     if not far:
         return ""

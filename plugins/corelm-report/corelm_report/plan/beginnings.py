@@ -1,0 +1,181 @@
+"""The beginnings that samplers continue, if a report is given no prompts.
+
+Texts compare with human text only at the same places: behind the same beginnings, or at least as
+far behind beginnings of the model's own. So by default each text has a beginning of its own, the
+first tokens of a human text, or otherwise tokens drawn from the model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from corelm import LanguageModel, generate
+from corelm.errors import UsageError
+from corelm.runs import Expression, NamedModel, printable
+from corelm_report.metrics import BEGINNING, LENGTH
+from corelm_report.metrics.estimates import MANY
+from corelm_report.plan.texts import HOW_TO_GIVE, HumanCorpus, read_corpus
+
+SPARE = 4
+"""The human texts to read, or texts to draw, for each beginning, as some give none."""
+APART = 2**40
+"""What is added to the seed of the texts to draw their beginnings, which share no numbers."""
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """What the samplers of a report continue.
+
+    Attributes:
+        prompts: the beginnings.
+        human: human texts: one for each beginning, if its `prompt_length` isn't 0.
+        n: the number of texts for each beginning.
+        length: the largest number of tokens of a text.
+        source: the source of the beginnings in words; None for prompts that a user gave, and for
+            the model's own prompt.
+        notes: what a reader should know of texts that were left out.
+    """
+
+    prompts: tuple[str, ...]
+    human: HumanCorpus | None
+    n: int
+    length: int
+    source: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def by_default(
+    model: LanguageModel, reference: Any, n: int, length: int, contexts: int, seed: int
+) -> Beginnings:
+    """Return n beginnings, of human texts or of the model's; else the model's prompt for n texts.
+
+    Args:
+        model: the model.
+        reference: human texts, their path, or None.
+        n: the number of beginnings, and of texts.
+        length: the largest number of tokens of a text; by default a beginning is part of it.
+        contexts: the human texts to read at least.
+        seed: the seed of the texts.
+
+    Raises:
+        UsageError, DataError: as `read_corpus`.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> some = by_default(ToyModel(), None, n=3, length=9, contexts=2, seed=1)
+        >>> len(some.prompts), some.n, some.source
+        (3, 1, 'drawn from the model')
+    """
+    tokens = min(LENGTH, model.context_length) - BEGINNING if length == LENGTH else length
+    human = read_corpus(reference, model, max(SPARE * max(n, MANY), contexts))
+    notes: tuple[str, ...] = ()
+    if human is not None:
+        try:
+            prompts, corpus, _ = of_human_texts(model, human, BEGINNING)
+        except UsageError as error:
+            notes = (f"{error}; so samplers and human texts are compared on the contexts alone",)
+        else:
+            corpus = replace(corpus, texts=corpus.texts[:n])
+            return _each(prompts[:n], corpus, n, max(tokens, 1), "of human texts")
+    elif prompts := _drawn(model, n, seed):
+        return _each(prompts, None, n, max(tokens, 1), "drawn from the model")
+    human = human and replace(human, texts=human.texts[: max(n, contexts)])
+    return Beginnings((NamedModel(model).default_prompt,), human, n, length, notes=notes)
+
+
+def _each(
+    prompts: tuple[str, ...], human: HumanCorpus | None, texts: int, length: int, source: str
+) -> Beginnings:
+    """Return beginnings with about as many texts as wanted, if there are fewer beginnings."""
+    return Beginnings(prompts, human, -(-texts // len(prompts)), length, source)
+
+
+def _drawn(model: LanguageModel, count: int, seed: int) -> tuple[str, ...]:
+    """Draw distinct beginnings of texts from the model; none if it can't begin a text."""
+    vocabulary = model.vocabulary
+    if vocabulary.start is None or model.context_length <= BEGINNING:
+        return ()
+    drawn = generate(
+        model, "", sampler=Expression.built_in("stochastic"), length=BEGINNING, n=SPARE * count,
+        seed=seed + APART,
+    )  # fmt: skip
+    texts = dict.fromkeys(
+        each.text for each in drawn if list(vocabulary.encode(each.text)) == list(each.tokens)
+    )
+    whole = [text for text in texts if len(vocabulary.encode(text)) == BEGINNING]
+    return tuple(whole[:count])
+
+
+def of_human_texts(
+    model: LanguageModel, human: HumanCorpus | None, length: int
+) -> tuple[tuple[str, ...], HumanCorpus, tuple[str, ...]]:
+    """Divide human texts into prompts and their continuations.
+
+    A text is left out if it ends with its first `length` tokens, if these change by decoding and
+    encoding, as unknown words do, or if an earlier text begins with the same tokens.
+
+    Args:
+        model: the model whose vocabulary encodes the texts.
+        human: the texts, or None if there are none.
+        length: the number of tokens of a prompt.
+
+    Returns:
+        The prompts, each once; the texts, one for each prompt; a note on texts that were left out.
+
+    Raises:
+        UsageError: no texts, or fewer than 8 prompts, too few for paired intervals.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> words = ToyModel().vocabulary.words[3:]
+        >>> texts = tuple(f"the {word} sat" for word in words)
+        >>> fables = HumanCorpus((*texts, "the"), "fables")
+        >>> prompts, _, notes = of_human_texts(ToyModel(), fables, 2)
+        >>> prompts[:2], notes[0][:47]
+        (('the and', 'the cat'), '1 of 11 human texts gives no prompt of 2 tokens')
+    """
+    if human is None:
+        raise UsageError(f"prompts from the reference need human texts: {HOW_TO_GIVE}")
+    by_prompt, reasons = dict[str, str](), Counter[str]()
+    for text in human.texts:
+        ids = list(model.vocabulary.encode(text))[: model.context_length]
+        prompt = model.vocabulary.decode(ids[:length])
+        if len(ids) <= length:
+            reasons["too short"] += 1
+        elif list(model.vocabulary.encode(prompt)) != ids[:length]:
+            reasons["with unknown or divided words in it"] += 1
+        elif prompt in by_prompt:
+            reasons["with the beginning of an earlier one"] += 1
+        else:
+            by_prompt[prompt] = text
+    if reasons["too short"] == len(human.texts):
+        raise UsageError(
+            f"no human text has more than {printable.counted(length, 'token')} within the model's "
+            f"context of {model.context_length}: take shorter prompts from the reference, or "
+            "longer texts"
+        )
+    left_out = (_left_out(len(human.texts), reasons, length),) if reasons else ()
+    if len(by_prompt) < MANY:
+        why = "".join(f"; {note}" for note in left_out)
+        raise UsageError(
+            f"paired intervals need at least {MANY} prompts, and the human texts give "
+            f"{len(by_prompt)}{why}; give at least {MANY} such texts as the reference, and as many "
+            "contexts"
+        )
+    first = "token" if length == 1 else printable.counted(length, "token")
+    description = f"{human.description}, after their first {first}"
+    corpus = HumanCorpus(tuple(by_prompt.values()), description, length)
+    return tuple(by_prompt), corpus, left_out
+
+
+def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:
+    """Return a note that counts the texts that were left out, with the reasons."""
+    n = sum(reasons.values())
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return (
+        f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt of "
+        f"{printable.counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
+    )
