@@ -31,7 +31,7 @@ MODULES |= {"sqlite3", "tarfile", "tomllib", "urllib.request", "yaml", "zipfile"
 NAMES = {"open", "open_input", "safe_open"}
 METHODS = {"read_bytes", "read_text", "fromfile", "genfromtxt", "load_file", "loadtxt", "memmap"}
 METHODS |= {"open", "safe_open"}
-OTHERS_OPEN = {"Output", "texts", "self.texts", "webbrowser"}
+OTHERS_OPEN = {"Output", "texts", "webbrowser"}
 """Their `open` opens no file."""
 WRITTEN = {"w", "wb", "a", "ab", "x", "xb"}
 
@@ -52,8 +52,6 @@ LIMITED = [  # the place, how it reads, how often, and its limits
     ("corelm_presets/commands.py", "sys.stdin", 2, "a megabyte"),
     ("corelm_presets/engine_settings/files.py", ".open", 1, "a megabyte"),
     ("corelm_presets/engine_settings/files.py", "import yaml", 1, "no alias"),
-    ("corelm_presets/engine_settings/koboldcpp.py", "json.loads", 1,
-     "a value of such a file"),
     ("corelm_presets/engine_settings/text_generation_webui.py", "json.loads",
      2, "a value of such a file"),
     ("corelm_probe/engines/http.py", "import http", 1, "bytes, and a timer"),
@@ -134,7 +132,7 @@ def _call(call: ast.Call) -> Iterator[str]:
         return
     if not name and method in NAMES:
         yield method
-    elif name and method in METHODS and name not in OTHERS_OPEN:
+    elif name and method in METHODS and name.rpartition(".")[2] not in OTHERS_OPEN:
         yield f".{method}"
     elif name in ("json", "np") and method in ("load", "loads"):
         copied = ast.unparse(call).startswith("json.loads(json.dumps(")
