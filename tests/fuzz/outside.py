@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from corelm_llama_cpp import gguf_header
 from corelm_probe.engines import http
-from corelm_replay import EntropyLog, Rollouts, TokenLog, audit, receipts, record, verify
+from corelm_replay import EntropyLog, Rollouts, TokenLog, receipts, record, verify
 from corelm_replay.documents import stated_sampler
-from corelm_replay.ratios import trainer_logits
+from corelm_replay.ratios import audit_of
 from corelm_replay.receipts import Receipt
 from corelm_report.judging.pairs import read_verdicts
 from corelm_report.logs.answers import read_answers
@@ -68,11 +68,7 @@ def usual_rollouts() -> str:
 @target
 def rollouts(data: bytes) -> None:
     read, model = Rollouts.from_json(document(data, usual_rollouts)), ToyModel()
-    audited = audit(
-        stated_sampler(read.chain, None), trainer_logits(model, read), read.tokens, read.logprobs,
-        prompt_length=read.prompt_length, mask=read.mask, vocabulary=model.vocabulary,
-    )  # fmt: skip
-    assert audited.table()
+    assert audit_of(read, stated_sampler(read.chain, None), model).table()
 
 
 @cache

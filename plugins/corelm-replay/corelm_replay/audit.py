@@ -111,8 +111,8 @@ def audit(
 
     Example:
         >>> logits = np.log([[[0.5, 0.3, 0.2]]])
-        >>> found = audit("top_k(k=2)", logits, [[0, 1]], [[np.log(0.375)]], prompt_length=1)
-        >>> found.plain_ratios.round(4).tolist(), found.replayed_ratios.round(4).tolist()
+        >>> result = audit("top_k(k=2)", logits, [[0, 1]], [[np.log(0.375)]], prompt_length=1)
+        >>> result.plain_ratios.round(4).tolist(), result.replayed_ratios.round(4).tolist()
         ([0.8], [1.0])
     """
     sampler = corelm.sampler(chain)
@@ -165,11 +165,11 @@ def outside_share(ratios: NDArray[np.float64]) -> float:
     return float((~((ratios >= NEAR[0]) & (ratios <= NEAR[1]))).mean()) if len(ratios) else 0.0
 
 
-def picture(found: Audit, path: str | Path) -> None:
+def picture(result: Audit, path: str | Path) -> None:
     """Save a picture of an audit: the ratios without and with replay, and the causes.
 
     Args:
-        found: an `Audit`.
+        result: an `Audit`.
         path: a file of matplotlib's formats, such as `.svg` or `.png`.
 
     Raises:
@@ -187,17 +187,17 @@ def picture(found: Audit, path: str | Path) -> None:
     left, right = figure.subplots(1, 2)
     bins = np.linspace(0, 2, 81)
     for ratios, name, colour in (
-        (found.plain_ratios, "without replay", "#c2703d"),
-        (found.replayed_ratios, "with replay", "#1b7f79"),
+        (result.plain_ratios, "without replay", "#c2703d"),
+        (result.replayed_ratios, "with replay", "#1b7f79"),
     ):
         left.hist(ratios.clip(0, 2), bins, label=name, color=colour, alpha=0.7)
     for edge in NEAR:
         left.axvline(edge, color="#888", linewidth=0.8, linestyle=":")
     left.set(xlabel="importance ratio (2: 2 or more)", ylabel="tokens", yscale="symlog")
     left.legend(frameon=False)
-    inside = ~found.outside_set
-    causes = [*reversed(found.differences)]
-    shares = [float(np.abs(found.differences[cause]).mean()) for cause in causes]
+    inside = ~result.outside_set
+    causes = [*reversed(result.differences)]
+    shares = [float(np.abs(result.differences[cause]).mean()) for cause in causes]
     right.barh(causes, shares, color="#1b7f79")
     right.set(xlabel=f"mean |nats| of {inside.size} tokens")
     for axes in (left, right):

@@ -10,10 +10,10 @@ import corelm
 from corelm.commands import ExitCode, Output, read_text
 from corelm.errors import UsageError
 from corelm.runs import SafeFile, printable
-from corelm_replay.audit import audit, picture
+from corelm_replay.audit import picture
 from corelm_replay.documents import stated_sampler
 from corelm_replay.entropy import EntropyLog
-from corelm_replay.ratios import CHAINS, own_audit, trainer_logits
+from corelm_replay.ratios import CHAINS, audit_of
 from corelm_replay.receipts import Receipt
 from corelm_replay.recording import Rollouts, record
 from corelm_replay.verification import Finding, model_of, verify
@@ -47,10 +47,10 @@ def record_rollouts(
     \b
     corelm replay record "This movie" --sampler "top_p(p=0.8)" --output rollouts.json
     """
-    found = record(corelm.load(model), prompts, sampler=sampler, length=length, n=n, seed=seed)
-    SafeFile(output).write(found.to_json().encode())
+    rollouts = record(corelm.load(model), prompts, sampler=sampler, length=length, n=n, seed=seed)
+    SafeFile(output).write(rollouts.to_json().encode())
     with Output.open() as out:
-        out.text(f"{int(found.drawn.sum())} tokens of {len(found.texts)} texts\n")
+        out.text(f"{int(rollouts.drawn.sum())} tokens of {len(rollouts.texts)} texts\n")
 
 
 def audit_rollouts(
@@ -72,25 +72,15 @@ def audit_rollouts(
     corelm replay audit rollouts.json --model gpt2 --fail-if "replayed_outside > 0.01"
     """
     conditions = [condition(text) for text in fail_if or []]
-    rollouts, trainer = (
-        Rollouts.from_json(read_text(file, "the rollouts", LARGEST)),
-        corelm.load(model),
-    )
-    found = audit(
-        stated_sampler(rollouts.chain, sampler),
-        trainer_logits(trainer, rollouts),
-        rollouts.tokens,
-        rollouts.logprobs,
-        prompt_length=rollouts.prompt_length,
-        mask=rollouts.mask,
-        vocabulary=trainer.vocabulary,
-    )
-    figures = found.figures()
+    rollouts = Rollouts.from_json(read_text(file, "the rollouts", LARGEST))
+    chain = stated_sampler(rollouts.chain, sampler)
+    result = audit_of(rollouts, chain, corelm.load(model))
+    figures = result.figures()
     failed = [text for text, name, limit in conditions if not figure(figures, name) <= limit]
     with Output.open() as out:
-        out.json(figures) if json else out.text("\n".join(found.table()) + "\n")
+        out.json(figures) if json else out.text("\n".join(result.table()) + "\n")
     if draw is not None:
-        picture(found, draw)
+        picture(result, draw)
     if failed:
         typer.echo("failed: " + "; ".join(failed), err=True)
         raise typer.Exit(ExitCode.FAILED)
@@ -116,12 +106,12 @@ def show_ratios(
     with Output.open() as out:
         out.text(f"{'chain':<52}{'tokens':>8}{'without':>9}{'with':>8}{'largest':>10}\n")
         for chain in sampler or CHAINS:
-            found = own_audit(loaded, chain, prompt=prompt, texts=n, length=length, seed=seed,
-                              scorer=trainer)  # fmt: skip
-            figures = found.figures()
-            largest = abs(found.differences["rounding"]).max()
+            rollouts = record(loaded, [prompt], sampler=chain, length=length, n=n, seed=seed)
+            result = audit_of(rollouts, chain, trainer)
+            figures = result.figures()
+            largest = abs(result.differences["rounding"]).max()
             out.text(
-                f"{chain:<52}{found.tokens:>8}{figures['ratios_outside']:>9.1%}"
+                f"{chain:<52}{result.tokens:>8}{figures['ratios_outside']:>9.1%}"
                 f"{figures['replayed_outside']:>8.1%}{largest:>10.1g}\n"
             )
 

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import corelm
 from corelm.errors import UsageError
 from corelm.runs import ForcedTokens
 from corelm_replay.audit import Audit, audit
-from corelm_replay.recording import Rollouts, record
+from corelm_replay.recording import Rollouts
 
 CHAINS = (
     "stochastic",
@@ -35,22 +36,11 @@ CHAINS = (
 """The chains of the table in the documentation."""
 
 
-def own_audit(
-    model: Any, chain: str, *, prompt: str, texts: int, length: int, seed: int, scorer: Any = None
-) -> Audit:
-    """Draw texts from a model, and audit them with its own logits, computed as by a trainer.
-
-    Args:
-        model: a corelm model.
-        chain: an expression.
-        prompt, length, seed: as for `record`; `texts` is its n.
-        scorer: the trainer's model; by default the same.
-    """
-    rollouts = record(model, [prompt], sampler=chain, length=length, n=texts, seed=seed)
-    logits = trainer_logits(scorer or model, rollouts)
+def audit_of(rollouts: Rollouts, chain: corelm.Sampler | str, trainer: Any) -> Audit:
+    """Audit rollouts of a chain with the logits of a trainer's corelm model."""
     return audit(
-        chain, logits, rollouts.tokens, rollouts.logprobs,
-        prompt_length=rollouts.prompt_length, mask=rollouts.mask, vocabulary=model.vocabulary,
+        chain, trainer_logits(trainer, rollouts), rollouts.tokens, rollouts.logprobs,
+        prompt_length=rollouts.prompt_length, mask=rollouts.mask, vocabulary=trainer.vocabulary,
     )  # fmt: skip
 
 
@@ -65,10 +55,7 @@ def trainer_logits(model: Any, rollouts: Rollouts) -> NDArray[np.float32]:
     if rollouts.tokens.max(initial=0) >= shape[-1]:
         raise UsageError(f"an id of the rollouts is outside the vocabulary of {shape[-1]} tokens")
     logits = np.zeros(shape, np.float32)
-    texts, firsts = (
-        [before + drawn for before, drawn in pairs],
-        [len(before) for before, _ in pairs],
-    )
+    texts, firsts = [[*before, *drawn] for before, drawn in pairs], [len(one) for one, _ in pairs]
     for forced in ForcedTokens.of(model, texts, firsts):
         logits[forced.texts, forced.place] = forced.logits
     return logits

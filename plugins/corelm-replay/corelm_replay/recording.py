@@ -23,6 +23,8 @@ from corelm_replay.logprobs import Replay
 
 FORMAT = "corelm.rollouts/1"
 FIGURES = ("logprobs", "model_logprobs", "kept_mass", "kept_size", "entropy", "model_entropy")
+COLUMNS = (*FIGURES, "sampling_mask")
+"""The figures of each token, and the set that it was drawn from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,23 +107,21 @@ class Rollouts:
             if not is_rollout(row):
                 raise UsageError(f"not rollouts of corelm replay: the ids, figures or lengths of "
                                  f"rollout {number} are impossible")  # fmt: skip
-        columns = {name: [row[name] for row in rows] for name in FIGURES}
-        kept = KeptSets.of([row["sampling_mask"] for row in rows])
         texts = [(row["prompt"], row["tokens"]) for row in rows]
-        return cls.of(whole["chain"], texts, columns, kept, seed=whole.get("seed"))
+        entries = [[*zip(*(row[name] for name in COLUMNS), strict=True)] for row in rows]
+        return cls.of(whole["chain"], texts, entries, seed=whole.get("seed"))
 
     @classmethod
     def of(
         cls, chain: str, texts: Sequence[tuple[Sequence[int], Sequence[int]]],
-        columns: Mapping[str, Sequence[Sequence[float | None]]], kept: KeptSets, **more: Any,
+        entries: Sequence[Sequence[Sequence[Any]]], **more: Any,
     ) -> Rollouts:  # fmt: skip
         """Return rollouts of lists: prompts move to the right of their columns, texts to the left.
 
         Args:
             chain: the sampler, as an expression.
             texts: pairs of prompt and drawn ids.
-            columns: for each figure of `FIGURES` a list of numbers for each text.
-            kept: the `KeptSets` of the texts.
+            entries: of each token of each text, the values of `COLUMNS`.
             more: other fields.
         """
         first = max((len(prompt) for prompt, _ in texts), default=0)
@@ -131,10 +131,11 @@ class Rollouts:
         for row, (prompt, drawn) in enumerate(texts):
             span = slice(first - len(prompt), first + len(drawn))
             tokens[row, span], mask[row, span] = [*prompt, *drawn], 1
-        padded: dict[str, Any] = {name: np.zeros((len(texts), time)) for name in columns}
-        for name, rows in columns.items():
-            for row, numbers in enumerate(rows):
-                padded[name][row, : len(numbers)] = [-np.inf if x is None else x for x in numbers]
+        padded: dict[str, Any] = {name: np.zeros((len(texts), time)) for name in FIGURES}
+        for row, values in enumerate(entries):
+            for name, numbers in zip(FIGURES, zip(*values, strict=True), strict=False):
+                padded[name][row, : len(values)] = [-np.inf if x is None else x for x in numbers]
+        kept = KeptSets.of([[value[-1] for value in values] for values in entries])
         return cls(chain, tokens, mask, first, **padded, kept=kept, **more)
 
 
@@ -200,11 +201,8 @@ def record(
             for at, sample in enumerate(step.samples.tolist()):
                 entries[sample].append((int(step.tokens[at]), *(each[at] for each in figures)))
         texts += [(ids, [token for token, *_ in one]) for one in entries]
-        rows += entries
-    columns = {name: [[entry[1 + i] for entry in one] for one in rows]
-               for i, name in enumerate(FIGURES)}  # fmt: skip
-    kept = KeptSets.of([[entry[-1] for entry in one] for one in rows])
-    rollouts = Rollouts.of(str(sampler), texts, columns, kept, seed=seed)
+        rows += [[values for _, *values in one] for one in entries]
+    rollouts = Rollouts.of(str(sampler), texts, rows, seed=seed)
     decode = model.vocabulary.decode
     return replace(rollouts, texts=[decode(drawn) for _, drawn in texts])
 
@@ -237,15 +235,12 @@ def record_logits(
         figures = figures_of(as_numpy(rows), as_numpy(decided), block.tokens)
         for at, (row, place) in enumerate(zip(block.rows, block.places, strict=True)):
             entries[row][int(place)] = [each[at] for each in figures]
-    ordered = [[one[place] for place in sorted(one)] for one in entries]
-    columns = {name: [[entry[i] for entry in one] for one in ordered]
-               for i, name in enumerate(FIGURES)}  # fmt: skip
     texts = [
         (layout.packed[row, :prompt].tolist(), layout.packed[row, prompt:length].tolist())
         for row, (prompt, length) in enumerate(zip(layout.prompts, layout.lengths, strict=True))
     ]
-    kept = KeptSets.of([[entry[-1] for entry in one] for one in ordered])
-    return Rollouts.of(str(work.chain), texts, columns, kept)
+    ordered = [[one[place] for place in sorted(one)] for one in entries]
+    return Rollouts.of(str(work.chain), texts, ordered)
 
 
 def figures_of(

@@ -12,8 +12,7 @@ from corelm.errors import ModelFileError, UsageError
 from corelm.interop import EngineDraw
 from corelm.runs import SafeFile, json_object, numbered_lines
 from corelm_replay.documents import are_ids
-from corelm_replay.kept_sets import KeptSets
-from corelm_replay.recording import FIGURES, Rollouts, figures_of, is_rollout
+from corelm_replay.recording import COLUMNS, FIGURES, Rollouts, figures_of, is_rollout
 
 FORMAT = "corelm.tokens/1"
 LARGEST = 2**30
@@ -87,22 +86,23 @@ class TokenLog:
         Raises:
             UsageError: no texts, or texts of several chains.
         """
-        found = [(sample, texts) for (own, sample, _), texts in self._texts.items()
+        chosen = [(sample, texts) for (own, sample, _), texts in self._texts.items()
                  if name in (None, own)]  # fmt: skip
-        texts = [texts for _, texts in sorted(found, key=itemgetter(0))]  # an engine may reorder
+        texts = [texts for _, texts in sorted(chosen, key=itemgetter(0))]  # an engine may reorder
         chains = {one["chain"] for places in texts for one in places.values()}
         if len(chains) != 1:
             raise UsageError(f"rollouts have one chain; these records have {len(chains)}")
         rows = [[places[place] for place in sorted(places)] for places in texts]
-        columns = {figure: [[one[figure] for one in row] for row in rows] for figure in FIGURES}
-        kept = KeptSets.of([[one["sampling_mask"] for one in row] for row in rows])
+        if any(row[-1]["place"] >= len(row) for row in rows):
+            raise UsageError("a text has gaps: the records of some of its tokens are missing")
+        entries = [[[one[name] for name in COLUMNS] for one in row] for row in rows]
         pairs = [(row[0]["prompt"], [one["token"] for one in row]) for row in rows]
-        return Rollouts.of(chains.pop(), pairs, columns, kept)
+        return Rollouts.of(chains.pop(), pairs, entries)
 
     def _keep(self, record: dict[str, Any]) -> None:
         if record["format"] != FORMAT:
             raise ValueError(f"expected the format {FORMAT}, not {record['format']!r}")
-        lists = {name: [record[name]] for name in ("sampling_mask", *FIGURES)}
+        lists = {name: [record[name]] for name in COLUMNS}
         whole = {"prompt": record["prompt"], "tokens": [record["token"]]} | lists
         places = [record["sample"], record["place"]]
         if not is_rollout(whole) or not are_ids(places) or type(record["chain"]) is not str:

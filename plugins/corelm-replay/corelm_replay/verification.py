@@ -345,17 +345,12 @@ def _noise(size: int) -> NDArray[np.float64]:
     return np.random.default_rng(0).standard_normal((COPIES - 6, size))
 
 
-def _range(values: NDArray[Any], slack: float = 0.0) -> tuple[float, float]:
-    """Return the range of a figure over the copies of a row, widened by its width and a slack.
+def _in_range(value: float, values: NDArray[Any], slack: float = 0.0) -> bool:
+    """Return True for a value in the range of a figure over the copies of a row, and its width.
 
     The mass of a set jumps by the share of a token, so an honest one may lie outside the range of a
     few copies, of which most are on one side of the jump.
     """
     least, most = float(values.min()), float(values.max())
-    width = most - least
-    return least - width - slack, most + width + slack
-
-
-def _in_range(value: float, values: NDArray[Any], slack: float = 0.0) -> bool:
-    least, most = _range(values, slack)
-    return least <= value <= most
+    width = most - least + slack
+    return least - width <= value <= most + width

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from corelm_replay import Rollouts, audit, chain_logprobs, record, record_logits
-from corelm_replay.ratios import CHAINS, own_audit, trainer_logits
+from corelm_replay.ratios import CHAINS, audit_of, trainer_logits
 from replay_cases import drawn_batch
 
 import corelm
@@ -90,5 +90,5 @@ def test_a_token_outside_the_set_is_counted_once():
 def test_the_chains_of_the_table_have_no_ratio_outside_with_replay():
     assert len(CHAINS) == 20
     for chain in ("mirostat(tau=2)", "xtc(probability=0.5, threshold=0.1)", CHAIN):
-        found = own_audit(ToyModel(), chain, prompt="the", texts=4, length=8, seed=1)
-        assert found.figures()["replayed_outside"] == 0
+        rollouts = record(ToyModel(), ["the"], sampler=chain, length=8, n=4, seed=1)
+        assert audit_of(rollouts, chain, ToyModel()).figures()["replayed_outside"] == 0

@@ -154,8 +154,12 @@ class StudyResult:
                 f"{str(file)!r} is not the {LOCK} of this version of corelm, {SCHEMA}; run the "
                 "study again"
             )
-        if not _is_lock(lock):
-            raise ReportError(f"{str(file)!r} is damaged; run the study again")
+        try:
+            registration.changes(lock, lock)
+            # Raises for a part that is missing, or isn't text.
+            "".join(each[key] for each in lock["models"] for key in ("name", "folder", "report"))
+        except (KeyError, TypeError, AttributeError):
+            raise ReportError(f"{str(file)!r} is damaged; run the study again") from None
         return cls(file.parent, lock)
 
     def reports(self) -> Iterator[tuple[str, Report]]:
@@ -201,20 +205,6 @@ def write_report(study: Study, model: str, report: Report) -> Path:
     if study.plots:
         write_plots(report, folder, study.plots)
     return folder
-
-
-def _is_lock(lock: Json) -> bool:
-    models, parts = lock.get("models"), ("settings", "versions", "plugins", "code", "weights")
-    return (
-        all(isinstance(lock.get(part), dict) for part in parts)
-        and isinstance(models, list)
-        and all(
-            isinstance(model, dict)
-            and isinstance(model.get("digests"), dict)
-            and all(isinstance(model.get(key), str) for key in ("name", "folder", "report"))
-            for model in models
-        )
-    )
 
 
 def made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
