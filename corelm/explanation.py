@@ -221,7 +221,7 @@ class Explanation(Displayable):
         """Return the text that a token would add after the prompt."""
         # Decoded with the prompt, which decides spaces, capitals and partial characters.
         whole = self.vocabulary.decode([*self.tokens, token])
-        return whole[len(self._before) :]
+        return FullVocabulary(self.vocabulary).text_or_bytes(token, whole[len(self._before) :])
 
     @cached_property
     def _before(self) -> str:

@@ -226,3 +226,12 @@ def test_a_step_without_a_seed_has_a_fresh_one():
 def test_steps_that_cannot_be_explained_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         corelm.explain(ToyModel(), "the", "stochastic", **options)
+
+
+def test_a_part_of_a_character_is_named_by_its_bytes():
+    model = corelm.load("gpt2")
+    first, second, third = model.vocabulary.encode("猫")
+    before = explain(model, "This", "greedy")
+    assert [before.text_of(each) for each in (first, second)] == ["<0xE7>", "<0x8C>"]
+    inside = explain(model, "This", "greedy", after=[first, second])
+    assert inside.text_of(third) == "猫"

@@ -338,7 +338,15 @@ class FullVocabulary:
         else:
             start = len(vocabulary.decode(tail))
             text_of = lambda token: vocabulary.decode([*tail, token])[start:]  # noqa: E731
-        return lambda token: END if token in vocabulary.ends else text_of(token)
+        return lambda token: (
+            END if token in vocabulary.ends else self.text_or_bytes(token, text_of(token))
+        )
+
+    def text_or_bytes(self, token: int, text: str) -> str:
+        """Return a token's text, or the bytes of a part of a character, such as `<0xE7>`."""
+        if text.strip("\ufffd") or not can(self._vocabulary, "token_bytes"):
+            return text
+        return "".join(f"<0x{byte:02X}>" for byte in self._vocabulary.token_bytes(token)) or text
 
     def token_name(self, token: int | None) -> str | None:
         """Return the name of a token, such as `<|endoftext|>`; None if it has none.
