@@ -8,7 +8,6 @@ concerned; the rest of a row costs one copy.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -165,31 +164,10 @@ def _change_tokens(
     return _change_at(logits, owners[exists] * logits.shape[1] + ids[exists], change)
 
 
+# An infinite change turns only minus infinity into nan, and minus infinity is restored below.
+@np.errstate(over="ignore", invalid="ignore")
 def _change_at(logits: Array, at: Ids, change: Callable[[Array], Array]) -> Array:
-    """Do the work of `change_logits` at places in the flattened logits."""
-    if array_namespace(logits) is not np:
-        return _change_elsewhere(logits, at, change)
-    result = np.array(logits, order="C")  # so that `reshape` below returns a view
-    flat = result.reshape(-1)
-    before = flat.take(at).astype(np.float64)
-    least, most = _limits(logits.dtype)  # an infinite logit would be invalid, or remove the token
-    # An infinite change turns only minus infinity into nan, and minus infinity is restored below.
-    with np.errstate(over="ignore", invalid="ignore"):
-        # Not `np.clip`, which takes longer than all the rest.
-        after = np.minimum(np.maximum(change(before), least), most)
-    flat[at] = np.where(before > -np.inf, after, -np.inf)
-    return result
-
-
-@cache
-def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the least and the largest number of a type."""
-    limits = np.finfo(dtype)
-    return float(limits.min), float(limits.max)
-
-
-def _change_elsewhere(logits: Array, at: Ids, change: Callable[[Array], Array]) -> Array:
-    """Change an array of another library as `change_logits` does, so that gradients flow through.
+    """Do the work of `change_logits` at places in the flattened logits.
 
     Args:
         logits: (batch, vocabulary).

@@ -76,6 +76,10 @@ def replace_entries(flat: Any, places: NDArray[np.int64], values: Any) -> Any:
         [1.0, 5.0]
     """
     xp = array_namespace(flat)
+    if xp is np:
+        result = flat.copy()
+        result[places] = values
+        return result
     if hasattr(flat, "at"):  # JAX
         return flat.at[places].set(values)
     if hasattr(flat, "index_copy"):  # torch
