@@ -7,15 +7,15 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING
 from functools import partial
 from importlib import metadata
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
+from corelm.cli.app import COMMANDS, CommandRegistry
 from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output.describe import example
 from corelm.decoding.draws import RandomStream
@@ -39,27 +39,40 @@ LIKE_OURS = re.compile(
 """The groups that an author of a plugin takes for one of corelm's."""
 LONGEST_DESCRIPTION = 200
 """The most characters of the first paragraph of a docstring, which lists show."""
-ATTRIBUTES = (str, bool, tuple, frozenset, MappingProxyType, type(None))
-"""The types of the attributes by which a class describes itself."""
+FLAGS = ("is_argmax_invariant", "is_shift_invariant", "is_ancestral", "is_deterministic")
+DECLARED = ("kind", "neutral", "example", "reads", "meaning", "limits", *FLAGS)
+"""The attributes by which samplers, decoders and metrics describe themselves."""
 
 T = TypeVar("T")
 
 
-def misnamed(registry: Registry, taken: Iterable[str] = ()) -> Iterator[str]:
-    """Yield a message for each entry point that has the name of nothing that it offers.
+def faults_of_plugins(
+    registry: Registry, commands: CommandRegistry, quick: bool = False
+) -> Iterator[str]:
+    """Yield a message for each mistake in plugins that load.
 
     Args:
         registry: the loaded plugins.
-        taken: names that no plugin can have.
+        commands: those that offer commands.
+        quick: apply the first law of each kind alone, which makes the simplest call.
     """
+    yield from _foreign_groups()
+    yield from (*_misnamed(registry), *_misnamed(commands))
+    own = {each.entry_point for each in commands.sources() if each.distribution == OWN}
+    for source in commands.sources():
+        if source.entry_point in own | COMMANDS.keys() and source.distribution != OWN:
+            yield f"{source} has to be called so: corelm has a {source.entry_point}; rename it"
+    yield from (*_lost_hooks(registry), *_failing(registry, quick))
+
+
+def _misnamed(registry: Registry) -> Iterator[str]:
+    """Yield a message for each entry point that has the name of nothing that it offers."""
     offered_by: dict[tuple[str, str], set[str]] = {}
     for offer in (offer for hook in registry.checks for offer in registry.offers(hook)):
         offered_by.setdefault(_module(offer.source), set()).add(offer.name)
     for source in registry.sources():
         if source.entry_point == OBSERVER or source in registry.failures:
             continue
-        if source.entry_point in taken and source.distribution != OWN:
-            yield f"{source} has to be called so: corelm has a {source.entry_point}; rename it"
         names = sorted(offered_by.get(_module(source), ()))
         if source.entry_point not in names:
             offered = listed(names) if names else "nothing"
@@ -69,7 +82,7 @@ def misnamed(registry: Registry, taken: Iterable[str] = ()) -> Iterator[str]:
             )
 
 
-def lost_hooks(registry: Registry) -> Iterator[str]:
+def _lost_hooks(registry: Registry) -> Iterator[str]:
     """Yield a message for each hook of a module that another one replaces, or that never loads."""
     observers = {_module(each) for each in registry.sources() if each.entry_point == OBSERVER}
     for source in {_module(each): each for each in registry.sources()}.values():
@@ -87,7 +100,7 @@ def lost_hooks(registry: Registry) -> Iterator[str]:
             )
 
 
-def foreign_groups() -> Iterator[str]:
+def _foreign_groups() -> Iterator[str]:
     """Yield a message for each entry point of a group like corelm's that nothing reads."""
     points = ((point, each) for each in metadata.distributions() for point in each.entry_points)
     for point, distribution in points:
@@ -107,14 +120,10 @@ def _module(source: Source) -> tuple[str, str]:
     return source.distribution, source.value
 
 
-def failing(registry: Registry, quick: bool) -> Iterator[str]:
+def _failing(registry: Registry, quick: bool) -> Iterator[str]:
     """Yield a message for each offer, and each observer, that fails or breaks a law of its kind.
 
     What corelm itself offers is left out: its own tests apply the laws to it.
-
-    Args:
-        registry: the loaded plugins.
-        quick: apply the first law of each kind alone, which makes the simplest call.
     """
     for kind in ("sampler", "decoder", "model", "metric"):
         for offer in registry.offers(f"corelm_{kind}s"):
@@ -193,11 +202,9 @@ def _reasons_of_observers(registry: Registry) -> Mapping[str, str]:
 
 def _fault_of_class(cls: type[Parameterized]) -> str:
     """Return what is wrong with a class's attributes, docstring or defaults, or ""."""
-    base = next(each for each in cls.__mro__ if each.__module__.startswith("corelm."))
     fields = {each.name for each in cls.parameters()}
     own = {name: value for name, value in vars(cls).items() if name not in fields}
-    declared = [n for c in base.__mro__ for n, v in vars(c).items() if type(v) in ATTRIBUTES]
-    if fault := _misspelt(own, declared):
+    if fault := _misspelt(own, DECLARED):
         return fault
     if len(cls.description()) > LONGEST_DESCRIPTION:
         return (

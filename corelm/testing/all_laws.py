@@ -105,12 +105,9 @@ def _guarded(law: Any, kind: str) -> Any:
 
 
 def _kind(thing: object) -> str:
-    if isinstance(thing, Sampler):
-        return "sampler"
-    if isinstance(thing, Decoder):
-        return "decoder"
-    if isinstance(thing, Metric):
-        return "metric"
+    for kind, cls in {"sampler": Sampler, "decoder": Decoder, "metric": Metric}.items():
+        if isinstance(thing, cls):
+            return kind
     if isinstance(thing, type) or not hasattr(thing, "next_token_distribution"):
         raise UsageError(
             "obeys_the_laws takes samplers, decoders and metrics, such as TopP(p=0.9) and "

@@ -15,12 +15,10 @@ def law_maker(
     arguments: Callable[..., Sequence[Any]],
     message: Callable[[Any, Any], str],
 ) -> Callable[[str], Callable[[Callable[..., Iterator[Any]]], Law]]:
-    """Return a decorator that makes a law of a generator of complaints; it takes the way out.
+    """Return a decorator that makes a law of a generator of complaints, and lists it in `laws`.
 
-    Args:
-        laws: the laws of a kind; the law is added to them.
-        arguments: returns the arguments of the generator, of a thing and the options.
-        message: returns what the first complaint says of the thing.
+    `arguments` makes those of the generator of a thing and the options; `message` tells the first
+    complaint, before the way out.
     """
 
     def with_way_out(way_out: str) -> Callable[[Callable[..., Iterator[Any]]], Law]:

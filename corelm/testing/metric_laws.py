@@ -15,6 +15,7 @@ import numpy as np
 from corelm.context import read_only
 from corelm.metric import HumanMetric, Metric, SetMetric, TokenMetric
 from corelm.numerics.distributions import Array
+from corelm.printable import shown
 from corelm.registry.offers import check_meaning
 from corelm.testing.law import Law, law_maker
 from corelm.testing.toy_model import ToyModel
@@ -89,10 +90,9 @@ def treats_rows_alone(metric: Metric) -> Complaints:
         return
     logits = _logits()
     together = metric.of_tokens(logits)
-    for row, number in enumerate(together):
-        [alone] = metric.of_tokens(logits[row : row + 1])
-        if not np.isclose(alone, number, rtol=1e-4, atol=1e-6):
-            yield f"returned {number:g} for a row among others, and {alone:g} for the row alone"
+    alone = [metric.of_tokens(logits[i : i + 1])[0] for i in range(len(logits))]
+    if not np.allclose(alone, together, rtol=1e-4, atol=1e-6):
+        yield f"returned {shown(together)} for some rows, and {shown(alone)} for each alone"
 
 
 @_law("The figure is that of `[texts[i] for i in rows]`: leave the texts in their order.")

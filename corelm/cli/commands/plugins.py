@@ -12,20 +12,13 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from corelm.cli import scaffold
-from corelm.cli.app import COMMANDS, CommandRegistry
+from corelm.cli.app import CommandRegistry
 from corelm.cli.applications import ExitCode, application
 from corelm.cli.output import describe, messages
 from corelm.cli.output.messages import Output
-from corelm.cli.plugin_checks import (
-    failing,
-    foreign_groups,
-    lost_hooks,
-    misnamed,
-    shadowing_parameters,
-)
+from corelm.cli.plugin_checks import faults_of_plugins, shadowing_parameters
 from corelm.errors import UsageError
 from corelm.hookspecs import hookimpl
-from corelm.registry.loading import OWN
 from corelm.registry.offers import Source
 from corelm.registry.registry import Registry
 
@@ -76,23 +69,10 @@ def list_plugins(check: Check = False, quick: Quick = False, json: Json = False)
             headers = ("plugin", "from", "offers")
             out.rows(headers, [_row(source, offers, failures) for source in sources])
     strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1"
-    is_faulty = check and _warn_of_faults(registry, commands, quick)
-    return ExitCode.FAILED if is_faulty or (failures and (check or strict)) else None
-
-
-def _warn_of_faults(registry: Registry, commands: CommandRegistry, quick: bool) -> bool:
-    """Warn of mistakes in plugins that load; return True if there are any."""
-    for warning in shadowing_parameters(registry):
+    faults = [*faults_of_plugins(registry, commands, quick)] if check else []
+    for warning in [*(shadowing_parameters(registry) if check else ()), *faults]:
         messages.tell(warning, "warning")
-    taken = {
-        *COMMANDS,
-        *(each.entry_point for each in commands.sources() if each.distribution == OWN),
-    }
-    faults = [*foreign_groups(), *misnamed(registry), *misnamed(commands, taken)]
-    faults += [*lost_hooks(registry), *failing(registry, quick)]
-    for fault in faults:
-        messages.tell(fault, "warning")
-    return bool(faults)
+    return ExitCode.FAILED if faults or (failures and (check or strict)) else None
 
 
 def _loaded(kind: type[R]) -> R:
