@@ -173,3 +173,19 @@ def test_the_preset_is_the_default_sampler_of_keras_hub(monkeypatch):
         found[np.arange(1000), tokens] = corelm.softmax(drawn[0])[:, rank]
     expected = corelm.sampling_distribution(corelm.preset("keras-hub"), logits)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+class Fails(corelm.Sampler):
+    """Raise at the third token."""
+
+    def __call__(self, logits, context):
+        if context.position > 2:
+            raise ValueError("no third token")
+        return logits
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_an_error_of_a_sampler_reaches_the_user(seed, causal_lm):
+    causal_lm.compile(sampler=as_sampler(Fails(), seed=seed))
+    with pytest.raises(Exception, match="no third token"):
+        causal_lm.generate("the", max_length=10)

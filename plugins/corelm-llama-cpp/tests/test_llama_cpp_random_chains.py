@@ -10,6 +10,7 @@ import pytest
 import corelm
 from corelm import Sampler
 from corelm.errors import SamplerError
+from corelm.testing import g_test
 
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 
@@ -111,6 +112,31 @@ def test_random_chains_of_both_kinds_of_samplers(seeds):
         result = distribution(in_a_chain(stages, logits, tokens))
         assert np.flatnonzero(result).tolist() == np.flatnonzero(expected).tolist(), seed
         np.testing.assert_allclose(result, expected, atol=1e-5, err_msg=f"chain {seed}")
+
+
+@pytest.mark.slow
+def test_draws_of_a_coin_before_other_samplers_are_those_of_llama_cpp():
+    """llama.cpp tosses its coin and goes on; a chain of corelm's mixes at its end."""
+    logits = np.log([0.5, 0.2, 0.1, 0.08, 0.05, 0.04, 0.02, 0.01]).astype(np.float32)
+    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+    for stage in (
+        llama.llama_sampler_init_xtc(0.5, 0.07, 1, 1),
+        llama.llama_sampler_init_temp(0.6),
+        llama.llama_sampler_init_min_p(0.1, 1),
+        llama.llama_sampler_init_dist(2),
+    ):
+        llama.llama_sampler_chain_add(chain, stage)
+    array = (llama.llama_token_data * len(logits))(*((i, x, 0) for i, x in enumerate(logits)))
+    counts = np.zeros(len(logits), int)
+    for _ in range(60_000):
+        copy = type(array).from_buffer_copy(array)
+        candidates = llama.llama_token_data_array(copy, len(logits), -1, False)
+        llama.llama_sampler_apply(chain, ctypes.byref(candidates))
+        counts[candidates.data[candidates.selected].id] += 1
+    llama.llama_sampler_free(chain)
+    own = "xtc(probability=0.5, threshold=0.07) | temperature(t=0.6) | min_p(p=0.1)"
+    p = corelm.sampling_distribution(own, logits)
+    assert g_test(dict(enumerate(counts.tolist())), dict(enumerate(p.tolist()))) > 1e-3
 
 
 def test_each_candidate_keeps_its_logit():

@@ -304,3 +304,18 @@ def test_tokens_that_are_never_drawn_here_are_never_drawn_there():
     assert np.flatnonzero(np.isneginf(np.array(result[0]))).tolist() == never
     [drawn] = {int(as_sampler("greedy", tokenizer=tokenizer)(logits)[0]) for _ in range(3)}
     assert drawn == 1
+
+
+class Fails(corelm.Sampler):
+    """Raise at the third token."""
+
+    def __call__(self, logits, context):
+        if context.position > 2:
+            raise ValueError("no third token")
+        return logits
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_an_error_of_a_sampler_reaches_the_user(seed):
+    with pytest.raises(Exception, match="no third token"):
+        tokens(PROMPTS[0], logits_processors=[as_logits_processor(Fails(), seed=seed)])

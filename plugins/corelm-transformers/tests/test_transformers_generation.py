@@ -275,3 +275,20 @@ def test_a_chat_template_that_holds_the_start_token_gets_no_second_one():
     model = model_of()
     for way in ways("min_p(p=0.05)", tokenizer):
         assert drawn(model, inputs, **way) == of_corelm(model, [prompt], "min_p(p=0.05)", tokenizer)
+
+
+class Fails(corelm.Sampler):
+    """Raise at the third token."""
+
+    def __call__(self, logits, context):
+        if context.position > 2:
+            raise ValueError("no third token")
+        return logits
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_an_error_of_a_sampler_reaches_the_user(seed):
+    with pytest.raises(Exception, match="no third token"):
+        drawn(
+            model_of(), encoded(["the"]), logits_processor=[as_logits_processor(Fails(), seed=seed)]
+        )
