@@ -19,15 +19,15 @@ from corelm.context import Context, ListingContext
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.arrays import in_library_of
 from corelm.numerics.branches import Branches, choose_rows, mixture_of
-from corelm.numerics.distributions import Array, rows_are_valid
+from corelm.numerics.distributions import Array
 from corelm.numerics.masks import Forbidden, apply_mask, forbid_tokens
 from corelm.printable import message_of
 from corelm.validation import (
+    check_result,
     fault_of_array,
     fault_of_mask,
-    fault_of_rows,
     fault_of_toss,
-    first_invalid_row,
+    restored_token,
 )
 
 if TYPE_CHECKING:
@@ -161,42 +161,38 @@ class Run:
 
     def __call__(self, sampler: Sampler, logits: Array) -> Array:
         """Call the stages of a sampler, and return the logits to draw from."""
-        trace = [] if self._trace is None else self._trace
+        trace = self._trace
         try:
             return mixture_of(self.chain(sampler, logits, Place()))
         finally:
             # Only now: a mixture of mixtures may differ from the result in the last bit.
-            trace[:] = [replace(each, logits=mixture_of(each.logits)) for each in trace]
+            if trace and any(isinstance(each.logits, Branches) for each in trace):
+                trace[:] = [replace(each, logits=mixture_of(each.logits)) for each in trace]
 
     def chain(self, sampler: Sampler, logits: Array, place: Place) -> Array | Branches:
         """Call the stages of a sampler, and return the last one's result."""
         last: Sampler | None = None
         result: Array | Branches = logits
-        left = len(sampler.active_stages)
+        left, before_others = len(sampler.active_stages), Place(place.rows, place.branch, True)
         # A trace lists neutral stages too; without one they aren't even visited.
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
             if last is not None and self._checked:  # the model's logits were checked before
-                self._check(last, result)
+                for logits in result.logits if isinstance(result, Branches) else (result,):
+                    check_result(last, logits, self._context)
             left -= not stage.is_neutral
-            here = place._replace(follows=True) if left else place
-            self.is_valid = False
+            here, self.is_valid = before_others if left else place, False
+            act: Any = getattr(self, stage._acts_by)
             if isinstance(result, Branches):
-                result, self.is_valid = self._on_each(stage, result, here), False
-            else:
-                result = getattr(self, stage._acts_by)(stage, result, here)
+                act = self._on_each
+            result = act(stage, result, here)
             last = None if stage.is_neutral or self.is_valid else stage
         return result
-
-    def _check(self, stage: Sampler, result: Array | Branches) -> None:
-        each = result.parts if isinstance(result, Branches) else ((None, result),)
-        for _, logits in each:
-            check_result(stage, logits, self._context)
 
     def _on_each(self, stage: Sampler, branches: Branches, place: Place) -> Array | Branches:
         """Run a stage on each branch."""
         act, trace = getattr(self, stage._acts_by), self._trace
         traces, outcomes = list[list[StageResult]](), []
-        for _, logits in branches.parts:
+        for logits in branches.logits:
             if trace is not None:
                 self._trace = []
                 traces.append(self._trace)
@@ -205,6 +201,7 @@ class Run:
         if trace is not None:
             # A switch chooses by the context, so that each branch has the same stages.
             trace.extend(_mixed(branches, each) for each in zip(*traces, strict=True))
+        self.is_valid = False  # of the last branch alone
         return branches.then(outcomes)
 
     def call(self, stage: Sampler, logits: Array, place: Place) -> Array:
@@ -453,45 +450,3 @@ def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bo
     Run(no_logits, context, trace, masks_alone=True)(sampler, no_logits)
     allowed: NDArray[np.bool_] = allowed_tokens(trace, no_logits.shape)[0]
     return allowed
-
-
-def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
-    """Raise if the last stage of a sampler returned a row that is not a valid distribution."""
-    if not rows_are_valid(logits):
-        raise invalid_result(sampler, logits, context.position)
-
-
-def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
-    """Return the error for invalid rows that the last stage of a sampler returned."""
-    stage = (sampler.active_stages or sampler.stages)[-1]
-    fault = fault_of_rows(logits)
-    return SamplerError(f"{stage} returned {fault} at step {step}, row {first_invalid_row(logits)}")
-
-
-def restored_token(sampler: Sampler, token: int, step: int, row: int | None = None) -> SamplerError:
-    """Return the error for a sampler that made a token possible which the model rules out."""
-    where = f"step {step}" if row is None else f"step {step}, row {row}"
-    return SamplerError(
-        f"{sampler} restored token {token}, which is never drawn, at {where}; pass the result "
-        "through mask_logits(result, logits > -np.inf)"
-    )
-
-
-def check_drawn(
-    sampler: Sampler, tokens: NDArray[np.int64], model_logits: Array, steps: Iterable[int]
-) -> None:
-    """Raise if a drawn token is one that the model rules out, such as padding.
-
-    Args:
-        sampler: the sampler that the tokens were drawn with.
-        tokens: (batch,) ids.
-        model_logits: (batch, vocabulary), with tokens that are never drawn at minus infinity.
-        steps: the number of tokens before, of each row.
-
-    Raises:
-        SamplerError: such a token was drawn.
-    """
-    # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
-    for row, (token, step) in enumerate(zip(tokens.tolist(), steps, strict=False)):
-        if model_logits[row, token] == -np.inf:
-            raise restored_token(sampler, token, step, row)

@@ -19,13 +19,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.chain_stages import invalid_result, restored_token, run_stages
+from corelm.chain_stages import run_stages
 from corelm.context import Context
 from corelm.lazy import cached_property
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid, surprisals
 from corelm.sampling import Sampler
+from corelm.validation import invalid_result, restored_token
 
 Floats = NDArray[np.float64]
 

@@ -348,9 +348,7 @@ class Chain(Sampler):
         object.__setattr__(self, "samplers", flat)
         if self._coins > MOST_COINS:
             coins = ", ".join(str(stage) for stage in flat if stage._coins)
-            raise ParameterError(
-                f"a chain tosses at most {MOST_COINS} coins; leave out one: {coins}"
-            )
+            raise ParameterError(f"a chain has at most {MOST_COINS} coins; leave out one: {coins}")
         _derive_attributes(self, flat)
 
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -1,19 +1,21 @@
-"""Check what a sampler declares, and rows of logits."""
+"""Check what a sampler declares and returns, and rows of logits."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from corelm.errors import ModelOutputError, PluginError
+from corelm.errors import ModelOutputError, PluginError, SamplerError
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.printable import shown
 
 if TYPE_CHECKING:
+    from corelm.context import Context
     from corelm.sampling import Sampler
 
 
@@ -145,3 +147,45 @@ def check_logits(logits: Array, where: str = "the logits") -> None:
     fault = fault_of_rows(logits)
     if fault:
         raise ModelOutputError(f"{where} hold {fault} in row {first_invalid_row(logits)}")
+
+
+def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
+    """Raise if the last stage of a sampler returned a row that is not a valid distribution."""
+    if not rows_are_valid(logits):
+        raise invalid_result(sampler, logits, context.position)
+
+
+def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
+    """Return the error for invalid rows that the last stage of a sampler returned."""
+    stage = (sampler.active_stages or sampler.stages)[-1]
+    fault = fault_of_rows(logits)
+    return SamplerError(f"{stage} returned {fault} at step {step}, row {first_invalid_row(logits)}")
+
+
+def restored_token(sampler: Sampler, token: int, step: int, row: int | None = None) -> SamplerError:
+    """Return the error for a sampler that made a token possible which the model rules out."""
+    where = f"step {step}" if row is None else f"step {step}, row {row}"
+    return SamplerError(
+        f"{sampler} restored token {token}, which is never drawn, at {where}; pass the result "
+        "through mask_logits(result, logits > -np.inf)"
+    )
+
+
+def check_drawn(
+    sampler: Sampler, tokens: NDArray[np.int64], model_logits: Array, steps: Iterable[int]
+) -> None:
+    """Raise if a drawn token is one that the model rules out, such as padding.
+
+    Args:
+        sampler: the sampler that the tokens were drawn with.
+        tokens: (batch,) ids.
+        model_logits: (batch, vocabulary), with tokens that are never drawn at minus infinity.
+        steps: the number of tokens before, of each row.
+
+    Raises:
+        SamplerError: such a token was drawn.
+    """
+    # Only the drawn tokens: looking for others would cost a pass over the vocabulary.
+    for row, (token, step) in enumerate(zip(tokens.tolist(), steps, strict=False)):
+        if model_logits[row, token] == -np.inf:
+            raise restored_token(sampler, token, step, row)

@@ -22,7 +22,6 @@ from corelm import Context, CorelmError, Sampler, native
 from corelm.chain_stages import (
     StageResult,
     allowed_tokens,
-    invalid_result,
     rows_that_fell_back,
     run_stages,
 )
@@ -32,6 +31,7 @@ from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import draw_checked
 from corelm.runs import ModelLogits, plugins
 from corelm.testing import ToyModel
+from corelm.validation import invalid_result
 
 STEPS = int(os.environ.get("CORELM_PLAN_STEPS", "3000"))
 VOCABULARY = ToyModel().vocabulary

@@ -11,9 +11,10 @@ import pytest
 import corelm
 import corelm.testing
 from corelm import Context, ParameterError, Sampler, param
-from corelm.chain_stages import invalid_result, run_stages
+from corelm.chain_stages import run_stages
 from corelm.errors import ModelOutputError, PluginError, SamplerError, UsageError
 from corelm.runs import ModelLogits, chain_stages
+from corelm.validation import invalid_result
 
 INF = float("inf")
 GREEDY = corelm.sampler("greedy")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.abilities.optional import draw_next
-from corelm.chain_stages import StageResult, check_result, run_stages
+from corelm.chain_stages import StageResult, run_stages
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import Drawn, NextLogits, Step, model_surprisals
@@ -20,6 +20,7 @@ from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
 from corelm.printable import shown
 from corelm.sampling import Sampler
+from corelm.validation import check_result
 
 if TYPE_CHECKING:
     from corelm.decoder import Decoder

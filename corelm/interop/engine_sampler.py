@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.chain_stages import apply, check_drawn, restored_token
+from corelm.chain_stages import apply
 from corelm.context import Context
 from corelm.decoding.draws import RandomStream
 from corelm.errors import UsageError
@@ -23,7 +23,7 @@ from corelm.numerics.distributions import Array, draw, mask_logits, mask_tokens
 from corelm.numerics.portability import runs_on
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.sampling import Sampler
-from corelm.validation import check_logits
+from corelm.validation import check_drawn, check_logits, restored_token
 
 
 @dataclass(frozen=True, eq=False)

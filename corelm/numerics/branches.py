@@ -45,36 +45,37 @@ class Branches:
         probability = widen(probability)
         return cls.of([(probability, heads), (1 - probability, tails)])
 
+    @property
+    def logits(self) -> list[Array]:
+        """The logits of each branch."""
+        return [logits for _, logits in self.parts]
+
     def then(self, outcomes: Iterable[Array | Branches]) -> Array | Branches:
         """Return the branches after a stage that acted on each of them."""
         weights = [part[0] for part in self.parts]
         return Branches.of([*zip(weights, outcomes, strict=True)])
 
-    def mixture(self) -> Array:
-        """Return the logits of the mixture: (batch, vocabulary).
-
-        They are log-probabilities, but a row of one branch keeps its logits.
-        """
-        weighted = [_weighted(*part) for part in self.parts]
-        if isinstance(weighted[0], np.ndarray):
-            # Most chains leave few tokens, and `logaddexp` is slow.
-            tokens = np.flatnonzero(
-                np.maximum.reduce([each.max(axis=0) for each in weighted]) > -np.inf
-            )
-            total = np.full_like(weighted[0], -np.inf)
-            total[:, tokens] = reduce(_logaddexp, [each[:, tokens] for each in weighted])
-            for weights, logits in self.parts:
-                total[weights == 1] = logits[weights == 1]
-            return total
-        total, xp = reduce(_logaddexp, weighted), array_namespace(weighted[0])
-        for weights, logits in self.parts:
-            total = xp.where((weights == 1)[:, None], logits, total)
-        return total
-
 
 def mixture_of(state: Array | Branches) -> Array:
-    """Return the logits of the mixture of some branches; logits as they are."""
-    return state.mixture() if isinstance(state, Branches) else state
+    """Return the logits of the mixture of branches, (batch, vocabulary); logits as they are.
+
+    They are log-probabilities, but a row of one branch keeps its logits.
+    """
+    if not isinstance(state, Branches):
+        return state
+    weighted = [_weighted(*part) for part in state.parts]
+    if isinstance(weighted[0], np.ndarray):
+        # Most chains leave few tokens, and `logaddexp` is slow.
+        tokens = np.flatnonzero(reduce(np.maximum, [w.max(axis=0) for w in weighted]) > -np.inf)
+        total = np.full_like(weighted[0], -np.inf)
+        total[:, tokens] = reduce(_logaddexp, [each[:, tokens] for each in weighted])
+    else:
+        total = reduce(_logaddexp, weighted)
+    for weights, logits in state.parts:
+        alone = (weights == 1)[:, None]
+        if not isinstance(total, np.ndarray) or alone.any():
+            total = array_namespace(total).where(alone, logits, total)
+    return total
 
 
 def choose_rows(chosen: Array, one: Array | Branches, other: Array | Branches) -> Array | Branches:
@@ -84,10 +85,7 @@ def choose_rows(chosen: Array, one: Array | Branches, other: Array | Branches) -
         chosen: (batch,) bool.
         one, other: logits or branches of the same batch.
     """
-    xp = array_namespace(chosen)
-    if not isinstance(one, Branches) and not isinstance(other, Branches):
-        return xp.where(chosen[:, None], one, other)
-    ones, others = [*_parts(one)], [*_parts(other)]
+    xp, ones, others = array_namespace(chosen), [*_parts(one)], [*_parts(other)]
     most = max(len(ones), len(others))
     for parts in (ones, others):
         parts += [(parts[0][0] * 0, parts[0][1])] * (most - len(parts))

@@ -13,6 +13,7 @@ import reference_filters as plain
 import corelm
 from corelm import Chain, Coin, Context, ParameterError, Sampler, Switch, param, sampler
 from corelm.chain_stages import StageResult, apply
+from corelm.decoding.draws import DrawPlan
 from corelm.errors import SamplerError, UsageError
 from corelm.interop import chain_text
 from corelm.testing import ToyModel
@@ -245,6 +246,28 @@ def test_a_faulty_coin_is_named(result, message):
         apply(Faulty() | sampler("top_k(k=2)"), P[None], Context.of([[0]]))
     with pytest.raises(corelm.CorelmError, match="faulty"):
         apply(Faulty(), P[None], Context.of([[0]]))
+
+
+class Hides(Switch):
+    """Choose a coin that isn't among the parameters."""
+
+    def choose(self, context):
+        return [sampler("xtc(probability=0.5, threshold=0.1)")] * context.batch
+
+
+@pytest.mark.parametrize("hidden", [Hides(), EvenRows(Hides()), "phase"], ids=str)
+def test_a_plan_draws_from_the_mixture_whoever_chooses_the_coin(hidden):
+    if hidden == "phase":
+        hidden = sampler("phase", start="a", end="b", inside=Hides(), outside=Hides())
+    chain = hidden | sampler("temperature(t=0.5) | top_k(k=3)")
+    rng = np.random.default_rng(1)
+    context = past(rng, 4)
+    logits = rng.normal(size=(4, SIZE)).astype(np.float32)
+    drawn = DrawPlan(chain, VOCABULARY).draw(logits.copy(), rng.random(4), lambda: context)
+    assert np.array_equal(drawn.logits, apply(chain, drawn.model_logits, context))
+    trace: list[StageResult] = []
+    apply(chain, logits, context, trace)
+    assert all(isinstance(each.logits, np.ndarray) for each in trace)
 
 
 def test_a_chain_for_c_has_its_coin_last():
