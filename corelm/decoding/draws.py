@@ -63,10 +63,7 @@ class RandomStream:
         self._next_block = _blocks(self.seed, self.prompt, self.samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._uniforms = np.empty((len(self.samples), 0))
-        self._places_cache: tuple[NDArray[np.int64] | None, NDArray[np.intp]] = (
-            None,
-            np.empty(0, np.intp),
-        )
+        self._places_cache: tuple[object, NDArray[np.intp]] = None, np.empty(0, np.intp)
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +20,6 @@ LEAST = 16
 the session of a shorter one takes as long as to read it."""
 
 Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Prefix:
-    """A prompt, and a session that has read it."""
-
-    ids: NDArray[np.int64]
-    session: SessionAbilities
 
 
 class PrefixCache:
@@ -58,8 +49,8 @@ class PrefixCache:
 
     def __init__(self, tokens: int) -> None:
         self._most = tokens
-        # From the least recently used to the most recently used.
-        self._prefixes: OrderedDict[Ids, Prefix] = OrderedDict()
+        # Each prompt as an array, and a session that has read it; the least recently used first.
+        self._prefixes: OrderedDict[Ids, tuple[NDArray[np.int64], SessionAbilities]] = OrderedDict()
         # Plain numbers, not properties: another thread may read them while this one stores a
         # prompt.
         self.tokens: int = 0
@@ -75,7 +66,7 @@ class PrefixCache:
         if not count:
             return None, 0
         self._prefixes.move_to_end(cached)
-        session: Session = self._prefixes[cached].session.fork()
+        session: Session = self._prefixes[cached][1].fork()
         if count < len(cached):
             assert can(session, "rewind")
             session.rewind(len(cached) - count)
@@ -89,7 +80,7 @@ class PrefixCache:
         if not cached or cached in self._prefixes or max(len(cached), LEAST) > self._most:
             return
         if can(session, "rewind") and can(session, "fork"):
-            self._prefixes[cached] = Prefix(np.array(cached, dtype=np.int64), session.fork())
+            self._prefixes[cached] = np.array(cached, dtype=np.int64), session.fork()
             self.tokens += len(cached)
             while max(self.tokens, LEAST * len(self._prefixes)) > self._most:
                 oldest, _ = self._prefixes.popitem(last=False)
@@ -101,8 +92,8 @@ class PrefixCache:
             return prompt, len(prompt)
         ids = np.array(prompt, dtype=np.int64)
         lengths = {
-            cached: _common(prefix.ids, ids)
-            for cached, prefix in self._prefixes.items()
+            cached: _common(array, ids)
+            for cached, (array, _) in self._prefixes.items()
             if len(cached) >= LEAST
         }
         longest = max(lengths, key=lambda cached: lengths[cached], default=())

@@ -19,8 +19,8 @@ from distributed.client import ClosedClientError
 
 from corelm.errors import ExecutorError
 from corelm.native.cpu import VARIABLE, cpu_limit
+from corelm.scaling.executor import Unit
 from corelm.scaling.job import Job, do, packed
-from corelm.scaling.units import Unit
 
 PATIENCE = 30
 """Seconds to wait for the scheduler, and for its first worker."""

@@ -30,7 +30,7 @@ from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
 from corelm.scaling.dependencies import Dependencies, digests, hash_of_variable
-from corelm.scaling.units import Unit
+from corelm.scaling.executor import Unit
 
 LONGEST_LIST = 200
 """The longest list of settings that a message shows, in characters."""

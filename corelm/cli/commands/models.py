@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from itertools import chain
@@ -14,7 +15,7 @@ import typer
 from corelm.cli.applications import TextGroup, application
 from corelm.cli.options.parameters import model_names
 from corelm.cli.output import messages
-from corelm.cli.output.messages import Output, confirmed
+from corelm.cli.output.messages import Output
 from corelm.errors import CorelmError, UsageError
 from corelm.hookspecs import hookimpl
 from corelm.machine import home
@@ -203,7 +204,9 @@ def remove(
     """
     with Output.open() as out:
         folder = _removable(name)
-        if not yes and not confirmed(f"Delete the model {folder.name} in {folder}?"):
+        is_asked = not yes and sys.stdin is not None and sys.stdin.isatty()
+        question = f"Delete the model {folder.name} in {folder}?"
+        if not (yes or (is_asked and typer.confirm(question, err=True))):
             raise CorelmError(
                 f"nothing was deleted; to delete {folder.name}, answer y or add --yes"
             )

@@ -186,13 +186,6 @@ def _undisturbed(stream: TextIO, descriptor: int | None) -> Iterator[TextIO]:
     copy.close()
 
 
-def confirmed(question: str) -> bool:
-    """Ask on standard error; without a terminal the answer is no."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        return False
-    return typer.confirm(question, err=True)
-
-
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "": ("", {}),
     "note": ("", {"dim": True}),

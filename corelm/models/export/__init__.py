@@ -54,7 +54,8 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
     if to not in FORMATS:
         raise UsageError(f"there is no format {to!r}; there are {', '.join(FORMATS)}")
     vocabulary = _exportable(model)
-    return write_files(lambda: FORMATS[to].files(model, vocabulary), target, overwrite=overwrite)
+    module = import_module(FORMATS[to].module)
+    return write_files(lambda: module.files(model, vocabulary), target, overwrite=overwrite)
 
 
 def write_files(make: Callable[[], Files], target: StrPath, *, overwrite: bool) -> Path:
@@ -129,11 +130,6 @@ class Format:
     module: str
     suffix: str
     help: str
-
-    def files(self, model: Bundle, vocabulary: BytePairVocabulary) -> Files:
-        """Return the files of a folder by name, or the content of a single file."""
-        files: Files = import_module(self.module).files(model, vocabulary)
-        return files
 
 
 FORMATS = {
