@@ -19,8 +19,7 @@ from distributed.client import ClosedClientError
 
 from corelm.errors import ExecutorError
 from corelm.native.cpu import VARIABLE, cpu_limit
-from corelm.scaling.executor import Unit
-from corelm.scaling.job import Job, do, packed
+from corelm.scaling.job import Job, Unit, do, packed
 
 PATIENCE = 30
 """Seconds to wait for the scheduler, and for its first worker."""

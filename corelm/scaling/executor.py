@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.language_model import LanguageModel
@@ -15,21 +15,7 @@ from corelm.params import Parameter
 
 if TYPE_CHECKING:
     from corelm.scaling.dependencies import Dependencies
-
-
-class Unit(Protocol):
-    """A unit of work: a small value that can be pickled, and that alone determines the result."""
-
-    @property
-    def name(self) -> str:
-        """The name of the unit, unique in a run."""
-
-    def __call__(self, model: LanguageModel) -> Any:
-        """Do the work; return a value that JSON can hold."""
-
-
-RunUnits: TypeAlias = Callable[[Iterator[Unit | None], int], Iterator[tuple[Unit, str]]]
-"""A function that runs units, as `Executor.opened` describes it."""
+    from corelm.scaling.job import RunUnits, Unit
 
 
 class InProcess:

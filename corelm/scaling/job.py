@@ -11,13 +11,13 @@ import os
 import pickle
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from textwrap import shorten
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from corelm import machine
 from corelm.decoder import Decoder
@@ -30,12 +30,26 @@ from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
 from corelm.sampling import Sampler
 from corelm.scaling.dependencies import Dependencies, digests, hash_of_variable
-from corelm.scaling.executor import Unit
 
 LONGEST_LIST = 200
 """The longest list of settings that a message shows, in characters."""
 
 OWN = ("corelm", "numpy")
+
+
+class Unit(Protocol):
+    """A unit of work: a small value that can be pickled, and that alone determines the result."""
+
+    @property
+    def name(self) -> str:
+        """The name of the unit, unique in a run."""
+
+    def __call__(self, model: LanguageModel) -> Any:
+        """Do the work; return a value that JSON can hold."""
+
+
+RunUnits: TypeAlias = Callable[[Iterator[Unit | None], int], Iterator[tuple[Unit, str]]]
+"""A function that runs units, as `Executor.opened` describes it."""
 
 
 @dataclass(frozen=True)

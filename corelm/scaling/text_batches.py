@@ -14,7 +14,7 @@ from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
 from corelm.language_model import LanguageModel
 from corelm.scaling.dependencies import Dependencies
-from corelm.scaling.executor import RunUnits, Unit
+from corelm.scaling.job import RunUnits, Unit
 
 EARLY = 256
 """The most results in memory that wait for an earlier one."""

@@ -23,8 +23,7 @@ from corelm.errors import ExecutorError, SamplerError
 from corelm.native.cpu import VARIABLE
 from corelm.registry.models import LoadedAs
 from corelm.scaling.dependencies import Dependencies
-from corelm.scaling.executor import Unit
-from corelm.scaling.job import Job
+from corelm.scaling.job import Job, Unit
 from corelm.testing import ToyModel
 
 dask = pytest.importorskip("dask", reason="pip install dask")
