@@ -24,7 +24,7 @@ import numpy as np
 
 from corelm.cli.output import messages
 from corelm.cli.output.messages import stages
-from corelm.cli.output.texts import WriteRequest
+from corelm.cli.output.texts import SampleRequest
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
 from corelm.models import NamedModel, atomic_files
@@ -55,7 +55,7 @@ class Destination:
         seed = (stored or {}).get("seed")
         return seed if isinstance(seed, int) else None
 
-    def write(self, request: WriteRequest) -> None:
+    def write(self, request: SampleRequest) -> None:
         """Write the texts of a request."""
         model, texts = request.model, request.texts
         things = [each for each in texts.strategy if each is not None]

@@ -31,7 +31,7 @@ AHEAD = 4 * BATCH
 """The most requests to add before the first of them has ended."""
 
 
-class Turn(NamedTuple):
+class StepPart(NamedTuple):
     """A part of a step.
 
     Attributes:
@@ -169,7 +169,7 @@ class ContinuousBatch:
             turn.run()
         return self._changed
 
-    def turns(self) -> Iterator[Turn]:
+    def turns(self) -> Iterator[StepPart]:
         """Yield the parts of a step, each to be run before the next one is asked for.
 
         A caller that can't wait for a part any longer may finish its request and continue.
@@ -181,18 +181,18 @@ class ContinuousBatch:
         yield from self._read_again()
         first += yield from self._draw_first()
         changed = self._changed = [*self._running, *self._new]
-        yield Turn((), self._draw)
+        yield StepPart((), self._draw)
         for each in changed:
             if not (each.is_drawn or each in first or each.is_finished):
-                yield Turn([each], each.draw)
-        yield Turn((), self._advance)
+                yield StepPart([each], each.draw)
+        yield StepPart((), self._advance)
         late = yield from _taken(changed)
         is_watched = any(request.each_step or request.is_slow for request in late)
         if self._is_ahead and not (is_watched or registry().load_observers()):
-            yield Turn(late, partial(self._take_ready, late))
+            yield StepPart(late, partial(self._take_ready, late))
         self._running = [request for request in _growing(self._running) if request.is_read]
 
-    def _begin(self) -> Iterator[Turn]:
+    def _begin(self) -> Iterator[StepPart]:
         """Read prompts, up to `piece` tokens, in order of arrival."""
         left = self._piece
         while self._waiting and left > 0 and self._has_room(self._waiting[0]):
@@ -201,7 +201,7 @@ class ContinuousBatch:
                 left = yield from self._overtake(left)
             left -= yield from self._read(first, left)
 
-    def _overtake(self, left: int) -> Generator[Turn, None, int]:
+    def _overtake(self, left: int) -> Generator[StepPart, None, int]:
         """Read shorter prompts behind a long one; return the tokens that are left of the piece.
 
         Otherwise their first tokens would wait until the long prompt is read, which gets half of
@@ -214,26 +214,26 @@ class ContinuousBatch:
             left -= yield from self._read(request, left)
         return left
 
-    def _read(self, request: BatchedTexts, left: int) -> Generator[Turn, None, int]:
+    def _read(self, request: BatchedTexts, left: int) -> Generator[StepPart, None, int]:
         """Read tokens of a prompt; return the number of them that count."""
         read = 0
         if not request.is_finished:
             read_piece = partial(request.read, left, self._shared, self._prefixes)
-            yield Turn([request], read_piece, request.unread)
+            yield StepPart([request], read_piece, request.unread)
             read = max(request.just_read, JOINING)
         if request.is_read or request.is_finished:
             self._waiting.remove(request)
             self._new.append(request)
         return read
 
-    def _read_again(self) -> Iterator[Turn]:
+    def _read_again(self) -> Iterator[StepPart]:
         """Read windows that slid, one at least, up to `again` tokens while others wait."""
         left = most = (self._again or 0) if self._running else self._piece
         self._sliding = _growing(self._sliding)
         while self._sliding and (left == most or self._sliding[0].unread <= left):
             request = self._sliding.pop(0)
             left -= request.unread
-            yield Turn([request], request.read_again, request.unread)
+            yield StepPart([request], request.read_again, request.unread)
             self._new.append(request)
 
     def _has_room(self, request: BatchedTexts) -> bool:
@@ -241,13 +241,13 @@ class ContinuousBatch:
         rows = sum(len(each.open_texts.samples) for each in chain(*self._begun))
         return rows == 0 or rows + len(request.open_texts.samples) <= self._rows
 
-    def _draw_first(self) -> Generator[Turn, None, list[BatchedTexts]]:
+    def _draw_first(self) -> Generator[StepPart, None, list[BatchedTexts]]:
         """Draw the next tokens of texts that were just read; return their requests."""
         new = [each for each in self._new if each.rows and each.view and each.view.is_read]
         if not new:
             return []
         draw = partial(self._draws.draw_apart, [x.rows for x in new if x.rows])
-        yield Turn((), draw, sum(each.just_read for each in new))  # a session may read only now
+        yield StepPart((), draw, sum(each.just_read for each in new))  # a session may read only now
         return (yield from _taken(new))
 
     def _draw(self) -> None:
@@ -284,16 +284,16 @@ class ContinuousBatch:
             _take(requests)
 
 
-def _taken(requests: Sequence[BatchedTexts]) -> Generator[Turn, None, list[BatchedTexts]]:
+def _taken(requests: Sequence[BatchedTexts]) -> Generator[StepPart, None, list[BatchedTexts]]:
     """Yield turns in which requests take their tokens, where these are drawn; return them."""
     # One for all, unless others' code reads the tokens, or patterns are searched for, which may
     # take long: the caller then knows whose does.
     is_observed, drawn = registry().load_observers(), [each for each in requests if each.is_drawn]
     for each in drawn:
         if is_observed or each.is_slow:
-            yield Turn([each], each.draw)
+            yield StepPart([each], each.draw)
     if left := [each for each in _growing(drawn) if not (is_observed or each.is_slow)]:
-        yield Turn(left, partial(_take, left))
+        yield StepPart(left, partial(_take, left))
     return drawn
 
 

@@ -34,7 +34,7 @@ from corelm.cli.options.choices import (
 )
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
-from corelm.cli.output.texts import RecordWriter, WriteRequest, writer
+from corelm.cli.output.texts import RecordWriter, SampleRequest, writer
 from corelm.decoding.draws import RandomStream
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.generation.endings import REPEATS, Endings
@@ -208,7 +208,7 @@ def sample(
             **settings,
         )
         note_prompts(language_model, prompts)
-        request = WriteRequest(
+        request = SampleRequest(
             label(model), language_model, texts, prompts, is_colored(out, color),
             _alternatives(language_model, texts.prompt, prompts, count),
             None if receipt is None else _receipt(receipt, model, language_model, texts),

@@ -35,7 +35,7 @@ class RecordWriter(Protocol):
         """Write the file, after the text."""
 
 
-class WriteRequest(NamedTuple):
+class SampleRequest(NamedTuple):
     """The texts to draw, and the model that draws them.
 
     Attributes:
@@ -86,15 +86,15 @@ class WriteRequest(NamedTuple):
 
 
 def writer(
-    request: WriteRequest, json: bool, whole: bool
-) -> Callable[[WriteRequest, Output], None]:
+    request: SampleRequest, json: bool, whole: bool
+) -> Callable[[SampleRequest, Output], None]:
     """Return the function that writes the texts of a request."""
     if json:
         return _write_json
     return _write_stream if request.is_streamed and not whole else _write_texts
 
 
-def _write_stream(request: WriteRequest, out: Output) -> None:
+def _write_stream(request: SampleRequest, out: Output) -> None:
     open_texts = request.texts.open(request.model, (0,))
     request.write_prompt(request.texts.prompt, out)
     written, line_end = 0, "\n"
@@ -118,7 +118,7 @@ def _write_stream(request: WriteRequest, out: Output) -> None:
     _note_masks(open_texts.generations())
 
 
-def _write_texts(request: WriteRequest, out: Output) -> None:
+def _write_texts(request: SampleRequest, out: Output) -> None:
     """Write texts in order; if there are several, each under its number."""
     texts = []
     measured = request.is_colored or request.alternatives is not None
@@ -147,7 +147,7 @@ def _pieces(text: Generation, is_colored: bool) -> Iterator[tuple[str, dict[str,
 
 
 def _write_alternatives(
-    text: Generation, request: WriteRequest, alternatives: Alternatives, out: Output
+    text: Generation, request: SampleRequest, alternatives: Alternatives, out: Output
 ) -> None:
     """Write each word with its probability and the likely words under it."""
     table = WordTable(out)
@@ -178,7 +178,7 @@ def _note_masks(texts: Sequence[Generation]) -> None:
         )
 
 
-def _write_json(request: WriteRequest, out: Output) -> None:
+def _write_json(request: SampleRequest, out: Output) -> None:
     """Write one document; on failure it holds the texts so far and the error."""
     from importlib.metadata import version
 
@@ -209,7 +209,7 @@ def _write_json(request: WriteRequest, out: Output) -> None:
     out.json(document)
 
 
-def _texts(request: WriteRequest, measured: bool = False) -> Iterator[Generation]:
+def _texts(request: SampleRequest, measured: bool = False) -> Iterator[Generation]:
     """Yield the texts; on failure, yield the texts so far and then raise.
 
     Raises:
@@ -230,7 +230,7 @@ def _texts(request: WriteRequest, measured: bool = False) -> Iterator[Generation
 
 
 def _written(
-    request: WriteRequest, measured: bool
+    request: SampleRequest, measured: bool
 ) -> Iterator[tuple[OpenTexts, BaseException | None]]:
     """Yield batches of finished texts, each with the error that cut it short, or None."""
     if request.prompts:
