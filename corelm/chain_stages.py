@@ -33,7 +33,7 @@ from corelm.validation import (
 if TYPE_CHECKING:
     from corelm.sampling import Coin, Mask, Sampler, Switch
 
-__all__ = ["StageResult", "apply"]
+__all__ = ["apply"]
 
 Rows = NDArray[np.bool_]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,8 +22,8 @@ from corelm.filters import TokenNames, subtract_max
 from corelm.language_model import StatelessModel, Vocabulary
 from corelm.lazy import cached_property
 from corelm.markup import Displayable, Table
-from corelm.numerics.distributions import Array, entropy_of_logits, softmax
-from corelm.numerics.filters import in_falling_order, rank
+from corelm.numerics.distributions import Array, entropy_of_logits, log_softmax, softmax
+from corelm.numerics.filters import in_falling_order, likeliest_tokens, rank
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
 from corelm.sampling import Mask, Sampler
@@ -36,8 +36,7 @@ class ExplainedStage:
     Attributes:
         sampler: the sampler that returned it; None for the model's own distribution.
         logits: (vocabulary,) as the sampler returned them; minus infinity means never.
-        removed_tokens: (tokens,) ids that this stage removed, the most likely first.
-        removed_mass: their probability in the distribution before this stage.
+        before: the stage before; None for the model's.
         mass_kept: the model's probability of all tokens that can still be drawn.
         changed: True if the stage changed the distribution.
         branch: the sampler and the parameter that chose this stage for the context, such as
@@ -50,8 +49,7 @@ class ExplainedStage:
 
     sampler: Sampler | None
     logits: Array
-    removed_tokens: NDArray[np.int64]
-    removed_mass: float = 0.0
+    before: ExplainedStage | None = None
     mass_kept: float = 1.0
     changed: bool = False
     branch: str = ""
@@ -59,12 +57,20 @@ class ExplainedStage:
     fell_back: bool = False
 
     def __post_init__(self) -> None:
-        protect(self, "logits", "removed_tokens")
+        protect(self, "logits")
 
     @cached_property
     def distribution(self) -> NDArray[np.float64]:
         """(vocabulary,) probabilities."""
-        return softmax(self.logits.astype(np.float64))
+        probabilities = np.zeros(self.logits.shape)
+        # Most stages leave few tokens of a large vocabulary.
+        probabilities[self.possible] = softmax(self.logits[self.possible].astype(np.float64))
+        return probabilities
+
+    @cached_property
+    def surprisals(self) -> NDArray[np.float64]:
+        """(vocabulary,) the surprisal of each token in nats."""
+        return -log_softmax(self.logits.astype(np.float64))
 
     @cached_property
     def possible(self) -> NDArray[np.bool_]:
@@ -90,6 +96,56 @@ class ExplainedStage:
     def tokens_kept(self) -> int:
         """The number of tokens that can be drawn."""
         return int(np.count_nonzero(self.possible))
+
+    @cached_property
+    def removed(self) -> NDArray[np.bool_]:
+        """(vocabulary,) mask: the tokens that this stage removed."""
+        before = self if self.before is None else self.before
+        return before.possible & ~self.possible
+
+    @cached_property
+    def removed_tokens(self) -> NDArray[np.int64]:
+        """(tokens,) ids that this stage removed, the most likely first."""
+        before = self if self.before is None else self.before
+        tokens = in_falling_order(before.logits, np.flatnonzero(self.removed))
+        tokens.flags.writeable = False
+        return tokens
+
+    @cached_property
+    def removed_mass(self) -> float:
+        """The probability before this stage of the tokens that it removed."""
+        return 0.0 if self.before is None else float(self.before.distribution[self.removed].sum())
+
+    def likeliest(self, n: int) -> NDArray[np.int64]:
+        """Return the n most likely tokens in falling order, the lowest id first on ties."""
+        return likeliest_tokens(self.logits, n)
+
+    def with_stages(self, trace: Iterable[StageResult]) -> tuple[ExplainedStage, ...]:
+        """Return the model's distribution, which this is, then the result of each stage.
+
+        Args:
+            trace: the results of the stages for this row alone.
+        """
+        stages = [self]
+        for result in trace:
+            before, logits = stages[-1], result.logits[0]
+            allowed_mass = None
+            if isinstance(result.stage, Mask) and not result.stage.is_neutral:
+                allowed = result.allowed
+                allowed_mass = 1.0 if allowed is None else mass_of(allowed[0], self.distribution)
+            stage = ExplainedStage(
+                result.stage,
+                logits,
+                before,
+                mass_kept=mass_of(np.asarray(logits > -np.inf), self.distribution),
+                # Relative to the largest logit: a constant added to a row changes no probability.
+                changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
+                branch=result.branch,
+                allowed_mass=allowed_mass,
+                fell_back=result.fell_back is not None and bool(result.fell_back[0]),
+            )
+            stages.append(stage)
+        return tuple(stages)
 
     def rank(self, token: int) -> int | None:
         """Return the rank of a token, 1 for the most likely, the lowest id first on ties.
@@ -307,9 +363,7 @@ def explain(
     trace: list[StageResult] = []
     model_logits = decoding.model_logits()
     apply(chain, model_logits, context, trace)
-    stages = [ExplainedStage(None, model_logits[0], np.empty(0, dtype=np.int64))]
-    for result in trace:
-        stages.append(_after(stages, result))
+    stages = ExplainedStage(None, model_logits[0]).with_stages(trace)
     tokens = tuple(context.tokens[0].tolist())
     decode = model.vocabulary.decode
     written = (
@@ -318,7 +372,7 @@ def explain(
     # Last, since a decoder may write into its prompt.
     considered = None if decoder is None else decoder.next_tokens(task)
     return Explanation(
-        prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered, written, seed
+        prompt, tokens, chain, stages, model.vocabulary, decoder, considered, written, seed
     )
 
 
@@ -358,27 +412,3 @@ def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
         builder.append_drawn(drawn, logits, model_logits)
         decoding.session.extend(drawn)
     return builder.context
-
-
-def _after(stages: list[ExplainedStage], result: StageResult) -> ExplainedStage:
-    """Return a stage's result as an `ExplainedStage`, with its changes since the last stage."""
-    model, before, logits = stages[0], stages[-1], result.logits[0]
-    allowed_mass = None
-    if isinstance(result.stage, Mask) and not result.stage.is_neutral:
-        allowed = result.allowed
-        allowed_mass = 1.0 if allowed is None else mass_of(allowed[0], model.distribution)
-    possible = logits > -np.inf
-    removed = before.ranked_tokens  # the stage before has the order: here they are all impossible
-    removed = removed[~possible[removed]]
-    return ExplainedStage(
-        result.stage,
-        logits,
-        removed,
-        removed_mass=float(before.distribution[removed].sum()),
-        mass_kept=mass_of(possible, model.distribution),
-        # Relative to the largest logit: a constant added to a row changes no probability.
-        changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
-        branch=result.branch,
-        allowed_mass=allowed_mass,
-        fell_back=result.fell_back is not None and bool(result.fell_back[0]),
-    )

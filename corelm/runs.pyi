@@ -8,6 +8,7 @@ from corelm.bounded_calls import BoundedCalls as BoundedCalls
 from corelm.context import ContextBuilder as ContextBuilder
 from corelm.decoding.step import ModelLogits as ModelLogits
 from corelm.divergences import ModelRows as ModelRows
+from corelm.explanation import ExplainedStage as ExplainedStage
 from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
 from corelm.generation.endings import Endings as Endings
 from corelm.generation.generate import Texts as Texts

@@ -92,9 +92,8 @@
     restart: () => press(byId("restart")),
     new_seed: () => press(byId("new-seed")) && byId("seed").value,
     bar: (at) => {
-      const button = all("#columns .take")[at], old = isOld(byId("panel"));
-      const word = button.textContent;
-      return press(button) && { word, old };
+      const button = all("#columns .take")[at], word = button?.textContent;
+      return press(button) && word;
     },
     draws: () => press(byId("draws")),
     numbers: (at) => press(all("#columns thead .name")[at]),

@@ -116,11 +116,10 @@ class Wanted:
         self.texts = {((), ())}
 
     def do_bar(self, _, result):
-        token = token_of(result["word"])
-        ended = any(one[-1:] == (END,) for one, _ in self.texts)
-        taken = {((*one, token), other) for one, other in self.texts if one[-1:] != (END,)}
-        # Bars of another place, which look old, do nothing.
-        self.texts = taken | self.texts if result["old"] or ended else taken
+        token = token_of(result)
+        self.texts = {
+            (one if one[-1:] == (END,) else (*one, token), other) for one, other in self.texts
+        }
 
     def do_undo(self, *_):
         self.texts = {tuple(each[:-1] for each in pair) for pair in self.texts}

@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
 from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
 from corelm.abilities import FullVocabulary
-from corelm.runs import NamedModel, Strategy, Texts, chain_stages, printable
+from corelm.runs import (
+    ExplainedStage,
+    NamedModel,
+    Strategy,
+    Texts,
+    chain_stages,
+    printable,
+)
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
-from corelm_serve.play.columns import Column, Columns, valid_results
+from corelm_serve.play.columns import arithmetic, described, likeliest, trace_of
 from corelm_serve.play.places import Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
@@ -56,7 +64,8 @@ def chain(body: Any) -> dict[str, Any]:
     request = ChainRequest.read(body)
     try:
         sampler = chain_of(request)
-        return _about(sampler) | {"notes": lint(sampler), "error": None}
+        notes = lint(sampler)
+        return {"expression": str(sampler), "stages": cards(sampler), "notes": notes, "error": None}
     except ApiError as error:
         return {"error": error.message}
 
@@ -82,59 +91,58 @@ def next_word(
     except ApiError as error:
         return {"chain": None, "error": error.message, "param": None}
     whole = chain_of(replace(request, off=())) if request.off else sampler
-    answer: dict[str, Any] = {
+    words = place.words()
+    # As in reports, the end of a text doesn't count: human text has none.
+    nats = [word["surprisal"] for word in words if not word["end"]]
+    return {
         "chain": {"expression": str(sampler), "stages": cards(whole)},
         "prompt": len(place.prompt),
         "position": len(place.tokens),
-        "words": place.words(),
-        "surprisal": place.mean_surprisal(),
-        "averaged": len(place.compared),
+        "words": words,
+        "surprisal": math.fsum(nats) / len(nats) if nats and None not in nats else None,
+        "averaged": len(nats),
         "human": NamedModel(place.model).human_surprisal,
         "vocabulary": len(place.vocabulary),
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
-    }
-    row = place.row()
-    trace: list[chain_stages.StageResult] = []
+    } | _next_at(place, sampler, request, late)
+
+
+def _next_at(
+    place: Place, sampler: Sampler, request: NextRequest, late: str | None
+) -> dict[str, Any]:
+    """Return the distributions at a place, the tokens that are listed, and what is drawn."""
+    trace: list[Any] = []
     fault = late or _fault(
-        lambda: chain_stages.apply(sampler, row, place.past(sampler).context, trace)
+        lambda: chain_stages.apply(sampler, place.row(), place.past(sampler).context, trace)
     )
-    columns = Columns(place.column(), valid_results(trace))
-    tokens = columns.likeliest(request.count)
-    drawn = None if fault or place.ended else place.drawn(columns.last)
+    # Up to the first result that is no distribution.
+    valid = takewhile(lambda each: np.isfinite(each.logits.max()), trace)
+    stages = place.rows.explained(place.ids).with_stages(valid)
+    last = stages[-1].logits[None]
+    tokens = likeliest(stages, request.count)
+    drawn = None if fault or place.ended else place.drawn(last)
     text_of = FullVocabulary(place.vocabulary).text_after(place.ids)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
-    counts = {} if drawn is None or not request.draws else place.counts(columns.last, request.draws)
-    at = request.stage
-    return answer | {
-        "columns": columns.described(),
+    counts = {} if drawn is None or not request.draws else place.counts(last, request.draws)
+    at, table = request.stage, None
+    if at is not None and at < len(stages):
+        table = arithmetic(stages[max(at - 1, 0)], stages[at], request.count)
+        for row in table["rows"]:
+            row |= _text(row["token"], place.vocabulary, text_of)
+    return {
+        "columns": described(stages, place.vocabulary.ends),
         "tokens": [
-            columns.of_token(token)
+            trace_of(stages, token)
             | {"count": counts.get(token, 0)}
             | _text(token, place.vocabulary, text_of)
             for token in ids
         ],
         "draws": sum(counts.values()),
-        "arithmetic": _arithmetic(columns, at, request.count, place.vocabulary, text_of),
+        "arithmetic": table,
         "drawn": drawn,
         "error": fault,
     }
-
-
-def _arithmetic(
-    columns: Columns,
-    at: int | None,
-    count: int,
-    vocabulary: Vocabulary,
-    text_of: Callable[[int], str],
-) -> dict[str, Any] | None:
-    """Return the arithmetic of a column with the texts of its tokens; None if there is none."""
-    if at is None or at >= len(columns):
-        return None
-    table = columns.arithmetic(at, count)
-    for row in table["rows"]:
-        row |= _text(row["token"], vocabulary, text_of)
-    return table
 
 
 def tree(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str, Any]:
@@ -169,13 +177,13 @@ def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
     )
     if fault:
         return {"words": [], "error": fault}
-    column = Column(logits[0][0], place.vocabulary.ends)
+    last = ExplainedStage(None, logits[0][0])
     text_of = FullVocabulary(place.vocabulary).text_after(place.ids)
     return {
         "words": [
-            {"id": token, "probability": column.probability(token)}
+            {"id": token, "probability": float(last.distribution[token])}
             | _text(token, place.vocabulary, text_of)
-            for token in column.likeliest(count).tolist()
+            for token in last.likeliest(count).tolist()
         ]
     }
 
@@ -207,7 +215,7 @@ def _draw(place: Place, sampler: Sampler, length: int) -> None:
         logits = chain_stages.apply(sampler, row, past.context)
         token = place.drawn(logits)
         past.append_drawn(np.array([token]), logits, row)
-        place.move_on(token)
+        place.ids = (*place.ids, token)
 
 
 def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
@@ -223,7 +231,7 @@ def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
             "", strategy, request.length, 1, request.seed, unknown=request.unknown, ids=[*place.ids]
         )
         for step in texts.steps(place.model, [0]):
-            place.move_on(int(step.tokens[0]))
+            place.ids = (*place.ids, int(step.tokens[0]))
             if place.ended:
                 return
     except CorelmError as error:
@@ -261,7 +269,3 @@ def _fault(work: Callable[[], object]) -> str | None:
     except CorelmError as error:
         return as_api_error(error).message
     return None
-
-
-def _about(sampler: Sampler) -> dict[str, Any]:
-    return {"expression": str(sampler), "stages": cards(sampler)}

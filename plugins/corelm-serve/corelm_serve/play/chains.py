@@ -9,7 +9,7 @@ from operator import or_
 from typing import Any
 
 import corelm
-from corelm import Decoder, Sampler
+from corelm import Sampler
 from corelm.errors import CorelmError
 from corelm.runs import params, plugins
 from corelm_serve.errors import ApiError, as_api_error
@@ -83,8 +83,6 @@ def as_json(value: Any) -> Any:
     """Return the value of a parameter as JSON; infinity is the text `inf`."""
     if isinstance(value, Sampler):
         return {"stages": cards(value)}
-    if isinstance(value, Decoder):
-        return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, (tuple, list)):
@@ -100,7 +98,7 @@ def installed() -> list[dict[str, Any]]:
     return [
         {
             "name": _shortest_name(offer, offers),
-            "help": _first_line(offer.value),
+            "help": offer.value.description(),
             "kind": offer.value.kind,
             "package": offer.source.distribution,
             **_start(offer, offers),
@@ -125,7 +123,7 @@ def decoders() -> list[dict[str, str]]:
     """Return the installed decoders, each with its help line."""
     offers = plugins.registry().offers("corelm_decoders")
     return [
-        {"name": _shortest_name(offer, offers), "help": _first_line(offer.value)}
+        {"name": _shortest_name(offer, offers), "help": offer.value.description()}
         for offer in offers
     ]
 
@@ -133,10 +131,6 @@ def decoders() -> list[dict[str, str]]:
 def _shortest_name(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> str:
     """Return the name of an offer; the full name if several offers share the short one."""
     return offer.full_name if sum(each.name == offer.name for each in offers) > 1 else offer.name
-
-
-def _first_line(cls: type[Any]) -> str:
-    return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
 def _start(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from corelm import Array, RandomStream, Sampler, Vocabulary, draw
 from corelm.abilities import FullVocabulary
 from corelm.runs import ContextBuilder, chain_stages
-from corelm_serve.play.columns import Column
 from corelm_serve.play.rows import RowCache
 from corelm_serve.service import ServedModel
 
@@ -39,7 +38,7 @@ class Place:
         self.vocabulary: Vocabulary = served.model.vocabulary
         self.prompt = tuple(served.ids(prompt))
         self.ids = self.prompt + tuple(served.ids(tuple(tokens), may_be_empty=True))
-        self._rows, self._seed, self._stream = rows, seed, RandomStream(seed, [0])
+        self.rows, self._seed, self._stream = rows, seed, RandomStream(seed, [0])
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -53,11 +52,7 @@ class Place:
 
     def row(self) -> Array:
         """Return (1, vocabulary): the model's logits here."""
-        return self._rows.after(self.ids)
-
-    def column(self) -> Column:
-        """Return the model's distribution here."""
-        return self._rows.column(self.ids)
+        return self.rows.after(self.ids)
 
     def past(self, chain: Sampler) -> ContextBuilder:
         """Return the context that a chain sees here: the tokens, with their surprisals when drawn.
@@ -73,7 +68,7 @@ class Place:
             for token in self.tokens:
                 builder.append(np.array([token]), np.array([np.nan]))
         else:
-            rows = self._rows.along(self.ids, len(self.prompt))
+            rows = self.rows.along(self.ids, len(self.prompt))
             for token, row in zip(self.tokens, rows, strict=True):
                 builder.append_drawn(
                     np.array([token]), chain_stages.apply(chain, row, builder.context), row
@@ -83,7 +78,7 @@ class Place:
     def words(self) -> list[dict[str, Any]]:
         """Return the drawn tokens: id, text, and surprisal under the model in nats."""
         write = FullVocabulary(self.vocabulary).writer(self.prompt)
-        nats = self._rows.surprisals(self.ids, len(self.prompt))
+        nats = self.rows.surprisals(self.ids, len(self.prompt))
         return [
             {
                 "id": token,
@@ -93,22 +88,6 @@ class Place:
             }
             for token, each in zip(self.tokens, nats, strict=True)
         ]
-
-    @property
-    def compared(self) -> list[float]:
-        """The surprisals that are compared with human text, which has no end, in nats."""
-        nats = self._rows.surprisals(self.ids, len(self.prompt))
-        ends = self.vocabulary.ends
-        return [each for t, each in zip(self.tokens, nats, strict=True) if t not in ends]
-
-    def mean_surprisal(self) -> float | None:
-        """Return the mean surprisal of the drawn tokens under the model, in nats.
-
-        The end of the text doesn't count, as in reports: human text has none. None before the
-        first token, and for a text that the model itself can't draw.
-        """
-        nats = self.compared
-        return math.fsum(nats) / len(nats) if nats and all(map(math.isfinite, nats)) else None
 
     def drawn(self, logits: Array) -> int:
         """Return the token that is drawn here with the seed, as by `corelm sample`."""
@@ -124,7 +103,3 @@ class Place:
         ]
         ids, counts = np.unique(np.concatenate(tokens), return_counts=True)
         return dict(zip(ids.tolist(), counts.tolist(), strict=True))
-
-    def move_on(self, token: int) -> None:
-        """Append a token."""
-        self.ids = (*self.ids, token)

@@ -10,15 +10,14 @@ from itertools import takewhile
 import numpy as np
 
 from corelm import Array, LanguageModel, Session, surprisals
-from corelm.runs import ModelLogits
-from corelm_serve.play.columns import Column
+from corelm.runs import ExplainedStage, ModelLogits
 from corelm_serve.scoring import read_block
 
 MEMORY = 2**27
 """The most bytes of logits cached for a model."""
 TEXTS = 64
 """The most texts with cached surprisals."""
-COLUMNS = 8
+EXPLAINED = 8
 """The most distributions cached with their probabilities."""
 BLOCK = 64
 """The most tokens in one pass, so that another request waits for one block at most."""
@@ -40,7 +39,7 @@ class RowCache:
         self._most = max(2 * BLOCK, MEMORY // (4 * len(model.vocabulary)))
         # For each text: the first place, and the logits from there on.
         self._nats: OrderedDict[tuple[Ids, int], list[float]] = OrderedDict()
-        self._columns: OrderedDict[Ids, Column] = OrderedDict()
+        self._explained: OrderedDict[Ids, ExplainedStage] = OrderedDict()
         self._session: Session | None = None  # after the tokens of `_read`
         self._read: Ids = ()
         self._prepare = ModelLogits(model.vocabulary, unknown)
@@ -49,15 +48,14 @@ class RowCache:
         """Return (1, vocabulary): the logits after a text, as a decoder gets them."""
         return self._block(ids, len(ids))[-1]
 
-    def column(self, ids: Ids) -> Column:
+    def explained(self, ids: Ids) -> ExplainedStage:
         """Return the distribution after a text."""
         row = self.after(ids)[0]
         with self._lock:
-            column = self._columns.get(ids) or Column(row, self._model.vocabulary.ends)
-            self._columns[ids] = column
-            if len(self._columns) > COLUMNS:
-                self._columns.popitem(last=False)
-            return column
+            stage = self._explained.setdefault(ids, ExplainedStage(None, row))
+            if len(self._explained) > EXPLAINED:
+                self._explained.popitem(last=False)
+            return stage
 
     def along(self, ids: Ids, first: int) -> Iterator[Array]:
         """Yield (1, vocabulary): the logits before each token of a text, from token `first` on.

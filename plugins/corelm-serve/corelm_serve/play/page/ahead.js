@@ -1,8 +1,8 @@
 // What could follow: a tree of the likeliest words, opened word by word.
 
-import { h, percent, visible } from "./dom.js";
+import { h, visible } from "./dom.js";
 
-export const MOST_OPENED = 32, DEEPEST_OPENED = 16; // as many as the server lists
+const MOST_OPENED = 32, DEEPEST_OPENED = 16; // as many as the server lists
 const ITEM = "[role=treeitem]";
 const key = (path) => path.join();
 const pathOf = (item) => item.dataset.path.split(",").map(Number);
@@ -35,7 +35,7 @@ export class AheadView {
   item(byPath, words, probability, together) {
     const word = words.at(-1), path = words.map(({ id }) => id), isOpen = byPath.has(key(path));
     const opens = !word.end && words.length < DEEPEST_OPENED;
-    const figures = [percent(probability), ...(words.length > 1 ? [percent(together)] : [])];
+    const figures = [share(probability), ...(words.length > 1 ? [share(together)] : [])];
     const button = h("button", {
       type: "button", role: "treeitem", data: { path: key(path) }, onclick: () => this.take(words),
       "aria-expanded": opens ? String(isOpen) : null, "aria-level": String(words.length),
@@ -58,11 +58,10 @@ export class AheadView {
     if (at < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     const path = pathOf(event.target), isOpen = event.target.getAttribute("aria-expanded");
     const parent = items.findIndex((each) => each.dataset.path === key(path.slice(0, -1)));
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1, ArrowRight: isOpen === "true" ? at + 1 : at, ArrowLeft: isOpen === "true" ? at : parent }[event.key];
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1, ArrowRight: at + 1, ArrowLeft: parent }[event.key];
     if (to === undefined) return;
     event.preventDefault();
-    if (event.key === "ArrowRight" && isOpen === "false") this.toggle(path, true);
-    else if (event.key === "ArrowLeft" && isOpen === "true") this.toggle(path, false);
+    if (event.key === (isOpen === "true" ? "ArrowLeft" : "ArrowRight")) { if (isOpen) this.toggle(path, isOpen === "false"); }
     else if (items[to]) { stopAt(items, items[to]); items[to].focus(); }
   }
 }

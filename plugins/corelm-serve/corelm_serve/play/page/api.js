@@ -36,39 +36,21 @@ export const file = (path, body) => ask(path, (response) => response.blob(), sen
 // Do `work(signal)`, which may be done again, until the server answers.
 export async function insist(source, signal, work) {
   for (;;) {
-    const attempt = new AbortController(), again = () => attempt.abort();
-    const silence = setTimeout(() => notice(source, "The server has not answered for 3 seconds; the page is waiting for it."), SILENCE);
-    const patience = setTimeout(again, PATIENCE);
+    const attempt = new AbortController(), either = AbortSignal.any([signal, attempt.signal]), again = () => attempt.abort();
+    const timers = [setTimeout(() => notice(source, "The server has not answered for 3 seconds; the page is waiting for it."), SILENCE), setTimeout(again, PATIENCE)];
     addEventListener("online", again);
     try {
-      return await work(AbortSignal.any([signal, attempt.signal]));
+      return await work(either);
     } catch (error) {
       if (signal.aborted) notice(source, null);
       signal.throwIfAborted();
-      if (error instanceof UnreachableError) notice(source, error.message);
-      else if (!attempt.signal.aborted) throw error;
+      if (!(attempt.signal.aborted || error instanceof UnreachableError)) throw error;
+      if (!attempt.signal.aborted) notice(source, error.message);
+      timers.push(setTimeout(again, AGAIN));
+      await new Promise((done) => { if (either.aborted) done(); else either.addEventListener("abort", done); });
     } finally {
-      for (const timer of [silence, patience]) clearTimeout(timer);
+      timers.forEach(clearTimeout);
       removeEventListener("online", again);
     }
-    if (!attempt.signal.aborted) await back(signal);
-    signal.throwIfAborted();
   }
-}
-
-// Wait until the network is back, or for another try.
-const back = (signal) => new Promise((done) => {
-  setTimeout(done, AGAIN);
-  addEventListener("online", done, { once: true });
-  signal.addEventListener("abort", done);
-});
-
-// Return a function that asks, and gives up what it asked before.
-export function latest(path) {
-  let controller = new AbortController();
-  return (body) => {
-    controller.abort();
-    controller = new AbortController();
-    return post(path, body, controller.signal);
-  };
 }

@@ -1,11 +1,10 @@
 // The arithmetic of one column: from logits to probabilities, a row for each token.
 
-import { count, h, percent, visible } from "./dom.js";
+import { count, h, visible } from "./dom.js";
 
 export class ArithmeticView {
   constructor(box, close) {
-    this.box = box;
-    this.close = close;
+    Object.assign(this, { box, close });
   }
 
   // `numbers` is the server's arithmetic of `column`; null for none.
@@ -29,7 +28,7 @@ function line(row, isStage) {
   return h("tr", { class: removed ? "removed" : "" },
     h("td", {}, count(row.rank)), h("th", { scope: "row" }, removed ? h("s", {}, visible(row)) : visible(row)),
     isStage ? h("td", {}, nats(row.before)) : null, h("td", {}, removed ? "−∞" : nats(row.after)),
-    h("td", {}, row.exponential.toPrecision(3)), h("td", { data: { p: String(row.probability) } }, percent(row.probability)), h("td", {}, percent(row.running)));
+    h("td", {}, row.exponential.toPrecision(3)), h("td", { data: { p: String(row.probability) } }, share(row.probability)), h("td", {}, share(row.running)));
 }
 
 const nats = (logit) => logit.toFixed(2).replace("-", "−");

@@ -8,9 +8,8 @@ const FEW = 2; // stages, whose cards are open from the start
 // `samplers` are the installed ones; `changed()` is called after every change of `stages`.
 export class ChainEditor {
   constructor(list, samplers, changed) {
-    this.list = list;
+    Object.assign(this, { list, changed });
     this.samplers = new Map(samplers.map((each) => [each.name, each]));
-    this.changed = changed;
     this.stages = [];
     this.context = { vocabulary: 15000 };
   }

@@ -28,11 +28,10 @@ function teach() {
   }));
 }
 
-function show({ address, code, joined, picture }) {
-  byId("class-address").textContent = address;
-  byId("class-code").textContent = code;
+function show({ joined, picture, ...about }) {
+  for (const name of ["address", "code"]) byId(`class-${name}`).textContent = about[name];
   byId("class-note").textContent = joined === 1 ? "One student has joined." : `${joined} students have joined.`;
-  byId("class-picture").replaceChildren(...(picture ? [h("img", { src: picture, alt: `QR code of ${address} with the code` })] : []));
+  byId("class-picture").replaceChildren(...(picture ? [h("img", { src: picture, alt: `QR code of ${about.address} with the code` })] : []));
 }
 
 // Open what the teacher sends, as a link would: Back returns to the student's own state.

@@ -1,6 +1,6 @@
 // The next word: a row for each likely word, a column for the model and for each stage.
 
-import { count, h, percent, visible } from "./dom.js";
+import { count, h, visible } from "./dom.js";
 
 export class ColumnsView {
   // `take` takes a token; `open` shows the arithmetic of a column.
@@ -68,7 +68,7 @@ function fill(cell, token, at, largest) {
   cell.classList.toggle("removed", removed);
   cell.dataset.p = String(p);
   cell.style.setProperty("--share", p / largest);
-  cell.lastChild.textContent = removed ? (at === token.removed_by ? "removed" : "–") : percent(p);
+  cell.lastChild.textContent = removed ? (at === token.removed_by ? "removed" : "–") : share(p);
 }
 
 // Show how often a token was drawn, beside the theory.
@@ -110,7 +110,7 @@ class Head {
     this.strips[1].show(nats ?? largest, largest, human, expects(nats, human));
     this.kept.classList.toggle("cut", column.removed > 0);
     this.kept.textContent = column.removed
-      ? `removed ${count(column.removed)}: ${percent(column.removed_mass)}`
+      ? `removed ${count(column.removed)}: ${share(column.removed_mass)}`
       : column.fell_back ? "nothing allowed was left: the likeliest allowed" : `${count(column.kept)} possible`;
   }
 }

@@ -1,4 +1,4 @@
-// Small helpers around the DOM. Texts only ever become text nodes, never markup.
+// Small helpers around the DOM, besides those of shared.js, which all pages of corelm have. Texts only ever become text nodes, never markup.
 
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -48,8 +48,6 @@ export function debounced(wait, work) {
 
 // Not a frame of animation: a page in the background has none.
 export const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
-
-export const percent = share; // of shared.js, which all pages of corelm have
 
 export const count = (n) => n.toLocaleString("en");
 

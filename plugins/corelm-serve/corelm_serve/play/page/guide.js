@@ -10,19 +10,14 @@ export class Guide {
   constructor(show) {
     this.show = show;
     this.at = 0;
-    byId("tour-next").addEventListener("click", () => (this.covered ? this.reveal() : this.go(this.at + 1)));
+    byId("tour-next").addEventListener("click", () => (this.covered ? this.cover(false) : this.go(this.at + 1)));
     byId("tour-back").addEventListener("click", () => this.go(this.at - 1));
     byId("tour-close").addEventListener("click", () => this.close());
-    for (const name of Object.keys(GUIDES)) byId(`${name}-open`).addEventListener("click", () => this.begin(name));
+    for (const name of Object.keys(GUIDES)) byId(`${name}-open`).addEventListener("click", () => { this.name = name; this.go(0); });
   }
 
   get steps() {
     return GUIDES[this.name];
-  }
-
-  begin(name, at = 0) {
-    this.name = name;
-    this.go(at);
   }
 
   go(at) {
@@ -30,8 +25,7 @@ export class Guide {
     this.at = Math.max(0, at);
     this.write();
     this.show(this.steps[this.at], this.name === "lessons" ? this.at : null);
-    byId("tour-next").focus({ preventScroll: true });
-    return undefined;
+    return byId("tour-next").focus({ preventScroll: true });
   }
 
   // Show the lesson of a state that was opened; null for none.
@@ -60,10 +54,6 @@ export class Guide {
     byId("tour-task").textContent = is ? "Say or write down what you expect, then press Show." : see ?? task;
     const isLast = this.at === this.steps.length - 1;
     byId("tour-next").textContent = is ? "Show" : isLast ? `End of the ${this.name}` : "Next";
-  }
-
-  reveal() {
-    this.cover(false);
   }
 
   hide() {

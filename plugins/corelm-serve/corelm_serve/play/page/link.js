@@ -1,6 +1,6 @@
 // The state as a link: one function that writes it, one that reads it.
 
-import { after, DEEPEST_OPENED, MOST_OPENED } from "./ahead.js";
+import { after } from "./ahead.js";
 import { FIRST, shownSides } from "./state.js";
 import { written } from "./chain.js";
 import { LESSONS } from "./steps.js";
@@ -15,7 +15,8 @@ export function toSaved({ model, prompt, seed, decoder, compare, lesson }) {
 
 const toSide = (one) => ({
   ...(one.chain ?? chainOf(one.cards)), ...one.tree.saved,
-  ...(one.draws ? { draws: true } : {}), ...(one.stage === null ? {} : { stage: one.stage }), ...aheadOf(one),
+  ...(one.draws ? { draws: true } : {}), ...(one.stage === null ? {} : { stage: one.stage }),
+  ...(one.ahead ? { ahead: after(one.ahead.paths, one.ahead.at, one.tree.ids()) ?? true } : {}),
 });
 
 // Cards that are switched off are in the chain too. It has no expression until the server has written each card.
@@ -24,8 +25,6 @@ function chainOf(cards) {
   if (cards.every((card) => card.expression)) return { sampler: cards.map((card) => card.expression).join(" | "), off };
   return { stages: cards.flatMap((card) => written([{ ...card, on: true }])), off };
 }
-
-const aheadOf = ({ ahead, tree }) => (ahead ? { ahead: after(ahead.paths, ahead.at, tree.ids()) ?? true } : {});
 
 // Read a saved state; `notes` say what of it can't be used. Its tokens mean other words to a model
 // that isn't its own.
@@ -56,11 +55,8 @@ const toNewSide = ({ sampler = FIRST.sampler, stages, off = [], draws, stage, ah
   tree: isServed ? Tree.from(text) : new Tree(),
   draws: draws === true ? DRAWS : 0,
   stage: isSeed(stage) ? stage : null,
-  ahead: isServed && Array.isArray(ahead) ? ahead.filter(isPath).slice(0, MOST_OPENED) : ahead === true || null,
+  ahead: isServed && Array.isArray(ahead) ? ahead.filter(Array.isArray) : ahead === true || null,
 });
-
-const isPath = (path) =>
-  Array.isArray(path) && path.length > 0 && path.length <= DEEPEST_OPENED && path.every((id) => Number.isSafeInteger(id) && id >= 0);
 
 export const NO_SEED = `The seed can't be used: a seed is a whole number from 0 to ${Number.MAX_SAFE_INTEGER}.`;
 

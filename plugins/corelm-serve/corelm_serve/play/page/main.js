@@ -1,10 +1,9 @@
 // The page: what each control does to the state. Every number shown is the server's.
 
-import { get, insist, latest, post } from "./api.js";
+import { get, insist, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { enterClass } from "./class.js";
 import { announce, byId, debounced, h, isTyping, pause, visible } from "./dom.js";
-import { Draws } from "./draws.js";
 import { Guide } from "./guide.js";
 import { fromSaved, isSeed, NO_SEED, ofFragment, toFragment, toSaved } from "./link.js";
 import { notice, watched } from "./notices.js";
@@ -20,10 +19,9 @@ const BETWEEN = 15; // ms from word to word, however many come at once
 const ANCESTRAL = "ancestral"; // is how words are drawn anyway
 const B = "-b"; // ends the ids of the second chain's elements
 
-const draws = new Draws();
 const offered = { models: [], decoders: [] };
-const askSettings = latest("/api/chain");
-let views = [], pasteFor, guide, away, typed = Promise.resolve(), fragment = ""; // of the address, as last read or written
+let views = [], pasteFor, guide, away, fragment = ""; // of the address, as last read or written
+let draws = new AbortController(), lastDraw = Promise.resolve(), typed = lastDraw;
 
 const shownViews = () => views.slice(0, shownSides().length);
 
@@ -32,7 +30,9 @@ const shownViews = () => views.slice(0, shownSides().length);
 // Ask for the state after a change, after a pause while somebody types. Draws on their way, which
 // belong to the state before, are dropped.
 function changed(isTyped = false) {
-  draws.stop();
+  draws.abort();
+  draws = new AbortController();
+  lastDraw = Promise.resolve();
   showDrawing(false);
   for (const view of shownViews()) { view.words.close(); view.mark(); }
   remember();
@@ -89,10 +89,6 @@ function answered(reply) {
   away.show();
 }
 
-function showPromptError(text) {
-  byId("prompt-error").textContent = text;
-}
-
 function showControls() {
   for (const name of ["model", "prompt", "decoder"]) byId(name).value = state[name];
   byId("seed").value = String(state.seed);
@@ -120,9 +116,9 @@ async function draw(length, signal, more = {}, afterEach = () => {}) {
 function addDraw(work, isLong = false) {
   if (shownSides().every(hasEnded)) return announce(byId("ended").textContent);
   if (isLong) showDrawing(true);
-  return draws.add(async (signal) => {
-    await typed;
-    await refresh();
+  const { signal } = draws;
+  lastDraw = Promise.all([lastDraw, typed]).then(async () => {
+    if (!signal.aborted) await refresh();
     if (!signal.aborted && shownSides().every(isShown)) await watched("draw", () => work(signal));
     if (signal.aborted) return;
     if (isLong) showDrawing(false);
@@ -131,6 +127,7 @@ function addDraw(work, isLong = false) {
     remember.flush();
     await refresh();
   });
+  return lastDraw;
 }
 
 // Each press draws a word, however fast they come.
@@ -181,7 +178,7 @@ function goOn(view, words) {
 function type(view, text) {
   const { tree } = view.text, { at } = tree;
   if (at.end) return announce(byId("ended").textContent);
-  draws.stop();
+  draws.abort();
   typed = watched("draw", async () => {
     const spaced = /^[\s.,;:!?')\]]/.test(text) ? text : ` ${text}`;
     const { tokens } = await insist("draw", new AbortController().signal, (attempt) => post("/tokenize", { model: state.model, prompt: spaced }, attempt));
@@ -191,11 +188,6 @@ function type(view, text) {
     await refresh();
   });
   return typed;
-}
-
-function readPrompt({ target }) {
-  state.prompt = target.value;
-  restart(true);
 }
 
 function restart(isTyped = false) {
@@ -235,7 +227,7 @@ function paste(view) {
 
 async function usePasted() {
   try {
-    const reply = await askSettings({ settings: byId("paste-text").value });
+    const reply = await post("/api/chain", { settings: byId("paste-text").value });
     byId("paste-error").textContent = reply.error ?? "";
     if (reply.error) return;
     byId("paste").close();
@@ -289,7 +281,7 @@ function connect() {
   on("restart", () => restart());
   on("new-seed", () => setSeed(Math.floor(Math.random() * 1e6)));
   on("seed", readSeed, "change");
-  on("prompt", readPrompt, "input");
+  on("prompt", (e) => { state.prompt = e.target.value; restart(true); }, "input");
   on("decoder", (e) => { state.decoder = e.target.value; remember(); }, "change");
   on("model", (e) => { state.model = e.target.value; restart(); }, "change");
   on("compare", compare);
@@ -320,7 +312,7 @@ async function start() {
   byId("decoder").replaceChildren(h("option", { value: "" }, "one draw after the other"),
     ...decoders.map(({ name, help }) => h("option", { value: name }, `${name}: ${help}`)));
   for (const id of ["panel", "side"]) copied(byId(id), B, "B");
-  const page = { changed, moved, take, goOn, type, paste, remember, answered, showTexts, showPromptError };
+  const page = { changed, moved, take, goOn, type, paste, remember, answered, showTexts };
   views = ["", B].map((suffix, at) => new Side(at, suffix, reply, page));
   connect();
   openAddress();

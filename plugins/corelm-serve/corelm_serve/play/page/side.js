@@ -1,7 +1,7 @@
 // One chain and its text as the page shows them: cards, expression, columns, words.
 
 import { after, AheadView } from "./ahead.js";
-import { file, latest, post } from "./api.js";
+import { file, post } from "./api.js";
 import { ArithmeticView } from "./arithmetic.js";
 import { ChainEditor, fresh, written } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
@@ -22,23 +22,19 @@ export class Side {
     this.page = page;
     this.part = (id) => byId(id + suffix);
     this.source = `next${suffix}`; // of notices
-    this.askChain = latest("/api/chain");
-    this.askTree = latest("/api/tree");
-    const alternatives = latest("/api/next");
     this.editor = new ChainEditor(this.part("cards"), offered.samplers, () => { editCards(this.text); page.changed(); });
     this.columns = new ColumnsView(this.part("columns"), {
-      // Bars of another place belong to a text that is gone.
-      take: (token) => { if (this.text.answer?.at === this.text.tree.at) page.take(this, null, token); },
+      take: (token) => page.take(this, null, token),
       open: (at) => this.openArithmetic(at),
     });
     this.arithmetic = new ArithmeticView(this.part("arithmetic"), () => this.openArithmetic(null));
     this.ahead = new AheadView(this.part("ahead").querySelector("ul"), {
-      take: (words) => { if (this.aheadAt === this.text.tree.at) page.goOn(this, words); },
+      take: (words) => page.goOn(this, words),
       opened: (paths) => { this.text.ahead.paths = paths; this.showAhead(); page.remember(); },
     });
     this.words = new WordsView(this.part("words"), {
       levels: offered.levels,
-      alternatives: (node) => alternatives({ ...place(this.text, node.parent), count: 8 }),
+      alternatives: (node) => post("/api/next", { ...place(this.text, node.parent), count: 8 }),
       take: (node, word) => page.take(this, node, word),
       goTo: (node) => { this.text.tree.goTo(node.parent); page.moved(); },
       type: (text) => page.type(this, text),
@@ -62,7 +58,7 @@ export class Side {
     this.part("ahead-open").addEventListener("click", () => this.toggleAhead());
     this.part("next-title").after(saveMenu("the next word", [ // of shared.js
       ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => this.savePicture(form.toLowerCase())]),
-      ["CSV", "its data", () => this.saveData()],
+      ["CSV", "its data", async () => { await this.refresh(); if (isShown(this.text)) away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv"); }],
     ]));
   }
 
@@ -102,7 +98,7 @@ export class Side {
 
   show(reply) {
     const { text, editor } = this, expression = this.part("expression");
-    this.page.showPromptError(reply.param === "prompt" ? reply.error : "");
+    byId("prompt-error").textContent = reply.param === "prompt" ? reply.error : "";
     this.part("expression-error").textContent = text.error;
     if (!reply.chain) {
       if (text.error && !isAnswered(text)) this.page.changed(); // to the chain before
@@ -143,13 +139,12 @@ export class Side {
     const { text } = this, { ahead } = text, box = this.part("ahead");
     box.hidden = !ahead;
     if (!ahead) return;
-    const ids = text.tree.ids(), { at } = text.tree;
+    const ids = text.tree.ids();
     Object.assign(ahead, { at: ids, paths: after(ahead.paths, ahead.at, ids) });
     box.setAttribute("aria-busy", "true");
-    const reply = await watched("tree", () => this.askTree({ ...place(text), paths: ahead.paths }));
+    const reply = await watched("tree", () => post("/api/tree", { ...place(text), paths: ahead.paths }));
     if (!reply || text.ahead !== ahead || ahead.at !== ids) return;
     box.setAttribute("aria-busy", "false");
-    this.aheadAt = at;
     this.ahead.show(reply.nodes);
     ahead.paths = this.ahead.paths;
     this.page.remember();
@@ -201,7 +196,7 @@ export class Side {
   async showNotes() {
     const answer = this.text?.answer;
     if (!answer) return; // another state was opened
-    const reply = await watched("notes", () => this.askChain({ sampler: answer.chain.expression }));
+    const reply = await watched("notes", () => post("/api/chain", { sampler: answer.chain.expression }));
     if (!reply || answer.chain.expression !== this.text?.answer?.chain.expression) return;
     this.noted = answer.chain.expression;
     this.notes = reply.notes ?? [];
@@ -214,11 +209,6 @@ export class Side {
     await watched("picture", async () => {
       away.download(`corelm-play.${form}`, await file("/api/picture", { ...place(this.text), form }));
     });
-  }
-
-  async saveData() {
-    await this.refresh();
-    if (isShown(this.text)) away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv");
   }
 
   // Forget what is shown: another state was opened.

@@ -51,7 +51,7 @@ export const isAnswered = (one) => one.asked?.isOver && one.asked.key === JSON.s
 // Ask for the wanted state, unless that is on its way; then `show` it. What another change overtakes
 // is given up.
 export function ask(one, source, show) {
-  const body = wanted(one), key = JSON.stringify(body), { at } = one.tree, path = one.tree.path();
+  const body = wanted(one), key = JSON.stringify(body), path = one.tree.path();
   if (one.asked?.key === key && !one.asked.failed) return one.asked.done;
   one.asked?.controller.abort();
   const asked = { key, controller: new AbortController(), isOver: false };
@@ -61,7 +61,7 @@ export function ask(one, source, show) {
     Object.assign(asked, { isOver: true, failed: !reply });
     if (reply?.chain) {
       path.forEach((node, index) => Object.assign(node, reply.words[index]));
-      one.answer = Object.assign(reply, { key, at });
+      one.answer = Object.assign(reply, { key });
     } else if (reply && reply.param === null) {
       one.error = reply.error;
       if (!one.cards) Object.assign(one, one.before);

@@ -50,9 +50,7 @@ export class Away {
     return `import corelm${imported}\n\n[text] = corelm.generate(${python(this.model)}, ${python(state.prompt)}, sampler=${python(expressionOf(one))}, seed=${state.seed}, length=${lengthOf(one)}${decoder})\nprint(text.text)`;
   }
 
-  expression(one) {
-    return expressionOf(one);
-  }
+  expression = expressionOf;
 
   async read(file) {
     try {

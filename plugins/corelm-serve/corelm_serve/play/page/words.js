@@ -1,6 +1,7 @@
 // The text: each word coloured by its surprisal, with the words that could have stood there.
 
-import { byId, debounced, h, percent, visible } from "./dom.js";
+import { byId, debounced, h, visible } from "./dom.js";
+import { watched } from "./notices.js";
 
 const PUNCTUATION = /^[^\s\p{L}\p{N}]+$/u;
 
@@ -47,13 +48,9 @@ export class WordsView {
     this.box.replaceChildren(...parts);
     stopAt(this.box.querySelectorAll(".word"), this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"));
     if (focused === this.caret) this.caret.focus();
-    else if (focused || this.focusAt !== null) this.focus(this.focusAt ?? focused.dataset.at, path);
+    else if (focused || this.focusAt !== null) this.box.querySelector(`[data-at="${Math.min(this.focusAt ?? focused.dataset.at, path.length - 1)}"]`)?.focus();
     this.focusAt = null;
     this.box.scrollTop = this.caret.offsetTop - this.box.clientHeight / 2;
-  }
-
-  focus(at, path) {
-    this.box.querySelector(`[data-at="${Math.min(at, path.length - 1)}"]`)?.focus();
   }
 
   word(node, at, caret, different) {
@@ -74,24 +71,17 @@ export class WordsView {
     this.opener = button;
     this.card.replaceChildren(h("p", {}, "…"));
     this.place(button);
-    let reply;
-    try {
-      reply = await this.on.alternatives(node);
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      reply = { error: error.message };
-    }
-    reply = { tokens: [], columns: [], ...reply };
+    const { tokens = [], columns = [], error } = await watched("alternatives", () => this.on.alternatives(node)) ?? {};
     if (this.opener !== button) return;
-    const last = reply.columns.length - 1;
-    const offered = reply.tokens.filter((each) => each.probabilities[last] > 0)
+    const last = columns.length - 1;
+    const offered = tokens.filter((each) => each.probabilities[last] > 0)
       .sort((a, b) => b.probabilities[last] - a.probabilities[last]).slice(0, 8);
     this.card.replaceChildren(h("div", {},
       h("p", {}, node.surprisal === null ? "The model itself never draws it." : `${node.surprisal.toFixed(2)} nats under the model`),
-      reply.error ? h("p", { class: "error" }, reply.error) : null,
+      error ? h("p", { class: "error" }, error) : null,
       h("ul", {}, offered.map((each) => h("li", {},
         h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => this.leave(button, () => this.on.take(node, each)) },
-          h("span", {}, visible(each)), h("small", {}, percent(each.probabilities[last])))))),
+          h("span", {}, visible(each)), h("small", {}, share(each.probabilities[last])))))),
       h("button", { type: "button", onclick: () => this.leave(button, () => this.on.goTo(node)) }, "Go back to before this word")));
     this.place(button);
     stopAt(this.card.querySelectorAll("button"), this.card.querySelector("button"));
