@@ -76,7 +76,9 @@ def audit_rollouts(
     chain = stated_sampler(rollouts.chain, sampler)
     result = audit_of(rollouts, chain, corelm.load(model))
     figures = result.figures()
-    failed = [text for text, name, limit in conditions if not figure(figures, name) <= limit]
+    if unknown := [name for _, name, _ in conditions if name not in figures]:
+        raise UsageError(f"no figure {unknown[0]!r} in this audit; it has {', '.join(figures)}")
+    failed = [text for text, name, limit in conditions if not figures[name] <= limit]
     with Output.open() as out:
         out.json(figures) if json else out.text("\n".join(result.table()) + "\n")
     if draw is not None:
@@ -187,13 +189,6 @@ def condition(text: str) -> tuple[str, str, float]:
         return text, name, float(limit)
     except ValueError:
         raise UsageError(f"--fail-if takes 'figure > number', not {text!r}") from None
-
-
-def figure(figures: Mapping[str, float], name: str) -> float:
-    """Return a figure by its name."""
-    if name not in figures:
-        raise UsageError(f"no figure {name!r} in this audit; it has {', '.join(figures)}")
-    return figures[name]
 
 
 @corelm.hookimpl

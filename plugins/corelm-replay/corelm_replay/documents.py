@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,13 +51,10 @@ def are_numbers(values: Any, least: float = -math.inf, most: float = math.inf) -
         >>> are_numbers([-1, -0.5], most=0), are_numbers([float("nan")]), are_numbers([True])
         (True, False, False)
     """
+    bounds = max(least, -sys.float_info.max), min(most, sys.float_info.max)
     return isinstance(values, Sequence) and all(
-        _is_number(value) and math.isfinite(value) and least <= value <= most for value in values
+        type(value) in (int, float) and bounds[0] <= value <= bounds[1] for value in values
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def stated_sampler(chain: str, expected: corelm.Sampler | str | None) -> corelm.Sampler:

@@ -174,25 +174,14 @@ def replayed(receipt: Receipt, model: Any, sampler: corelm.Sampler) -> Iterator[
     for place, token in enumerate(receipt.tokens):
         at = first + place
         logits = decoding.next().model_logits
-        recorded = Recorded(receipt.logprobs[place], receipt.model_logprobs[place],
-                            receipt.kept_mass[place], receipt.kept_size[place])  # fmt: skip
-        uniform = float(stream.at(place)[0])
+        figures = (each[place] for each in (receipt.logprobs, receipt.model_logprobs,
+                                            receipt.kept_mass, receipt.kept_size))  # fmt: skip
         context = {
             "tokens": whole[:at], "surprisal": nats[0, :at], "model_surprisal": nats[1, :at],
             "prompt_length": first, "vocabulary": model.vocabulary,
         }  # fmt: skip
-        yield Draw(sampler, logits, context, token, recorded, uniform)
+        yield Draw(sampler, logits, context, token, float(stream.at(place)[0]), *figures)
         decoding.advance(np.array([token]))
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The figures of a token in a receipt."""
-
-    logprob: float
-    model_logprob: float
-    mass: float
-    size: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,16 +193,21 @@ class Draw:
         logits: (1, vocabulary) of the model.
         context: fields of the `Context`, for one row.
         token: the id that was drawn.
-        recorded: its figures.
         uniform: its random number.
+        recorded, recorded_model: its log-probabilities in the receipt, under the chain and the
+            model.
+        mass, size: of its set, in the receipt.
     """
 
     sampler: corelm.Sampler
     logits: NDArray[Any]
     context: dict[str, Any]
     token: int
-    recorded: Recorded
     uniform: float
+    recorded: float
+    recorded_model: float
+    mass: float
+    size: float
 
     @functools.cached_property
     def model_logprob(self) -> float:
@@ -226,7 +220,7 @@ class Draw:
 
         Relative to the other tokens' logits, since that is what a log-probability shows.
         """
-        return float(_log_odds(self.recorded.model_logprob) - _log_odds(self.model_logprob))
+        return float(_log_odds(self.recorded_model) - _log_odds(self.model_logprob))
 
     def reason(self, distance: float = 0.0) -> str:
         """Return why the token can't have been drawn as stated; empty if it can.
@@ -240,7 +234,7 @@ class Draw:
         """
         if abs(self.move) > DEVIATIONS * distance + SINGLE:
             return (f"its log-probability under the model is {self.model_logprob:.4f}, "
-                    f"not {self.recorded.model_logprob:.4f}")  # fmt: skip
+                    f"not {self.recorded_model:.4f}")  # fmt: skip
         rows = self._copies(distance) if distance else self.logits
         logits = self._sampled(rows)
         having = logits[:, self.token] > -np.inf
@@ -256,19 +250,19 @@ class Draw:
         logarithm of the kept mass: the sum hardly depends on the tokens at the edge of a set, which
         rounding lets in or out.
         """
-        kept, recorded = logits > -np.inf, self.recorded
-        sizes, size = kept.sum(axis=1), recorded.size or int((self.logits > -np.inf).sum())
+        kept = logits > -np.inf
+        sizes, size = kept.sum(axis=1), self.size or int((self.logits > -np.inf).sum())
         if not _in_range(size, sizes):
             return f"the set that it was drawn from has another size: {sizes[0]}, not {size}"
         p = corelm.softmax(rows)
         masses = kept.astype(p.dtype) @ p.T  # of each set (rows) under each copy (columns)
-        if not _in_range(recorded.mass, masses, SINGLE):
-            return f"the kept mass is {masses[0, 0]:.4f}, not {recorded.mass:.4f}"
+        if not _in_range(self.mass, masses, SINGLE):
+            return f"the kept mass is {masses[0, 0]:.4f}, not {self.mass:.4f}"
         logprobs = token_logprobs(logits, self._tokens(len(rows)))
         sums = (logprobs + _log(masses.diagonal()))[kept[:, self.token]]
-        lost = float(_log(recorded.mass))
-        if not _in_range(recorded.logprob + lost, sums, SINGLE):
-            return f"its log-probability is {sums[0] - lost:.4f}, not {recorded.logprob:.4f}"
+        lost = float(_log(self.mass))
+        if not _in_range(self.recorded + lost, sums, SINGLE):
+            return f"its log-probability is {sums[0] - lost:.4f}, not {self.recorded:.4f}"
         return ""
 
     def _reason_of_number(self, logits: NDArray[Any]) -> str:
@@ -290,8 +284,8 @@ class Draw:
     def _copies(self, distance: float) -> NDArray[Any]:
         """Return (1 + COPIES, vocabulary) logits, in which the token is as likely as recorded."""
         rows = np.vstack([self.logits, self._disturbed(WIDER * distance)])
-        if self.recorded.model_logprob < CERTAIN:
-            moves = _log_odds(self.recorded.model_logprob) - _log_odds(
+        if self.recorded_model < CERTAIN:
+            moves = _log_odds(self.recorded_model) - _log_odds(
                 token_logprobs(rows, self._tokens(len(rows)))
             )
             rows[:, self.token] += moves
