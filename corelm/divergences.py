@@ -243,8 +243,8 @@ class ModelRows:
         >>> import corelm
         >>> model = ModelRows(np.log([[0.5, 0.3, 0.1, 0.1]]))
         >>> context = corelm.Context.of([[0]])
-        >>> found = model.compare(corelm.sampler("top_k(k=2)"), np.array([0]), context)
-        >>> found.figures[0, model.names.index("mass_kept")].round(4), found.surprisal.round(4)
+        >>> of_two = model.compare(corelm.sampler("top_k(k=2)"), np.array([0]), context)
+        >>> of_two.figures[0, model.names.index("mass_kept")].round(4), of_two.surprisal.round(4)
         (np.float64(0.8), array([0.47]))
     """
 

@@ -193,11 +193,11 @@ class Parameterized:
 
     def __post_init__(self) -> None:
         for parameter in self.parameters():
-            given = getattr(self, parameter.name)
+            argument = getattr(self, parameter.name)
             try:
-                value = parameter.convert(given)
+                value = parameter.convert(argument)
             except ParameterError as error:
-                if given is not parameter.default:
+                if argument is not parameter.default:
                     raise
                 whose = f"{type(self).__name__}.{parameter.name}"
                 raise ParameterError(f"the default of {whose} breaks its rule: {error}") from None

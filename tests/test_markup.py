@@ -156,8 +156,8 @@ def test_text_is_text(source):
 
 
 def test_a_line_grows_with_surprisal_so_that_colour_alone_says_nothing():
-    surprisals = (0.5, 2.0, 5.0, 9.0, 12.0, float("nan"))
-    styles = [Passage("", [Word("a", nats, "")], "").html() for nats in surprisals]
+    words = (Word("a", nats, "") for nats in (0.5, 2.0, 5.0, 9.0, 12.0, float("nan")))
+    styles = [Passage("", [word], "").html() for word in words]
     assert [style.partition("border-bottom: ")[2].partition(" ")[0] for style in styles] == [
         "", "1px", "1.5px", "3.5px", "4.5px", "",
     ]  # fmt: skip

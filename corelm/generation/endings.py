@@ -84,9 +84,9 @@ class TextPatterns:
                 little less for each token would stop all texts that are written with it.
         """
         # A partial match reaches the end of the text: the next tokens decide if it is one.
-        found = [match for each in self._compiled if (match := self._search(each, text, start))]
-        matches = [match.start() for match in found if not match.partial]
-        begun = [match.start() for match in found]
+        hits = [hit for each in self._compiled if (hit := self._search(each, text, start))]
+        matches = [hit.start() for hit in hits if not hit.partial]
+        begun = [hit.start() for hit in hits]
         if self.strings:
             folded = self._fold(text)
             positions = [folded.find(string, start) for string in self._folded_strings]
@@ -98,7 +98,7 @@ class TextPatterns:
         """Return a match or, if there is none, a partial match at the end of the text."""
         began = time.thread_time()
         try:
-            found = _search(compiled, text, start)
+            match = _search(compiled, text, start)
         except (TimeoutError, MemoryError):
             self._left = -1.0
             raise UsageError(
@@ -108,7 +108,7 @@ class TextPatterns:
         if self._left < 0:
             raise UsageError(_too_long(compiled.pattern, "in all, token after token"))
         self._left = min(self._left, BURST)
-        return found
+        return match
 
 
 def _search(compiled: Any, text: str, start: int) -> Any:
@@ -135,7 +135,7 @@ def _too_long(pattern: str, where: str) -> str:
     )
 
 
-def texts_in(thing: str, given: Sequence[str] | str) -> tuple[str, ...]:
+def texts_in(thing: str, value: Sequence[str] | str) -> tuple[str, ...]:
     """Return one text or several as a tuple.
 
     Raises:
@@ -145,8 +145,8 @@ def texts_in(thing: str, given: Sequence[str] | str) -> tuple[str, ...]:
         >>> texts_in("a pattern", "c.t"), texts_in("a pattern", ["c.t", "d.g"])
         (('c.t',), ('c.t', 'd.g'))
     """
-    alone = isinstance(given, (str, bytes)) or not isinstance(given, Iterable)
-    texts: tuple[Any, ...] = (given,) if alone else tuple(given)
+    alone = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
+    texts: tuple[Any, ...] = (value,) if alone else tuple(value)
     if odd := [text for text in texts if not isinstance(text, str)]:
         raise UsageError(f"{thing} is a text, not {shown(odd[0])}")
     return texts

@@ -34,8 +34,8 @@ def _is_installed_from(root: Path) -> bool:
     """Return True for an editable installation, which has no kernels without a compiler."""
     from importlib import metadata  # late: it takes 13 ms
 
-    for found in metadata.distributions(name="corelm"):
-        installed = json.loads(found.read_text("direct_url.json") or "{}")
+    for each in metadata.distributions(name="corelm"):
+        installed = json.loads(each.read_text("direct_url.json") or "{}")
         if installed.get("dir_info", {}).get("editable") and installed["url"] == root.as_uri():
             return True
     return False

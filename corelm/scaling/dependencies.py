@@ -181,8 +181,8 @@ class Dependencies:
 
     Example:
         >>> import corelm
-        >>> found = Dependencies([corelm.sampler("greedy")])
-        >>> sorted(found.code), found.secrets
+        >>> of_greedy = Dependencies([corelm.sampler("greedy")])
+        >>> sorted(of_greedy.code), of_greedy.secrets
         (['corelm', 'corelm_samplers'], {})
     """
 

@@ -66,8 +66,8 @@ def test_a_job_has_the_versions_of_all_plugins():
 def test_a_job_has_the_version_of_the_plugin_that_offers_the_model(tmp_path):
     greedy = corelm.sampler("greedy")
     assert dict(job(greedy).versions)["corelm-kills"] == "1.0"
-    path = LoadedAs(f"{tmp_path}/cats", None, None)
-    on_disk = Job.of(path, ToyModel(), Dependencies([greedy]))
+    loaded, of_greedy = LoadedAs(f"{tmp_path}/cats", None, None), Dependencies([greedy])
+    on_disk = Job.of(loaded, ToyModel(), of_greedy)
     assert "corelm-kills" not in dict(on_disk.versions)
 
 

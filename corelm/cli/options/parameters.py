@@ -118,7 +118,7 @@ class Chosen(ParameterOptions):
 
     @classmethod
     def of(
-        cls, kind: str, chosen: type[Parameterized], taken: Collection[str], **defaults: Any
+        cls, kind: str, chosen: type[Parameterized], reserved: Collection[str], **defaults: Any
     ) -> Chosen:
         """Name the options of a class without reusing a name.
 
@@ -128,7 +128,7 @@ class Chosen(ParameterOptions):
         parameters = tuple(
             replace(p, default=defaults.get(p.name, p.default)) for p in chosen.parameters()
         )
-        return cls(kind, parameters, {p.name: _free(kind, p, taken) for p in parameters}, chosen)
+        return cls(kind, parameters, {p.name: _free(kind, p, reserved) for p in parameters}, chosen)
 
     def build(self, values: Mapping[str, Any]) -> Any:
         """Make the sampler or decoder from the arguments."""
