@@ -226,6 +226,9 @@ class Parameterized:
                 raise PluginError(f"{_not_a(cls)}: {reason}") from error
             fields = dataclasses.fields(cls)  # type: ignore[arg-type]
             cached = tuple(_parameter(cls, field, hints) for field in fields)
+            names = [name for each in cached for name in (each.name, *each.rule.aliases)]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise PluginError(f"{_not_a(cls)}: {cls.__name__}.{min(twice)} is declared twice")
             cls._parameters = cached  # type: ignore[attr-defined]
         return cached
 

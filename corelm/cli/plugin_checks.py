@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import inspect
 import logging
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING
 from functools import partial
 from importlib import metadata
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +44,8 @@ LONGEST_DESCRIPTION = 200
 FLAGS = ("is_argmax_invariant", "is_shift_invariant", "is_ancestral", "is_deterministic")
 DECLARED = ("kind", "neutral", "example", "reads", "meaning", "limits", *FLAGS)
 """The attributes by which samplers, decoders and metrics describe themselves."""
+METHODS = {"allowed", "choose", "figure", "of_text", "of_token", "compare"}
+"""The methods in which a `return` is easily forgotten, since None has a meaning or no message."""
 
 T = TypeVar("T")
 
@@ -211,13 +215,28 @@ def _fault_of_class(cls: type[Parameterized]) -> str:
             f"has a description of {len(cls.description())} characters: lists show the first "
             f"paragraph of the docstring, so write at most {LONGEST_DESCRIPTION} there"
         )
+    for method in METHODS & vars(cls).keys():
+        if inspect.isfunction(vars(cls)[method]) and _returns_nothing(vars(cls)[method]):
+            return f"returns nothing in {method}"
+    examples = getattr(cls, "example", {})
     for parameter in cls.parameters():
+        default = parameter.default
         try:
-            if parameter.default is not MISSING:
-                parameter.convert(parameter.default)
+            for value in (default, examples.get(parameter.name, default)):
+                if value is not MISSING:
+                    parameter.convert(value)
         except ParameterError as error:
-            return f"refuses its own default: {error}"
+            return f"refuses its own {'default' if value is default else 'example'}: {error}"
     return ""
+
+
+def _returns_nothing(method: Any) -> bool:
+    """Return True if a method ends with None on each path, as without a `return`."""
+    steps = pairwise(dis.get_instructions(method))
+    # The value is pushed before it is returned; Python 3.12 and 3.13 do both at once for None.
+    ends = {"RETURN_VALUE": 0, "RETURN_CONST": 1}
+    values = [pair[ends[pair[1].opname]] for pair in steps if pair[1].opname in ends]
+    return bool(values) and all("CONST" in v.opname and v.argval is None for v in values)
 
 
 def _misspelt(values: Mapping[str, Any], names: Collection[str]) -> str:

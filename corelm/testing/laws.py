@@ -6,6 +6,7 @@ input and the way out. The docstring of a law is the law.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -84,6 +85,7 @@ def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
 )
 def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
     """Give the same answer to the same question: keep no state and draw no random number."""
+    random.random(), np.random.random()  # or a seed that an earlier call set would not show
     questions, before = ask(*ALL), global_random_state()
     answers = [(result := answer(sampler, case), result.copy()) for case in questions]
     for case, (result, copied) in zip(questions, answers, strict=True):
@@ -228,6 +230,8 @@ def changes_nothing_when_neutral(sampler: Sampler, ask: Ask) -> Complaints:
         except ParameterError as error:
             yield questions[0], f"refuses its neutral values: {error}"
             return
+        if not neutral.is_neutral:
+            yield questions[0], f"has values in `neutral` of another type than {neutral}"
         vars(neutral)["is_neutral"] = False  # or the core would skip the call of a mask or a switch
         for case in questions:
             before, after = softmax(case.logits), softmax(answer(neutral, case))

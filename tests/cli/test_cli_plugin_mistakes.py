@@ -63,6 +63,26 @@ OFFERS = {
             "breaks the law treats_rows_alone",
         ),
         (
+            "corelm.Sampler",
+            ["def __call__(self, logits, context):", "    np.random.seed(0)", "    return logits"],
+            "breaks the law repeats_itself: Sampler4() drew random numbers",
+        ),
+        (
+            "corelm.Sampler",
+            ["t: float = param(2.0)", "neutral = {'t': '1'}", CALL],
+            "has values in `neutral` of another type",
+        ),
+        (
+            "corelm.Sampler",
+            ["t: float = param(2.0, gt=0)", "example = {'t': -1}", CALL],
+            "refuses its own example: t must be above 0",
+        ),
+        (
+            "corelm.Mask",
+            ["def allowed(self, context): context.batch"],
+            "returns nothing in allowed",
+        ),
+        (
             "corelm.Mask",
             [
                 "n: int = param(0)",
@@ -164,6 +184,7 @@ OFFERS = {
         ),
     ],
     "metric": [
+        ("corelm.SetMetric", [SAY, "def figure(self, *_): print(7)"], "returns nothing in figure"),
         ("corelm.SetMetric", [SAY, "def figure(self, *_): return '7'"], "it returned '7'"),
         ("corelm.SetMetric", [SAY, "def figure(self, *_): return {7: 1}"], "it returned {7: 1}"),
         ("corelm.SetMetric", [SAY, "def figure(self, *_): return []"], "it returned []"),
@@ -455,6 +476,13 @@ METRIC = "@corelm.hookimpl\ndef corelm_metrics(): return {'a': A}\n"
         (f"{SAMPLER}def corelm_decoders(): return {{}}\n", "corelm_decoders is not marked with"),
         (SAMPLER.replace("def corelm_s", "async def corelm_s"), "never runs: write it without"),
         (f"async {OBSERVES[OBSERVES.index('def') :]}    pass\n", "corelm_next_token never runs"),
+        (
+            SAMPLER.replace(
+                "Sampler):\n",
+                "Sampler):\n    t: float = 1.0\n    s: float = corelm.param(1.0, aliases=('t',))\n",
+            ),
+            "not a sampler: A.t is declared twice",
+        ),
         (SCHEME % "lambda: 1", "a is called with ('PATH'): too many positional arguments"),
         (SCHEME % "lambda path: 1, options=('device',)", "got an unexpected keyword argument"),
         (SCHEME % "lambda path, device=0: 1, options='device'", "options of a are 'device'"),
