@@ -2,7 +2,7 @@
 
 A model of the page in Python has the state that the actions want. After each burst the page must
 show it, with the figures of `corelm.explain` and the words that `corelm.generate` draws.
-CORELM_BURSTS sets the number of bursts.
+CORELM_BURSTS sets the number of bursts, CORELM_FIRST_BURST the seed of the first.
 """
 
 import copy
@@ -23,6 +23,7 @@ from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.slow
 
+FIRST = int(os.environ.get("CORELM_FIRST_BURST", "0"))
 BURSTS = int(os.environ.get("CORELM_BURSTS", "50"))
 HOSTILE = Path(__file__).with_name("bursts.js").read_text("utf-8")
 MODEL, PROMPT = ToyModel(), "the"
@@ -206,7 +207,7 @@ def test_after_any_burst_the_page_shows_the_wanted_state(opened):
     page = opened({"sampler": LINKS[0], "seed": 1})
     page.evaluate(HOSTILE)
     entries, at = [Wanted(LINKS[0], 1)], 0
-    for number in range(BURSTS):
+    for number in range(FIRST, FIRST + BURSTS):
         dice = random.Random(number)
         wanted, actions = entries[at], burst(dice, entries[at])
         hashed = [[k, quote(json.dumps(a)) if k == "link" else a, ms] for k, a, ms in actions]

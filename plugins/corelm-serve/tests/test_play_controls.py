@@ -255,6 +255,36 @@ def test_words_are_typed_into_the_text_at_the_caret(opened):
     assert page.locator("#branches [role=treeitem]").count() == 2
 
 
+def test_a_draw_follows_words_that_are_typed(opened):
+    page = opened({"sampler": "stochastic", "model": "cats"})
+    page.fill(".caret", "cat saw")
+    page.evaluate(
+        """() => {
+          const caret = document.querySelector(".caret");
+          caret.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+          document.getElementById("draw").click();  // before the ids of the words are there
+        }"""
+    )
+    position(page, 4)
+    assert page.inner_text("#words").split()[:2] == ["cat", "saw"]
+
+
+def test_a_value_out_of_range_is_named_and_nothing_is_drawn(opened):
+    page = opened({"sampler": "top_k(k=4)"})
+    page.fill("#cards input.number", "-1")
+    page.press("#cards input.number", "Enter")
+    until(page, "document.getElementById('expression-error').textContent")
+    assert "k must be" in page.inner_text("#expression-error")
+    page.click("#draw")
+    until(page, "document.getElementById('announcer').textContent.includes('k must be')")
+    assert page.locator(".word").count() == 0
+    page.fill("#cards input.number", "3")
+    page.press("#cards input.number", "Enter")
+    until(page, "document.getElementById('expression').value === 'top_k(k=3)'")
+    page.click("#draw")
+    position(page, 2)
+
+
 def test_walking_along_the_words_shows_what_was_possible(opened):
     page = opened({"sampler": "stochastic", "model": "cats"})
     write_to_the_end(page)

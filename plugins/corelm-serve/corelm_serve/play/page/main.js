@@ -30,13 +30,17 @@ const shownViews = () => views.slice(0, shownSides().length);
 // Ask for the state after a change, after a pause while somebody types. Draws on their way, which
 // belong to the state before, are dropped.
 function changed(isTyped = false) {
+  dropDraws();
+  for (const view of shownViews()) { view.words.close(); view.mark(); }
+  remember();
+  return isTyped ? refreshSoon() : refresh();
+}
+
+function dropDraws() {
   draws.abort();
   draws = new AbortController();
   lastDraw = Promise.resolve();
   showDrawing(false);
-  for (const view of shownViews()) { view.words.close(); view.mark(); }
-  remember();
-  return isTyped ? refreshSoon() : refresh();
 }
 
 // Show a text that has changed.
@@ -119,7 +123,9 @@ function addDraw(work, isLong = false) {
   const { signal } = draws;
   lastDraw = Promise.all([lastDraw, typed]).then(async () => {
     if (!signal.aborted) await refresh();
-    if (!signal.aborted && shownSides().every(isShown)) await watched("draw", () => work(signal));
+    if (signal.aborted) return;
+    if (shownSides().every(isShown)) await watched("draw", () => work(signal));
+    else announce(shownSides().map(({ error }) => error).join(" "));
     if (signal.aborted) return;
     if (isLong) showDrawing(false);
     showTexts();
@@ -178,7 +184,7 @@ function goOn(view, words) {
 function type(view, text) {
   const { tree } = view.text, { at } = tree;
   if (at.end) return announce(byId("ended").textContent);
-  draws.abort();
+  dropDraws();
   typed = watched("draw", async () => {
     const spaced = /^[\s.,;:!?')\]]/.test(text) ? text : ` ${text}`;
     const { tokens } = await insist("draw", new AbortController().signal, (attempt) => post("/tokenize", { model: state.model, prompt: spaced }, attempt));
@@ -276,8 +282,8 @@ function connect() {
   on("draw", drawOne);
   on("write", drawToEnd);
   on("stop", () => changed());
-  on("undo", both((tree) => tree.undo()));
-  on("redo", both((tree) => tree.redo()));
+  on("undo", both((tree) => { tree.at = tree.at.parent ?? tree.at; }));
+  on("redo", both((tree) => { tree.at = tree.path(tree.end)[tree.path().length] ?? tree.at; }));
   on("restart", () => restart());
   on("new-seed", () => setSeed(Math.floor(Math.random() * 1e6)));
   on("seed", readSeed, "change");
@@ -293,7 +299,9 @@ function connect() {
   guide = new Guide(showStep);
   addEventListener("hashchange", openAddress);
   // A slider that is dragged changes the state too often for the browser's history.
-  for (const type of ["click", "change", "keyup", "drop", "pagehide"]) addEventListener(type, remember.flush);
+  for (const type of ["click", "input", "change", "keyup", "drop", "pagehide"]) {
+    addEventListener(type, ({ target }) => { if (type !== "input" || target.type !== "range") remember.flush(); });
+  }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
     const key = { d: "draw", e: "write", u: "undo", r: "redo", n: "new-seed" }[event.key];

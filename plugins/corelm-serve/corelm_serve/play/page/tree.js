@@ -29,15 +29,6 @@ export class Tree {
     return next;
   }
 
-  undo() {
-    if (this.at.parent) this.at = this.at.parent;
-  }
-
-  // Go on along the branch that is shown.
-  redo() {
-    this.at = this.path(this.end)[this.path().length] ?? this.at;
-  }
-
   goTo(node) {
     this.at = node;
     if (node !== this.root && !this.path(this.end).includes(node)) this.end = lastOf(node);
