@@ -151,7 +151,11 @@ def chosen(call: Call, written: Written) -> list[int]:
 
 def about_text(text: Generation, entropies: list[float], masked: bool) -> dict[str, Any]:
     """Return what corelm says of one text."""
-    about = {"sample": text.sample, "finish_reason": text.finish_reason, "entropy": entropies}
+    about: dict[str, Any] = {
+        "sample": text.sample,
+        "finish_reason": text.finish_reason,
+        "entropy": entropies,
+    }
     about |= about_tokens(text.steps, masked)
     if masked:
         about |= {"constraint_cost": text.constraint_cost, "is_cut_off": text.is_cut_off}
@@ -167,7 +171,7 @@ def about_tokens(records: Sequence[TokenRecord], masked: bool) -> dict[str, Any]
     """
     if not records:
         return {}
-    about = {"model_entropy": [record.model_entropy for record in records]}
+    about: dict[str, Any] = {"model_entropy": [record.model_entropy for record in records]}
     if masked:  # a decoder's own steps lack it
         masses = [record.allowed_mass for record in records]
         about["allowed_mass"] = [None if math.isnan(mass) else mass for mass in masses]

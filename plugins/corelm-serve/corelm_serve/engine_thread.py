@@ -81,7 +81,7 @@ class OneThreadModel:
         """Return a session that starts with ids."""
         return OneThreadSession(self._thread.call(self._model.start, tokens), self._thread)
 
-    def next_token_distribution(self, tokens: NDArray[Any]) -> Array:
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """Return the probabilities after ids."""
         probabilities: Array = self._thread.call(self._model.next_token_distribution, tokens)
         return probabilities

@@ -157,6 +157,10 @@ def _http(scope: Scope, error: HTTPException) -> Response:
     return error_response(ApiError(message, error.status_code, headers=headers))
 
 
+_OfUvicorn: Any = object
+"""A base for parts of connections, whose other part is one of uvicorn's classes."""
+
+
 class Joined:
     """A transport that writes at once what one turn of the event loop has for a client.
 
@@ -195,7 +199,7 @@ class Joined:
         self._transport.close()
 
 
-class Watched:
+class Watched(_OfUvicorn):  # type: ignore[misc]
     """The part of a connection that closes it if no request comes or no answer is read.
 
     uvicorn waits for both forever: a client that opens as many connections as the server takes,
@@ -209,7 +213,7 @@ class Watched:
     """Drops the client if it doesn't read."""
     _looking: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to look for requests."""
         super().connection_made(Joined(transport, self.loop))
         self._looking = self.loop.call_later(SILENCE, self._look)
@@ -255,7 +259,7 @@ class Watched:
             self._looking = self.loop.call_later(SILENCE, self._look)
 
 
-class BoundedHead:
+class BoundedHead(_OfUvicorn):  # type: ignore[misc]
     """The part of a fast connection that refuses too long headers, trailers or framing.
 
     httptools, which reads requests in C, takes any length of them; h11 has a limit itself.

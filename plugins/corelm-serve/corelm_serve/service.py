@@ -61,8 +61,10 @@ class ServedModel:
                 a text.
         """
         vocabulary = self.model.vocabulary
-        is_text = isinstance(prompt, str)
-        ids = FullVocabulary(vocabulary).prompt_ids(prompt) if is_text else list(prompt)
+        if isinstance(prompt, str):
+            ids = FullVocabulary(vocabulary).prompt_ids(prompt)
+        else:
+            ids = list(prompt)
         size = len(vocabulary)
         if wrong := [i for i in ids if i >= size]:
             message = f"there is no token {wrong[0]}; the ids are 0 to {size - 1}"

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corelm import Array, TokenRecord, Vocabulary
 from corelm.abilities import FullVocabulary, can
 from corelm_serve.scheduling.jobs import TokenTable
@@ -34,7 +37,7 @@ class _Row:
 
     text: str
     offset: int
-    ids: Sequence[int]
+    ids: NDArray[np.int32]
     model: Numbers
     sampler: Numbers
 

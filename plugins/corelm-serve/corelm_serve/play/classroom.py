@@ -41,7 +41,8 @@ class Classroom:
         self.code = "".join(secrets.choice(LETTERS) for _ in range(LENGTH))
         self.joined = 0
         self._token = secrets.token_urlsafe(24)
-        self._version, self._state = 0, None
+        self._version = 0
+        self._state: dict[str, Any] | None = None
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def join(self, code: str, address: str) -> str | None:

@@ -81,7 +81,7 @@ def built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
     """Return the chain of stages."""
     if not stages:
         return corelm.sampler(UNCHANGED)
-    calls = [
+    calls: list[Any] = [
         (each["name"], [], {name: _value(value) for name, value in each["parameters"].items()})
         for each in stages
     ]

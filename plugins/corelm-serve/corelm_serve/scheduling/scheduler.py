@@ -246,9 +246,9 @@ class Lane:
         except BaseException as error:  # a plugin may raise anything, but this thread must continue
             fault = ended_by(error)
         ends = [
-            (each, each.end if fault is None else fault)
+            (each, end)
             for each in writings
-            if fault is not None or each.end is not None
+            if (end := each.end if fault is None else fault) is not None
         ]
         with self._lock:
             if epoch != self._epoch:
