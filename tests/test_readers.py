@@ -48,7 +48,7 @@ LIMITED = [  # the place, how it reads, how often, and its limits
     ("corelm/text_lines.py", "json.loads", 1, "a line of a limited text"),
     ("corelm_grammar/json_schema.py", "json.loads", 1, "a limited length"),
     ("corelm_inspect_logs.py", "import zipfile", 1, "sizes, values, depth"),
-    ("corelm_llama_cpp/gguf_header.py", "open", 1, "the header's numbers"),
+    ("corelm_llama_cpp/gguf_file.py", "open", 1, "the header's numbers"),
     ("corelm_presets/commands.py", "sys.stdin", 2, "a megabyte"),
     ("corelm_presets/engine_settings/files.py", ".open", 1, "a megabyte"),
     ("corelm_presets/engine_settings/files.py", "import yaml", 1, "no alias"),
