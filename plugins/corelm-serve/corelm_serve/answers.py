@@ -16,9 +16,8 @@ from corelm import Generation, TokenRecord
 from corelm.runs import Strategy
 from corelm_serve.errors import as_api_error
 from corelm_serve.requests.completion import NUMBERS
-from corelm_serve.rollouts import SETS, rollout
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
-from corelm_serve.scoring import Scores
+from corelm_serve.scoring import SETS, Scores, rollout
 from corelm_serve.service import ServedModel
 from corelm_serve.tables import Column
 from corelm_serve.tool_calls import CallFormat, CallReader

@@ -26,11 +26,11 @@ from corelm_presets.engine_settings.engine import (
     Engine,
     chain_of,
     cold,
+    equal_chains,
     is_own,
     until_greedy,
     write_stages,
 )
-from corelm_presets.engine_settings.reorder import equal_chains
 from corelm_presets.engine_settings.setting import NoCounterpartError, Values, own
 
 ENGINES: Mapping[str, Engine] = {

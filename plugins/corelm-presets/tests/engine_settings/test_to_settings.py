@@ -12,7 +12,7 @@ from corelm_presets.engine_settings.convert import (
     rewritten,
     to_settings_in_part,
 )
-from corelm_presets.engine_settings.reorder import equal_chains
+from corelm_presets.engine_settings.engine import equal_chains
 
 from corelm import CorelmError, from_settings, sampler, sampling_distribution, to_settings
 from corelm.errors import SettingsError, UnknownNameError

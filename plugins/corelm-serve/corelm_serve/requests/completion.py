@@ -35,7 +35,7 @@ from corelm_serve.requests.settings import (
     read_settings,
 )
 from corelm_serve.requests.trials import UNCHANGED, try_expression, try_to_build
-from corelm_serve.rollouts import FIGURES, SETS
+from corelm_serve.scoring import FIGURES, SETS
 
 NUMBERS = random.Random()
 """Numbers for seeds and ids, which are no secrets: to ask the system for some gives the interpreter

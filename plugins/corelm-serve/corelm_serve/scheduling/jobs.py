@@ -23,8 +23,16 @@ from corelm import (
 )
 from corelm.runs import ContinuousBatch, Endings, OpenTexts, Strategy, Texts, printable
 from corelm_serve.errors import ApiError
-from corelm_serve.rollouts import SETS, Recorded, recorded
-from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
+from corelm_serve.scoring import (
+    SETS,
+    Recorded,
+    Scores,
+    fits_together,
+    likeliest,
+    recorded,
+    score,
+    score_together,
+)
 
 logger = logging.getLogger("corelm.serve")
 PARTS = 4
