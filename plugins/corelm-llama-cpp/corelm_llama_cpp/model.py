@@ -13,8 +13,7 @@ import numpy as np
 from corelm.bundles import SlidingWindow
 from corelm.errors import ModelFileError, UsageError
 from corelm.interop import DisplayableModel, DrawsAhead, check_session
-from corelm_llama_cpp import ahead
-from corelm_llama_cpp.context import Context
+from corelm_llama_cpp.context import Context, can_draw_ahead
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
 from corelm_llama_cpp.sequences import Row, Sequences
@@ -67,7 +66,7 @@ class LlamaCppModel(DisplayableModel):
         keeps_state = llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(
             pointer
         )
-        self._may_draw = ahead.is_possible() and not keeps_state
+        self._may_draw = can_draw_ahead() and not keeps_state
         # With room for all rows, or they would be processed again instead of copied.
         self.sequences = Sequences(create, self.context_length)
         self.sequences.reserve(TRIED)

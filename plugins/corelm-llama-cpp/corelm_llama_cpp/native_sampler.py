@@ -15,8 +15,8 @@ import numpy as np
 
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
-from corelm_llama_cpp.generation import RECORD
 from corelm_llama_cpp.library import hold, llama, raise_held
+from corelm_llama_cpp.processor import RECORD
 
 
 class State:

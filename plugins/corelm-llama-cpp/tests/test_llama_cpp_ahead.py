@@ -14,7 +14,7 @@ from corelm.interop.testing import check_draws_ahead
 llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 pytest.importorskip("corelm_llama_cpp.passes", reason="there was no compiler")
 
-from corelm_llama_cpp import LlamaCppModel, ahead  # noqa: E402
+from corelm_llama_cpp import LlamaCppModel, context  # noqa: E402
 from corelm_llama_cpp.context import Context  # noqa: E402
 from corelm_llama_cpp.threads import ThreadChoice  # noqa: E402
 
@@ -38,7 +38,7 @@ def any_time(monkeypatch):
 def single(gguf_file):
     """Return the tiny model without the extension."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ahead, "passes", None)
+        patch.setattr(context, "passes", None)
         return LlamaCppModel(gguf_file)
 
 
@@ -90,7 +90,7 @@ def test_a_context_that_is_full_grows_before_more_is_drawn(gguf_file, drawn, mon
     drawn.clear()
     texts = corelm.generate(model, [7, 8], sampler="stochastic", seed=2, length=40)
     assert sum(drawn) > 20
-    monkeypatch.setattr(ahead, "passes", None)
+    monkeypatch.setattr(context, "passes", None)
     other = LlamaCppModel(gguf_file)
     assert texts == corelm.generate(other, [7, 8], sampler="stochastic", seed=2, length=40)
 
@@ -117,9 +117,9 @@ def test_a_state_that_cannot_drop_tokens_is_not_drawn_ahead(gguf_file, name, mon
     ("name", "value"), [("FIELDS", ["n_tokens"]), ("passes", None), ("passes.BATCH_SIZE", 48)]
 )
 def test_passes_need_the_extension_and_its_version_of_batches(name, value, monkeypatch):
-    assert ahead.is_possible()
-    monkeypatch.setattr(f"corelm_llama_cpp.ahead.{name}", value)
-    assert not ahead.is_possible()
+    assert context.can_draw_ahead()
+    monkeypatch.setattr(f"corelm_llama_cpp.context.{name}", value)
+    assert not context.can_draw_ahead()
 
 
 def test_a_pass_that_fails_is_an_error_of_the_model(gguf_file, monkeypatch):
@@ -128,7 +128,7 @@ def test_a_pass_that_fails_is_an_error_of_the_model(gguf_file, monkeypatch):
     model, calls, original = LlamaCppModel(gguf_file), itertools.count(), llama.llama_decode
     failing = decode(lambda context, batch: 3 if next(calls) == 4 else original(context, batch))
     with monkeypatch.context() as patch:
-        patch.setattr(ahead, "_address", _with(ahead._address, original, failing))
+        patch.setattr(context, "_address", _with(context._address, original, failing))
         with pytest.raises(CorelmError, match=r"could not process 1 tokens \(code 3\)") as raised:
             corelm.generate(model, [7, 8], sampler="greedy", length=20)
     assert len(raised.value.generations[0].tokens) >= 1
@@ -152,7 +152,7 @@ def test_logits_that_are_no_distribution_are_named_where_they_come(gguf_file, mo
             return bad.ctypes.data
         return ctypes.cast(get(context, index), ctypes.c_void_p).value
 
-    monkeypatch.setattr(ahead, "_address", _with(ahead._address, get, kind(logits)))
+    monkeypatch.setattr(context, "_address", _with(context._address, get, kind(logits)))
     monkeypatch.setattr(Context, "process", _with_nan(Context.process))
     monkeypatch.setattr(Context, "pass_seconds", lambda self, tokens: 1e-4)  # before the first
     with pytest.raises(ModelOutputError, match="step 4 hold NaN") as raised:
@@ -203,7 +203,7 @@ def passes_of(stand_in, monkeypatch, count):
         ("llama_decode", "llama_get_logits_ith"), stand_in.functions, strict=True
     ):
         monkeypatch.setattr(llama, name, function)
-    passes = ahead.Passes(ctypes.c_void_p(77), batch, np.array([2, 0, 1]), 4, count)
+    passes = context.Passes(ctypes.c_void_p(77), batch, np.array([2, 0, 1]), 4, count)
     return passes, fields
 
 
@@ -251,9 +251,9 @@ def test_passes_refuse_what_does_not_fit(at, value, match):
     arguments = [1, 1, 1, batch, np.zeros(3, int), np.zeros(3), 4, 1]
     arguments[at] = value
     with pytest.raises((ValueError, TypeError, BufferError, OverflowError), match=match):
-        ahead.passes.new_passes(*arguments)
+        context.passes.new_passes(*arguments)
     with pytest.raises(TypeError, match="expected 8 arguments, got 7"):
-        ahead.passes.new_passes(*arguments[:7])
+        context.passes.new_passes(*arguments[:7])
 
 
 def test_the_threads_are_chosen_by_the_time_of_a_pass(gguf_file, monkeypatch):

@@ -8,7 +8,7 @@ ENGINE = requirements.requires("transformers", "5.18")
 _HOMES = {
     "TransformersModel": "model",
     "as_logits_processor": "processor",
-    "corelm_loop": "loop",
+    "corelm_loop": "processor",
     "from_generation_config": "generation_config",
     "from_logits_processor": "wrapped",
     "to_generation_config": "generation_config",

@@ -2,8 +2,7 @@
 
 import logging
 
-from corelm_vllm.model_runners import BatchRows, SlotRows
-from corelm_vllm.requests import Requests, apply
+from corelm_vllm.requests import BatchRows, Requests, SlotRows, apply
 from corelm_vllm.settings import number_samples, read_settings
 from corelm_vllm.vocabulary import VllmVocabulary
 
