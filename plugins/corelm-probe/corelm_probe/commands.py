@@ -94,7 +94,7 @@ def run(
     corelm probe run http://localhost:8080 --api llama.cpp --model ties --from request.json
     """
     from corelm_probe.checks import run_checks
-    from corelm_probe.engine import open_engine
+    from corelm_probe.engines import open_engine
     from corelm_probe.models import model_named
     from corelm_probe.report import document, lines
     from corelm_probe.verdict import probe

@@ -49,7 +49,7 @@ def test_a_verdict_is_lines_or_one_document(probe, monkeypatch):
     from planted import engine_of
 
     ties = engine_of(MODELS["ties"], "top_k(k=7)")
-    monkeypatch.setattr("corelm_probe.engine.open_engine", lambda *_, **__: ties)
+    monkeypatch.setattr("corelm_probe.engines.open_engine", lambda *_, **__: ties)
     right = ["run", "http://x", "--model", "ties", "--format", "corelm", "--draws", "1000"]
     code, out, err = probe(*right, "--sampler", "top_k(k=7)")
     assert code == 0

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from corelm_probe import MODELS, EngineError, probe
-from corelm_probe.engine import open_engine
+from corelm_probe.engines import open_engine
 from corelm_probe.engines.http import HttpEngine
 from planted import drawn
 
