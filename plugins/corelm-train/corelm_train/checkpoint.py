@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +35,7 @@ EPOCHS = "epochs"
 Shapes = Sequence[tuple[int, ...]]
 
 
-@dataclass(frozen=True, eq=False)
-class SavedRun:
-    """The content of a checkpoint that was verified.
-
-    Attributes:
-        seconds: time spent on training.
-        losses: the losses of the epochs so far.
-        variables: the values of the network's and the optimizer's variables.
-        best: the weights of the best epoch; empty before the end of the first.
-    """
-
-    seconds: float
-    losses: LossHistory
-    variables: list[NDArray[Any]]
-    best: list[NDArray[Any]]
+Arrays = list[NDArray[Any]]
 
 
 class Checkpoint:
@@ -122,12 +108,18 @@ class Checkpoint:
                 f"{free / 1e6:,.1f} MB are free; make room, or choose another --out"
             )
 
-    def load(self, shapes: Shapes, best_shapes: Shapes = ()) -> SavedRun:
+    def load(
+        self, shapes: Shapes, best_shapes: Shapes = ()
+    ) -> tuple[float, LossHistory, Arrays, Arrays]:
         """Read a checkpoint.
 
         Args:
             shapes: the shapes of the variables.
             best_shapes: the shapes of the best epoch's weights.
+
+        Returns:
+            The seconds of training, the losses of the epochs, the values of the variables, and the
+            best epoch's weights, none before the end of the first.
 
         Raises:
             TrainingError: no checkpoint, a damaged one, or one of another run.
@@ -140,7 +132,7 @@ class Checkpoint:
         if [a.shape for a in arrays] != [*shapes, *best]:
             raise TrainingError(f"the checkpoint {self.path.name} holds another network")
         count = len(shapes)
-        return SavedRun(state["seconds"], losses, arrays[:count], arrays[count:])
+        return state["seconds"], losses, arrays[:count], arrays[count:]
 
     def saved_precision(self) -> str | None:
         """Return the precision of the saved run; None without a readable checkpoint."""
@@ -154,7 +146,7 @@ class Checkpoint:
         """Remove the file, if there is one."""
         self.path.unlink(missing_ok=True)
 
-    def _read(self) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    def _read(self) -> tuple[dict[str, Any], Arrays]:
         if not self.path.is_file():
             raise TrainingError(
                 f"there is nothing to resume: no {self.path.name} next to the output; "

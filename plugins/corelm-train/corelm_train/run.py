@@ -200,13 +200,12 @@ class TrainingRun:
     def _load(self) -> None:
         variables = self._variables()
         weights = weights_of(self.network)
-        saved = self.checkpoint.load(
+        self.seconds_before, self.losses, arrays, best = self.checkpoint.load(
             [tuple(variable.shape) for variable in variables], [w.shape for w in weights.values()]
         )
-        for variable, array in zip(variables, saved.variables, strict=True):
+        for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
-        self.seconds_before, self.losses = saved.seconds, saved.losses
-        self.best_weights = dict(zip(weights, saved.best, strict=True)) if saved.best else {}
+        self.best_weights = dict(zip(weights, best, strict=True)) if best else {}
         self.steps_done = self._steps_of_optimizer()
 
     def _steps_of_optimizer(self) -> int:

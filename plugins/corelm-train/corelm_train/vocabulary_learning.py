@@ -98,13 +98,6 @@ def learn_byte_pairs(texts: Sequence[str], size: int) -> BytePairVocabulary:
             f"a vocabulary of {BytePairVocabulary.style} needs room for at least "
             f"{before_merges + 1} tokens, not {size}"
         )
-    merges = _learn_merges(texts, size - before_merges)
-    if not merges:
-        raise DataError("the texts are too short: no two letters in them appear together twice")
-    return BytePairVocabulary(merges)
-
-
-def _learn_merges(texts: Sequence[str], count: int) -> list[tuple[str, str]]:
     try:
         from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     except ImportError as error:
@@ -116,12 +109,15 @@ def _learn_merges(texts: Sequence[str], count: int) -> list[tuple[str, str]]:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=len(alphabet) + count,
+        vocab_size=len(alphabet) + size - before_merges,
         initial_alphabet=list(alphabet),
         min_frequency=2,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer, length=len(texts))
     merges = [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+    if not merges:
+        raise DataError("the texts are too short: no two letters in them appear together twice")
     # Two merges may make the same token, such as a+bc and ab+c; keep only the first.
-    return list({left + right: (left, right) for left, right in reversed(merges)}.values())[::-1]
+    first = {left + right: (left, right) for left, right in reversed(merges)}
+    return BytePairVocabulary(list(first.values())[::-1])

@@ -452,7 +452,7 @@ def test_other_metadata_than_was_saved_is_named(tmp_path, state):
     with safe_open(tmp_path / "good", "numpy") as file:
         metadata = file.metadata()
     save_file({"0000": array}, tmp_path / "bad", metadata | {"corelm": state})
-    assert Checkpoint(tmp_path / "good", {}).load([(2,)]).seconds == 1.0
+    assert Checkpoint(tmp_path / "good", {}).load([(2,)])[0] == 1.0
     with pytest.raises(TrainingError, match="the checkpoint bad is damaged"):
         Checkpoint(tmp_path / "bad", {}).load([(2,)])
 

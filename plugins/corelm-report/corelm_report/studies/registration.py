@@ -101,15 +101,15 @@ def compared(folder: Path, lock: Json, cache: UnitCache) -> Json | None:
     path = folder / REGISTRATION
     if not path.exists():
         return None
-    before, known = _read(path), cache.time_of(_key(path))
+    before, written = _read(path), cache.time_of(_key(path))
     created = datetime.fromisoformat(before["created"]).timestamp()
-    is_late = cache.oldest < (created if known is None else known)
+    is_late = cache.oldest < (created if written is None else written)
     first = datetime.fromtimestamp(cache.oldest, UTC) if is_late else None
     return {
         "created": before["created"],
         "changes": changes(before, lock),
         "sha256": checksum(path),
-        "written here": known is not None,
+        "written here": written is not None,
         "measured before": first and first.isoformat(timespec="seconds"),
     }
 
