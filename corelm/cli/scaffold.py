@@ -101,10 +101,14 @@ def named(text: str, kind: PackageKind = SAMPLER) -> dict[str, str]:
         )
     from importlib.metadata import version  # takes 13 ms
 
-    module = PREFIX + name
+    module, entry = PREFIX + name, name
+    if kind is OBSERVER:
+        entry = kind.hook  # it offers nothing that is called by a name
+    elif kind is COMMAND:
+        entry = name.replace("_", "-")  # typed on a command line
     words = {
         "name": name,
-        "entry": _entry(name, kind),
+        "entry": entry,
         "cls": cls,
         "module": module,
         "package": module.replace("_", "-"),
@@ -115,13 +119,6 @@ def named(text: str, kind: PackageKind = SAMPLER) -> dict[str, str]:
         "lint": kind.lint,
     }
     return words | {"dependencies": Template(kind.dependencies).substitute(words)}
-
-
-def _entry(name: str, kind: PackageKind) -> str:
-    """Return the name of the entry point."""
-    if kind is OBSERVER:
-        return kind.hook  # it offers nothing that is called by a name
-    return name.replace("_", "-") if kind is COMMAND else name  # typed on a command line
 
 
 def namesakes(name: str, kind: PackageKind) -> Iterator[str]:
