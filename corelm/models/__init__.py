@@ -219,7 +219,7 @@ class NamedModel:
 
         Example:
             >>> NamedModel.of("imdb").human_surprisal["mean"]
-            4.20082
+            4.20817
         """
         human = _at(self.manifest, "figures", "human")
         mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
