@@ -254,10 +254,11 @@ class Run:
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
         for each in () if stage._is_built_in else chosen:
             is_covered = each.reads <= stage.reads and stage.has_masks >= each.has_masks
+            is_covered &= stage._coins >= each._coins
             if each not in stage.nested.values() and (each == stage or not is_covered):
                 raise SamplerError(
                     f"{stage} chose {each}, which is none of its parameters; declare it as one, so "
-                    "that what it reads and its masks are known: `then: Sampler = param(...)`"
+                    "that what it reads, masks and tosses is known: `then: Sampler = param(...)`"
                 )
         return chosen
 

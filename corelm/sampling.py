@@ -139,18 +139,19 @@ class Sampler(Displayable, Parameterized, ABC):
             >>> corelm.sampler("top_k(k=2) | min_length(n=3)").has_masks
             True
         """
-        return any(
-            isinstance(stage, Mask) or any(each.has_masks for each in stage.nested.values())
+        return self._count(Mask) > 0
+
+    def _count(self, kind: type[Sampler]) -> int:
+        """Return how many stages of a kind may act in one row."""
+        return sum(
+            max([isinstance(stage, kind), *(each._count(kind) for each in stage.nested.values())])
             for stage in self.active_stages
         )
 
     @cached_property
     def _coins(self) -> int:
         """The most coins that are tossed in one row."""
-        return sum(
-            max([isinstance(stage, Coin), *(each._coins for each in stage.nested.values())])
-            for stage in self.active_stages
-        )
+        return self._count(Coin)
 
     @cached_property
     def has_branches(self) -> bool:
@@ -163,9 +164,8 @@ class Sampler(Displayable, Parameterized, ABC):
             (True, False)
         """
         *before, last = self.active_stages or (self,)
-        return any(stage._coins for stage in before) or any(
-            each.has_branches for each in last.nested.values()
-        )
+        inside = any(each.has_branches for each in last.nested.values())
+        return inside or any(stage._coins for stage in before)
 
     def __or__(self, other: Sampler) -> Chain:
         """Chain two samplers: the other one gets the logits that this one returns."""

@@ -223,7 +223,7 @@ class DrawPlan:
         stages = sampler.active_stages
         examples = [_longest_calls(stage, _example(vocabulary), self.size) for stage in stages]
         # After a coin the stages act on each outcome, for which no call has arguments.
-        first = len(stages) if _may_branch(sampler) else _first_of_last(examples)
+        first = len(stages) if sampler.has_branches else _first_of_last(examples)
         self.before: Sampler | None = _chain(stages[:first])
         self.after: Sampler | None = _chain(stages[first:])
         # The stages of `after`, with their kernels where they don't depend on the text.
@@ -417,14 +417,6 @@ def _longest_calls(stage: Sampler, example: Context, size: int) -> Calls | None:
     ]
     calls = [option for option in options if option is not None]
     return max(calls, key=len) if len(calls) == len(options) else None
-
-
-def _may_branch(sampler: Sampler) -> bool:
-    """Return True if a stage may act on the outcomes of a coin before it."""
-    parts = (part for stage in sampler.active_stages[:-1] for part in stage.parts())
-    # Another's switch may choose samplers that it doesn't name.
-    others = (isinstance(part, Switch) and not part._is_built_in for part in parts)
-    return sampler.has_branches or any(others)
 
 
 def _first_of_last(examples: Sequence[Calls | None]) -> int:

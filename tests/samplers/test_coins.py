@@ -255,19 +255,19 @@ class Hides(Switch):
         return [sampler("xtc(probability=0.5, threshold=0.1)")] * context.batch
 
 
-@pytest.mark.parametrize("hidden", [Hides(), EvenRows(Hides()), "phase"], ids=str)
-def test_a_plan_draws_from_the_mixture_whoever_chooses_the_coin(hidden):
-    if hidden == "phase":
-        hidden = sampler("phase", start="a", end="b", inside=Hides(), outside=Hides())
-    chain = hidden | sampler("temperature(t=0.5) | top_k(k=3)")
+def test_a_coin_that_a_switch_hides_is_refused():
+    with pytest.raises(SamplerError, match=r"hides chose xtc\(.*declare it as one"):
+        apply(Hides() | sampler("top_k(k=3)"), P[None], Context.of([[0]]))
+
+
+def test_a_plan_draws_from_the_mixture():
     rng = np.random.default_rng(1)
-    context = past(rng, 4)
-    logits = rng.normal(size=(4, SIZE)).astype(np.float32)
-    drawn = DrawPlan(chain, VOCABULARY).draw(logits.copy(), rng.random(4), lambda: context)
-    assert np.array_equal(drawn.logits, apply(chain, drawn.model_logits, context))
-    trace: list[StageResult] = []
-    apply(chain, logits, context, trace)
-    assert all(isinstance(each.logits, np.ndarray) for each in trace)
+    context, logits = past(rng, 4), rng.normal(size=(4, SIZE)).astype(np.float32)
+    inside = Chain((sampler(COINS[0]), sampler("temperature(t=0.5)")))
+    phase = sampler("phase", start="a", end="b", inside=inside, outside=inside)
+    for chain in (inside, phase, EvenRows(COINS[0]) | sampler("top_k(k=3)"), phase | Heat(2.0)):
+        drawn = DrawPlan(chain, VOCABULARY).draw(logits.copy(), rng.random(4), lambda: context)
+        assert np.array_equal(drawn.logits, apply(chain, drawn.model_logits, context))
 
 
 def test_a_chain_for_c_has_its_coin_last():
