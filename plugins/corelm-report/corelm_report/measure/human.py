@@ -215,7 +215,7 @@ def _texts_of_manifest(human: Any, plan: Plan) -> GeneratedTexts:
     elif of.get("texts") != plan.set_size:
         left_out = OF_SETS
     names = [figure.name for figure in of_view(GENERATED)]
-    figures = {name: None if name in left_out else human.get(name) for name in names}
+    figures: dict[str, Any] = {n: None if n in left_out else human.get(n) for n in names}
     intervals = human.get("ci95", {})
     ci95 = {name: intervals.get(name) for name in names if figures[name] is not None}
     # Of as many tokens as the samplers write.
