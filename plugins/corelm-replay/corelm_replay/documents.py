@@ -53,7 +53,10 @@ def are_numbers(values: Any, least: float = -math.inf, most: float = math.inf) -
     """
     bounds = max(least, -sys.float_info.max), min(most, sys.float_info.max)
     return isinstance(values, Sequence) and all(
-        type(value) in (int, float) and bounds[0] <= value <= bounds[1] for value in values
+        isinstance(value, int | float)
+        and type(value) is not bool
+        and bounds[0] <= value <= bounds[1]
+        for value in values
     )
 
 
