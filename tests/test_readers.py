@@ -76,7 +76,7 @@ OWN = [  # what corelm, the system or an installed package wrote
     ("corelm/cli/applications.py", ".open", 1, "/dev/null"),
     ("corelm/cli/many_texts.py", "json.loads", 4, "texts that corelm wrote, and lines of a limit"),
     ("corelm/cli/many_texts.py", "open", 1, "texts that this process wrote"),
-    ("corelm/cli/output/messages.py", "sys.stdin", 2, "is it a terminal?"),
+    ("corelm/cli/commands/models.py", "sys.stdin", 2, "is it a terminal?"),
     ("corelm/cli/scaffold.py", ".read_text", 1, "templates"),
     ("corelm/interop/tokenizer_vocabulary.py", "json.loads", 1, "the state of a tokenizer"),
     ("corelm/machine.py", ".read_text", 1, "/proc"),
