@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +32,8 @@ SPACED = tuple(mark.encode().decode("latin-1") for mark in ".,;:!?)]}%\u201d\u20
 """The marks after which a word begins with a space."""
 MARGIN = 4
 """The bytes before a word that decide if it is a whole one: those of a character."""
-LAST = chr(0x10FFFF)
-"""A character that comes after all others in the order of texts."""
-REMEMBERED = 256
-"""The number of lists of words whose tokens are cached."""
-VOCABULARIES = 8
-"""The number of vocabularies whose texts are cached."""
+LISTS, VOCABULARIES = 1024, 8
+"""The most lists of words of a vocabulary, and vocabularies, that are cached."""
 
 
 class TokenNames:
@@ -132,12 +129,16 @@ class TokenNames:
             return None, np.array(sorted(always), dtype=np.int64)
         pieces = _pieces_of(self._vocabulary)
         longest = max(len(beginning) for beginning, _ in completing) + MARGIN
-        rows = [
-            sorted(always.union(*pieces.completed_next(completing, pieces.text(past)[-longest:])))
-            for past in texts[:, max(texts.shape[1] - longest, 0) :].tolist()
-        ]
-        owners = np.arange(len(rows)).repeat([len(ids) for ids in rows])
-        return owners, np.array([i for ids in rows for i in ids], dtype=np.int64)
+        owners, every = list[int](), list[int]()
+        for row, past in enumerate(texts[:, max(texts.shape[1] - longest, 0) :].tolist()):
+            text, ids = pieces.text(past)[-longest:], set(always)
+            for at in range(len(text) + 1):
+                ids |= completing.get((text[at:], False), ids)
+                if not ENDS(text[:at]):
+                    ids |= completing.get((text[at:], True), ids)
+            owners += [row] * len(ids)
+            every += sorted(ids)
+        return np.array(owners, dtype=np.int64), np.array(every, dtype=np.int64)
 
     def written(
         self, words: Iterable[int | str], after: Sequence[int] | Ids | None = None
@@ -168,16 +169,15 @@ class TokenNames:
         if self._vocabulary is None or not any(isinstance(word, str) for word in words):
             return {ANYWHERE: {i for word in words for i in self.ids(word)}}
         pieces = _pieces_of(self._vocabulary)
-        if words not in pieces.completing:
-            completing: Completing = {}
+        completing = pieces.completing.get(words)
+        if completing is None:
+            completing = {}
             for word in words:
                 ids = [(ANYWHERE, i) for i in self.ids(word)]
                 for key, i in pieces.continuations(word) if isinstance(word, str) else ids:
                     completing.setdefault(key, set()).add(i)
-            if len(pieces.completing) >= REMEMBERED:
-                pieces.completing.clear()
-            pieces.completing[words] = completing
-        return pieces.completing[words]
+            _keep(pieces.completing, words, completing, LISTS)
+        return completing
 
     def _encoded(self, token: int | str) -> list[int]:
         """Return the ids; none of a word that the vocabulary lacks."""
@@ -244,19 +244,12 @@ class _Pieces:
             if text in piece and whole.search(piece):
                 yield ("", begins and not whole.search(f"a{piece}")), token
         for at in range(1, len(text)):
-            first, last = (bisect_left(self._sorted, (text[at:] + end, 0)) for end in ("", LAST))
+            first, last = (
+                bisect_left(self._sorted, (text[at:] + end, 0)) for end in ("", "\U0010ffff")
+            )
             for piece, token in self._sorted[first:last]:
                 if whole.match(text[:at] + piece):
                     yield (text[:at], begins), token
-
-    def completed_next(self, completing: Completing, text: str) -> Iterator[set[int]]:
-        """Yield the tokens that complete a word after a text."""
-        for length in range(len(text) + 1):
-            before, beginning = text[: len(text) - length], text[len(text) - length :]
-            for bound in (False, True):
-                ids = completing.get((beginning, bound))
-                if ids and not (bound and ENDS(before)):
-                    yield ids
 
     def written(self, word: str, before: str) -> list[int]:
         """Return the ids that write a word after a text."""
@@ -284,7 +277,12 @@ def _pieces_of(vocabulary: Vocabulary | None) -> _Pieces:
     # The pieces keep their vocabulary alive, so its id can't be reused.
     pieces = _cached.get(id(vocabulary))
     if pieces is None:
-        if len(_cached) >= VOCABULARIES:
-            _cached.clear()
-        pieces = _cached[id(vocabulary)] = _Pieces(vocabulary)
+        pieces = _Pieces(vocabulary)
+        _keep(_cached, id(vocabulary), pieces, VOCABULARIES)
     return pieces
+
+
+def _keep(cache: dict[Any, Any], key: object, value: object, most: int) -> None:
+    if len(cache) >= most:
+        cache.clear()
+    cache[key] = value
