@@ -181,10 +181,8 @@ class Run:
                     check_result(last, logits, self._context)
             left -= not stage.is_neutral
             here, self.is_valid = before_others if left else place, False
-            act: Any = getattr(self, stage._acts_by)
-            if isinstance(result, Branches):
-                act = self._on_each
-            result = act(stage, result, here)
+            by = "_on_each" if isinstance(result, Branches) else stage._acts_by
+            result = getattr(self, by)(stage, result, here)
             last = None if stage.is_neutral or self.is_valid else stage
         return result
 

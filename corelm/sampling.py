@@ -141,7 +141,7 @@ class Sampler(Displayable, Parameterized, ABC):
         """
         return self._count(Mask) > 0
 
-    def _count(self, kind: type[Sampler]) -> int:
+    def _count(self, kind: type) -> int:
         """Return how many stages of a kind may act in one row."""
         return sum(
             max([isinstance(stage, kind), *(each._count(kind) for each in stage.nested.values())])
