@@ -12,6 +12,7 @@
   };
 
   window.fetch = async (path, { signal, ...options } = {}) => {
+    signal?.throwIfAborted();
     if (path === "/api/chain") return real(path, { signal, ...options }); // notes only
     waiting += 1;
     try {
@@ -112,7 +113,7 @@
     for (let quiet = 0, tries = 0; quiet < 4; tries += 1) {
       // The page asks again when the network is back.
       if (tries % 20 === 0) dispatchEvent(new Event("online"));
-      if (tries > 1000) return false;
+      if (tries > 6000) return false; // half a minute
       await pause(5);
       quiet = window.idle() ? quiet + 1 : 0;
     }

@@ -29,7 +29,7 @@ HOSTILE = Path(__file__).with_name("bursts.js").read_text("utf-8")
 MODEL, PROMPT = ToyModel(), "the"
 [END] = MODEL.vocabulary.ends
 CLASSES = {each.name: each.value for each in plugins.registry().offers("corelm_samplers")}
-ADDED = ["greedy", "top_k", "top_p", "min_p", "temperature", "typical", "dry", "mirostat"]
+ADDED = ["greedy", "top_k", "top_p", "min_p", "temperature", "typical", "eta", "mirostat"]
 EXPRESSIONS = ["uniform", "top_k(k=3)", "temperature(t=0.6) | top_p(p=0.9)", "stochastic", "min_p"]
 LINKS = ["stochastic", "top_k(k=4) | temperature(t=0.5)"]
 LONGEST = 100
