@@ -134,13 +134,17 @@ class Wanted:
     def do_compare(self, *_):
         self.compare = not self.compare
         if self.chains[1] is None:
-            self.chains[1] = copy.deepcopy(self.chains[0])
+            # A link writes a chain without cards as `stochastic`, which is the same.
+            self.chains[1] = copy.deepcopy(self.chains[0]) or cards_of("stochastic")
             self.draws[1], self.columns[1] = self.draws[0], self.columns[0]
             self.texts = {(one, one) for one, _ in self.texts}
 
     def saved(self):
         """Return what a link holds: a side that isn't shown isn't in it."""
         other = copy.deepcopy(self)
+        other.chains = [
+            None if each is None else each or cards_of("stochastic") for each in other.chains
+        ]
         if not self.compare:
             other.chains[1], other.draws[1], other.columns[1] = None, False, None
             other.texts = {(one, ()) for one, _ in self.texts}
