@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from corelm_llama_cpp import gguf_header
 from corelm_probe.engines import http
 from corelm_replay import EntropyLog, Rollouts, TokenLog, receipts, record, verify
 from corelm_replay.documents import stated_sampler
@@ -234,11 +233,15 @@ def unfinished_texts(data: bytes) -> None:
 
 @target
 def gguf(data: bytes) -> None:
-    """The header of a GGUF file."""
+    """The header of a GGUF file, where llama.cpp is installed."""
+    try:
+        from corelm_llama_cpp.gguf_file import repeated_token
+    except ImportError:
+        return
     raw, rest = chosen(data, (False, True))
     with folder() as path:
         (path / "a.gguf").write_bytes(rest if raw else b"GGUF\x03\0\0\0" + bytes(8) + rest)
-        gguf_header.repeated_token(path / "a.gguf")
+        repeated_token(path / "a.gguf")
 
 
 @target
