@@ -227,10 +227,11 @@ def compare(
             `temperature(t=0.1..2.0/20)` or `top_p(p=0.5,0.8,0.9)`. By default, a set that shows
             the range from greedy to uniform.
         prompts: the beginning of the texts, several beginnings, or a mapping from each to its
-            cluster, such as its document: then the clusters are the independent units. By default,
-            the prompt of the model.
-        n: texts of each sampler for each prompt.
-        length: tokens to draw for each text, at most.
+            cluster, such as its document: then the clusters are the independent units. By default
+            each text has a beginning of its own: the first tokens of a human text, or else tokens
+            drawn from the model. Human text is then at the same places.
+        n: texts of each sampler for each prompt; without prompts, of all prompts together.
+        length: tokens to draw for each text, at most; by default beginnings are part of it.
         seed: the random seed of all texts; by default 1.
         seeds: several seeds instead, such as `[1, 2, 3]` or "1..3". Every sampler writes its n
             texts for each of them, and `by_seed` has the figures of each.
@@ -248,7 +249,8 @@ def compare(
             human text, it is scaled to these: model entropy here x (human surprisal / model entropy
             on human text).
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
-            By default human text if there is any, otherwise the first sampler.
+            By default human text if there is any, otherwise the first sampler. Texts at other
+            places than human text are compared with it only if it is named here.
         metrics: metrics that plugins offer, to measure on the texts too: names, or names with
             parameters, such as `mattr(window=30)`.
         texts: the number of texts of each prompt that the report keeps, or "all".

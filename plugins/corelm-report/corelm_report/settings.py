@@ -89,8 +89,8 @@ class ReportSettings(TypedDict, total=False):
         ReportSetting(
             "prompts",
             "A file of prompts, one a line, or JSON lines with the cluster of each, such as its "
-            'document: a .jsonl file of {"prompt": ..., "cluster": ...}. Default: the model\'s own '
-            "prompt.",
+            'document: a .jsonl file of {"prompt": ..., "cluster": ...}. Default: each text has a '
+            "beginning of its own, of human texts if there are any, else drawn from the model.",
             metavar="FILE",
         ),
     ]
@@ -98,22 +98,27 @@ class ReportSettings(TypedDict, total=False):
         int | str | None,
         ReportSetting(
             "count",
-            "The first tokens of each human text are a prompt, and human text is their "
-            "continuations, so differences from it are paired. At most --contexts prompts, at "
-            "least 8.",
+            "As by default, but with beginnings of this many tokens and -n texts for each: the "
+            "first tokens of each human text are a prompt, and human text is their continuations. "
+            "At most --contexts prompts, at least 8.",
         ),
     ]
     n: Annotated[
         int | str,
         ReportSetting(
             "count",
-            "The number of texts of each sampler for each prompt.",
+            "The number of texts of each sampler for each prompt; without prompts, in all.",
             N,
             short="-n",
         ),
     ]
     length: Annotated[
-        int | str, ReportSetting("count", "The largest number of tokens in a text.", LENGTH)
+        int | str,
+        ReportSetting(
+            "count",
+            "The largest number of tokens in a text; by default beginnings are part of it.",
+            LENGTH,
+        ),
     ]
     seed: Annotated[int | str | None, ReportSetting("seed", f"The random seed. Default: {SEED}.")]
     seeds: Annotated[
@@ -141,7 +146,8 @@ class ReportSettings(TypedDict, total=False):
         ReportSetting(
             "text",
             "The entry that the others are compared with. Default: human text if there is any, "
-            "else the first sampler.",
+            "else the first sampler. Texts at other places than human text are compared with it "
+            "only if it is named here.",
             metavar="SAMPLER|human",
         ),
     ]

@@ -18,7 +18,7 @@ from corelm_report.measure.entries import Measured, surprisal_excess
 from corelm_report.measure.on_contexts import Record, curve_mean
 from corelm_report.measure.text_set import LOOPS, TextSet
 from corelm_report.metrics.conclusions import best_of, closest_set, confidence, simultaneous
-from corelm_report.metrics.estimates import FEWEST, Estimate, of_interval
+from corelm_report.metrics.estimates import FEWEST, STATED, Estimate, of_interval
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import Interval, bisected
 
@@ -67,6 +67,8 @@ def closest(
     apart = {name: each - target for name, each in settings.items()}
     # One further statement is about the model itself: `TemperatureFit.verdict`.
     ends = simultaneous(list(apart.values()), further=1)
+    fewest = min([target.units or STATED, *(each.units or 0 for each in settings.values())])
+    ends = ends if fewest >= STATED else [None] * len(ends)
     differences = [
         Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, interval=interval)
         for (name, each), interval in zip(apart.items(), ends, strict=True)
@@ -88,7 +90,7 @@ def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:
             value_ = each.texts.of_set[figure]
             if value_ is not None:
                 ends = each.texts.interval(figure, level)
-                if ends is None and each.texts.are_copies:
+                if ends is None and each.texts.are_copies and not each.texts.is_about_prompts:
                     ends = [value_, value_]  # the sampler always writes these texts
                 rows.append(Simultaneous(sampler=name, figure=figure, value=value_, interval=ends))
     return rows

@@ -32,6 +32,9 @@ NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
 FEWEST = 8
 """With fewer independent units than this there is no interval, as so few may be unusual."""
+STATED = 32
+"""With fewer units than this no difference is called significant, or within a margin: a few units
+may lack a kind by chance, and vary too little."""
 MANY = 8
 """With at least this number of prompts, or clusters, an interval is about other prompts too."""
 ROUNDING = 1e-12

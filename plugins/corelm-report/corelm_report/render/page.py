@@ -28,6 +28,7 @@ from corelm_report.document.lookup import against
 from corelm_report.document.texts import TokenDetails
 from corelm_report.document.verdict import verdict
 from corelm_report.metrics.conclusions import EACH
+from corelm_report.metrics.estimates import STATED
 from corelm_report.render import tables
 from corelm_report.render.charts import charts, drawings
 from corelm_report.render.overview import failed_metrics, front_in_words, remarks, seeds, targets
@@ -72,6 +73,7 @@ def page(document: Document) -> str:
         against=compared_with if has_differences else "",
         compared=len(dict(tables.p_values(document))),
         rate=EACH,
+        stated=STATED,
         tables=by_name,
         charts=list(charts(document)),
         # Markup is written unescaped: only corelm's own files, and drawings whose texts matplotlib

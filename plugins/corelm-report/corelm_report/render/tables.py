@@ -43,6 +43,7 @@ from corelm_report.document.lookup import (
     value,
 )
 from corelm_report.metrics.conclusions import discoveries
+from corelm_report.metrics.estimates import STATED
 from corelm_report.render.overview import TARGET, columns_of, spread_text, text_of
 
 WIDEST = 14
@@ -289,10 +290,12 @@ def clear_differences(document: Document) -> set[DifferenceKey]:
 
 
 def p_values(document: Document) -> Iterator[tuple[DifferenceKey, float]]:
-    """Yield every difference on the page that has an interval, with its p-value."""
+    """Yield every difference on the page of enough units for a statement, with its p-value."""
     columns = [column for table in TABLES for column in columns_of(table, document)]
     for entry in document.samplers:
         for column in columns if not entry.error else ():
             apart = declared_difference(entry, column.looked_up, column.view)
-            if column.compared and apart is not None and apart.p is not None:
+            if not column.compared or apart is None or (apart.units or 0) < STATED:
+                continue
+            if apart.p is not None:
                 yield (entry.label, column.view, column.looked_up), apart.p
