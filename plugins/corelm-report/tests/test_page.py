@@ -103,7 +103,7 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     row["teacher_forced"]["expected_surprisal"] = 1.0
     row["teacher_forced"]["ci95"]["expected_surprisal"] = [0.9, 1.25]
     difference = row["differences"]["teacher_forced"]["expected_surprisal"]
-    difference.update(value=-0.5, ci95=[-0.75, -0.25], p=1e-6)
+    difference.update(value=-0.5, ci95=[-0.75, -0.25], p=1e-6, units=32)
     text = tables_of(document)
     cells = rows_of(text, ENTROPY)["temperature(t=0.5)"]
     figure = "1.00+0.25\N{MINUS SIGN}0.10"
