@@ -11,6 +11,7 @@ from corelm_report.document.evidence import looping, named, not_told, repeating,
 from corelm_report.document.figure import listed
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import runs
+from corelm_report.metrics.estimates import STATED
 
 
 def verdict(document: Document) -> str:
@@ -37,6 +38,8 @@ def _closest(document: Document, samplers: list[SamplerEntry]) -> str:
     chosen = [entry for entry in samplers if entry.sampler in document.closest]
     if len(samplers) < 2 or not chosen:
         return not_told(document, samplers)
+    if min(entry.generated_texts.units or 0 for entry in chosen if entry.generated_texts) < STATED:
+        return f"It takes {STATED} texts to tell which sampler is closest to human text."
     names = named([run.name for run in runs(samplers, chosen)])
     if len(chosen) == 1:
         return f"{names} is closest to human text."
