@@ -92,7 +92,9 @@ def growing(plan: Plan) -> Iterator[Plan]:
         UsageError: the prompts are from human texts.
     """
     if plan.human_prompt_length:
-        raise UsageError("a report on human continuations cannot grow: leave out --until, or give prompts")
+        raise UsageError(
+            "a report on human continuations cannot grow: leave out --until, or give prompts"
+        )
     whole = replace(plan, anytime=True)
     places = list(dict.fromkeys(plan.clusters or plan.prompts))
     if len(places) < MANY:
