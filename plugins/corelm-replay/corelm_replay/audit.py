@@ -50,12 +50,14 @@ class Audit:
     @property
     def plain_ratios(self) -> NDArray[np.float64]:
         """(tokens,) the importance ratios without replay."""
-        return np.asarray(np.exp(-np.sum([*self.differences.values()], axis=0)))
+        with np.errstate(over="ignore"):  # an infinite ratio is outside, too
+            return np.asarray(np.exp(-np.sum([*self.differences.values()], axis=0)))
 
     @property
     def replayed_ratios(self) -> NDArray[np.float64]:
         """(tokens,) the importance ratios with replay; 0 outside the kept set."""
-        return np.where(self.outside_set, 0.0, np.exp(-self.differences["rounding"]))
+        with np.errstate(over="ignore"):
+            return np.where(self.outside_set, 0.0, np.exp(-self.differences["rounding"]))
 
     def figures(self) -> dict[str, float]:
         """Return the figures of the table by name, for `--fail-if`."""
