@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar
@@ -18,7 +17,6 @@ from corelm import (
     Context,
     Decoder,
     DecodingTask,
-    ParameterError,
     RandomStream,
     Sampler,
     Step,
@@ -70,13 +68,6 @@ def test_a_row_leaves_when_it_ends():
     assert len(here[-1]) < 30
     assert here[0] == set(range(30))
     assert all(later <= earlier for earlier, later in pairwise(here))
-
-
-def test_everything_stops_when_every_row_has_ended():
-    ends_at_once = ToyModel(["a"], logits=[0, 0, 50, 0])
-    assert [
-        step.tokens.tolist() for step in steps(model=ends_at_once, prompt="a", samples=range(3))
-    ] == [[2, 2, 2]]
 
 
 def test_the_random_numbers_decide_the_tokens():
@@ -141,31 +132,6 @@ def test_read_only_logits_of_a_session_are_copied():
         assert np.array_equal(some.model_logits, others.model_logits)
 
 
-def test_the_sampler_sees_the_vocabulary():
-    class NeverTheEnd(Sampler):
-        def __call__(self, logits, context):
-            ids = np.arange(logits.shape[-1])
-            return corelm.mask_logits(logits, ids != context.vocabulary.start)
-
-    drawn = steps(sampler=NeverTheEnd(), samples=range(20), length=20)
-    assert len(drawn) == 20
-    assert all((step.tokens != 2).all() for step in drawn)
-
-
-def test_the_rows_of_the_context_follow_those_that_stay():
-    lengths = []
-
-    class Looks(Sampler):
-        def __call__(self, logits, context):
-            assert len(context.tokens) == len(logits)
-            assert (context.tokens != 2).all(), "a row that has ended is still there"
-            lengths.append(len(logits))
-            return logits
-
-    steps(sampler=Looks(), samples=range(30), length=30)
-    assert lengths[0] == 30 > lengths[-1]
-
-
 # Step
 
 
@@ -192,35 +158,11 @@ def test_a_step_knows_its_distributions_and_what_they_say_of_the_token():
     assert step.model_surprisal[0] == pytest.approx(-math.log(0.8))
 
 
-def test_surprisals_add_up_to_the_probability_of_the_text():
-    for step in steps(samples=range(20), sampler=corelm.sampler("temperature", t=1.3), length=20):
-        rows = np.arange(len(step.tokens))
-        p, q = step.distribution[rows, step.tokens], step.model_distribution[rows, step.tokens]
-        assert step.surprisal == pytest.approx(-np.log(p.astype(float)), abs=1e-5)
-        assert step.model_surprisal == pytest.approx(-np.log(q.astype(float)), abs=1e-5)
-
-
-def test_greedy_is_never_surprised_but_the_model_may_be():
-    for step in steps(sampler=GREEDY, length=5):
-        assert (step.surprisal[0], step.entropy[0]) == (0.0, 0.0)
-        assert step.model_surprisal[0] > 0
-
-
 @pytest.mark.parametrize("name", ["samples", "tokens", "model_logits", "logits", "surprisal"])
 def test_the_arrays_of_a_step_are_read_only(name):
     [step] = steps(length=1)
     with pytest.raises(ValueError, match="read-only"):
         getattr(step, name)[0] = 0
-
-
-# Tokens that are never drawn
-
-
-def test_the_models_own_table_stays_as_it_was():
-    model = ToyModel()
-    before = model.start([[11]]).next_logits().copy()
-    list(Ancestral()(task(model=model)))
-    assert np.array_equal(model.start([[11]]).next_logits(), before)
 
 
 # Models that go wrong: refused before anything is drawn
@@ -284,9 +226,6 @@ class Misshapen(ToyModel):
 def test_logits_of_another_shape_or_type(change, shown):
     with pytest.raises(ModelOutputError, match=rf"must be \(batch, 13\) in float32 .* not {shown}"):
         steps(model=Misshapen(change), sampler=Unasked())
-
-
-# Samplers that go wrong
 
 
 # Model surprisals
@@ -385,36 +324,6 @@ def test_scores_given_by_the_caller_stay_as_they_are():
 
 
 # Decoders of one's own
-
-
-class Repeat(Decoder):
-    """Draw once, then repeat it: the smallest decoder that is not Ancestral."""
-
-    times: int = param(2, "how often", ge=1)
-
-    def __call__(self, task: DecodingTask) -> Iterator[Step]:
-        for first in Ancestral()(replace(task, length=1)):
-            for position in range(min(self.times, task.length)):
-                yield Step(
-                    position,
-                    first.samples,
-                    first.tokens,
-                    first.model_logits,
-                    first.logits,
-                    first.surprisal,
-                )
-
-
-def test_a_decoder_is_a_value_with_parameters():
-    assert str(Repeat(times=3)) == "repeat(times=3)"
-    assert Repeat(times="3") == Repeat(times=3)
-    with pytest.raises(ParameterError, match="times must be at least 1, not 0"):
-        Repeat(times=0)
-
-
-def test_a_decoder_can_be_chosen():
-    [text] = corelm.generate(ToyModel(), "the", sampler="greedy", decoder=Repeat(times=3), seed=1)
-    assert text.text == " cat cat cat"
 
 
 class Yields(Decoder):

@@ -13,7 +13,7 @@ from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context
-from corelm.divergences import DIVERGENCES, Distribution, Divergence, divergence, restored
+from corelm.divergences import DIVERGENCES, Distribution, Divergence, divergence
 from corelm.runs import ModelRows
 
 INF = float("inf")
@@ -88,14 +88,6 @@ def test_distances_by_hand_and_by_scipy(expression, q, varentropy):
     assert found.jensen_shannon == pytest.approx(jensenshannon(q, np.exp(P)) ** 2, abs=1e-14)
 
 
-def test_an_unchanged_distribution_has_no_divergence():
-    logits = np.random.default_rng(0).normal(0, 3, 1000).astype(np.float32)
-    found = figures("temperature(t=1) | top_p(p=1) | top_k(k=0)", logits)
-    assert found.kl_to_model == found.total_variation == found.jensen_shannon == 0.0
-    assert found.mass_kept == 1.0
-    assert found.expected_surprisal == found.entropy == found.model_entropy
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "filter_", ["greedy", "top_k(k=40)", "top_p(p=0.9)", "min_p(p=0.001)", "top_n_sigma(n=3)"]
@@ -105,13 +97,6 @@ def test_the_divergence_of_a_filter_is_minus_ln_of_the_mass_that_it_keeps(filter
     found = figures(filter_, logits)
     assert found.mass_kept < 1
     assert found.kl_to_model == pytest.approx(-math.log(found.mass_kept), abs=1e-14)
-
-
-def test_also_if_the_filter_drops_the_likeliest_token():
-    logits = np.random.default_rng(1).normal(0, 3, 3000).astype(np.float32)
-    found = figures("typical(p=0.2)", logits)
-    assert found.mass_kept < 0.3
-    assert found.kl_to_model == pytest.approx(-math.log(found.mass_kept), abs=1e-6)
 
 
 def test_an_almost_certain_row_keeps_its_digits():
@@ -127,12 +112,6 @@ def test_surprisal_of_possible_and_impossible_tokens():
     for distribution in (Distribution(row), Distribution(row, whole=True)):
         assert distribution.surprisal(2) == pytest.approx(LN2)
         assert distribution.surprisal(1) == INF
-
-
-def test_a_restored_token_is_found():
-    model = np.array([[0.0, -INF, -INF, 1.0]])
-    assert restored(np.array([[0.0, -INF, -INF, -INF]]), model) is None
-    assert restored(np.array([[0.0, -INF, 3.0, -INF]]), model) == 2
 
 
 ROWS = st.lists(

@@ -133,16 +133,6 @@ def test_stages_see_the_prompt(model):
         assert ban.tokens_kept == kept
 
 
-def test_the_last_stage_is_the_distribution_drawn_from():
-    from corelm import stream
-
-    model, chain = ToyModel(), "top_k(k=4) | temperature(t=0.7)"
-    [step] = stream(model, "the", sampler=chain, length=1, seed=1)
-    last = explain(model, "the", chain).stages[-1]
-    assert np.array_equal(last.logits, step.logits[0])
-    assert last.entropy == pytest.approx(step.entropy[0])
-
-
 def test_a_decoder_says_which_tokens_it_considers(model):
     class Looks(corelm.Ancestral):
         """The ordinary decoder, which names what it sees."""
@@ -171,12 +161,6 @@ def test_its_arrays_are_read_only(model):
     for array in (stage.logits, stage.removed_tokens):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
-
-
-def test_a_model_may_be_given_by_name():
-    named = explain("imdb", "This movie", "top_k(k=3)")
-    loaded = explain(corelm.load("imdb"), "This movie", "top_k(k=3)")
-    assert named.likeliest(3) == loaded.likeliest(3)
 
 
 # After drawn tokens

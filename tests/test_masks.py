@@ -257,14 +257,6 @@ def test_a_mask_has_no_kind_of_its_own():
         type("Filter", (Only,), {"kind": "filter"})
 
 
-def test_a_mask_has_no_arithmetic_of_its_own():
-    with pytest.raises(PluginError, match=r"Both needs allowed\(context\), from which"):
-
-        class Both(Only):
-            def __call__(self, logits, context):
-                return logits
-
-
 @pytest.mark.parametrize(
     ("allowed", "fault"),
     [
@@ -282,10 +274,11 @@ def test_a_mask_that_is_none(allowed, fault):
         result(Wrong())
 
 
-def test_a_choice_that_does_not_choose():
+@pytest.mark.parametrize("chosen", [[], corelm.sampler("greedy")])
+def test_a_choice_that_does_not_choose(chosen):
     class Nobody(corelm.Switch):
         def choose(self, context):
-            return []
+            return chosen
 
     with pytest.raises(SamplerError, match="must choose a sampler for each of 1 rows"):
         result(Nobody())

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Decoder, ParameterError, Sampler, param, renamed
 from corelm.errors import PluginError, UsageError
-from corelm.params import register_as
 from corelm.runs import plugins
 
 
@@ -279,20 +278,6 @@ def test_a_name_of_its_own():
     assert str(Named()) == "another(t=0.5)"
 
 
-def test_the_first_name_that_a_plugin_offers_counts():
-    class Twice(Plain):
-        pass
-
-    register_as(Twice, "once")
-    register_as(Twice, "again")
-
-    class Heir(Twice):
-        pass
-
-    register_as(Heir, "heir")
-    assert (Twice.name, Heir.name) == ("once", "heir")
-
-
 def test_the_expression_of_a_value():
     assert str(Plain()) == "plain(t=0.5)"
     sampler = AllKinds(
@@ -348,39 +333,19 @@ def test_a_parameter_without_a_default_is_asked_for():
         Needs.build()
 
 
-# The declaration of a class made here and now: nothing of it was read before
-
-
-def test_every_bound_and_type_of_a_declaration_is_kept():
+def test_every_bound_of_a_declaration_is_kept():
     class Bounded(Sampler):
-        share: float = param(0.5, "a share", gt=0, lt=1)
-        more: float = param(1, "more", ge=1, le=2)
-        word: str = param("a", choices=["a", "b"])
-        ids: tuple[int, ...] = param((1,))
-        bare: tuple = param(())
-        free: float = 0.25
+        share: float = param(0.5, gt=0, lt=1)
+        more: float = param(1, ge=1, le=2)
         open: float = param(1, gt=-0.5)
         small: float = param(0, le=1e-9)
-        bias: dict[str, float] = param({"a": 1.0}, "token to number", aliases=["weights"])
 
         def __call__(self, logits, context):
             return logits
 
-    assert [
-        (p.name, p.type, p.item_type, p.default, p.rule.help, str(p.rule))
-        for p in Bounded.parameters()
-    ] == [
-        ("share", float, None, 0.5, "a share", "above 0 and below 1"),
-        ("more", float, None, 1, "more", "at least 1 and at most 2"),
-        ("word", str, None, "a", "", "one of a, b"),
-        ("ids", tuple, int, (1,), "", ""),
-        ("bare", tuple, None, (), "", ""),
-        ("free", float, None, 0.25, "", ""),
-        ("open", float, None, 1, "", "above -0.5"),
-        ("small", float, None, 0, "", "at most 1e-09"),
-        ("bias", dict, None, {"a": 1.0}, "token to number", ""),
-    ]
-    assert Bounded.build(weights={"b": 2}).bias == {"b": 2}
+    assert [str(p.rule) for p in Bounded.parameters()] == [
+        "above 0 and below 1", "at least 1 and at most 2", "above -0.5", "at most 1e-09",
+    ]  # fmt: skip
     for values in ({"share": 1}, {"share": 0}, {"more": 2.001}, {"more": 0.999}, {"open": -0.5}):
         with pytest.raises(ParameterError):
             Bounded(**values)
@@ -400,17 +365,6 @@ def test_a_class_keeps_a_repr_of_its_own():
 
 
 # Classes that are not samplers
-
-
-def test_a_field_without_a_type_is_refused_where_it_is_declared():
-    with pytest.raises(PluginError) as caught:
-
-        class Untyped(Sampler):
-            t = param(1.0)
-
-    assert str(caught.value) == (
-        "not a sampler: Untyped.t has no type; write `t: float = param(...)`"
-    )
 
 
 def test_the_message_calls_a_decoder_a_decoder():
@@ -438,21 +392,6 @@ def test_a_subclass_may_declare_a_parameter_again():
     assert Warmer().t == 2.0
     with pytest.raises(ParameterError, match=r"t must be above 1, not 0.5"):
         Warmer(t=0.5)
-
-
-def test_a_type_that_no_parameter_can_have():
-    class Odd(Sampler):
-        t: complex = param(1.0)
-
-        def __call__(self, logits, context):
-            return logits
-
-    with pytest.raises(PluginError) as caught:
-        Odd()
-    assert str(caught.value) == (
-        "not a sampler: Odd.t has the type <class 'complex'>; "
-        "a parameter is one of float, int, bool, str, tuple, dict, int | str, or a Sampler"
-    )
 
 
 def test_a_type_that_does_not_exist():

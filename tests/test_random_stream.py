@@ -17,12 +17,6 @@ from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
 
-def test_a_sample_has_the_same_numbers_alone_and_in_a_batch():
-    alone, batch = RandomStream(1, [7]), RandomStream(1, range(64))
-    for position in (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK):
-        assert alone.at(position)[0] == batch.at(position)[7]
-
-
 def test_positions_may_be_asked_for_in_any_order_and_twice():
     forwards, backwards = RandomStream(5, range(3)), RandomStream(5, range(3))
     positions = [0, 10, 63, 64, 65, 200]
@@ -81,18 +75,6 @@ def test_fresh_seeds_differ_and_are_short():
     seeds = {RandomStream.fresh_seed() for _ in range(20)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**32 for seed in seeds)
-
-
-def test_prompts_have_numbers_of_their_own():
-    seeds, prompts, samples = (0, 1, 2**32 - 1), range(4), range(4)
-    numbers = [
-        RandomStream(seed, [sample], prompt).at(0)[0]
-        for seed in seeds
-        for prompt in prompts
-        for sample in samples
-    ]
-    assert len(set(numbers)) == len(numbers)
-    assert RandomStream(1, [3]).at(5) == RandomStream(1, [3], prompt=0).at(5)
 
 
 def test_large_seeds_have_numbers_of_their_own():

@@ -83,21 +83,6 @@ def test_no_tokens_change_nothing():
     assert window.texts.tolist() == [[3], [4]]
 
 
-def test_rows_are_kept_dropped_and_forked():
-    window = SlidingWindow([[3], [4], [5]], PLAIN, 4)
-    window.select(np.array([2, 0, 0]))
-    window.extend([6, 7, 8])
-    assert window.texts.tolist() == [[5, 6], [3, 7], [3, 8]]
-
-
-def test_the_last_tokens_can_be_dropped():
-    window = SlidingWindow([[3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14]], PLAIN, 4)
-    window.rewind(4)
-    window.extend([15, 16])
-    assert window.texts.tolist() == [[3, 4, 15], [9, 10, 16]]
-    assert seen(window) == [([3, 4, 15], 1)]
-
-
 def test_the_start_of_a_text_stays():
     with pytest.raises(UsageError, match="a text of 2 tokens cannot lose its last 2"):
         SlidingWindow([[3, 4]], PLAIN, 4).rewind(2)

@@ -38,11 +38,6 @@ def test_the_tokens_that_count(last, skip_prompt, expected):
     assert context.past(last, skip_prompt).tolist() == expected
 
 
-def test_the_whole_past_counts_unless_told_otherwise():
-    context = Context.of([[1, 2, 3, 4, 5]], prompt_length=3)
-    assert context.past().tolist() == [[1, 2, 3, 4, 5]]
-
-
 def test_an_empty_past_has_no_tokens():
     empty = Context.of(np.empty((2, 0), dtype=np.int64))
     assert empty.past(last=3).shape == (2, 0)

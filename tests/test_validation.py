@@ -80,11 +80,6 @@ def test_the_refusal_of_neutral_values_lists_the_parameters():
     assert refusal(type(GREEDY)) == wrong + "the parameters are: none"
 
 
-def test_every_parameter_may_have_a_neutral_value():
-    every = type("Every", (Plain,), {"neutral": {"a": 0.0, "b": 0.0}})
-    assert every(a=0, b=0).is_neutral
-
-
 # Running the stages
 
 
@@ -371,14 +366,3 @@ def test_a_mask_that_allows_nothing_is_named():
 
     with pytest.raises(SamplerError, match="nothing allowed no token of row 0 at step 0"):
         corelm.generate("imdb", "This movie", sampler=Nothing(), length=1, seed=1)
-
-
-def test_a_switch_that_returns_one_sampler_is_named():
-    class One(corelm.Switch):
-        inner: Sampler = param(COLD)
-
-        def choose(self, context):
-            return self.inner
-
-    with pytest.raises(SamplerError, match=r"must choose a sampler for each of 1 rows"):
-        corelm.generate("imdb", "This movie", sampler=One(), length=1, seed=1)

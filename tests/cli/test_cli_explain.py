@@ -185,14 +185,6 @@ def test_the_sampler_is_chosen_as_in_sample(run: Run) -> None:
         assert run(*TOY, "--json", *words).json["sampler"] == "temperature(t=0.7)"
 
 
-def test_the_options_of_a_sampler_are_called_as_in_sample(run: Run) -> None:
-    for command in ("sample", "explain"):
-        text = run(command, "--sampler", "everything", "--help").out
-        assert "--sampler-length INTEGER" in text
-    result = run(*TOY, "--sampler", "everything", "--sampler-length", "3", "--json")
-    assert result.json["sampler"].startswith("everything(length=3,")
-
-
 def test_the_prompt_is_read_as_in_sample(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "prompt.txt"
     file.write_text("the cat\n")
@@ -215,9 +207,6 @@ def test_the_word_for_everything_unknown(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--sampler", "greedy", "--t", "0.2"),
-         "there is no option --t: the sampler greedy has no parameters"),
-        (("--t", "-1"), "t must be at least 0, not -1.0"),
         (("--top", "-1"), "top must be at least 0, not -1"),
         (("--top", "x"), "top must be a whole number, not 'x'"),
         (("--tokn", "x"), "there is no option --tokn; did you mean '--token'?"),
@@ -229,7 +218,6 @@ def test_the_word_for_everything_unknown(run: Run) -> None:
         (("--preset", "vlm"),
          "there is no preset 'vlm'; did you mean 'vllm'? (there are: llama.cpp, transformers, "
          "vllm, mlx-lm, keras-hub)"),
-        (("a",), "one prompt, not 2: put it in quotation marks"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_sentence_and_exit_code_2(
@@ -238,13 +226,6 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
     result = run(*TOY, *words)
     assert (result.code, result.out) == (2, "")
     assert result.err.removeprefix("printed at import\n") == f"error: {sentence}\n"
-
-
-def test_a_sampler_that_fails_is_named(run: Run) -> None:
-    result = run(*TOY, "--sampler", "top_k(k=2) | fails(at=0)")
-    assert (result.code, result.out) == (1, "")
-    last = result.err.splitlines()[-1]
-    assert last == "error: fails(at=0) failed at step 0: ValueError: [31mbroken[0m indeed"
 
 
 def test_likely_mistakes_are_noted_once(run: Run) -> None:

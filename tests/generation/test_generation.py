@@ -85,12 +85,6 @@ def test_several_texts_are_numbered():
     assert len({text.text for text in texts}) > 1
 
 
-def test_the_text_of_a_sample_does_not_depend_on_how_many_there_are():
-    many = generate(n=150, length=12)
-    assert generate(n=64, length=12) == many[:64]
-    assert generate(n=1, length=12) == many[:1]
-
-
 def test_the_text_of_a_sample_is_the_same_alone_in_a_batch_and_streamed():
     together = generate(n=64, length=20)
     for i in (0, 1, 7, 63):
@@ -200,25 +194,6 @@ def test_any_prompt_is_gone_on_from(prompt):
     assert text.prompt == prompt
 
 
-def test_a_thousand_tokens_go_beyond_the_context():
-    [text] = generate(model=ENDLESS, length=1000)
-    assert len(text.tokens) == 1000 > 5 * ENDLESS.context_length
-
-
-def test_a_sampler_or_an_expression_will_do():
-    chain = corelm.sampler("temperature(t=0.5) | greedy")
-    assert generate(sampler=chain) == generate(sampler="temperature(t=0.5) | greedy")
-
-
-def test_a_sampler_that_fails_is_named():
-    class Fails(corelm.Sampler):
-        def __call__(self, logits, context):
-            raise RuntimeError("no")
-
-    with pytest.raises(SamplerError, match="fails failed at step 0: RuntimeError: no"):
-        generate(sampler=Fails())
-
-
 # Why a text ended
 
 
@@ -320,6 +295,7 @@ def test_a_text_stops_before_the_first_stop_string():
         ([], " cat sat on the cat sat on the"),
         ("the dog", " cat sat on the cat sat on the"),
         ("on the!", " cat sat on the cat sat on the"),
+        ("xyzs", " cat sat on the cat sat on the"),  # one string, not four characters
     ],
 )
 def test_stop_strings_across_tokens_are_neither_written_nor_shown(stop, expected):
@@ -327,11 +303,6 @@ def test_stop_strings_across_tokens_are_neither_written_nor_shown(stop, expected
     [text] = generate(**options)
     assert text.text == expected
     assert "".join(step.text for step in streamed(**options)) == expected
-
-
-def test_one_string_is_one_stop_string_and_not_its_characters():
-    [text] = generate(sampler="greedy", length=5, stop="xyzs")
-    assert text.text == " cat sat on the cat"
 
 
 @pytest.mark.parametrize(("stop", "odd"), [(5, "5"), (["a", b"b"], "b'b'"), (None, "None")])
@@ -345,23 +316,7 @@ def test_an_empty_stop_string_is_refused():
         generate(stop=[""])
 
 
-def test_texts_that_have_stopped_wait_for_the_others():
-    texts = generate(n=30, length=15, stop=["sat"], model=ENDLESS)
-    stopped = [text for text in texts if len(text.tokens) < 15]
-    assert 0 < len(stopped) < 30
-    for i in (0, 11, 29):
-        alone = streamed(model=ENDLESS, length=15, sample=i, stop=["sat"])
-        assert len(alone) == len(texts[i].tokens)
-    assert all("sat" not in text.text for text in texts)
-
-
 # stream
-
-
-def test_a_stream_shows_each_word_as_it_is_drawn():
-    stream = corelm.stream(MODEL, "the", sampler="greedy", length=3, seed=1)
-    assert next(stream).text == " cat"
-    assert next(stream).text == " sat"
 
 
 def test_a_stream_can_be_left():

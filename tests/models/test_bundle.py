@@ -325,10 +325,6 @@ def test_a_link_that_leads_to_itself(folder, name):
     assert "Too many levels of symbolic links" in refusal(folder, name)
 
 
-def test_an_empty_folder_is_not_a_model(tmp_path):
-    assert refusal(tmp_path, "manifest.json") == "it is missing"
-
-
 @pytest.mark.parametrize(
     ("make", "reason"),
     [

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernels import kernels, no_kernels
-from small_models import SMALL, numbered_words, random_weights, small_model, write
+from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
-from corelm.abilities import can
 from corelm.bundles import Architecture
 from corelm.errors import ModelFileError, UsageError
 from corelm.models.numpy_model import NumpyModel
@@ -303,19 +302,6 @@ def test_tokens_that_are_not_there_cannot_be_looked_at(model, texts, count):
             ask(count)
 
 
-def test_a_session_keeps_what_decoders_may_ask(model, texts):
-    session = model.start(texts[:1, :2])
-    assert can(session, "rewind")
-    assert can(session, "hidden_states")
-
-
-def test_all_rows_may_go(model, texts):
-    session = model.start(texts[:3, :2])
-    session.select([])
-    session.extend(np.empty(0, dtype=int))
-    assert session.next_logits().shape == (0, 3000)
-
-
 def test_the_caller_owns_the_next_logits(model, texts):
     session = model.start(texts[:3, :2])
     expected = session.next_logits().copy()
@@ -402,15 +388,6 @@ def test_probabilities_by_hand():
     np.testing.assert_allclose(probabilities, [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
 
 
-def test_the_same_seed_writes_the_same_texts_in_any_batch():
-    model = small_model(MIDDLE["default"], end=True)
-    few, many = (
-        corelm.generate(model, "w5 w6", sampler="temperature", length=40, n=n, seed=3)
-        for n in (2, 16)
-    )
-    assert [text.tokens for text in few] == [text.tokens for text in many[:2]]
-
-
 def test_weights_of_another_network_are_refused():
     a = SMALL["default"]
     with pytest.raises(ModelFileError, match="'embedding/token_embeddings/embeddings' are missing"):
@@ -418,19 +395,6 @@ def test_weights_of_another_network_are_refused():
     narrow = dataclasses.replace(a, width=8)
     with pytest.raises(ModelFileError, match=r"scale' are \(16,\) instead of \(8,\)"):
         NumpyModel(narrow, numbered_words(30), random_weights(narrow) | {"norm/scale": np.ones(16)})
-
-
-@pytest.mark.slow
-def test_no_keras_is_imported(tmp_path):
-    folder = write(tmp_path / "model")
-    code = (
-        "import sys, corelm\n"
-        f"model = corelm.load({str(folder)!r})\n"
-        "corelm.generate(model, 'good', sampler='greedy', length=2, seed=1)\n"
-        "print(sorted({'keras', 'tensorflow', 'h5py'} & set(sys.modules)))"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("a", MIDDLE.values(), ids=MIDDLE)

@@ -182,10 +182,6 @@ def test_a_shipped_model_is_offered_without_being_read(name):
     assert model.path.parent.name == "pretrained"
 
 
-def test_load_is_public():
-    assert corelm.load is load
-
-
 USES = [
     lambda model: corelm.generate(model, "the", sampler="greedy", length=1),
     lambda model: next(corelm.stream(model, "the", sampler="greedy")),

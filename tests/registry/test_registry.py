@@ -392,7 +392,8 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
             "class X(corelm.Sampler):\n    t: object = corelm.param(1.0)\n"
             "    def __call__(self, logits, context): return logits\n"
             + OFFER.format(offers="{'x': X}"),
-            "not a sampler: X.t has the type <class 'object'>; a parameter is one of float, int,",
+            "not a sampler: X.t has the type <class 'object'>; "
+            "a parameter is one of float, int, bool, str, tuple, dict, int | str, or a Sampler",
         ),
         (
             "@corelm.hookimpl\ndef corelm_next_token(step):\n    yield\n",
@@ -530,12 +531,16 @@ def test_a_class_has_the_first_name_that_it_is_registered_under():
         def __call__(self, logits, context):
             return logits
 
+    class Heir(Mine):
+        pass
+
     assert str(Mine()) == "mine"
-    offers = {"our": Mine, "other": Mine}
+    offers = {"our": Mine, "other": Mine, "heir": Heir}
     registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: offers)))
     assert str(Mine()) == "our"
     assert registry.sampler("other") is Mine
     assert str(Mine()) == "our"
+    assert str(Heir()) == "heir"
     assert str(renamed(Mine(), "other")) == "other"
     registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"third": Mine})), "again")
     assert str(Mine()) == "our"
@@ -587,10 +592,9 @@ def test_presets_use_corelms_own_samplers_despite_a_rival(rival):
 
 
 def test_built_in_samplers_are_called_by_short_names_where_these_are_clear(only):
-    assert (
-        str(Expression.built_in("temperature(t=0.5) | top_k(k=3)"))
-        == "temperature(t=0.5) | top_k(k=3)"
-    )
+    chain = Expression.built_in("temperature(t=0.5) | top_k(k=3)")
+    assert str(chain) == "temperature(t=0.5) | top_k(k=3)"
+    assert Expression.built_in("corelm:temperature(t=0.5)") == chain.stages[0]
     with pytest.raises(UnknownNameError, match="there is no sampler 'corelm:mine'"):
         Expression.built_in("mine")
 

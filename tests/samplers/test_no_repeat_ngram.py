@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from corelm_samplers.no_repeat_ngram import NoRepeatNgram
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,27 +18,6 @@ def banned(n, tokens, size=4, **window):
     context = Context.of(np.array([tokens], dtype=np.int64))
     after = NoRepeatNgram(n=n, **window)(np.zeros((1, size)), context)
     return np.flatnonzero(after[0] == -INF).tolist()
-
-
-@pytest.mark.parametrize(
-    ("n", "tokens", "expected"),
-    [
-        (0, [0, 1, 0], []),
-        (1, [], []),
-        (1, [2, 0, 2], [0, 2]),
-        (2, [0], []),
-        (2, [0, 1, 0], [1]),  # 0 1 is there
-        (2, [0, 1, 0, 2, 0], [1, 2]),  # 0 1 and 0 2 are there
-        (2, [3, 3], [3]),  # 3 3 is there, and overlaps what it would repeat
-        (3, [0, 1, 2, 0, 1], [2]),
-        (3, [1, 0, 1], []),
-        (3, [0, 1, 2, 3, 1], []),
-        (3, [2, 2, 2], [2]),
-        (6, [0, 1, 2, 0, 1], []),  # longer than the context
-    ],
-)
-def test_tokens_that_would_repeat_an_ngram_are_banned(n, tokens, expected):
-    assert banned(n, tokens) == expected
 
 
 def test_a_window_forgets_the_tokens_before_it():
@@ -65,7 +43,7 @@ def test_ids_outside_the_vocabulary_ban_nothing():
     assert banned(1, [-1, 9, 2]) == [2]
 
 
-@given(st.integers(1, 4), st.lists(st.integers(0, 2), max_size=12))
+@given(st.integers(0, 6), st.lists(st.integers(0, 2), max_size=12))
 def test_it_bans_exactly_the_ends_of_n_grams_that_are_there(n, tokens):
     there = {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
     before = tuple(tokens[len(tokens) - n + 1 :]) if len(tokens) >= n - 1 else None

@@ -73,16 +73,6 @@ def test_the_temperature_follows_the_entropy(expression, p, t):
 
 
 @pytest.mark.parametrize(
-    ("expression", "t"),
-    [("dynamic_temperature(0.5, 1.5)", 1.375), (f"edt(theta={1.75 * LN2})", 0.8)],
-)
-def test_in_single_precision_too(expression, t):
-    p = drawn_from(sampler(expression), HALF, np.float32)
-    assert p.dtype == np.float32
-    assert p.tolist() == pytest.approx(powers(HALF, t), rel=1e-5)
-
-
-@pytest.mark.parametrize(
     ("expression", "t_of"),
     [
         (
@@ -145,14 +135,6 @@ T = st.floats(1e-3, 1e3)
 def test_the_entropy_never_falls_as_the_temperature_rises(row, a, b):
     low, high = (nats(row, t) for t in sorted((a, b)))
     assert low <= high + 1e-12
-
-
-def test_the_entropy_rises_from_zero_to_ln_n():
-    entropies = [nats(LOGITS, t) for t in (0, 0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 3.0, 100.0, INF)]
-    assert entropies == sorted(set(entropies))
-    assert entropies[0] == 0.0
-    assert entropies[5] == pytest.approx(1.75 * LN2, abs=1e-12)
-    assert entropies[-1] == pytest.approx(math.log(4), abs=1e-12)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=8), st.floats(0.3, 5))

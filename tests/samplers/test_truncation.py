@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference_filters import INF, NOWHERE, drawn_from, kept, kept_of
 
-from corelm import entropy, sampler, sampling_distribution
+from corelm import sampler, sampling_distribution
 
 HALF = [0.5, 0.25, 0.125, 0.125]  # 1, 2, 3 and 3 bits of surprisal, 1.75 of entropy
 THREE, TWO, ONE = [4 / 7, 2 / 7, 1 / 7, 0], [2 / 3, 1 / 3, 0, 0], [1, 0, 0, 0]
@@ -85,26 +85,6 @@ CURVE_TWO, CURVE_THREE = [43 / 66, 23 / 66, 0, 0, 0], [43 / 79, 23 / 79, 13 / 79
 )  # fmt: skip
 def test_the_others_are_renormalised(expression, p, expected):
     assert drawn_from(sampler(expression), p).tolist() == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("expression", "p", "expected"),
-    [
-        ("epsilon(0.2)", HALF, TWO),
-        ("eta(0.25)", HALF, TWO),
-        ("min_p(0.4)", HALF, TWO),
-        ("tail_free(0.6)", CURVE, CURVE_TWO),
-        ("top_a(0.6)", HALF, TWO),
-        ("top_h(0.6)", HALF, TWO),
-        ("top_k(2)", FALLING, [4 / 7, 3 / 7, 0, 0]),
-        ("top_p(0.7)", HALF, TWO),
-        ("typical(0.7)", HALF, TWO),
-    ],
-)
-def test_in_single_precision_too(expression, p, expected):
-    result = drawn_from(sampler(expression), p, np.float32)
-    assert result.dtype == np.float32
-    assert result.tolist() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -237,13 +217,6 @@ def test_rows_at_the_edges(expression, row, expected):
     assert kept(sampler(expression), row) == [*expected]
 
 
-@pytest.mark.parametrize("row", [STEPS, PAIRS, WITH_HOLES], ids=["steps", "pairs", "holes"])
-@pytest.mark.parametrize("n", [0, 0.5, 1, 1.9, 2, 3])
-def test_top_n_sigma_keeps_the_same_in_both_types(row, n):
-    sigma = sampler(f"top_n_sigma({n})")
-    assert kept(sigma, row.astype(np.float32)) == kept(sigma, row)
-
-
 def test_before_a_high_temperature_min_p_keeps_less_than_after():
     logits = [3.0, 2.0, 1.0, 0.0]
     last = sampling_distribution(sampler("temperature(t=1.5) | min_p(p=0.1)"), logits)
@@ -277,11 +250,3 @@ def test_a_temperature_before_top_n_sigma_changes_nothing():
 )
 def test_the_distribution(name, logits, expected):
     assert sampling_distribution(sampler(name), logits).tolist() == expected
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 2, 3, 14_998])
-def test_the_entropy_of_uniform_is_ln_of_the_tokens_in_play(n, dtype):
-    logits = np.concatenate([np.linspace(-9, 9, n), [-INF, -INF]]).astype(dtype)
-    p = sampling_distribution(sampler("uniform"), logits.astype(np.float64))
-    assert float(entropy(p)) == pytest.approx(math.log(n), abs=1e-12)

@@ -48,12 +48,6 @@ def test_it_returns_the_mixture_of_the_cut_and_the_uncut(probability, threshold,
     assert p.tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_in_single_precision_too():
-    p = drawn_from(Xtc(probability=0.5, threshold=0.2), P, np.float32)
-    assert p.dtype == np.float32
-    assert p.tolist() == pytest.approx([0.25, 0.375, 0.225, 0.15], rel=1e-6)
-
-
 @pytest.mark.parametrize(
     ("p", "threshold", "special", "expected"),
     [
