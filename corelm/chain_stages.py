@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from corelm.context import Context, ListingContext
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.arrays import in_library_of
-from corelm.numerics.branches import Branches, choose_rows, mixture_of
+from corelm.numerics.branches import Branches, mixture_of, parts_of, rows_of
 from corelm.numerics.distributions import Array
 from corelm.numerics.masks import Forbidden, apply_mask, forbid_tokens
 from corelm.printable import message_of
@@ -177,7 +177,7 @@ class Run:
         # A trace lists neutral stages too; without one they aren't even visited.
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
             if last is not None and self._checked:  # the model's logits were checked before
-                for logits in result.logits if isinstance(result, Branches) else (result,):
+                for _, logits in parts_of(result):
                     check_result(last, logits, self._context)
             left -= not stage.is_neutral
             here, self.is_valid = before_others if left else place, False
@@ -190,7 +190,7 @@ class Run:
         """Run a stage on each branch."""
         act, trace = getattr(self, stage._acts_by), self._trace
         traces, outcomes = list[list[StageResult]](), []
-        for logits in branches.logits:
+        for _, logits in branches.parts:
             if trace is not None:
                 self._trace = []
                 traces.append(self._trace)
@@ -267,7 +267,7 @@ class Run:
         if len(distinct) == 1:
             place = place._replace(branch=_extended(place.branch, stage, distinct[0]))
             return self.chain(distinct[0], logits, place)
-        result: Array | Branches = logits
+        outcomes = []
         for sampler in distinct:
             mine = np.array([each == sampler for each in chosen])
             within = mine if place.rows is None else mine & place.rows
@@ -275,9 +275,9 @@ class Run:
             # sampler has to support a subset of rows.
             branch = _extended(place.branch, stage, sampler)
             after = self.chain(sampler, logits, Place(within, branch, place.follows))
-            result = choose_rows(in_library_of(logits, mine), after, result)
+            outcomes.append((in_library_of(logits, mine), after))
         self.is_valid = False  # of the last sampler alone
-        return result
+        return rows_of(outcomes)
 
     def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | Forbidden | None:
         context, size = self._context_of(stage), logits.shape[-1]
@@ -381,7 +381,11 @@ class Run:
 def _mixed(branches: Branches, results: Sequence[StageResult]) -> StageResult:
     """Return the result of a stage that acted on each branch, with branches as its logits."""
     logits: Any = branches.then(result.logits for result in results)
-    falls = [result.fell_back for result in results if result.fell_back is not None]
+    falls = [
+        result.fell_back & (weights > 0)
+        for result, (weights, _) in zip(results, branches.parts, strict=True)
+        if result.fell_back is not None
+    ]
     fell_back = np.logical_or.reduce(falls) if falls else None
     return replace(results[0], logits=logits, fell_back=fell_back)
 

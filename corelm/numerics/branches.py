@@ -33,7 +33,7 @@ class Branches:
         flat = [
             (weights * within, logits)
             for weights, outcome in parts
-            for within, logits in _parts(outcome)
+            for within, logits in parts_of(outcome)
         ]
         if isinstance(flat[0][0], np.ndarray):  # a compiler's tracers have no values to look at
             flat = [part for part in flat if part[0].any()]
@@ -44,11 +44,6 @@ class Branches:
         """Return the two branches of a coin; logits if all rows have the same outcome."""
         probability = widen(probability)
         return cls.of([(probability, heads), (1 - probability, tails)])
-
-    @property
-    def logits(self) -> list[Array]:
-        """The logits of each branch."""
-        return [logits for _, logits in self.parts]
 
     def then(self, outcomes: Iterable[Array | Branches]) -> Array | Branches:
         """Return the branches after a stage that acted on each of them."""
@@ -78,25 +73,22 @@ def mixture_of(state: Array | Branches) -> Array:
     return total
 
 
-def choose_rows(chosen: Array, one: Array | Branches, other: Array | Branches) -> Array | Branches:
-    """Return the rows of one state where chosen, those of the other elsewhere.
+def rows_of(outcomes: Sequence[tuple[Array, Array | Branches]]) -> Array | Branches:
+    """Return the rows of several outcomes.
 
     Args:
-        chosen: (batch,) bool.
-        one, other: logits or branches of the same batch.
+        outcomes: (batch,) bool, True for the rows to take from it, with logits or branches.
     """
-    xp, ones, others = array_namespace(chosen), [*_parts(one)], [*_parts(other)]
-    most = max(len(ones), len(others))
-    for parts in (ones, others):
-        parts += [(parts[0][0] * 0, parts[0][1])] * (most - len(parts))
-    return Branches.of([
-        (xp.where(chosen, of_one[0], of_other[0]),
-         xp.where(chosen[:, None], of_one[1], of_other[1]))
-        for of_one, of_other in zip(ones, others, strict=True)
-    ])  # fmt: skip
+    if any(isinstance(outcome, Branches) for _, outcome in outcomes):
+        return Branches.of([(widen(rows), outcome) for rows, outcome in outcomes])
+    (_, result), *others = outcomes
+    for rows, outcome in others:
+        result = array_namespace(rows).where(rows[:, None], outcome, result)
+    return result
 
 
-def _parts(state: Array | Branches) -> tuple[tuple[Array, Array], ...]:
+def parts_of(state: Array | Branches) -> tuple[tuple[Array, Array], ...]:
+    """Return the weights and logits of branches; of logits, with the weight 1."""
     if isinstance(state, Branches):
         return state.parts
     xp = array_namespace(state)

@@ -97,7 +97,7 @@ COINS = ["xtc(probability=0.5, threshold=0.1)", "xtc(probability=0.2, threshold=
 OTHERS = [
     "temperature(t=0.5)", "temperature(t=1.7)", "top_k(k=3)", "top_p(p=0.7)", "min_p(p=0.2)",
     "greedy", "uniform", "typical(p=0.6)", "repetition_penalty(penalty=1.7)", "mirostat(tau=2.0)",
-    "presence_penalty(penalty=0.8)", "logit_bias(bias={4: 2.0})", "quadratic(factor=0.4)",
+    "presence_penalty(penalty=0.8)", "logit_bias(bias={4: 1.7})", "quadratic(factor=0.4)",
     "dynamic_temperature(t_min=0.3, t_max=2.0)", "top_n_sigma(n=1.0)", "stochastic", Heat(0.7),
 ]  # fmt: skip
 
