@@ -12,6 +12,7 @@ keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 import keras  # noqa: E402
 import tiny_keras_hub  # noqa: E402
 from corelm_keras_hub import KerasHubModel, as_sampler  # noqa: E402
+from engine_samplers import Fails  # noqa: E402
 from keras import ops  # noqa: E402
 
 import corelm  # noqa: E402
@@ -173,15 +174,6 @@ def test_the_preset_is_the_default_sampler_of_keras_hub(monkeypatch):
         found[np.arange(1000), tokens] = corelm.softmax(drawn[0])[:, rank]
     expected = corelm.sampling_distribution(corelm.preset("keras-hub"), logits)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-class Fails(corelm.Sampler):
-    """Raise at the third token."""
-
-    def __call__(self, logits, context):
-        if context.position > 2:
-            raise ValueError("no third token")
-        return logits
 
 
 @pytest.mark.parametrize("seed", [None, 7])

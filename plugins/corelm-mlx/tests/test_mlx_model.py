@@ -173,18 +173,6 @@ def test_a_number_format_may_be_chosen(folder):
         open_model(folder, dtype="int4")
 
 
-def test_the_command_line_writes_a_text(folder):
-    command = f"sample --model mlx:{folder} --sampler top_k --k 20 --seed 1 --length 8 --no-stream"
-    done = subprocess.run(
-        [sys.executable, "-m", "corelm", *command.split(), "the cat"],
-        capture_output=True, encoding="utf-8", timeout=60,
-    )  # fmt: skip
-    [expected] = corelm.generate(MODEL, "the cat", sampler="top_k(k=20)", seed=1, length=8)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("the cat")
-    assert len(expected.tokens) == 8
-
-
 @pytest.mark.parametrize(
     "damage", ["cut", "shape", "missing", "kind", "config", "code", "none", "layers"]
 )

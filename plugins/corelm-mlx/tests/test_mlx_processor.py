@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from engine_samplers import Fails, TopA
 from tiny_mlx import (
     ENGINE,
     PROMPTS,
@@ -125,13 +126,6 @@ def test_without_a_seed_the_distribution_is_the_samplers(sampler, dtype):
     found = mx.softmax(processor(mx.array(text), logits), axis=-1)
     own = corelm.softmax(EngineSampler(sampler)(np.array(logits.astype(mx.float32)), [text]))
     np.testing.assert_allclose(np.array(found), own, atol=1e-5)
-
-
-def test_mlx_lm_draws_from_the_distribution():
-    processor = as_logits_processor("top_k(k=1)")
-    sampler = sample_utils.make_sampler(temp=1.0)
-    found = tokens("the", 8, logits_processors=[processor], sampler=sampler)
-    assert found == expected("the", "greedy", 0, 8)
 
 
 @pytest.mark.parametrize("seed", [None, 7])
@@ -283,15 +277,6 @@ def test_a_sampler_keeps_to_its_batch():
 
 
 def test_a_plugin_of_ten_lines_runs_unchanged():
-    class TopA(corelm.Sampler):
-        """Keep tokens with a probability of at least a times the square of the largest."""
-
-        a: float = corelm.param(0.2, "share of the squared largest probability", ge=0, le=1)
-
-        def __call__(self, logits, context):
-            p = corelm.softmax(logits)
-            return corelm.mask_logits(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
-
     processor = as_logits_processor(TopA(), seed=3)
     found = tokens("the", 12, logits_processors=[processor])
     assert found == expected("the", TopA(), 3, 12)
@@ -304,15 +289,6 @@ def test_tokens_that_are_never_drawn_here_are_never_drawn_there():
     assert np.flatnonzero(np.isneginf(np.array(result[0]))).tolist() == never
     [drawn] = {int(as_sampler("greedy", tokenizer=tokenizer)(logits)[0]) for _ in range(3)}
     assert drawn == 1
-
-
-class Fails(corelm.Sampler):
-    """Raise at the third token."""
-
-    def __call__(self, logits, context):
-        if context.position > 2:
-            raise ValueError("no third token")
-        return logits
 
 
 @pytest.mark.parametrize("seed", [None, 7])

@@ -61,12 +61,6 @@ def test_a_preset_is_a_sampler(run: Run, command: str, name: str) -> None:
     assert "note: " not in result.err
 
 
-def test_an_expression_that_was_changed(run: Run) -> None:
-    expression = run("presets", "keras-hub").out.replace("k=5", "k=2")
-    stages = run("explain", *TOY, "--sampler", expression, "--json").json["stages"]
-    assert stages[-1]["kept"] == 2
-
-
 @pytest.mark.parametrize("command", ["sample", "explain"])
 @pytest.mark.parametrize(
     ("words", "sentence"),
@@ -160,15 +154,6 @@ def test_one_engine_in_the_words_of_another(run: Run, written: Run) -> None:
     assert run("presets", "vllm", "--to", "vllm").json["top_p"] == 1.0
 
 
-def test_a_chain_that_an_engine_does_not_have(run: Run) -> None:
-    result = run("presets", "llama.cpp", "--to", "openai")
-    assert (result.code, result.out) == (1, "")
-    assert result.err == (
-        "error: top_k(k=40), min_p(p=0.05) have no counterpart in openai; --partial writes the "
-        "rest\n"
-    )
-
-
 @pytest.mark.slow
 def test_settings_from_standard_input(spawn: Run) -> None:
     result = spawn("presets", "--from", "-", input=b"--temp 0 --mlock")
@@ -226,16 +211,6 @@ def test_a_file_of_settings_as_a_preset_points_to_from(run: Run, written: Run) -
     result = run("sample", "--preset", file)
     assert (result.code, result.out) == (2, "")
     assert f"`corelm presets --from {file}` prints its settings as an expression" in result.err
-
-
-def test_a_request_to_koboldcpp_is_not_taken_for_sillytaverns(run: Run, written: Run) -> None:
-    request = {"temperature": 0.7, "top_p": 0.9, "rep_pen": 1, "sampler_order": [6, 2, 5]}
-    result = run("presets", "--from", written(json.dumps({**request, "max_length": 80})))
-    assert (result.code, result.out) == (0, "top_p(p=0.9) | temperature(t=0.7)\n")
-    assert result.err.splitlines() == [
-        "the settings of koboldcpp; keys that are left out have its defaults",
-        "not samplers, left out: max_length (--length)",
-    ]
 
 
 MODELFILE = """\

@@ -7,6 +7,7 @@ import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 import transformers
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
+from engine_samplers import Fails
 from tiny_transformers import TOKENIZER, encoded, tiny_model
 
 import corelm
@@ -93,13 +94,6 @@ def test_no_text_ends_early_at_any_of_the_ends():
     for way in ways("min_length(n=6)", seed=None):
         texts = drawn(model, encoded(["the"] * 60), **way, do_sample=True, top_k=0)
         assert min(map(len, texts)) >= 6
-
-
-def test_the_ends_may_be_named_in_the_call():
-    model = model_of()
-    for way in ways("min_length(n=6)"):
-        texts = drawn(model, encoded(["the"] * 20), **way, eos_token_id=ENDS)
-        assert min(len(until_end(text, ENDS)) for text in texts) >= 6
 
 
 def test_the_ends_are_known_without_a_tokenizer():
@@ -275,15 +269,6 @@ def test_a_chat_template_that_holds_the_start_token_gets_no_second_one():
     model = model_of()
     for way in ways("min_p(p=0.05)", tokenizer):
         assert drawn(model, inputs, **way) == of_corelm(model, [prompt], "min_p(p=0.05)", tokenizer)
-
-
-class Fails(corelm.Sampler):
-    """Raise at the third token."""
-
-    def __call__(self, logits, context):
-        if context.position > 2:
-            raise ValueError("no third token")
-        return logits
 
 
 @pytest.mark.parametrize("seed", [None, 7])

@@ -235,21 +235,6 @@ def test_a_name_in_the_cache_is_opened(folder, tmp_path, capsys):
     assert done.stdout == capsys.readouterr().out
 
 
-def test_the_command_line(folder):
-    words = ["the cat", "--length", "6", "--seed", "3", "--sampler", "min_p(p=0.1)"]
-    done = run("sample", *words, "--model", f"transformers:{folder}")
-    assert done.returncode == 0, done.stderr
-    options = {"sampler": "min_p(p=0.1)", "length": 6, "seed": 3}
-    [text] = corelm.generate(TransformersModel(ENGINE, TOKENIZER), "the cat", **options)
-    assert repr(done.stdout.strip()).startswith("'the cat")
-    assert done.stderr == ""
-    assert text.text
-    missing = run("sample", "--model", "transformers:no/where")
-    assert missing.returncode == 2
-    assert missing.stderr.startswith("error: there is no folder no/where")
-    assert missing.stderr.count("\n") <= 4
-
-
 def test_listing_models_imports_no_engine():
     code = (
         "import sys\nfrom corelm_transformers.scheme import corelm_models\n"
