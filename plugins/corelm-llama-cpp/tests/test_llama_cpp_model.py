@@ -11,8 +11,7 @@ import pytest
 
 import corelm
 from corelm import CorelmError
-from corelm.abilities import can
-from corelm.errors import ModelFileError, UsageError
+from corelm.errors import ModelFileError
 from corelm.language_model import window_start
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 from corelm.testing import LAWS
@@ -97,21 +96,10 @@ def test_texts_longer_than_the_first_context_and_several_passes(gguf_file, tmp_p
     )
 
 
-def test_the_protocols(model):
-    assert can(model.start([[1]]), "rewind")
-    assert can(model.start([[1]]), "hidden_states")
-    assert can(model.vocabulary, "token_bytes")
-
-
 def test_the_stateless_hook(model):
     p = model.next_token_distribution([[1, 2, 3], [4, 5, 6]])
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(p[1], corelm.softmax(full_pass(model, [4, 5, 6])[0]), atol=1e-5)
-
-
-def test_too_many_texts_are_refused(model):
-    with pytest.raises(UsageError, match="at most 256 texts at a time, not 257"):
-        model.start(np.ones((257, 1), dtype=int)).next_logits()
 
 
 def test_the_vocabulary(model, started):
@@ -179,15 +167,6 @@ def test_on_the_command_line(gguf_file, model):
     [text] = json.loads(out)["texts"]
     assert [step["token"] for step in text["tokens"]] == expected.tokens
     assert text["text"] == expected.text
-
-
-def test_a_foreign_file_is_refused_in_one_line(tmp_path):
-    file = tmp_path / "foreign.gguf"
-    file.write_bytes(b"PK\3\4" * 100)
-    code, out, errors = run("sample", "--model", f"gguf:{file}", "This movie")
-    assert (code, out) == (1, b"")
-    assert errors.startswith(f"error: llama.cpp cannot load {file}: ")
-    assert errors.count("\n") == 1
 
 
 def test_all_sessions_share_one_context_that_goes_with_the_model(gguf_file, monkeypatch):

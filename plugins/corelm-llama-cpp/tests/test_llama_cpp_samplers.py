@@ -5,11 +5,12 @@ import gc
 
 import numpy as np
 import pytest
+from engine_samplers import TopA
 
 import corelm
 import corelm.interop.testing
 import corelm.testing
-from corelm import CorelmError, Sampler, mask_logits, param, softmax
+from corelm import CorelmError, Sampler, mask_logits, softmax
 from corelm.errors import SamplerError, UsageError
 
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
@@ -33,16 +34,6 @@ SAMPLERS = [
 ]
 PROMPTS = ["This movie", "the", "This is the movie of the"]
 LENGTH = 20
-
-
-class TopA(Sampler):
-    """Keep each token whose probability is at least `a` times the largest one squared."""
-
-    a: float = param(0.0, "how much to cut; 0 keeps everything", ge=0, le=1)
-
-    def __call__(self, logits, context):
-        p = softmax(logits)
-        return mask_logits(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
 
 
 class Fails(Sampler):
@@ -152,13 +143,6 @@ def test_every_end_of_the_file_is_an_end(sampler, llm, vocabulary):
         assert np.flatnonzero(row).tolist() == ends
 
 
-def test_the_stages_of_llama_cpp_do_not_change_the_token_drawn(model, llm):
-    expected = texts_of_corelm(model, "stochastic")
-    processor = as_logits_processor("stochastic", seed=3)
-    options = {"top_k": 2, "temp": 3.0, "repeat_penalty": 1.9, "typical_p": 0.3}
-    assert [generate(llm, prompt, processor, **options) for prompt in PROMPTS] == expected
-
-
 def test_the_start_token_is_not_a_part_of_the_text(started_file):
     model = LlamaCppModel(started_file)
     llm = llama.Llama(str(started_file), verbose=False, n_ctx=0, type_k=0, type_v=0, n_threads=1)
@@ -170,29 +154,6 @@ def test_the_start_token_is_not_a_part_of_the_text(started_file):
     drawn = llm.generate(prompt, logits_processor=llama.LogitsProcessorList([processor]))
     assert [token for token, _ in zip(drawn, expected.tokens, strict=False)] == expected.tokens
     llm.close()
-
-
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        "stochastic",
-        "mirostat(tau=2.0)",
-        "presence_penalty(penalty=9.0, skip_prompt=True)",
-        "min_length(n=9)",
-    ],
-)
-def test_a_generation_that_continues_the_last_one_is_a_text_of_its_own(sampler, llm, vocabulary):
-    def written(ids, processor):
-        drawn = llm.generate(ids, logits_processor=llama.LogitsProcessorList([processor]))
-        return [token for _, token in zip(range(6), drawn, strict=False)]
-
-    options = {"seed": 3, "vocabulary": vocabulary}
-    again = as_logits_processor(sampler, **options)
-    ids = llm.tokenize(b"This movie", add_bos=False)
-    for _ in range(4):
-        found = written(ids, again)
-        assert found == written(ids, as_logits_processor(sampler, **options))
-        ids = [*ids, *found]
 
 
 class Guesses:
@@ -305,13 +266,6 @@ def test_without_a_seed_the_distribution_is_that_of_the_sampler(sampler, vocabul
     np.testing.assert_allclose(
         softmax(processor(np.array(tokens), logits)[None])[0], expected, atol=1e-6
     )
-
-
-def test_after_other_samplers_it_sees_their_candidates():
-    own = as_sampler("top_k(k=2)")
-    found = applied(own, [(7, 1.0), (2, 3.0), (4, 2.0)])
-    own.free()
-    assert set(found) == {2, 4}
 
 
 def test_a_chain_owns_its_samplers(loop):

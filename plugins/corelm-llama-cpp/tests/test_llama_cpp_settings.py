@@ -1,4 +1,4 @@
-"""400 random settings a format against llama.cpp's own samplers, chained as its server does it.
+"""The preset, and 400 random settings a format, against llama.cpp's samplers in its server's order.
 
 llama.cpp, its command line and Ollama have one engine: their settings are llama.cpp's under other
 names, and the chain below is built as `common_sampler_init` in common/sampling.cpp builds it.
@@ -190,7 +190,7 @@ def differences(model, read, random, defaults=None):
         alphabet = rng.integers(0, size, rng.integers(1, 9))
         tokens = alphabet[rng.integers(0, len(alphabet), rng.integers(0, 101))]
         past = corelm.Context.of(tokens[None], vocabulary=model.vocabulary)
-        ours = corelm.softmax(read(settings).sampler(logits[None], past))[0]
+        ours = corelm.softmax(read(settings)(logits[None], past))[0]
         own = (defaults or {}) | settings
         theirs = sum(
             share * distribution(vocabulary, of_coin, logits, tokens, keeps_the_impossible(own))
@@ -200,10 +200,10 @@ def differences(model, read, random, defaults=None):
 
 
 FORMATS = {
-    "llama.cpp": (lambda s: corelm.from_settings(s, "llama.cpp"), random_settings, None),
+    "llama.cpp": (lambda s: corelm.from_settings(s, "llama.cpp").sampler, random_settings, None),
     "llama.cpp-cli": (None, random_settings, None),
     "ollama": (
-        lambda s: corelm.from_settings({"options": s}, "ollama"),
+        lambda s: corelm.from_settings({"options": s}, "ollama").sampler,
         lambda rng: random_settings(rng, OF_OLLAMA, lists=False),
         {"top_p": 0.9, "min_p": 0.0},
     ),
@@ -218,7 +218,7 @@ def test_random_settings_are_those_of_the_engine(name, model, tmp_path):
     def read_flags(settings):
         file = tmp_path / "flags.txt"
         file.write_text(as_flags(settings))
-        return corelm.from_settings(file)
+        return corelm.from_settings(file).sampler
 
     found = differences(model, read or read_flags, random, defaults)
     wrong = [(settings, d) for settings, d in found if d > 1e-4]
@@ -235,23 +235,27 @@ def test_a_sampler_that_is_listed_twice_acts_twice(model):
     np.testing.assert_allclose(corelm.sampling_distribution(found, logits), theirs, atol=1e-6)
 
 
-def test_only_a_banned_candidate_makes_typical_different(model):
-    """llama.cpp leaves a bias of minus infinity in its list, and typical_p counts it."""
-    settings = {"logit_bias": [[5, False]], "typical_p": 0.5, "samplers": ["typ_p"]}
-    found = corelm.from_settings(settings, "llama.cpp").sampler
+@pytest.mark.parametrize(
+    ("settings", "least"),
+    [
+        ({"logit_bias": [[5, False]], "typical_p": 0.5, "samplers": ["typ_p"]}, 0.1),
+        ({"top_n_sigma": 1.5, "typical_p": 0.7, "top_k": 0}, 1e-3),
+        ({"top_n_sigma": 1, "top_k": 0, "top_p": 1, "min_p": 0, "dynatemp_range": 0.3}, 1e-3),
+    ],
+)
+def test_only_candidates_of_minus_infinity_make_a_difference(settings, least, model):
+    """llama.cpp leaves them in its list after a bias or top_n_sigma; two stages count them."""
+    sampler = corelm.from_settings(settings, "llama.cpp").sampler
     vocabulary = llama.llama_model_get_vocab(model.pointer)
-    rng, apart, without = np.random.default_rng(1), 0.0, 0.0
-    for _ in range(20):
+    rng, gaps = np.random.default_rng(1), {False: [], True: []}
+    for _ in range(50):
         logits = (rng.normal(size=len(model.vocabulary)) * 3).astype(np.float32)
-        ours = corelm.sampling_distribution(found, logits)
-        for drop in (False, True):
-            gap = np.abs(ours - distribution(vocabulary, settings, logits, [], drop)).max()
-            if drop:
-                without = max(without, gap)
-            else:
-                apart = max(apart, gap)
-    assert apart > 0.1
-    assert without < 1e-5
+        ours = corelm.sampling_distribution(sampler, logits)
+        for drop in gaps:
+            theirs = distribution(vocabulary, settings, logits, [], drop)
+            gaps[drop].append(np.abs(ours - theirs).max())
+    assert max(gaps[False]) > least
+    assert max(gaps[True]) < 1e-5
 
 
 def test_what_llama_cpp_does_differently_is_noted():
@@ -262,3 +266,40 @@ def test_what_llama_cpp_does_differently_is_noted():
     assert [*corelm.from_settings(wide, "llama.cpp").inexact] == ["dynatemp_range"]
     for same in (wide | {"min_p": 0.1}, {"typical_p": 0.5, "logit_bias": [[5, -9]]}):
         assert not corelm.from_settings(same, "llama.cpp").inexact
+
+
+# ---- the preset ----
+
+
+PRESET = [
+    ({}, {}),
+    (
+        {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.3},
+        {
+            "repetition_penalty(penalty=1.0": "repetition_penalty(penalty=1.3",
+            "frequency_penalty(penalty=0.0": "frequency_penalty(penalty=0.2",
+            "presence_penalty(penalty=0.0": "presence_penalty(penalty=0.3",
+        },
+    ),
+    ({"dry_multiplier": 0.8}, {"multiplier=0.0": "multiplier=0.8"}),
+    ({"top_n_sigma": 1.0}, {"n=inf": "n=1.0"}),
+    ({"typical_p": 0.7}, {"typical(p=1.0)": "typical(p=0.7)"}),
+    ({"xtc_probability": 1.0}, {"xtc(probability=0.0": "xtc(probability=1.0"}),
+    ({"temperature": 1.7}, {"t=0.8": "t=1.7"}),
+    (
+        {"top_k": 0, "top_p": 1.0, "min_p": 0.0},
+        {"top_k(k=40)": "top_k(k=0)", "top_p(p=0.95)": "top_p(p=1.0)", "p=0.05": "p=0.0"},
+    ),
+]
+"""Settings of llama.cpp, and the changes to the preset's expression that say the same."""
+
+
+@pytest.mark.parametrize(("settings", "changes"), PRESET)
+def test_the_preset_gives_the_distribution_of_llama_cpp(settings, changes, model):
+    text = corelm.presets()["llama.cpp"]
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    sampler = corelm.sampler(text)
+    trials = differences(model, lambda _: sampler, lambda _: settings)
+    assert max(difference for _, difference in trials) < 1e-5
