@@ -77,15 +77,6 @@ def words(tab: Any, text: int = 1) -> Any:
     return tab.locator(".words").nth(text).locator("> span")
 
 
-def test_it_opens_and_shows_every_section(opened):
-    tab = opened()
-    for section in tab.locator("section").all():
-        assert section.is_visible()
-    assert tab.locator("#try form").is_visible()
-    assert tab.locator("svg").count() == 5
-    assert tab.locator(".menu").count() == 5
-
-
 SETTINGS = [
     {},
     {"t": "0.5"},

@@ -284,30 +284,3 @@ def test_folded_settings_are_printed(opened):
     assert len(names(tab)) == 23
     assert tab.locator(".sweep bdi").nth(2).is_visible()
     assert not tab.locator(".menu > button").first.is_visible()
-
-
-def test_the_four_samplers_of_the_page_give_the_numbers_of_corelm(opened):
-    tab = opened(viewport=WIDE)
-    random = np.random.default_rng(1)
-    for _ in range(20):
-        rows = []
-        for _ in range(50):
-            logits = np.sort(random.normal(0, 3, 40).astype(np.float32))[::-1]
-            rows.append(
-                {
-                    "logits": (logits - logits[0]).tolist(),
-                    "t": random.choice([0, 0.3, 1, 1.7]),
-                    "k": int(random.choice([0, 1, 5, 39])),
-                    "p": float(random.choice([0, 0.5, 0.93, 1])),
-                    "m": float(random.choice([0, 0.02, 0.3, 1])),
-                }
-            )
-        found = tab.evaluate("rows => rows.map(row => softmax(reshaped(row.logits, row)))", rows)
-        for row, shown in zip(rows, found, strict=True):
-            stages = [f"temperature(t={row['t']})"]
-            stages += [f"top_k(k={row['k']})"] if row["k"] else []
-            stages += [f"top_p(p={row['p']})", f"min_p(p={row['m']})"]
-            logits = np.array(row["logits"], np.float32)
-            q = corelm.sampling_distribution(corelm.sampler(" | ".join(stages)), logits)
-            np.testing.assert_allclose(shown, q[: len(shown)], atol=1e-6)
-            assert not q[len(shown) :].any()

@@ -17,7 +17,6 @@ from corelm_report.measure.comparisons import fit_on_human_text
 from pictures import axes_of, chart_of
 
 import corelm
-from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.slow
@@ -130,11 +129,6 @@ def test_surprisal_is_matched_to_human_text(case):
     report = _report(case.t, ["temperature"], match="surprisal=human").to_dict()
     [row] = report["samplers"]
     assert row["params"]["t"] == pytest.approx(report["reference"]["temperature"]["t"], rel=0.01)
-
-
-def test_entropy_cannot_be_matched_to_human_text():
-    with pytest.raises(UsageError, match=r"has no entropy under a model.*use surprisal=human"):
-        corelm.compare(MODEL, ["temperature"], match="entropy=human", reference=["the cat"])
 
 
 def test_the_interval_holds_the_temperature_of_people():

@@ -59,13 +59,6 @@ def test_numbers_between_the_ends_are_short_where_that_keeps_them_apart(text, nu
     assert numbers_of(text) == numbers
 
 
-def test_several_swept_parameters_are_a_line_for_each_value_of_all_but_the_last():
-    found = points_of("top_k(k=1,2) | temperature(t=3..4)")
-    assert found[2].expression == "top_k(k=2) | temperature(t=3)"
-    assert found[2].sweep == "top_k(k=2) | temperature(t=3..4)"
-    assert len({each.sweep for each in found}) == 2
-
-
 @pytest.mark.parametrize(
     "expression",
     [

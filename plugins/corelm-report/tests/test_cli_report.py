@@ -73,12 +73,6 @@ def test_prompts_are_the_beginnings_of_human_texts(report: Run, tmp_path: Path) 
     result = report("--reference", "texts.txt", "--prompts-from-reference", "1", "--json", "-")
     assert sorted(result.json["header"]["prompts"]) == words
     assert result.json["reference"]["generated_texts"]["n"] == len(words)
-    result = report("--prompts-from-reference", "1")
-    assert result.code == 2
-    assert "prompts from the reference need human texts: give some as the reference" in result.err
-    result = report("--match", "human_recall=0.9")
-    assert result.code == 2
-    assert "human_recall needs human contexts: give some as the reference (--ref" in result.err
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
@@ -92,10 +86,6 @@ def test_it_fits_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, width: 
     parts = ("top_k(k=3)", "top_p(p=0.9)", "temperature(t=0.7)")
     assert all(part in words for part in parts)
     assert "fails(at=2)failed" in words
-
-
-def test_without_colours_there_are_no_control_codes(report: Run) -> None:
-    assert "\x1b" not in report().out
 
 
 @pytest.mark.slow
@@ -201,16 +191,16 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
         (["--json", "-", "--csv", "-"], "two forms of the report cannot go to one file"),
         (["-n", "0"], "n must be at least 1, not 0"),
         (["-n", "x"], "n must be a whole number, not 'x'"),
-        (["--length", "0"], "length must be at least 1, not 0"),
-        (["--seed", "-1"], "seed must be at least 0, not -1"),
-        (["--match", "entropy=x"], "entropy must be a number or 'human', not 'x'"),
+        (["--prompts-from-reference", "1"], "prompts from the reference need human texts: give"),
+        (
+            ["--match", "human_recall=0.9"],
+            "human_recall needs human contexts: give some as the ref",
+        ),
         (["--contexts", "0"], "contexts must be at least 1, not 0"),
         (["--prompts", "no.txt"], "cannot read the prompt file no.txt"),
         (["--prompts", "empty.txt"], "there is no prompt in empty.txt"),
         (["nucleus"], "there is no sampler or decoder 'nucleus'"),
         (["--fail-if", "greedy.lops > 1"], "did you mean 'loops'?"),
-        (["--fail-if", "top_p.loops > 1"], "'top_p' matches no row"),
-        (["--fail-if", "greedy"], "cannot read the condition 'greedy'"),
         (["--htlm", "x"], "No such option: --htlm"),
         (["--top-k", "40"], "No such option: --top-k; top_k is a sampler, written as top_k(k="),
     ],
@@ -364,9 +354,6 @@ def test_a_report_is_written_again_without_a_model(report: Run, run: Run, tmp_pa
 @pytest.mark.slow
 def test_two_reports_are_compared(report: Run, run: Run, tmp_path: Path) -> None:
     report("--json", "a.json")
-    equal = run("report", "--diff", "a.json", "a.json")
-    assert equal.code == 0
-    assert "0 of" in equal.out
     other = json.loads((tmp_path / "a.json").read_text())
     [*_, last] = other["samplers"]
     last["teacher_forced"]["entropy"].update(mean=0.5, ci95=[0.4, 0.6])

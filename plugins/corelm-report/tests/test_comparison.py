@@ -47,6 +47,7 @@ def metrics(compared: Document) -> set[str]:
 def test_a_report_does_not_differ_from_itself(made, compared):
     found = compared(made, made)
     assert found.same
+    assert found.document["schema"] == "corelm_report-diff/1"
     assert found.document["shared_draws"]
     assert found.document["header"] == []
     figures = [each for row in found.document["rows"] for each in row["figures"]]

@@ -13,11 +13,8 @@ HUMAN = {
     "teacher_forced": None,
     "generated_texts": {"surprisal": 4.2},
 }
-HUMAN_WITH_INTERVAL = {
-    "same_places": True,
-    "compared": True,
-    "teacher_forced": None,
-    "generated_texts": {"surprisal": 4.2, "ci95": {"surprisal": [4.0, 4.4]}},
+HUMAN_WITH_INTERVAL = HUMAN | {
+    "generated_texts": {"surprisal": 4.2, "ci95": {"surprisal": [4.0, 4.4]}}
 }
 FAILED = {
     "error": {"type": "SamplerError", "message": "x"},

@@ -73,19 +73,6 @@ def test_the_figures_of_texts_are_those_of_the_set(report):
         assert "entropy_drift" not in texts[0]
 
 
-def test_the_lists_of_tokens_are_those_of_generate(report):
-    texts = corelm.generate(ToyModel(), "the", sampler=CHAIN, length=9, n=7, seed=1)
-    row = report.to_dict()["samplers"][1]
-    assert any(text.finish_reason == "end" for text in texts)
-    for kept, text in zip(row["texts"], texts, strict=False):
-        lists = kept["by_token"]
-        assert lists["token"] == text.tokens
-        assert lists["text"] == [step.text for step in text.steps]
-        assert lists["surprisal"] == pytest.approx([s.model_surprisal for s in text.steps], 1e-6)
-        assert lists["sampler_surprisal"] == pytest.approx([s.surprisal for s in text.steps], 1e-6)
-        assert lists["entropy"] == pytest.approx([s.entropy for s in text.steps], 1e-6)
-
-
 def test_a_line_for_each_token_with_what_tells_it_apart(report):
     frame = columns(report, "token")
     assert list(frame) == [

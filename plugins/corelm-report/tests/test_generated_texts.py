@@ -19,6 +19,8 @@ COMPASS = ToyModel(WORDS, logits=[9.0, 9.0, *np.log(P)], end=False)
 """A model of four words that always have the probabilities above."""
 CHAIN = "top_k(k=3) | top_p(p=0.7) | temperature(t=0.5)"
 """0.4 0.3 0.2 0.1 becomes 16/25 9/25 0 0."""
+OF_STEPS = {"surprisal": "model_surprisal", "sampler_surprisal": "surprisal", "entropy": "entropy"}
+"""The measurements of a token in a report, and those of a step of `generate`."""
 
 
 def row_of(model=None, sampler="stochastic", prompt="the", **asked):
@@ -51,7 +53,8 @@ def test_texts_of_several_samplers_and_prompts_in_one_batch_are_those_that_they_
             assert (kept["prompt"], kept["text"]) == (text.prompt, text.text)
             tokens = kept["by_token"]
             assert tokens["token"] == text.tokens
-            for name, of_step in (("surprisal", "model_surprisal"), ("entropy", "entropy")):
+            assert tokens["text"] == [step.text for step in text.steps]
+            for name, of_step in OF_STEPS.items():
                 expected = [getattr(step, of_step) for step in text.steps]
                 assert tokens[name] == pytest.approx(expected, rel=1e-6, abs=1e-6)
 

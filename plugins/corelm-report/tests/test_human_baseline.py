@@ -93,16 +93,6 @@ def test_the_measured_figures_are_reported():
     assert held_out["unknown_share"] == round(1 / 7, 5)
 
 
-def test_distinct_is_over_all_texts_and_repetition_inside_each():
-    # a a a | a b: words a a a a b, 2 of 5 differ; pairs aa aa ab, 2 of 3 differ
-    figures = behind_beginnings(scores(), ["a a a", "a b"])["human"]
-    assert figures["distinct_1"] == 0.4
-    assert figures["distinct_2"] == 0.66667
-    # pairs of the first text: aa aa, half repeat; of the second: ab, none
-    assert figures["rep_2"] == 0.25
-    assert figures["rep_4"] is None  # no text has four words
-
-
 def test_unknown_words_are_left_out_of_the_texts():
     figures = behind_beginnings(scores(), ["a b", "a c b"])["human"]
     assert figures["distinct_2"] == 0.5  # a b twice

@@ -118,16 +118,6 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     assert f'style="--at:{at}%;--low:{low}%;--high:{high}%"' in text
 
 
-def test_the_interval_of_a_share_and_its_difference_are_in_percentage_points(document):
-    row = next(row for row in document["samplers"] if row["name"] == "temperature")
-    row["generated_texts"]["rep_2"] = 0.25
-    row["generated_texts"]["ci95"]["rep_2"] = [0.125, 0.375]
-    row["differences"]["generated_texts"]["rep_2"] = {"value": -0.3, "ci95": [-0.31, -0.05]}
-    cell = rows_of(tables_of(document), LIKELIHOOD)["temperature(t=0.5)"]["rep-2"]
-    assert cell.figure == "25.0%±12.5"
-    assert cell.difference == "\N{MINUS SIGN}30.0+25.0\N{MINUS SIGN}1.0 pp"
-
-
 def test_rows_and_tables_without_figures_are_left_out(document):
     greedy, *others = document["samplers"]
     greedy["teacher_forced"] = None  # as for a decoder

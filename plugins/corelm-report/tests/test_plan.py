@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.plan.plan import OWN, plan
+from corelm_report.plan.plan import plan
 
 from corelm.runs import NamedModel
 from corelm.testing import ToyModel
@@ -41,16 +41,3 @@ def test_a_report_with_other_settings_is_another_report(changes, name, value):
 
 def test_a_report_that_keeps_more_texts_is_the_same():
     assert of(texts=1).as_json() == of(texts="all").as_json()
-
-
-def test_workers_get_the_models_and_what_the_units_are_made_of():
-    class Noted:
-        def opened(self, *given):
-            return given
-
-    other = NamedModel(ToyModel(end=False), "other")
-    report = of(scorer=other)
-    models, units = report.opened(Noted())
-    assert models == [report.model, other.model]
-    assert units.modules == [*OWN]
-    assert units.things == [each.strategy.sampler for each in report.candidates]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-import jsonschema
 import pytest
-from corelm_report import schema
 
 import corelm
 from corelm.errors import MissingDependencyError, ReportError
@@ -17,16 +15,6 @@ from corelm.testing import ToyModel
 @pytest.fixture
 def report(made):
     return corelm.Report(made)
-
-
-@pytest.mark.slow
-def test_it_is_written_and_read_as_it_was(report, tmp_path):
-    file = tmp_path / "report.json"
-    file.write_text(report.to_json(), encoding="utf-8")
-    again = corelm.Report.read(file)
-    assert again.to_json() == report.to_json()
-    for form in ("to_csv", "to_markdown", "to_html", "_repr_html_"):
-        assert getattr(again, form)() == getattr(report, form)()
 
 
 def test_a_run_passes_its_document_on():
@@ -40,13 +28,6 @@ def test_a_run_passes_its_document_on():
         assert getattr(again, form)() == getattr(made_now, form)()
 
 
-@pytest.mark.slow
-def test_the_json_is_strict_and_follows_the_schema(report):
-    document = json.loads(report.to_json(), parse_constant=pytest.fail)
-    jsonschema.validate(document, schema())
-    assert document == report.to_dict()
-
-
 def test_it_cannot_be_changed_from_outside(made):
     mine = dict(made)
     report = corelm.Report(mine)
@@ -54,13 +35,6 @@ def test_it_cannot_be_changed_from_outside(made):
     report.to_dict()["samplers"].clear()
     mine["samplers"] = []
     assert report.to_json() == before
-
-
-def test_wrong_documents_are_refused(made):
-    with pytest.raises(ReportError, match="curve is missing"):
-        corelm.Report({key: value for key, value in made.items() if key != "curve"})
-    with pytest.raises(ReportError, match=r"bounds\.max: expected a number, got nan"):
-        corelm.Report(made | {"bounds": {"min": 0.0, "max": float("nan")}})
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,6 @@ def test_values_go_from_one_end_of_the_range_to_the_other(installed_plugin):
     assert FreeParameter.of("whole").values() == [2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("expression", ["greedy", "temperature(t=0.5)"])
-def test_an_expression_without_an_open_number_has_none_to_match(expression):
-    assert FreeParameter.of(expression) is None
-
-
 def test_between_two_values():
     p, k = FreeParameter.of("top_p"), FreeParameter.of("top_k")
     assert p.between(0.2, 0.4, 0.25) == pytest.approx(0.25)

@@ -1,4 +1,4 @@
-"""The temperature curve: by hand, against its definition, and its slope on the shipped model."""
+"""The temperature curve: by hand and against its definition."""
 
 from __future__ import annotations
 
@@ -63,21 +63,6 @@ def test_every_temperature_that_is_compared_is_on_the_curve():
     )  # fmt: skip
     assert curve_of(ToyModel(), "the cat", samplers=samplers)[0] == sorted([*GRID, 0.33])
     assert curve_of(ToyModel(), "the cat")[0] == GRID
-
-
-def test_its_slope_on_the_shipped_model():
-    """The mean entropy rises everywhere, as steeply as the difference of two temperatures says."""
-    samplers = [f"temperature(t={t + by:g})" for t in (0.5, 1.0, 1.5) for by in (-0.01, 0, 0.01)]
-    t, of = curve_of("imdb", "This movie is so good that I saw it again and again.",
-                     "I have not seen such a bad film.", samplers=samplers)  # fmt: skip
-    assert (np.diff(of["entropy"]) > 0).all()
-    assert (np.diff(of["surprisal"]) > 0).all()
-    assert (of["slope"] > 0).all()
-    assert 0 < of["entropy"][0] < of["entropy"][-1] < math.log(14998)
-    for middle in (0.5, 1.0, 1.5):
-        below, at, above = (t.index(round(middle + by, 2)) for by in (-0.01, 0, 0.01))
-        slope = (of["entropy"][above] - of["entropy"][below]) / 0.02
-        assert of["slope"][at] == pytest.approx(slope, abs=2e-3)
 
 
 # The definition

@@ -23,29 +23,6 @@ def test_the_number_of_units(prompts, seeds, n, expected):
     assert found.about_prompts == (prompts >= 8)
 
 
-def test_the_sums_of_units():
-    sums = [1.0, 2.0, 4.0], [1, 2, 3]
-    assert Inference.of_names([0, 1, 0]).by_unit(sums) == ([5.0, 2.0], [4.0, 2.0])
-
-
-def test_texts_that_are_the_same_are_one_unit():
-    """Eight copies of two human texts say as much as two."""
-    copies = Inference.of_texts(["a", "b"] * 8)
-    assert len(copies) == 2
-    assert copies.estimate(([1.0, 2.0] * 8, [1] * 16)).interval() is None
-
-
-def test_samplers_are_paired_and_human_texts_are_not():
-    samples = [("a prompt", 0, i) for i in range(9)]
-    values = np.arange(9.0)
-    own, other, human = (
-        Inference.of_design(samples, source).estimate((values, [1] * 9))
-        for source in ("generated", "generated", "human")
-    )
-    assert (own - other).variance == 0
-    assert (own - human).variance == pytest.approx(2 * own.variance)
-
-
 def test_prompts_pair_texts_of_any_number():
     level = np.arange(8.0)
     first = of_prompts(8).estimate((level, [1] * 8))

@@ -199,15 +199,6 @@ def test_a_study_with_a_failed_sampler_ends_with_3(run, study):
 
 
 @pytest.mark.slow
-def test_results_are_shown_with_what_made_them(run, study):
-    run(study)
-    shown = run(study, "show")
-    assert shown.code == 0
-    for text in ("Cats", "cats", "dogs", "temperature(t=0.7)", "Made by corelm "):
-        assert text in shown.out
-
-
-@pytest.mark.slow
 def test_results_that_are_missing_or_changed_are_refused(run, study, tmp_path):
     assert "has no results of a study: it is missing" in run(study, "show").err
     run(study)
@@ -220,9 +211,6 @@ def test_results_that_are_missing_or_changed_are_refused(run, study, tmp_path):
 def test_two_results_are_compared_with_what_made_them(run, study, tmp_path):
     run(study)
     shutil.copytree(tmp_path / "results", tmp_path / "before")
-    same = run(tmp_path / "before", "diff", study)
-    assert same.code == 0
-    assert "The same settings, data, versions and code made both." in said(same)
     study.write_text(
         study.read_text().replace('"cats", "dogs"', '"cats"').replace("n = 4", "n = 5")
     )
@@ -282,6 +270,7 @@ def test_a_registered_study_says_what_has_changed_since(run, study, tmp_path):
     run(study)
     shown = said(run(study, "show"))
     assert ". As registered on 20" in shown
+    assert all(text in shown for text in ("Cats", "cats", "dogs", "temperature(t=0.7)"))
     published = shown.split("(sha256 ")[1].split(")")[0]
     registration = tmp_path / "results/registration.json"
     assert published == hashlib.sha256(registration.read_bytes()).hexdigest()

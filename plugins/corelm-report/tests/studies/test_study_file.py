@@ -74,8 +74,3 @@ def test_a_mistake_is_named_with_its_line(read, text, message):
 def test_a_study_needs_samplers(read):
     with pytest.raises(UsageError, match=r"study\.toml: a study needs samplers, such as"):
         read("", samplers="")
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot read the study '.*gone\.toml': it is missing"):
-        read_study(tmp_path / "gone.toml")
