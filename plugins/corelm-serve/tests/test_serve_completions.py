@@ -355,14 +355,6 @@ def test_a_stream_of_no_token_ends_at_once(client):
     assert [(each["text"], each["finish_reason"]) for each in event["choices"]] == [("", "length")]
 
 
-def test_imdb_and_its_word_vocabulary(open_client):
-    model = corelm.load("imdb")
-    client = open_client({"imdb": model})
-    answer = client.complete(model="imdb", prompt="This movie", seed=1, n=3, sampler="top_p(p=0.9)")
-    expected = sample(model, "This movie", sampler="top_p(p=0.9)", seed=1, n=3, length=16)
-    assert [choice["text"] for choice in answer["choices"]] == expected
-
-
 def test_a_request_with_a_seed_asks_the_system_for_no_random_numbers(client, monkeypatch):
     client.complete(seed=1, max_tokens=1)
     monkeypatch.delattr("os.urandom")

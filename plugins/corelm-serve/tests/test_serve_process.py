@@ -87,52 +87,9 @@ def test_openais_client_streams(client):
     assert found[-1].usage.completion_tokens == 10
 
 
-def test_the_plainest_loops_over_openais_streams(client, capsys):
-    stream = client.completions.create(
-        model="imdb", prompt="This movie", seed=1, max_tokens=8, stream=True
-    )
-    for chunk in stream:
-        print(chunk.choices[0].text, end="")
-    [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=8)
-    assert capsys.readouterr().out == expected
-
-
 def test_openais_client_lists_the_models(client):
     assert [model.id for model in client.models.list()] == ["imdb", "again"]
     assert client.models.retrieve("again").id == "again"
-
-
-def test_openais_client_knows_the_errors(client, server):
-    import openai
-
-    with pytest.raises(openai.BadRequestError, match="temperature must be") as caught:
-        client.completions.create(model="imdb", prompt="This", temperature=-1)
-    assert caught.value.param == "temperature"
-    with pytest.raises(openai.NotFoundError, match="there is no model 'imbd'; did you mean"):
-        client.completions.create(model="imbd", prompt="This")
-    with (
-        openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0) as stranger,
-        pytest.raises(openai.AuthenticationError, match="the token is missing or wrong"),
-    ):
-        stranger.models.list()
-
-
-def test_openais_asynchronous_client(server):
-    openai = pytest.importorskip("openai", reason="pip install openai")
-    import asyncio
-
-    async def texts():
-        async with openai.AsyncOpenAI(
-            base_url=f"{server.url}/v1", api_key=server.token, max_retries=0
-        ) as client:
-            calls = [
-                client.completions.create(model="imdb", prompt="This movie", seed=i, max_tokens=10)
-                for i in range(8)
-            ]
-            return [answer.choices[0].text for answer in await asyncio.gather(*calls)]
-
-    for i, text in enumerate(asyncio.run(texts())):
-        assert [text] == sample(MODEL, "This movie", sampler="stochastic", seed=i, length=10)
 
 
 # ---- clients that go ----

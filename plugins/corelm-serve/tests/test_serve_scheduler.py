@@ -32,14 +32,6 @@ def test_texts_do_not_depend_on_the_company(open_client):
         assert texts == sample(MODEL, "the", length=length, **body)
 
 
-def test_jobs_advance_in_turn(open_client):
-    client = open_client({"toy": Counted(0.01)})
-    long = client.begin(**LONG)
-    client.wait_for(running_rows=1)
-    client.complete(max_tokens=3)
-    assert not long.done()
-
-
 @pytest.mark.parametrize("chain", ["stochastic", "mirostat", "raises(at=1)"])
 def test_a_request_that_has_ended_is_no_longer_counted(open_client, chain):
     client = open_client({"toy": MODEL})

@@ -1,16 +1,13 @@
 """Strategies that requests share: counted by a sampler that notes each time it is built."""
 
-import itertools
-
 import pytest
 from serve_client import ToyModel, sample
 
 import corelm
-from corelm import from_settings, param
+from corelm import param
 from corelm.runs import plugins
 
 MODEL = ToyModel(end=False)
-FRESH = itertools.count()
 
 
 class Noted(corelm.Sampler):
@@ -80,8 +77,3 @@ def test_the_least_recently_used_of_256_strategies_is_dropped(client, built):
     for t in (0, *range(256), 0, 256, 0, 1):
         client.complete(sampler=f"noted(t={t})", max_tokens=1)
     assert built == [*range(257), 1]
-
-
-def test_a_request_without_settings_has_its_engines_defaults(client):
-    expected = str(from_settings({}, "vllm").sampler)
-    assert client.complete(max_tokens=1)["corelm"]["sampler"] == expected == "stochastic"
