@@ -15,7 +15,6 @@ from small_models import SMALL, numbered_words, random_weights, small_model
 import corelm
 from corelm import machine as this_machine
 from corelm import native
-from corelm.errors import UsageError
 from corelm.models.networks.layers import Matrix, bare_products
 from corelm.models.numpy_model import NumpyModel
 from corelm.testing import ToyModel
@@ -82,24 +81,6 @@ def test_texts_that_end_are_not_counted_on(ticks):
     assert speed.tokens_per_second == sum(lengths) - 8
 
 
-class Ends(corelm.Sampler):
-    """Let nothing but the end be drawn."""
-
-    def __call__(self, logits, context):
-        ids = np.arange(logits.shape[1]) == context.vocabulary.start
-        return corelm.mask_logits(logits, np.broadcast_to(ids, logits.shape))
-
-
-def test_texts_that_end_at_once_cannot_be_measured():
-    with pytest.raises(UsageError, match="every text ends with its first token"):
-        measure(ToyModel(), "the", Ends(), batch=2, seconds=0)
-
-
-def test_a_model_of_another_kind_has_no_limit():
-    speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0)
-    assert (speed.products, speed.limit, speed.share_of_limit) == (None, None, None)
-
-
 def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
     model = ToyModel()
     model.products = lambda batch: bare_products([Matrix(3, 5)], batch)
@@ -146,11 +127,6 @@ def noted(multiplied, linear):
         product(*arguments)
 
     return multiply
-
-
-def test_matrices_of_heads_go_in_and_out_as_they_are_used():
-    """16 wide, 2 heads of 16: queries come out 32 wide, and 32 go into the output."""
-    assert small_model(SMALL["book"]).matrices[:2] == [(16, 32, False), (32, 16, False)]
 
 
 def test_every_product_is_of_the_whole_batch():

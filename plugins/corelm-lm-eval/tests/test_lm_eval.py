@@ -12,7 +12,7 @@ from corelm_lm_eval import CorelmLM
 from corelm_lm_eval.metrics import Evaluated, of_answers
 from corelm_lm_eval.settings import read_settings
 from lm_eval.api.instance import Instance
-from lm_eval.api.registry import get_model, metric_registry
+from lm_eval.api.registry import metric_registry
 from lm_eval_tasks import DOCUMENTS
 
 import corelm
@@ -45,10 +45,6 @@ def log_probability(model, before, ids):
     return total
 
 
-def test_the_model_is_registered_by_importing_the_package():
-    assert get_model("corelm") is CorelmLM
-
-
 def test_texts_are_those_of_generate(evaluate):
     found = evaluate("texts", model_args={"model": "imdb", "sampler": CHAIN, "seed": 7})
     model = corelm.load("imdb")
@@ -72,13 +68,6 @@ def test_texts_and_likelihoods_are_the_same_at_any_batch_size(evaluate, batch_si
     for name in names:
         for sample, same in zip(one[name], other[name], strict=True):
             assert sample["resps"] == same["resps"]
-
-
-def test_a_limit_does_not_change_the_texts(evaluate):
-    arguments = {"model": "imdb", "sampler": CHAIN, "seed": 7}
-    every = texts_of(evaluate("texts", model_args=arguments))
-    few = texts_of(evaluate("texts", model_args=arguments, limit=2))
-    assert few == {number: every[number] for number in (0, 1)}
 
 
 def test_the_seed_of_the_harness_reaches_the_texts(evaluate):

@@ -7,7 +7,6 @@ from corelm_replay.ratios import CHAINS, audit_of, trainer_logits
 from replay_cases import drawn_batch
 
 import corelm
-from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
 CHAIN = "repetition_penalty(penalty=1.2) | top_k(k=5) | temperature(t=0.8)"
@@ -49,12 +48,6 @@ def test_a_document_holds_all_of_it():
         assert np.array_equal(getattr(again, name), getattr(found, name)), name
     assert again.kept.lists() == found.kept.lists()
     assert (again.chain, again.seed) == (found.chain, 1)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": "other/1"}', "{}"])
-def test_another_document_is_refused(text):
-    with pytest.raises(UsageError, match=r"rollouts|format|JSON"):
-        Rollouts.from_json(text)
 
 
 def test_an_engines_logits_record_the_same():

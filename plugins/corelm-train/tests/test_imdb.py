@@ -35,7 +35,6 @@ PACK = {
     "tar.xz": lzma.compress,
     "tar.bz2": bz2.compress,
 }
-REAL = Path(__file__).parents[4] / "shared" / "data" / "aclImdb_v1.tar.xz"
 
 
 def member(name, content=b"", **fields):
@@ -143,19 +142,6 @@ def test_an_interruption_leaves_nothing_half_done(home, local):
     with pytest.raises(KeyboardInterrupt):
         fetch_imdb(local(tar(REVIEWS)), interrupt)
     assert files_below(home) == {}
-
-
-@pytest.mark.skipif(not REAL.exists(), reason=f"the IMDB reviews are not at {REAL}")
-def test_the_real_archive_opens_and_its_first_members_are_reviews(tmp_path):
-    with REAL.open("rb") as packed:
-        reader = imdb._Forward(packed)
-        with tarfile.open(fileobj=reader, mode="r:") as real:
-            for info in itertools.islice(imdb._members(real), 300):
-                imdb._write(real, info, tmp_path, set())
-    written = files_below(tmp_path)
-    assert len(written) == 300
-    assert all(imdb.REVIEW.fullmatch(name) for name in written)
-    assert all(len(content.decode()) > 30 for content in written.values())
 
 
 # Refused archives

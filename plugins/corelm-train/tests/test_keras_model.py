@@ -8,7 +8,6 @@ from corelm_train import KerasLanguageModel, keras_model
 from corelm_train.network_weights import set_weights
 from small_models import SMALL, numbered_words, random_weights, small_model
 
-import corelm
 from corelm import log_softmax
 from corelm.abilities import can
 from corelm.errors import UsageError
@@ -286,12 +285,6 @@ def test_a_model_of_another_shape_is_refused():
 def test_a_context_of_nothing_is_refused():
     with pytest.raises(UsageError, match="context_length must be at least 1, not 0"):
         KerasLanguageModel(LastToken(COUNTING), WORDS, 0)
-
-
-def test_texts_are_generated_with_it():
-    model = KerasLanguageModel(LastToken(CERTAIN), WORDS, 10)
-    [text] = corelm.generate(model, "w0", sampler="stochastic", length=3, seed=1)
-    assert text.tokens == [3, 4, 5]
 
 
 @pytest.fixture(params=["attention", "both ways"])

@@ -505,8 +505,8 @@ def test_a_checkpoint_needs_its_metadata(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preset": "huge"}, "preset must be one of .*, not 'huge'"),
-        ({"tokens": "bytes"}, "tokens must be one of .*, not 'bytes'"),
+        ({"preset": "huge"}, "preset must be one of book, default, small, gpt2, rnn, not 'huge'"),
+        ({"tokens": "bytes"}, "tokens must be one of words, .* byte-pairs, not 'bytes'"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"context_length": 99999999999}, "context_length must be at most 16777216, not 99999999"),
         ({"seed": 99999999999999999999}, "seed must be at most 4294967295, not 9999"),
