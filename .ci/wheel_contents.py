@@ -61,13 +61,8 @@ def _name_in_wheel(file: str, mapped: dict[str, str]) -> str | None:
         if file.startswith(f"{folder}/"):
             return f"{mapped[folder]}{file.removeprefix(folder)}"
     top = PurePosixPath(file).parts[0]
-    inside = not file.startswith(SOURCES) and not top.startswith("test") and _is_named(top)
-    return file if inside and not file.endswith(".md") else None
-
-
-def _is_named(top: str) -> bool:
-    """Return True for a package or a module of corelm or of a plugin."""
-    return top.startswith(("corelm", "llm_corelm"))
+    is_module = top.startswith(("corelm", "llm_corelm"))
+    return file if is_module and not file.startswith(SOURCES) and not file.endswith(".md") else None
 
 
 def _tracked(project: Path) -> list[str]:

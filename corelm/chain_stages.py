@@ -205,7 +205,8 @@ class Run:
     def call(self, stage: Sampler, logits: Array, place: Place) -> Array:
         """Call a stage, unless it is neutral or only masks are wanted."""
         if not stage.is_neutral and not self._masks_alone:
-            logits = self._result(stage, logits)
+            own, context = self._input(stage, logits)
+            logits = self._output(stage, self._guarded(stage, stage, own, context), own, logits)
         self._note(stage, logits, place)
         return logits
 
@@ -296,11 +297,6 @@ class Run:
             raise SamplerError(f"{stage} allowed {fault} at step {context.position}")
         # A stage may return one buffer at each step.
         return allowed if stage._is_built_in else allowed.copy()
-
-    def _result(self, stage: Sampler, logits: Array) -> Array:
-        """Call one stage, and check the type, shape and dtype of its result."""
-        own, context = self._input(stage, logits)
-        return self._output(stage, self._guarded(stage, stage, own, context), own, logits)
 
     def _branches(self, stage: Coin, logits: Array) -> Array | Branches:
         """Toss a coin, and check its probability and both outcomes."""

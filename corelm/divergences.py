@@ -363,12 +363,8 @@ class ModelRows:
         return np.where(only_ends, np.nan, nats)
 
 
-def _entropy_in_stats(logits: Array, model: ModelRows) -> Floats:
-    return np.asarray(model.stats[:, -1])
-
-
 # Dispatched like `compare_rows`, so that the entropy of an unchanged row has the same bits.
-@kernel(_entropy_in_stats, by_row=False)
+@kernel(lambda logits, model: np.asarray(model.stats[:, -1]), by_row=False)
 def _entropy(logits: Array, model: ModelRows) -> Floats:
     return np.array([p.entropy for p in model.each])
 

@@ -292,15 +292,12 @@ def _convert(lines: Path, target: Path) -> None:
     new = target.with_name(f".{target.name}.new")
     try:
         with atomic_files.named_errors(target):
-            with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
-                for rows in _groups(lines):
+            with (
+                parquet.ParquetWriter(new, schema, compression="zstd") as writer,
+                open(lines, encoding="utf-8") as file,
+            ):
+                while rows := [json.loads(line) for line in islice(file, ROWS)]:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             new.replace(target)
     finally:  # the lines are still there to write it again
         new.unlink(missing_ok=True)
-
-
-def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:
-    with open(lines, encoding="utf-8") as file:
-        while rows := [json.loads(line) for line in islice(file, ROWS)]:
-            yield rows

@@ -73,8 +73,8 @@ class GroupedSession:
         if ids.shape[:1] != self._places.shape:
             batch = len(self._places)
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
-        by_session = ids[np.argsort(self._places)]
-        for session, part in zip(self._sessions, self._split(by_session), strict=True):
+        by_session = np.split(ids[np.argsort(self._places)], np.cumsum(self._sizes)[:-1])
+        for session, part in zip(self._sessions, by_session, strict=True):
             session.extend(part)
 
     def select(self, rows: ArrayLike) -> None:
@@ -130,6 +130,3 @@ class GroupedSession:
     def _in_order(self, parts: list[Array]) -> Array:
         """Join the results of all sessions, in the order of this session's rows."""
         return parts[0][self._places] if len(parts) == 1 else np.concatenate(parts)[self._places]
-
-    def _split(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
-        return np.split(rows, np.cumsum(self._sizes)[:-1])

@@ -252,7 +252,8 @@ class OpenTexts:
         """
         try:
             for step in steps:
-                self._add(step)
+                samples, tokens = step.samples.tolist(), step.tokens.tolist()
+                self.add(samples, tokens, RowFigures(step), step=step)
                 yield step
                 # A decoder ends by itself at end tokens and at the length, but it sees no stop
                 # strings and no loops.
@@ -273,9 +274,6 @@ class OpenTexts:
         for step in self.take(steps):
             [reason] = self.finish_reasons
             yield step.with_text(text.take_settled(last=reason is not None), reason)
-
-    def _add(self, step: Step) -> None:
-        self.add(step.samples.tolist(), step.tokens.tolist(), RowFigures(step), step=step)
 
     def add(
         self,

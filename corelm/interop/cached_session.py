@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -174,7 +174,9 @@ class CachedSession(LazyOutputs):
         if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
             # The last tokens of a long text may belong to two windows; most calls need one.
             parts = [self._process(*span) for span in self._window.spans(count)]
-            self._outputs = parts[0] if len(parts) == 1 else _joined(parts)
+            self._outputs = parts[0]
+            if len(parts) > 1:
+                self._outputs = tuple(np.concatenate(x, axis=1) for x in zip(*parts, strict=True))
         return tuple(output[:, -count:] for output in self._outputs)
 
     def _select(self, order: NDArray[np.int64]) -> None:
@@ -209,8 +211,3 @@ class CachedSession(LazyOutputs):
         length = max(position - self._start, 0)
         if length < self._stop - self._start or not certain:
             self._stop = self._start + self._cache.truncate(length)
-
-
-def _joined(parts: list[Any]) -> Outputs:
-    """Concatenate the outputs of several windows."""
-    return tuple(np.concatenate(outputs, axis=1) for outputs in zip(*parts, strict=True))

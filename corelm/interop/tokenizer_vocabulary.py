@@ -198,9 +198,10 @@ def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
     """Return a function from a token's name to its bytes; None if tokens aren't bytes."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
+    kinds = set()
     if decoder is not None:  # its state as JSON; the whole tokenizer's has megabytes
-        decoder = json.loads(decoder.__getstate__())
-    kinds = {part["type"] for part in _parts(decoder)}
+        state = json.loads(decoder.__getstate__())
+        kinds = {part["type"] for part in state.get("decoders", [state])}
     if kinds == {"ByteLevel"}:
         table = {character: byte for byte, character in enumerate(byte_alphabet())}
         return lambda piece: bytes(table[character] for character in piece if character in table)
@@ -208,13 +209,6 @@ def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
     if kinds and kinds <= {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}:
         return _sentencepiece_bytes
     return None
-
-
-def _parts(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if decoder is None:
-        return []
-    parts: list[dict[str, Any]] = decoder.get("decoders", [decoder])
-    return parts
 
 
 def _sentencepiece_bytes(piece: str) -> bytes:

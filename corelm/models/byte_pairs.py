@@ -8,7 +8,7 @@ unknown.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -90,7 +90,10 @@ class BytePairVocabulary:
         ids = {word: i for i, word in enumerate(self.words) if i >= FIRST_BYTE}
         for left, right in self.merges:
             self._add(left, right, ids)
-        self._bytes = [b"" if i < FIRST_BYTE else _to_bytes(w) for i, w in enumerate(self.words)]
+        self._bytes = [b""] * FIRST_BYTE
+        self._bytes += [
+            bytes(_BYTES[character] for character in w) for w in self.words[FIRST_BYTE:]
+        ]
         self._cache: dict[str, list[int]] = {}
 
     def _add(self, left: str, right: str, ids: dict[str, int]) -> None:
@@ -198,10 +201,6 @@ def _parse_merge(line: str) -> Merge:
     if len(parts) != 2:
         raise ModelFileError(f"a merge has two parts with a space between them, not {line!r}")
     return parts[0], parts[1]
-
-
-def _to_bytes(word: Sequence[str]) -> bytes:
-    return bytes(_BYTES[character] for character in word)
 
 
 @cache

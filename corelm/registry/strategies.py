@@ -129,13 +129,10 @@ def result_on(sampler: Sampler, rows: Array) -> Array | None:
     try:
         with np.errstate(all="ignore"):  # a warning about the probes would puzzle users
             lengths = (0, 5) if silent else (0,)
-            results = [apply(sampler, rows, _past(len(rows), n)) for n in lengths]
+            # A past whose tokens are all id 0, each drawn with a surprisal of 9 nats.
+            zeros = [np.zeros((len(rows), n), dtype=np.int64) for n in lengths]
+            pasts = [Context(ids, ids + 9.0, ids + 9.0, 0) for ids in zeros]
+            results = [apply(sampler, rows, past) for past in pasts]
     except (SamplerError, UsageError):
         return None
     return results[0] if np.array_equal(results[0], results[-1]) else None
-
-
-def _past(rows: int, length: int) -> Context:
-    """Return a context whose tokens are all id 0, each drawn with a surprisal of 9 nats."""
-    shape = (rows, length)
-    return Context(np.zeros(shape, dtype=np.int64), np.full(shape, 9.0), np.full(shape, 9.0), 0)

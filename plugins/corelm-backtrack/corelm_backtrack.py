@@ -91,7 +91,8 @@ class Backtrack(Decoder):
                 if place is not None:
                     stays[row] = False
                     first = texts[sample].settled
-                    mine = [_row(each, sample) for each in held if first <= each.position < place]
+                    later = (each for each in held if first <= each.position < place)
+                    mine = (each.select(np.flatnonzero(each.samples == sample)) for each in later)
                     # A batch has one length, so a text that goes back is continued by itself.
                     state = _resumed(task, decoding, row, place)
                     left[sample] = first, self._alone(task, state, texts[sample], deque(mine))
@@ -258,11 +259,6 @@ def _resumed(task, decoding, row, place):
     names = ("tokens", "surprisal", "model_surprisal")
     before = replace(context, **{name: getattr(context, name)[[row], :end] for name in names})
     return task.start(before, decoding.samples[[row]])
-
-
-def _row(step, sample):
-    """Return the step of one sample of a batch."""
-    return step.select(np.flatnonzero(step.samples == sample))
 
 
 def _next(iterators):

@@ -124,18 +124,16 @@ class Rerank(Decoder):
         """Yield the steps of the chosen texts, once all are written."""
         if not task:
             return
-        chosen = [self._chosen(task, sample) for sample in task.random_stream.samples]
+        chosen = []  # the sample indices that the chosen candidates have in an ordinary run
+        for sample in task.random_stream.samples:
+            first = sample * self.candidates
+            own = task.with_samples(range(first, first + self.candidates))
+            chosen.append(first + int(self.choose(candidates(own, self.reads_confidence))))
         # Decode them again instead of storing: the logits of all candidates would fill the memory.
         sample_of = dict(zip(chosen, task.random_stream.samples, strict=True))
         for step in Ancestral()(task.with_samples(chosen)):
             samples = np.array([sample_of[each] for each in step.samples.tolist()])
             yield replace(step, samples=samples)
-
-    def _chosen(self, task, sample):
-        """Return the sample index that the chosen candidate has in an ordinary run."""
-        first = sample * self.candidates
-        own = task.with_samples(range(first, first + self.candidates))
-        return first + int(self.choose(candidates(own, self.reads_confidence)))
 
 
 class ByScore(Rerank):

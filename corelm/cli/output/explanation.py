@@ -156,8 +156,9 @@ class ExplanationPage:
 
     def _path(self, trace: ExplainedToken) -> Iterator[RenderableType]:
         rows = (
-            [self._name(at), _share(trace.probabilities[at]), _place(trace.ranks[at])]
+            [self._name(at), _share(trace.probabilities[at]), "-" if rank is None else f"{rank:,}"]
             for at in self._active()
+            for rank in [trace.ranks[at]]
         )
         table = blocks.figures(("", "probability", "rank"), rows)
         title = self._word(trace.token, trace.text)
@@ -225,10 +226,6 @@ def _share(p: float) -> str:
     if p < 0.0001:
         return f"{p:.0e}"
     return f"{p:.2%}" if p < 0.01 else f"{min(p, 0.999):.1%}"
-
-
-def _place(rank: int | None) -> str:
-    return "-" if rank is None else f"{rank:,}"
 
 
 def _rest(likeliest: Sequence[ExplainedToken], at: int) -> float:

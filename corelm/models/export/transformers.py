@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import numpy as safetensors
 
 from corelm.models.atomic_files import dump_json
@@ -35,10 +34,11 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
     merges = "".join(f"{left} {right}\n" for left, right in vocabulary.merges)
     special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END)
     special["pad_token"] = vocabulary.words[vocabulary.padding]
+    weights = {_name(name): np.ascontiguousarray(w, "float32") for name, w in model.weights.items()}
     return {
         "config.json": dump_json(_config(model.architecture, vocabulary)),
         "generation_config.json": dump_json(_special_ids(vocabulary)),
-        "model.safetensors": safetensors.save(_weights(model), {"format": "pt"}),
+        "model.safetensors": safetensors.save(weights, {"format": "pt"}),
         "tokenizer.json": dump_json(_tokenizer(vocabulary, ids)),
         "tokenizer_config.json": dump_json(
             {
@@ -81,10 +81,6 @@ def _config(a: Architecture, vocabulary: BytePairVocabulary) -> dict[str, Any]:
         "dtype": "float32",
         **_special_ids(vocabulary),
     }
-
-
-def _weights(model: Bundle) -> dict[str, NDArray[np.float32]]:
-    return {_name(name): np.ascontiguousarray(w, "float32") for name, w in model.weights.items()}
 
 
 def _name(ours: str) -> str:

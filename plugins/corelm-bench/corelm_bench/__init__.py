@@ -134,7 +134,8 @@ def measure(
         passed = (perf_counter() - began) / seconds if seconds else 1
         progress(min(round(100 * min(passed, len(rounds) / 2)), 100), 100)
     # The first round pays for page faults and for threads that wake up.
-    return _speed(batch, rounds[1:], has_limit=bool(products))
+    figures = Round(*map(statistics.median, zip(*rounds[1:], strict=True)))._asdict()
+    return Speed(batch, len(rounds) - 1, **figures | ({} if products else {"products": None}))
 
 
 def _round(task: DecodingTask, products: Products) -> Round:
@@ -176,11 +177,6 @@ def _shares(task: DecodingTask) -> tuple[float, float]:
         pass
     begun, sampled, drawn = (sum(marks[i::3]) for i in range(3))
     return (sampled - begun) / (marks[-1] - began), (drawn - sampled) / (marks[-1] - began)
-
-
-def _speed(batch: int, rounds: Sequence[Round], has_limit: bool) -> Speed:
-    figures = Round(*map(statistics.median, zip(*rounds, strict=True)))._asdict()
-    return Speed(batch, len(rounds), **figures | ({} if has_limit else {"products": None}))
 
 
 def _timed(sampler: Sampler, marks: list[float]) -> Sampler:

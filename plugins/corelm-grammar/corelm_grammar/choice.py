@@ -29,13 +29,11 @@ class Choice(Constraint):
     def _compile(self):
         if not self.words:
             raise ParameterError("words is empty; give the texts to choose from")
-        alternatives = "|".join(map(_escaped, self.words))
+        alternatives = "|".join(
+            "".join(c if c.isalnum() else f"\\x{{{ord(c):x}}}" for c in word) for word in self.words
+        )
         check_length("words", "".join(self.words) or "-")
         return regex_grammar(alternatives, self.space)
-
-
-def _escaped(word):
-    return "".join(c if c.isalnum() else f"\\x{{{ord(c):x}}}" for c in word)
 
 
 @hookimpl

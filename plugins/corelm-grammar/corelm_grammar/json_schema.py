@@ -83,7 +83,7 @@ def _place(schema, fault):
     parts = sorted(_parts(schema, ()), key=lambda part: len(part[0]), reverse=True)
     for keys, part in parts[:MOST_TRIED]:
         if _fault(part) == fault:
-            return "".join(f"/{_escaped(key)}" for key in keys)
+            return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
     return ""
 
 
@@ -94,10 +94,6 @@ def _parts(node, keys):
     if isinstance(node, (dict, list)):
         for key, child in node.items() if isinstance(node, dict) else enumerate(node):
             yield from _parts(child, (*keys, key))
-
-
-def _escaped(key):
-    return str(key).replace("~", "~0").replace("/", "~1")
 
 
 @hookimpl

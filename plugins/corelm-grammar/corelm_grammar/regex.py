@@ -32,7 +32,10 @@ class Regex(Constraint):
 
     def _compile(self):
         check_length("pattern", self.pattern)
-        _check(self.pattern)
+        grammar = f"start: {_terminal(self.pattern)}"
+        wrong, messages = LLMatcher.validate_grammar_with_warnings(grammar)
+        if wrong:
+            raise ParameterError(f"pattern {_fault(messages[0], self.pattern)}")
         return regex_grammar(self.pattern, self.space)
 
 
@@ -45,12 +48,6 @@ def regex_grammar(pattern, space):
 def _terminal(expression):
     """Return an expression in Lark's syntax, with \\d as an ASCII digit."""
     return f"/{regex_to_lark(expression, 'd')}/"
-
-
-def _check(pattern):
-    wrong, messages = LLMatcher.validate_grammar_with_warnings(f"start: {_terminal(pattern)}")
-    if wrong:
-        raise ParameterError(f"pattern {_fault(messages[0], pattern)}")
 
 
 def _fault(message, pattern):

@@ -140,14 +140,12 @@ class _Forms(NamedTuple):
         # Most words occur with and without a space and a capital sooner or later: add all forms at
         # once, as each addition builds the tokenizer again.
         words = dict.fromkeys(text.lstrip(" ") for text in written)
-        cased = dict.fromkeys(form for word in words for form in (word, _capitalised(word)))
+        cased = dict.fromkeys(
+            form for word in words for form in (word, word[:1].upper() + word[1:])
+        )
         met = [*self.places, *written, *cased, *(" " + form for form in cased)]
         places = {text: place for place, text in enumerate(dict.fromkeys(met))}
         return _Forms(TokenTexts([text.encode() for text in places]), places)
-
-
-def _capitalised(word):
-    return word[:1].upper() + word[1:]
 
 
 @lru_cache(maxsize=MOST_VOCABULARIES)

@@ -124,8 +124,11 @@ class MlxCache:
     def select(self, rows):
         """Keep these rows in this order."""
         index = mx.array(rows)
-        for layer in self._cache:
-            layer.state = tree_map(lambda part: _rows(part, index), layer.state)
+        for layer in self._cache:  # whose state has parts without rows, too
+            layer.state = tree_map(
+                lambda part: part[index] if isinstance(part, mx.array) and part.ndim else part,
+                layer.state,
+            )
 
     def _empty(self):
         self._cache, self._length = make_prompt_cache(self._model), 0
@@ -183,8 +186,3 @@ def to_numpy(array):
     if mx.issubdtype(array.dtype, mx.floating):
         return np.array(array.astype(mx.float32))
     return np.array(array).astype(np.int64)
-
-
-def _rows(part, index):
-    """Select rows of an array in a layer's state; return other parts of it unchanged."""
-    return part[index] if isinstance(part, mx.array) and part.ndim else part

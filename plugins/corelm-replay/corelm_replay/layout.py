@@ -145,15 +145,13 @@ class Layout:
 
     def set_history(self, surprisal: Array, model_surprisal: Array) -> None:
         """Use recorded surprisals in the contexts: (batch, time) nats each, or None."""
+        places = np.arange(self.packed.shape[1])
+        drawn = (places >= self.prompts[:, None]) & (places < self.lengths[:, None])
         for name, values in (("surprisal", surprisal), ("model_surprisal", model_surprisal)):
             if values is not None:
-                rows, at = np.nonzero(self._drawn_packed() & (self._columns >= 0))
+                rows, at = np.nonzero(drawn & (self._columns >= 0))
                 mine = as_numpy(values).astype(np.float64)[rows, self._columns[rows, at]]
                 getattr(self, name)[rows, at] = mine
-
-    def _drawn_packed(self) -> NDArray[np.bool_]:
-        places = np.arange(self.packed.shape[1])
-        return np.asarray((places >= self.prompts[:, None]) & (places < self.lengths[:, None]))
 
 
 def as_numpy(array: Array) -> NDArray[Any]:

@@ -75,18 +75,15 @@ class Rollouts:
     def to_json(self) -> str:
         """Return the rollouts as one JSON document."""
         rows = []
-        for row, sets in enumerate(self._sets()):
+        for row in range(len(self.tokens)):
             prompt, drawn = self.ids(row)
+            sets = [self.kept.ids(row, at).tolist() for at in range(len(drawn))]
             figures = {name: getattr(self, name)[row, : len(drawn)].tolist() for name in FIGURES}
             # JSON has no infinity: a token that the chain could not have drawn gets null.
             figures["logprobs"] = [x if x > -np.inf else None for x in figures["logprobs"]]
             rows.append({"prompt": prompt, "tokens": drawn, "sampling_mask": sets} | figures)
         whole = {"format": FORMAT, "chain": self.chain, "seed": self.seed, "rollouts": rows}
         return json.dumps(whole, allow_nan=False)
-
-    def _sets(self) -> list[list[list[int]]]:
-        return [[self.kept.ids(row, at).tolist() for at in range(int(self.drawn[row].sum()))]
-                for row in range(len(self.tokens))]  # fmt: skip
 
     @classmethod
     def from_json(cls, text: str) -> Rollouts:

@@ -155,7 +155,9 @@ def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.flo
     sizes = np.minimum(np.abs(moves), DEVIATIONS * tolerance)
     others = np.sqrt((np.square(sizes).sum() - np.square(sizes)).clip(0) / count)
     own = np.where(sizes > tolerance, 0.0, sizes)
-    return np.asarray(np.minimum(np.maximum(_students(count) * others, own), tolerance))
+    # Student's factor: how much wider `SURE` deviations are if they come from few tokens.
+    factor = float(np.sqrt(count * np.expm1(min(SURE**2 / count, 100.0))) / SURE)
+    return np.asarray(np.minimum(np.maximum(factor * others, own), tolerance))
 
 
 def replayed(receipt: Receipt, model: Any, sampler: corelm.Sampler) -> Iterator[Draw]:
@@ -316,11 +318,6 @@ class Draw:
 
     def _tokens(self, count: int) -> NDArray[np.int64]:
         return np.full(count, self.token)
-
-
-def _students(count: int) -> float:
-    """Return how much wider `SURE` deviations are where a deviation comes from few tokens."""
-    return float(np.sqrt(count * np.expm1(min(SURE**2 / count, 100.0))) / SURE)
 
 
 def _log_odds(logprob: Any) -> NDArray[np.float64]:

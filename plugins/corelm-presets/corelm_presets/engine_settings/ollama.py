@@ -81,7 +81,7 @@ def parsed(text: str) -> dict[str, Any]:
         if name in _ITEMS:
             values.setdefault(name, []).append(value)
         else:  # the last one of a name counts
-            values[name] = _value(value)
+            values[name] = {"true": True, "false": False}.get(value.lower(), number(value))
     return values
 
 
@@ -105,10 +105,6 @@ def _commands(text: str) -> Iterator[tuple[str, str]]:
 
 def _end(match: re.Match[str] | None, place: int) -> int:
     return place if match is None else match.end()
-
-
-def _value(text: str) -> Any:
-    return {"true": True, "false": False}.get(text.lower(), number(text))
 
 
 ENGINE: Ollama = Ollama(

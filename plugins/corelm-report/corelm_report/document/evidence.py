@@ -48,6 +48,7 @@ def evidence(document: Document) -> str:
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
+    failed = [entry.sampler for entry in document.samplers if entry.error]
     parts = (
         _closest(document, samplers),
         _calibration(document),
@@ -56,7 +57,7 @@ def evidence(document: Document) -> str:
         _repeating(document, samplers),
         _looping(document, samplers),
         _straying(document, samplers),
-        _failed(document),
+        f"{listed(failed)} failed." if failed else "",
     )
     return " ".join(filter(None, parts))
 
@@ -93,8 +94,12 @@ def _closest(document: Document, samplers: Samplers) -> str:
             f"{names} cannot be told from the closest to human text by surprisal: {nats} "
             f"against {own} nats per token (at {CONFIDENCE}, with the error of human text)."
         )
-    parts = (sentence, _left_out(document), _equivalent(document, samplers, chosen))
-    return " ".join(filter(None, parts))
+    if document.too_few:
+        sentence += (
+            f" {named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
+            "this comparison."
+        )
+    return " ".join(filter(None, (sentence, _equivalent(document, samplers, chosen))))
 
 
 def not_told(document: Document, samplers: Samplers) -> str:
@@ -116,16 +121,6 @@ def not_told(document: Document, samplers: Samplers) -> str:
     return (
         "Which sampler is the closest to human text cannot be told: that needs at least "
         f"{FEWEST} independent texts of each, or as many prompts."
-    )
-
-
-def _left_out(document: Document) -> str:
-    """Name the samplers with too few texts to be among the closest."""
-    if not document.too_few:
-        return ""
-    return (
-        f"{named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
-        "this comparison."
     )
 
 
@@ -368,11 +363,6 @@ def _usual(document: Document, entry: SamplerEntry) -> str:
 def _on_contexts(entry: SamplerEntry, figure: str) -> float:
     measured = estimate(entry, figure, TEACHER_FORCED)
     return measured.value if measured else math.nan
-
-
-def _failed(document: Document) -> str:
-    failed = [entry.sampler for entry in document.samplers if entry.error]
-    return f"{listed(failed)} failed." if failed else ""
 
 
 def _singular(names: Collection[object], one: str, several: str) -> str:

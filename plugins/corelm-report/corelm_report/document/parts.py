@@ -166,10 +166,13 @@ def schema_of(kind: Any, definitions: Json) -> Json:
         named = {"const", "enum"} & rules.keys()
         return dict(rules) if named else schema_of(plain, definitions) | rules
     if (inside := _not_none(kind)) is not None:
-        return _or_null(schema_of(inside, definitions))
+        rule = schema_of(inside, definitions)
+        if rule.get("type") in ("string", "boolean", "integer", "number"):
+            return {**rule, "type": [rule["type"], "null"]}
+        return {"anyOf": [{"type": "null"}, rule]}
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (list, dict):
-        rule: Json = {"type": "array" if origin is list else "object"}
+        rule = {"type": "array" if origin is list else "object"}
         if inner[-1] is not Any:
             of_items = "items" if origin is list else "additionalProperties"
             rule[of_items] = schema_of(inner[-1], definitions)
@@ -180,12 +183,6 @@ def schema_of(kind: Any, definitions: Json) -> Json:
             definitions[kind.__name__] = _object(kind, definitions)
         return {"$ref": f"#/$defs/{kind.__name__}"}
     return {"type": TYPES[kind]}
-
-
-def _or_null(rule: Json) -> Json:
-    if rule.get("type") in ("string", "boolean", "integer", "number"):
-        return {**rule, "type": [rule["type"], "null"]}
-    return {"anyOf": [{"type": "null"}, rule]}
 
 
 def _object(kind: Any, definitions: Json) -> Json:

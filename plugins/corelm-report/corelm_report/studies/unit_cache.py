@@ -213,7 +213,12 @@ class CachedRun:
                     return
 
         for unit, result in self._run(missing(), model):
-            yield self._finished(open_.pop(unit.name), result)
+            pieces = open_.pop(unit.name)
+            for at, piece in pieces.split(result).items():
+                pieces.stored[at] = piece
+                if not piece.startswith(FAILED):
+                    self._cache.put(pieces.keys[at], piece)
+            yield pieces.result()
             while stored:
                 yield stored.popleft().result()
         yield from (pieces.result() for pieces in stored)
@@ -223,13 +228,6 @@ class CachedRun:
         stored = {at: self._cache.get(key) for at, key in enumerate(pieces.keys)}
         pieces.stored = {at: each for at, each in stored.items() if each is not None}
         return pieces
-
-    def _finished(self, pieces: Pieces, result: str) -> tuple[scaling.Unit, str]:
-        for at, piece in pieces.split(result).items():
-            pieces.stored[at] = piece
-            if not piece.startswith(FAILED):
-                self._cache.put(pieces.keys[at], piece)
-        return pieces.result()
 
 
 PLACES = {"stage", "entry", "number"}

@@ -366,18 +366,15 @@ class _Collector:
         # A text that had ended before this step has no new token.
         new = [row for row, i in enumerate(samples) if self._read[i] < len(self._texts.tokens[i])]
         if self._job.tables is not None and new:
-            self._add_tables(step, new)
+            model, sampler = log_softmax(step.model_logits), log_softmax(step.logits)
+            for row in new:
+                ids = [int(step.tokens[row]), *likeliest(model[row], self._job.tables)]
+                table = TokenTable(np.array(ids, np.int32), model[row, ids], sampler[row, ids])
+                self._tables[samples[row]].append(table)
         if self._job.record is not None and new:
             self._record(step, new)
         for row in new:
             self._read[samples[row]] += 1
-
-    def _add_tables(self, step: Step, rows: Sequence[int]) -> None:
-        model, sampler = log_softmax(step.model_logits), log_softmax(step.logits)
-        for row in rows:
-            ids = [int(step.tokens[row]), *likeliest(model[row], self._job.tables or 0)]
-            table = TokenTable(np.array(ids, np.int32), model[row, ids], sampler[row, ids])
-            self._tables[int(step.samples[row])].append(table)
 
     def _record(self, step: Step, rows: Sequence[int]) -> None:
         records = recorded(step, rows, self._job.record == SETS)
