@@ -130,8 +130,8 @@ def result_on(sampler: Sampler, rows: Array) -> Array | None:
         with np.errstate(all="ignore"):  # a warning about the probes would puzzle users
             lengths = (0, 5) if silent else (0,)
             # A past whose tokens are all id 0, each drawn with a surprisal of 9 nats.
-            zeros = [np.zeros((len(rows), n), dtype=np.int64) for n in lengths]
-            pasts = [Context(ids, ids + 9.0, ids + 9.0, 0) for ids in zeros]
+            nats = [np.full((len(rows), n), 9.0) for n in lengths]
+            pasts = [Context(np.zeros(x.shape, dtype=np.int64), x, x, 0) for x in nats]
             results = [apply(sampler, rows, past) for past in pasts]
     except (SamplerError, UsageError):
         return None

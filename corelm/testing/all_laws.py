@@ -94,11 +94,14 @@ def obeys_the_laws(
         raise UsageError(f"the laws of a {kind} take no portable")
     laws = (*LAWS[kind], *(LAWS["portable"] if portable else ()))
     pairs = [(thing, law) for thing in things for law in laws]
-    guard = [unless_reported] if kind == "sampler" else []
-    tests = [(thing, partial(*guard, law, **chosen)) for thing, law in pairs]
+    tests = [(thing, partial(_guarded(law, kind), **chosen)) for thing, law in pairs]
     names = [type(x).__name__ if kind == "model" else repr(x) for x, _ in pairs]
     ids = [f"{name}-{law.__name__}" for name, (_, law) in zip(names, pairs, strict=True)]
     return pytest.mark.parametrize((kind, "law"), tests, ids=ids)
+
+
+def _guarded(law: Any, kind: str) -> Any:
+    return partial(unless_reported, law) if kind == "sampler" else law
 
 
 def _kind(thing: object) -> str:

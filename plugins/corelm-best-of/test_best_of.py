@@ -40,11 +40,6 @@ def test_the_best_of_the_candidates_is_kept(scorer, score, sampler):
     assert len({tuple(text.tokens) for text in kept}) == 3
 
 
-def test_one_candidate_is_ordinary_decoding():
-    kept = texts(n=5, decoder=BestOf(candidates=1))
-    assert [text.tokens for text in kept] == [text.tokens for text in texts(n=5)]
-
-
 def test_the_scores():
     nats = np.array([1.0, 2.0, 6.0])
     candidate = Candidate("a", " b c d", np.array([1, 2, 3]), nats / 2, nats)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
@@ -114,16 +113,6 @@ def test_a_report_has_them_with_intervals_for_people_too() -> None:
     assert low < report["samplers"][1]["generated_texts"]["corelm-lexical:mtld"] < high
     human = report["reference"]["generated_texts"]["corelm-lexical:mattr"]
     assert human == pytest.approx(mattr(words(people[0])))
-
-
-@pytest.mark.parametrize("name", ["mattr", "mtld"])
-def test_each_is_installed_under_its_name(name: str) -> None:
-    [point] = entry_points(group="corelm", name=name)
-    [(offered, metric)] = point.load().corelm_metrics().items()
-    assert offered == name
-    text = "of the people by the people for the people " * 8
-    expected = {"mattr": mattr(words(text), 50), "mtld": mtld(words(text), 0.72)}
-    assert metric().of_text([], text) == expected[name]
 
 
 def test_the_parameters_decide_and_are_in_the_meaning() -> None:

@@ -1,8 +1,6 @@
 """Power sampling: the distribution of whole texts, against the list of all of them."""
 
 import logging
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -97,12 +95,3 @@ def test_the_model_calls_and_moves_are_reported(caplog):
         f"power: 8 tokens from {calls} calls of the model, {calls / 8:.1f} a token; "
         "4 of 4 moves were accepted (100 %)"
     )
-
-
-@pytest.mark.slow
-def test_it_is_installed_and_reports():
-    command = "sample --decoder power --block 4 --moves 2 --length 8 --sampler stochastic"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("This movie ")
-    assert done.stderr.startswith("power: 8 tokens from ")

@@ -1,8 +1,6 @@
 """Speculative decoding: the text of ordinary decoding, under every sampler."""
 
 import logging
-import subprocess
-import sys
 
 import corelm_speculative
 import numpy as np
@@ -83,11 +81,6 @@ def test_at_the_edges(guesses, length, prompt, drafts):
     for draft in ("lookup", "itself"):
         decoder = Speculative(draft=draft, guesses=guesses)
         assert_the_same(model, decoder, prompt=prompt, length=length)
-
-
-def test_a_model_without_an_end(drafts):
-    drafts["another"] = toy(5, end=False)
-    assert_the_same(toy(4, end=False), Speculative(draft="another"), n=2)
 
 
 # The guesses of a draft
@@ -183,12 +176,3 @@ def test_a_model_that_cannot_go_back():
 @obeys_the_laws(Speculative(), Speculative(guesses=1, ngram=1))
 def test_law(decoder, law):
     law(decoder)
-
-
-@pytest.mark.slow
-def test_it_is_installed_and_reports():
-    command = "sample --decoder speculative --guesses 3 --length 5 --sampler greedy --seed 1"
-    words = [sys.executable, "-m", "corelm", *command.split()]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("This movie ")
-    assert done.stderr.startswith("speculative: 5 tokens from ")

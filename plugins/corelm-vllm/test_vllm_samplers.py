@@ -199,16 +199,7 @@ def test_a_request_may_ask_for_a_token_that_is_never_drawn(llm):
     assert set(biased) == set(allowed) == {padding}
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"sampler": "temprature"}, "did you mean 'temperature'"),
-        ({"sampler": "greedy", "seed": -1}, "the seed must be a whole number"),
-        ({"sampler": "min_p", "temperature": 0.7}, "temperature=0.7 would change"),
-        ({"sampler": "min_p", "seed": 1, "repetition_penalty": 1.2}, "may act after corelm"),
-    ],
-)
-def test_a_refused_request_leaves_running_ones_alone(llm, fields, message):
+def test_a_refused_request_leaves_running_ones_alone(llm):
     from vllm.exceptions import VLLMValidationError
 
     core, texts = llm.llm_engine, {}
@@ -216,8 +207,8 @@ def test_a_refused_request_leaves_running_ones_alone(llm, fields, message):
         core.add_request(str(i), "This movie", params("temperature(t=1.1)", i))
     for step in range(200):
         if step == 5:
-            with pytest.raises(VLLMValidationError, match=message):
-                core.add_request("bad", "The", params(**fields))
+            with pytest.raises(VLLMValidationError, match="did you mean 'temperature'"):
+                core.add_request("bad", "The", params("temprature"))
         for output in core.step():
             texts[output.request_id] = tokens([output])[0]
         if not core.has_unfinished_requests():
