@@ -39,7 +39,9 @@ def test_people_who_are_the_model_are_closest_to_it(world):
     assert difference["ci95"][0] < 0 < difference["ci95"][1]
     summary = corelm.Report(document).summary
     assert summary.startswith("temperature(t=1.0) is closest to human text.")
-    assert "For 64 beginnings of human texts; human text is at the same places." in summary
+    assert (
+        "For 64 beginnings of human texts, compared with human text at the same places." in summary
+    )
 
 
 def test_every_human_text_continues_the_prompt_of_its_row(world):
@@ -63,7 +65,7 @@ def test_human_texts_elsewhere_are_compared_on_the_contexts_alone(world):
     assert "closest" not in said
     asked = compare(["stochastic", "greedy"], model=model, reference=people, against="human")
     assert asked["samplers"][0]["differences"]["generated_texts"].keys() >= {"surprisal"}
-    assert "begins otherwise, and was compared all the same" in corelm.Report(asked).summary
+    assert "compared with human text that begins otherwise" in corelm.Report(asked).summary
 
 
 def test_without_human_texts_the_model_begins():

@@ -66,14 +66,14 @@ def _scope(document: Document) -> str:
     """Say which texts this is about, and what human text was compared with."""
     human = document.human
     if human is None:
-        people = "nothing is compared with human text"
+        people = "; nothing is compared with human text"
     elif human.same_places:
-        people = "human text is at the same places"
+        people = ", compared with human text at the same places"
     elif human.compared:
-        people = "human text begins otherwise, and was compared all the same"
+        people = ", compared with human text that begins otherwise"
     else:
-        people = "human text begins otherwise, so only the contexts are compared with it"
-    return f"{_population(document.header)}; {people}."
+        people = "; human text begins otherwise, so only the contexts are compared with it"
+    return f"{_population(document.header)}{people}."
 
 
 def _population(header: Header) -> str:
