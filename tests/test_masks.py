@@ -257,20 +257,12 @@ def test_a_mask_has_no_kind_of_its_own():
         type("Filter", (Only,), {"kind": "filter"})
 
 
-@pytest.mark.parametrize(
-    ("allowed", "fault"),
-    [
-        ([True], "list instead of an array of bool"),
-        (np.ones((1, 6)), "an array of float64 instead of bool"),
-        (np.ones((2, 6), dtype=bool), r"the shape \(2, 6\) instead of \(1, 6\)"),
-    ],
-)
-def test_a_mask_that_is_none(allowed, fault):
+def test_a_mask_of_numbers_is_refused():
     class Wrong(Mask):
         def allowed(self, context):
-            return allowed
+            return np.ones((1, 6))
 
-    with pytest.raises(SamplerError, match=f"allowed {fault} at step 0"):
+    with pytest.raises(SamplerError, match="allowed an array of float64 instead of bool at step 0"):
         result(Wrong())
 
 

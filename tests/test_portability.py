@@ -48,12 +48,6 @@ def test_the_built_in_samplers_are_portable_as_they_come_but_for_some():
     assert found == IN_NUMPY
 
 
-def test_a_chain_is_portable_if_every_stage_is():
-    assert is_portable(corelm.sampler("temperature(t=0.5) | top_p(p=0.9)"))
-    assert is_portable(corelm.sampler("temperature(t=0.5) | repetition_penalty(penalty=2)"))
-    assert not is_portable(corelm.sampler("temperature(t=0.5)") | InNumPy())
-
-
 def test_penalties_biases_and_the_adaptive_target_are_portable_where_they_act():
     acting = (
         "repetition_penalty(penalty=2, normalised=True)",
@@ -139,8 +133,3 @@ def test_without_array_api_strict_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "array_api_strict", None)
     with pytest.raises(MissingDependencyError, match="pip install array-api-strict"):
         is_portable(Halves())
-
-
-def test_an_object_that_is_not_an_array_has_no_namespace():
-    with pytest.raises(corelm.CorelmError, match="expected an array, not list"):
-        array_namespace([1.0])

@@ -16,7 +16,7 @@ from corelm.runs import printable
         ("a\x1b]52;c;bHM=\x07b", "a]52;c;bHM=b"),
         ("\x9b31mred", "31mred"),
         ("\r\x00\x7f", ""),
-        ("\u202eleft\u2066\u2069", "left"),
+        ("\u202eleft\u2066\u2067\u2069\u202c", "left"),
         ("\ud800", "\ufffd"),
         ("שלום 🎬 é", "שלום 🎬 é"),
     ],

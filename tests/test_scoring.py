@@ -45,14 +45,6 @@ def test_texts_of_different_lengths_have_their_scores_alone():
         ]
 
 
-def test_the_score_of_a_drawn_text_is_the_models_surprisal_of_its_tokens():
-    [text] = corelm.generate("imdb", "This movie", sampler="stochastic", length=20, seed=4)
-    [scored] = score(corelm.load("imdb"), [("This movie", text.text)])
-    assert [token.surprisal for token in scored.tokens] == [
-        pytest.approx(step.model_surprisal) for step in text.steps
-    ]
-
-
 def test_words_go_from_space_to_space():
     nats = [1.0, 2.0, 4.0, 8.0, 16.0]
     pieces = ["un", "like", " it", "?", "\n"]

@@ -144,16 +144,3 @@ def test_rows_of_one_length_are_one_run():
     assert window.texts[:, 0].tolist() == [ENDING.start] * 5
     window.select(np.array([0, 4]))
     assert (window.runs, window.length, window.is_equal) == ([slice(0, 2)], 2, True)
-
-
-def test_texts_join_with_their_lengths():
-    window = SlidingWindow([[3, 4]], PLAIN, 4)
-    window.join(SlidingWindow([[5, 6, 7], [8]], PLAIN, 4))
-    assert window.lengths.tolist() == [2, 3, 1]
-    window.rewind(0)
-    with pytest.raises(UsageError, match="a text of 1 tokens cannot lose its last 1"):
-        window.rewind(1)
-    window.extend([9, 9, 9])
-    assert [window.texts[i, :n].tolist() for i, n in enumerate(window.lengths)] == [
-        [3, 4, 9], [5, 6, 7, 9], [8, 9]
-    ]  # fmt: skip

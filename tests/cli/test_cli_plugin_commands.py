@@ -7,14 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_line import main
 
 from corelm.registry.offers import entry_points
 
-Run = Callable[..., Any]
 Install = Callable[..., Path]
 GROUP = "corelm.commands"
 
@@ -271,19 +269,6 @@ def test_one_name_of_two_plugins_is_refused_with_both_full_names(
         "error: 2 plugins offer 'hello'; say which one: corelm-bye:hello or corelm-hello:hello",
     )
     assert run(capsys, "corelm-bye:hello")[1] == "bye you\n"
-
-
-@pytest.mark.slow
-def test_other_commands_do_not_import_the_module_of_a_command(install: Install) -> None:
-    install(HELLO)
-    code = (
-        "import sys; from corelm.cli.app import main; main(sys.argv[1:]);"
-        "names = {'corelm_hello'} & set(sys.modules);"
-        "print(*names, 'is all', file=sys.stderr)"
-    )
-    words = ["sample", "--length", "1", "--seed", "1"]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
-    assert done.stderr.strip() == "is all"
 
 
 @pytest.mark.slow

@@ -342,6 +342,10 @@ def test_each_mistake_is_named_with_its_plugin_class_and_hook(
         where = f"the {kind} corelm-wrong:{name} ({kind.title()}{number} of corelm_{kind}s) "
         [line] = [line for line in written.splitlines() if where in line]
         assert fault in line
+    assert main(["plugins", "--check", "--quick"]) == 1
+    written = capsys.readouterr().err
+    for law in ("treats_rows_alone", "ends_each_text", "selects_rows", "follows_the_rows"):
+        assert f"breaks the law {law}" not in written
 
 
 OBSERVES = "import corelm\n@corelm.hookimpl\ndef corelm_next_token(step):\n"

@@ -131,22 +131,6 @@ def test_plugins_list_is_the_same_table(run: Callable[..., Any]) -> None:
     assert run("plugins", "list", "--json").json == run("plugins", "--json").json
 
 
-@pytest.mark.slow
-def test_check_warns_of_a_parameter_whose_option_a_command_has(run: Callable[..., Any]) -> None:
-    warning = (
-        "warning: sampler corelm-toy:everything: the commands have an option --length, so the "
-        "parameter length is given as --sampler-length; another name is easier\n"
-    )
-    assert warning in run("plugins", "--check").err
-    assert warning not in run("plugins").err
-
-
-def test_entry_points_to_one_module_each_list_their_own_offer(run: Callable[..., Any]) -> None:
-    plugins = {each["entry_point"]: each["offers"] for each in run("plugins", "--json").json}
-    for name in ("gpt2", "imdb", "path"):
-        assert plugins[name] == [{"kind": "model", "name": name}]
-
-
 ODD = """
 import corelm
 
@@ -261,62 +245,6 @@ def test_check_compares_the_names_of_entry_points(
         "warning: the entry point corelm-same:smae offers same; give it the name of what it "
         "offers, so that asking for that imports this module alone\n"
     )
-
-
-LAWLESS = """
-import random
-import corelm
-from corelm.testing import ToyModel
-
-class Softmax(corelm.Sampler):
-    def __call__(self, logits, context):
-        return corelm.softmax(logits)
-
-class Twice(corelm.Decoder):
-    def __call__(self, task):
-        for step in corelm.Ancestral()(task):
-            yield step
-            yield step
-
-class Counts(ToyModel):
-    def next_token_distribution(self, tokens):
-        return 10 * super().next_token_distribution(tokens)
-
-class Random(corelm.SetMetric):
-    meaning = "a random number"
-    def figure(self, tokens, texts):
-        return random.random()
-
-@corelm.hookimpl
-def corelm_samplers(): return {"softmax": Softmax}
-@corelm.hookimpl
-def corelm_decoders(): return {"twice": Twice}
-@corelm.hookimpl
-def corelm_models(): return {"counts": Counts}
-@corelm.hookimpl
-def corelm_metrics(): return {"random": Random}
-"""
-
-
-def test_check_runs_the_laws_unless_quick(
-    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CORELM_PLUGINS", "corelm-lawless")
-    names = ("softmax", "twice", "counts", "random")
-    installed_plugin("corelm-lawless", dict.fromkeys(names, "corelm_lawless"), LAWLESS)
-    assert main(["plugins", "--check", "--quick"]) == 1
-    assert faults(capsys.readouterr().err).keys() == {"random"}  # by the first law
-    assert main(["plugins", "--check"]) == 1
-    beginnings = {
-        "softmax": "breaks the law never_restores_a_token: Softmax() restored",
-        "twice": "breaks the law ends_each_text: Twice() yielded the positions",
-        "counts": "breaks the law returns_distributions: Counts",
-        "random": "breaks the law returns_figures: Random() returned [0.",
-    }
-    reasons = faults(capsys.readouterr().err)
-    assert reasons.keys() == beginnings.keys()
-    for name, beginning in beginnings.items():
-        assert reasons[name].startswith(beginning)
 
 
 @pytest.mark.parametrize("group", ["corelm.samplers", "corelm_models", "Corelm", "corelms"])

@@ -9,7 +9,6 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm import native
 from corelm.abilities import SessionWrapper, can
 from corelm.abilities.optional import join_all
 from corelm.decoding.draws import DrawPlan
@@ -321,16 +320,6 @@ def test_a_prompt_beyond_the_context_is_read_at_once():
     assert long.open_texts.generations() == alone(GPT2, long.texts)
 
 
-def test_ids_are_a_prompt_too():
-    texts = request("w1 w2 w3")
-    ids = GPT2.vocabulary.encode(texts.prompt)
-    batch = ContinuousBatch(GPT2)
-    one = batch.add(replace(texts, prompt="", ids=ids))
-    finished(batch)
-    [text] = one.open_texts.generations()
-    assert text.tokens == alone(GPT2, texts)[0].tokens
-
-
 def test_nothing_to_write_is_no_error():
     batch = ContinuousBatch(GPT2)
     assert not batch
@@ -533,25 +522,6 @@ def test_a_fault_in_joint_draws_is_named_where_it_is(monkeypatch, fault, match):
     batch.add(request("w1 w2", length=7, n=2))
     with pytest.raises(AssertionError, match=match):
         finished(batch)
-
-
-def test_the_figures_of_all_texts_of_a_step_are_computed_in_one_pass(monkeypatch):
-    passes = []
-
-    def counted(logits, tokens):
-        passes.append(len(tokens))
-        return surprisals_and_entropy(logits, tokens)
-
-    monkeypatch.setattr("corelm.decoding.step.surprisals_and_entropy", counted)
-    batch = ContinuousBatch(GPT2)
-    requests = [batch.add(request(seed=seed, length=6), measured=True) for seed in range(8)]
-    finished(batch)
-    found = [each.open_texts.generations() for each in requests]
-    drawn = sum(len(text.tokens) for [text] in found)
-    # The kernels compute them with the draw.
-    assert sum(passes) == (0 if native.kernels else drawn)
-    assert len(passes) <= 6
-    assert found == [alone(GPT2, each.texts) for each in requests]
 
 
 def test_a_batch_whose_text_met_its_end_early_waits_for_the_next():

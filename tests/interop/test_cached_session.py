@@ -148,12 +148,6 @@ def test_after_going_back_only_the_rest_is_processed():
     assert engine.processed == 5
 
 
-def test_the_caller_owns_the_logits(engine):
-    session = start(engine, [[3, 4]], VOCABULARIES["plain"])
-    session.next_logits()[:] = np.nan
-    assert_same(session, np.array([[3, 4]]), VOCABULARIES["plain"])
-
-
 def test_an_interrupted_pass_leaves_no_half_cache(engine):
     class Interrupted(Engine):
         def process(self, tokens, count):

@@ -1,6 +1,6 @@
 """Count how often a report's intervals contain the true value, and its statements are false.
 
-    python tests/long/whole_reports.py [--studies 400] [--sets 100] [--reports 67] [--whole 0]
+    python tests/long/whole_reports.py [--studies 400] [--sets 100] [--reports 67]
                                        [--chains repeating unlike ending] [--designs 8x4 8x16]
 
 The texts come from `chains.py`, whose true values are known. Every study draws its own texts, and
@@ -10,9 +10,8 @@ texts; the true value of a figure of a whole set is its mean over the studies.
 
 Prints two Markdown tables. The first has, for each figure, the share of the studies whose interval
 contains the true value: over all chains and designs, and in the worst and the best of them, for
-designs with 8 units and with more. The second has for each design the share of the reports with a
-false statement: of `--reports` from figures alone, or of `--whole` reports, which take a hundred
-times as long.
+designs with 8 units and with more. The second has for each design the share of `--reports` with a
+false statement, from figures alone.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from corelm_report.document.lookup import LIMITS, OF_SETS, scale_of
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import ratio
-from statements import STATEMENTS, false_statements
 from statements_of_figures import OF_FIGURES, false_statements_of_figures, sums_of
 
 DESIGNS = ((1, 8), (1, 64), (2, 8), (4, 16), (8, 4), (8, 16), (16, 2), (50, 1))
@@ -173,7 +171,6 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--sets", type=int, default=100)
     parser.add_argument("--reports", type=int, default=67)
-    parser.add_argument("--whole", type=int, default=0)
     parser.add_argument("--chains", nargs="+", choices=chains.CHAINS, default=list(chains.CHAINS))
     parser.add_argument("--designs", nargs="+", type=_design, default=list(DESIGNS))
     asked = parser.parse_args()
@@ -185,16 +182,11 @@ def main() -> None:
         print("| figure | 8 units: all | least | most | 16 to 64 units: all | least | most |")
         print("| --- | ---: | --- | ---: | ---: | --- | ---: |")
         print("\n".join(rows(found)), flush=True)
-    for count, measure, kinds in (
-        (asked.reports, of_figures, (*OF_FIGURES, "any")),
-        (asked.whole, false_statements, STATEMENTS),
-    ):
-        if not count:
-            continue
-        print("\n| prompts x texts | " + " | ".join(kinds) + " |")
-        print("| --- |" + " ---: |" * len(kinds))
+    if asked.reports:
+        print("\n| prompts x texts | " + " | ".join((*OF_FIGURES, "any")) + " |")
+        print("| --- |" + " ---: |" * (len(OF_FIGURES) + 1))
         for design in asked.designs:
-            shares = measure(asked.chains, design, count)
+            shares = of_figures(asked.chains, design, asked.reports)
             cells = " | ".join("-" if s is None else f"{s:.1%}" for s in shares)
             print(f"| {design[0]} x {design[1]} | {cells} |", flush=True)
 

@@ -177,18 +177,6 @@ def test_the_files_for_transformers_agree_with_the_model(model, exported):
     assert [tuple(line.split(" ")) for line in merges[1:]] == list(model.vocabulary.merges)
 
 
-def test_an_existing_target_is_replaced_only_on_request(tiny, tmp_path):
-    model, target = Bundle.read(tiny), tmp_path / "out"
-    export(model, "transformers", target)
-    with pytest.raises(
-        UsageError, match="already exists; choose another name, or replace it with --over"
-    ):
-        export(model, "transformers", target)
-    (target / "config.json").write_text("damaged")
-    export(model, "transformers", target, overwrite=True)
-    assert json.loads((target / "config.json").read_text())["model_type"] == "gpt2"
-
-
 def test_a_folder_with_other_files_is_never_replaced(tiny, tmp_path):
     (tmp_path / "out" / "photos").mkdir(parents=True)
     (tmp_path / "out" / "photos" / "cat.png").write_bytes(b"")

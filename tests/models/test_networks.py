@@ -13,7 +13,6 @@ from small_models import SMALL, random_weights
 
 from corelm import log_softmax
 from corelm.models.networks.kinds import NETWORKS
-from corelm.models.networks.layers import Linear
 
 pytest.importorskip("keras", reason="pip install keras")
 
@@ -81,12 +80,3 @@ def test_at_the_size_of_the_presets(kind):
     expected = in_keras(ids)
     np.testing.assert_allclose(in_numpy(ids), expected, atol=1e-4)
     assert np.ptp(expected) > 1
-
-
-@pytest.mark.parametrize("units", [1, 500, 513, 1500])  # one block of columns, and more
-def test_a_linear_layer_is_a_product_and_a_sum(units):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, 3, 256), dtype=np.float32)
-    kernel = rng.standard_normal((256, units), dtype=np.float32)
-    bias = rng.standard_normal(units, dtype=np.float32)
-    np.testing.assert_allclose(Linear(kernel, bias)(x), x @ kernel + bias, atol=1e-4)

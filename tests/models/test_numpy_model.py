@@ -76,15 +76,6 @@ def test_a_session_says_what_the_stateless_hook_says_to_the_last_bit(model, text
         session.extend(texts[:2, length])
 
 
-@pytest.mark.parametrize("size", [2, 7, 30])
-def test_tokens_may_be_read_several_at_a_time(model, texts, size):
-    session = model.start(texts[:2, :1])
-    for position in range(1, STEPS - size, size):
-        session.extend(texts[:2, position : position + size])
-        alone = model.start(texts[:2, : position + size])
-        assert np.array_equal(session.next_logits(), alone.next_logits())
-
-
 def test_rows_may_be_forked_and_dropped_at_any_time(model, texts):
     session = model.start(texts[:3, :2])
     session.select([2, 0, 2, 1])
@@ -131,41 +122,6 @@ def test_after_going_back_it_says_what_it_would_have_said(model, texts, count, a
     expected = one_by_one(model, kept, kept.shape[1] - 3, kept.shape[1])
     assert np.array_equal(session.next_logits(), expected[:, -1])
     assert np.array_equal(session.last_logits(4), expected)
-
-
-@pytest.mark.parametrize("length", [5, 12, 13, 30])
-def test_another_way_back_to_the_same_window(model, texts, length):
-    session = model.start(texts[:2, :32])
-    assert session.next_logits().shape == (2, 3000)
-    session.rewind(32 - length)
-    session.extend(texts[2:4, length:32])
-    other = np.concatenate([texts[:2, :length], texts[2:4, length:32]], axis=1)
-    assert np.array_equal(session.next_logits(), model.start(other).next_logits())
-
-
-@pytest.mark.slow
-def test_going_back_again_and_again_over_the_edge_of_the_context(model, texts):
-    rng = np.random.default_rng(2)
-    session, kept = model.start(texts[:1, :20]), texts[:1, :20]
-    for _ in range(40):
-        new = rng.integers(0, 3000, (1, rng.integers(1, 12)))
-        session.extend(new)
-        kept = np.concatenate([kept, new], axis=1)
-        if rng.random() < 0.5:
-            assert np.array_equal(session.next_logits(), model.start(kept).next_logits())
-        back = int(rng.integers(0, 10))
-        session.rewind(back)
-        kept = kept[:, : kept.shape[1] - back]
-        assert np.array_equal(session.next_logits(), model.start(kept).next_logits())
-
-
-def test_rows_may_be_forked_after_going_back(model, texts):
-    session = model.start(texts[:2, :30])
-    session.rewind(4)
-    session.select([1, 0, 1])
-    session.extend(texts[:3, 0])
-    whole = np.concatenate([texts[[1, 0, 1], :26], texts[:3, :1]], axis=1)
-    assert np.array_equal(session.next_logits(), model.start(whole).next_logits())
 
 
 @pytest.fixture

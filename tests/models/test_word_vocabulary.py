@@ -1,8 +1,3 @@
-import itertools
-import lzma
-import tarfile
-from pathlib import Path
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,9 +5,6 @@ from hypothesis import strategies as st
 from corelm.bundles import WordVocabulary
 from corelm.errors import ModelFileError
 from corelm.models.word_vocabulary import END, STYLES
-
-REAL = Path(__file__).parents[3] / "shared" / "data" / "aclImdb_v1.tar.xz"
-REVIEWS = 300
 
 NASTY = {
     "nothing": "",
@@ -37,17 +29,6 @@ NASTY = {
     "the edges of unicode": "\U0010ffff \ufffe \uffff \ufffd",
     "mixed": 'He said: "It\'s GREAT (10/10)!!"... well - NOT',
 }
-
-
-@pytest.fixture(scope="module")
-def reviews():
-    if not REAL.exists():
-        pytest.skip(f"the IMDB reviews are not at {REAL}")
-    with lzma.open(REAL) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as members:
-        files = (member for member in members if member.isreg())
-        return [
-            members.extractfile(file).read().decode() for file in itertools.islice(files, REVIEWS)
-        ]
 
 
 def vocabulary_of(texts, style):
@@ -82,13 +63,6 @@ def assert_same_ids(vocabulary, texts):
 def test_nasty_texts_have_the_ids_that_keras_gives(style):
     texts = list(NASTY.values())
     assert_same_ids(vocabulary_of(texts, style), texts)
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_real_reviews_have_the_ids_that_keras_gives(style, reviews):
-    vocabulary = vocabulary_of(reviews, style)
-    assert len(vocabulary) > (30 if style == "characters" else 3000)
-    assert_same_ids(vocabulary, reviews)
 
 
 # The rules of each style, written out
@@ -183,13 +157,6 @@ ODD = ["", "[UNK]", "\n", "\r", "\\", "\r\n", "\\n", " ", "\t", "\x85", "\u2028"
 def test_the_file_holds_one_token_a_line():
     text = WordVocabulary(ODD[:8], "symbols").dumps()
     assert text == "\n[UNK]\n\\n\n\\r\n\\\\\n\\r\\n\n\\\\n\n \n"
-
-
-def test_odd_tokens_come_back_from_a_file_on_disk(tmp_path):
-    file = tmp_path / "vocabulary.txt"
-    file.write_text(WordVocabulary(ODD, "symbols").dumps(), encoding="utf-8", newline="\n")
-    read = WordVocabulary.loads(file.read_text(encoding="utf-8"), "symbols")
-    assert read.words == tuple(ODD)
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing():

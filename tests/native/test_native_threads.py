@@ -196,23 +196,6 @@ def test_several_runs_at_once_some_of_them_dropped():
             assert np.array_equal(arguments[-1], expected[-1])
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_process_finishes_a_run_of_its_parent():
-    expected = planned_run()
-    kernels.run(*expected)
-    for _ in range(20):
-        arguments = planned_run()
-        run = kernels.begin(*arguments)
-        child = os.fork()
-        if not child:
-            kernels.wait(run)
-            os._exit(not np.array_equal(arguments[-1], expected[-1]))
-        kernels.wait(run)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
 @pytest.mark.parametrize("cores", [1, 2, 5])
 def test_any_number_of_cores_gives_the_same(cores):
     logits, uniforms = random_rows(64, 5000), np.random.default_rng(3).random(64)
@@ -231,17 +214,6 @@ def test_several_threads_can_use_the_kernels_at_once():
     with ThreadPoolExecutor(4) as pool:
         result = list(pool.map(lambda _: draw(logits, uniforms)[0].tolist(), range(40)))
     assert result == [expected] * 40
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_process_can_use_the_kernels():
-    logits, uniforms = random_rows(64, 5000), np.random.default_rng(5).random(64)
-    expected = draw(logits, uniforms)[0].tolist()  # the threads are there
-    child = os.fork()
-    if not child:
-        os._exit(draw(logits, uniforms)[0].tolist() != expected)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")

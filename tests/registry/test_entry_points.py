@@ -6,10 +6,8 @@ import subprocess
 import sys
 import zipfile
 from importlib import metadata
-from pathlib import Path
 from pkgutil import iter_modules  # noqa: F401 (before a test replaces the path)
 
-import corelm_samplers
 import pytest
 
 from corelm.registry.offers import EntryPoint, entry_points
@@ -68,12 +66,6 @@ def test_a_folder_in_a_zip_file_or_a_missing_one_takes_nothing_down(path, tmp_pa
         archive.writestr("zipped_of/only.py", "")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "more.zip")])
     assert [point.value for point in entry_points("corelm")] == ["zipped_of.only"]
-
-
-def test_the_built_in_samplers_are_the_files_of_their_folder():
-    own = {point.name: point.value for point in entry_points("corelm")}
-    files = [file.stem for file in Path(corelm_samplers.__file__).parent.glob("[a-z]*.py")]
-    assert {own[name] for name in files} == {f"corelm_samplers.{name}" for name in files}
 
 
 @pytest.mark.parametrize(

@@ -85,13 +85,6 @@ def plugin(installed_plugin, only):
 # Finding
 
 
-def test_the_built_in_samplers_and_decoder_are_found(only):
-    registry = plugins.Registry()
-    four = {"corelm:greedy", "corelm:stochastic", "corelm:temperature", "corelm:uniform"}
-    assert four <= set(names(registry.offers("corelm_samplers")))
-    assert "corelm:ancestral" in names(registry.offers("corelm_decoders"))
-
-
 def test_every_file_of_the_built_in_samplers_is_an_entry_point_of_its_name():
     files = {path.stem for path in Path(corelm_samplers.__file__).parent.glob("*.py")} - {
         "__init__"
@@ -134,11 +127,6 @@ def test_a_full_name_imports_nothing_of_others(plugin):
     plugin("corelm-two", "", "plugin", shared="Two")
     assert plugins.Registry().sampler("corelm-one:shared").__name__ == "One"
     assert "corelm_two" not in sys.modules
-
-
-def test_a_name_that_no_entry_point_has_is_found_inside_the_others(plugin):
-    plugin("corelm-many", "", "many", first="A", second="B")
-    assert plugins.Registry().sampler("second").__name__ == "B"
 
 
 def test_two_entry_points_may_name_one_module(plugin):
@@ -762,7 +750,11 @@ class Broken(io.StringIO):
         raise OSError("no space left")
 
 
-@pytest.mark.parametrize("stream", [None, Broken()])
+CLOSED = io.StringIO()
+CLOSED.close()
+
+
+@pytest.mark.parametrize("stream", [None, Broken(), CLOSED])
 def test_a_plugin_loads_where_standard_output_cannot_be_flushed(plugin, monkeypatch, stream):
     plugin("corelm-one", one="One")
     registry = plugins.Registry()
@@ -770,15 +762,6 @@ def test_a_plugin_loads_where_standard_output_cannot_be_flushed(plugin, monkeypa
         patch.setattr(sys, "__stdout__", stream)
         assert registry.sampler("one").__name__ == "One"
     assert registry.failures == {}
-
-
-def test_a_plugin_loads_where_standard_output_is_closed(plugin, monkeypatch):
-    plugin("corelm-one", one="One")
-    closed = io.StringIO()
-    closed.close()
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "__stdout__", closed)
-        assert plugins.Registry().sampler("one").__name__ == "One"
 
 
 # The two settings
@@ -836,13 +819,6 @@ def test_an_observer_sees_every_step(plugin):
     plugin("corelm-watch", OBSERVER, "corelm_next_token")
     corelm.generate(ToyModel(), "the", sampler="greedy", length=3, n=2, seed=1)
     assert sys.modules["corelm_watch"].seen == [(0, [4, 4]), (1, [9, 9]), (2, [7, 7])]
-
-
-def test_several_observers_see_the_same(plugin):
-    plugin("corelm-watch", OBSERVER, "corelm_next_token")
-    plugin("corelm-look", OBSERVER, "corelm_next_token")
-    corelm.generate(ToyModel(), "the", sampler="greedy", length=3, seed=1)
-    assert sys.modules["corelm_watch"].seen == sys.modules["corelm_look"].seen != []
 
 
 def test_other_plugins_are_not_loaded_to_observe(plugin):

@@ -134,6 +134,8 @@ def test_the_largest_and_smallest_numbers_of_a_type_are_logits(sampler):
         "quadratic",
         "quadratic(curve=2)",
         "xtc",
+        "phase",
+        "schedule",
         "stochastic",
     ],
 )
@@ -146,18 +148,8 @@ def test_off_is_off(sampler):
         assert np.array_equal(result, rows)
 
 
-DEFAULTS = {
-    "epsilon": 0,
-    "eta": 0,
-    "min_p": 0,
-    "tail_free": 1,
-    "top_a": 0,
-    "top_h": 1,
-    "top_k": 0,
-    "top_n_sigma": 1,
-    "top_p": 1,
-    "typical": 1,
-}
+DEFAULTS = dict.fromkeys(("epsilon", "eta", "min_p", "top_a", "top_k"), 0)
+DEFAULTS |= dict.fromkeys(("tail_free", "top_h", "top_n_sigma", "top_p", "typical"), 1)
 
 
 def test_the_defaults():

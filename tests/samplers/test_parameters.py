@@ -94,6 +94,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("repetition_penalty", {"penalty": INF}, "penalty must be above 0 and below inf, not inf"),
     ("repetition_penalty", {"last": -1}, "last must be at least 0, not -1"),
     ("repetition_penalty", {"last": 2.5}, "last must be a whole number, not 2.5"),
+    ("schedule", {"shape": "up"}, "shape must be one of linear, cosine, step, not 'up'"),
     ("temperature", {"t": -1}, "t must be at least 0, not -1.0"),
     ("temperature", {"t": -1e-300}, "t must be at least 0, not -1e-300"),
     ("temperature", {"t": -INF}, "t must be at least 0, not -inf"),

@@ -9,8 +9,7 @@ import pytest
 from corelm_samplers.phase import Phase
 from corelm_samplers.temperature import Temperature
 
-from corelm import Context, explain, generate, hookimpl, sampler, sampling_distribution
-from corelm.errors import UsageError
+from corelm import Context, generate, hookimpl, sampler, sampling_distribution
 from corelm.runs import Expression
 from corelm.testing import ToyModel
 
@@ -59,11 +58,6 @@ def test_each_row_has_its_phase():
     assert np.allclose(rows, [[1, 0, 0], outside, outside])
 
 
-def test_texts_need_a_vocabulary():
-    with pytest.raises(UsageError, match=r"^phase: the text '\(' cannot be found where there is"):
-        sampling_distribution(BRACKETS, [0.0, 1.0], tokens=[0])
-
-
 def test_the_prompt_may_begin_the_phase():
     [text] = generate(MODEL, "( a", sampler=BRACKETS, length=3, seed=1)
     assert text.text == " a a a"
@@ -85,25 +79,6 @@ def test_the_draws_follow_both_samplers():
         share, n = weight / (weight + 3), a + others
         assert n > 100
         assert abs(a / n - share) < 4 * np.sqrt(share * (1 - share) / n)
-
-
-def test_it_is_neutral_if_both_samplers_are():
-    assert Phase().is_neutral
-    assert not BRACKETS.is_neutral
-    assert (Phase() | Temperature(t=2)).active_stages == (Temperature(t=2),)
-
-
-def test_what_it_says_of_itself_follows_from_the_samplers():
-    assert Phase(inside="mirostat").reads == {"tokens", "vocabulary", "surprisal"}
-    assert Phase(inside="min_p").is_argmax_invariant
-    assert not Phase(outside="uniform").is_argmax_invariant
-    assert not Phase(outside="repetition_penalty").is_shift_invariant
-
-
-@pytest.mark.parametrize(("text", "branch"), [("a (", "phase inside"), ("a", "phase outside")])
-def test_an_explanation_names_the_branch(text, branch):
-    explanation = explain(MODEL, text, BRACKETS)
-    assert [stage.branch for stage in explanation.stages] == ["", branch]
 
 
 def test_names_inside_a_preset_are_corelms_own_too(register):

@@ -8,8 +8,6 @@ from corelm_samplers.schedule import Mixture, Schedule
 
 from corelm import (
     Context,
-    ParameterError,
-    explain,
     generate,
     sampler,
     sampling_distribution,
@@ -105,23 +103,3 @@ def test_the_draws_follow_the_schedule():
     expected = 1 - 0.5 * np.minimum(np.arange(12) / 10, 1)
     assert heads[0] == 1
     assert np.abs(heads - expected).max() < 4 * np.sqrt(0.25 / 2000)
-
-
-def test_an_explanation_shows_the_sampler_that_acts():
-    explanation = explain(ToyModel(), "the", COOLING)
-    assert [(s.branch, str(s.sampler)) for s in explanation.stages[1:]] == [
-        ("schedule first", "temperature(t=2.0)")
-    ]
-
-
-def test_what_it_says_of_itself_follows_from_the_samplers():
-    assert COOLING.reads == {"position"}
-    assert Schedule("min_p", "mirostat").reads == {"position", "surprisal"}
-    assert COOLING.is_argmax_invariant
-    assert not Schedule("min_p", "uniform").is_argmax_invariant
-    assert Schedule().is_neutral
-
-
-def test_a_shape_that_there_is_not():
-    with pytest.raises(ParameterError, match="shape must be one of linear, cosine, step, not 'up'"):
-        Schedule(shape="up")

@@ -15,7 +15,6 @@ import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
 from corelm.registry.models import LoadedAs
-from corelm.runs import Strategy
 from corelm.scaling.dependencies import Dependencies, hash_of_variable
 from corelm.scaling.job import Job, _loaded, differences, do, jobs_of, packed
 from corelm.testing import ToyModel
@@ -112,11 +111,6 @@ def test_a_model_without_a_name_is_refused(given):
     message = r"^workers load the models themselves: give the name, not a ToyModel$"
     with pytest.raises(UsageError, match=message):
         corelm.compare(samplers=["greedy"], workers=1, **given)
-
-
-def test_a_sampler_travels_as_its_expression():
-    sampler = corelm.sampler("top_p(p=0.9) | temperature(t=0.7)")
-    assert Strategy(sampler).__reduce__() == (Strategy.of, (str(sampler),))
 
 
 # The worker's side

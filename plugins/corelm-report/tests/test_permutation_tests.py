@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from corelm_report.document.content import Document, SamplerEntry
+from corelm_report.measure.entries import Measured, from_entry
+from corelm_report.measure.text_records import kept_texts
+from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics.conclusions import holm
+from corelm_report.metrics.inference import Inference
 from corelm_report.render.permutation_tests import p_value
 from documents import TEXTS, compare, report_of, tables_of
 from long_programs import long_program
@@ -174,14 +180,28 @@ def test_the_procedure_of_benjamini_and_hochberg(document, p, found):
 @pytest.fixture(scope="module")
 def equal_samplers():
     """Reports of samplers that write alike, with 8 prompts of 16 texts each."""
-    statements = long_program("statements")
-    rng = np.random.default_rng(2)
-    found = []
+    chains, rng = long_program("chains"), np.random.default_rng(2)
+    shape = (8, 16, chains.LENGTHS["unlike"])
+    documents = []
     for _ in range(12):
-        some = statements.chains.prompts_of("unlike", 8, rng)
-        write = statements._texts("unlike", some, 16, rng)
-        found.append(statements._document([write("temperature(t=1.0)") for _ in range(6)]))
-    return found
+        some = chains.prompts_of("unlike", 8, rng)
+        rows = (chains.write(some, "temperature(t=1.0)", rng.random(shape)) for _ in range(6))
+        documents.append(document_of([row.records() for row in rows]))
+    return documents
+
+
+def document_of(rows):
+    """Return the report of some rows, compared with the first one."""
+    sets = [Measured({}, TextSet(row, (0.5, 1.5)), Inference.of_names([])) for row in rows]
+    entries = []
+    for at, (row, own) in enumerate(zip(rows, sets, strict=True)):
+        entry = SamplerEntry(sampler=f"row {at}", generated_texts=own.texts.summary())
+        entry.texts = kept_texts(row, own.texts.of_text)
+        if at:
+            entry.differences = from_entry("row 0", own, sets[0])
+        entries.append(entry)
+    empty = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=2).to_dict()
+    return replace(Document.from_dict(empty), samplers=entries)
 
 
 @pytest.mark.slow
