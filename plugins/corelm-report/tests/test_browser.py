@@ -171,7 +171,7 @@ def test_pointing_at_a_word_shows_its_figures_and_the_likeliest_in_its_place(ope
 
 def test_the_keyboard_reaches_every_word(opened):
     tab = opened()
-    tab.locator("summary").first.focus()
+    tab.locator("#texts summary").first.focus()
     tab.keyboard.press("Tab")
     first = words(tab, 0)
     assert tip(first.nth(0)).is_visible()
@@ -275,9 +275,9 @@ def test_without_javascript_only_the_sliders_are_missing(opened, made):
     tab.mouse.move(0, 0)
     word.focus()
     assert tip(word).is_visible()
-    summary = tab.locator("summary").nth(1)
+    summary = tab.locator("#texts summary").nth(1)
     summary.click()
-    assert tab.locator("details").nth(1).locator(".words").first.is_visible()
+    assert tab.locator("#texts details").nth(1).locator(".words").first.is_visible()
 
 
 def test_reduced_motion_is_respected(opened):
@@ -293,7 +293,7 @@ def test_paper_has_no_sliders_and_is_white(opened):
     for control in ("nav", ".controls", ".menu", ".screen"):
         assert not tab.locator(control).first.is_visible()
     assert tab.locator(".bars").is_visible()
-    assert not tab.locator("details").nth(1).is_visible()
+    assert not tab.locator("#texts details").nth(1).is_visible()
 
 
 @pytest.mark.parametrize("width", [703, 725], ids=["A4", "letter"])  # upright, less its margins

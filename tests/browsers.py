@@ -1,0 +1,49 @@
+"""The installed browser, for tests of pages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+TELEPHONE = {"width": 400, "height": 800}
+
+
+def chromium() -> str:
+    """The installed browser; without one, the tests that need it are skipped or fail."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        reason = "no Chromium was found; Debian has it as the package chromium"
+        if os.environ.get("CORELM_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+# Of a module, not of the session: no other playwright can start while this one runs.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = chromium()
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def overflow(tab: Any) -> bool:
+    root = "document.documentElement"
+    return bool(tab.evaluate(f"{root}.scrollWidth > {root}.clientWidth"))
