@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import ARGUMENTS, chromium
 
 import corelm
 from corelm import Sampler
@@ -61,18 +60,6 @@ def rows() -> Callable[..., Document]:
         return {"reference": human and {"name": "human", **human}, "samplers": named}
 
     return make
-
-
-# Of a module, not of the session: a second playwright can't start while this one runs, and the
-# server's tests have one of their own.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    path = chromium()
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import shutil
 from urllib.parse import quote
 
 import pytest
@@ -13,7 +11,6 @@ pytest.importorskip("httpx2", reason="pip install httpx2")
 
 from serve_client import ToyModel, opened_client, served
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TOKEN = "a-token"
 
 
@@ -27,22 +24,6 @@ def open_client():
 @pytest.fixture
 def client(open_client):
     return open_client()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None and os.environ.get("CORELM_REQUIRE_BROWSER"):
-        pytest.fail("no Chromium was found")
-    if path is None:
-        pytest.skip("no Chromium was found; Debian has it as the package chromium")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
