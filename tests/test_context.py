@@ -23,10 +23,6 @@ def test_the_position_counts_what_was_drawn():
     assert Context.of([[5, 6]]).position == 0
 
 
-def test_drawn_is_what_comes_after_the_prompt():
-    assert drawn_two().drawn.tolist() == [[7, 8], [9, 9]]
-
-
 @pytest.mark.parametrize("name", ["tokens", "surprisal", "model_surprisal"])
 def test_the_arrays_are_read_only(name):
     with pytest.raises(ValueError, match="read-only"):
@@ -48,11 +44,6 @@ def test_one_text_is_a_batch_of_one():
     assert np.isnan(context.surprisal).all()
     assert np.isnan(context.model_surprisal).all()
     assert context.surprisal.shape == (1, 3)
-
-
-def test_an_empty_context():
-    context = Context.of(np.empty((2, 0), dtype=int))
-    assert (context.tokens.shape, context.position, context.drawn.shape) == ((2, 0), 0, (2, 0))
 
 
 def test_surprisals_can_be_passed():

@@ -22,12 +22,6 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell or te
 
 
 @pytest.mark.slow
-def test_a_text(spawn: Run) -> None:
-    result = spawn(*GREEDY, "the", "--length", "3")
-    assert result == (0, "the cat sat on\n", "printed at import\n")
-
-
-@pytest.mark.slow
 def test_the_console_script_does_the_same(toy: None) -> None:
     script = Path(sys.executable).with_name("corelm")
     done = subprocess.run([script, *GREEDY, "the", "--length", "1"], capture_output=True)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Chain, CorelmError, ParameterError, Sampler, hookimpl, param
 from corelm.errors import ExpressionError
-from corelm.registry.expressions import is_name
 from corelm.runs import Expression, plugins
 
 
@@ -220,20 +219,6 @@ def test_a_sampler_that_fails_while_it_is_made_is_named_with_the_reason():
 def test_a_chain_of_a_thousand():
     chain = corelm.sampler(" | ".join(["greedy"] * 1000))
     assert len(chain.stages) == 1000
-
-
-@pytest.mark.parametrize(
-    ("expression", "bare"),
-    [
-        ("temperature", True),
-        (" corelm:top_p ", True),
-        ("temperature()", False),
-        ("a | b", False),
-        ("", False),
-    ],
-)
-def test_which_expressions_are_bare_names(expression, bare):
-    assert is_name(expression) is bare
 
 
 # The way back: str(sampler), for every value that a parameter can have
