@@ -81,12 +81,3 @@ def test_texts_without_a_token_behind_their_prompt_are_left_out():
     model = ToyModel()
     assert list(ForcedTokens.of(model, [], [])) == []
     assert list(ForcedTokens.of(model, [[11, 4]], [2])) == []
-
-
-def test_unknown_words_are_possible_if_allowed():
-    model = small_model(SMALL["default"], end=True)
-    unknown = model.vocabulary.unknown
-    text = [[5, unknown]]
-    [refused], [allowed] = (list(ForcedTokens.of(model, text, [1], way)) for way in (False, True))
-    assert refused.logits[0, unknown] == -np.inf
-    assert np.isfinite(allowed.logits[0, unknown])

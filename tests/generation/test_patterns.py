@@ -69,11 +69,6 @@ def test_a_pattern_that_cannot_be_used(pattern, message):
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_string_is_refused():
-    with pytest.raises(UsageError, match="needs at least one character"):
-        TextPatterns(["a", ""])
-
-
 @pytest.mark.parametrize("kind", ["strings", "patterns"])
 def test_a_long_text_to_find_takes_no_time(kind):
     # `regex` prepares a literal in cubic time, and no timeout interrupts it.

@@ -73,12 +73,3 @@ def test_an_unknown_word_is_refused_by_name():
     assert str(caught.value) == (
         "ban: the vocabulary of this model does not have 'd'; leave it out"
     )
-
-
-def test_a_word_without_a_vocabulary_is_refused():
-    with pytest.raises(UsageError) as caught:
-        sampling_distribution(Ban(words=["a"]), [0.0, 0.0])
-    assert str(caught.value) == (
-        "ban: the word 'a' has no id where there is no vocabulary; "
-        "give the id itself, or sample from a model"
-    )

@@ -7,7 +7,6 @@ import pytest
 from corelm_samplers.logit_bias import LogitBias
 
 from corelm import Context, generate, sampling_distribution
-from corelm.errors import UsageError
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -59,21 +58,3 @@ def test_impossible_tokens_stay_impossible(dtype):
 def test_the_likeliest_stays_if_everything_is_removed():
     p = sampling_distribution(LogitBias(bias={0: -INF, 1: -INF}), [1.0, 2.0])
     assert p.tolist() == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("bias", "message"),
-    [
-        ({4: 1.0}, "logit_bias: there is no token 4; the ids go from 0 to 3"),
-        ({"maybe": 1}, "logit_bias: the vocabulary of this model does not have 'maybe'"),
-        (
-            {"yes no": 1},
-            "logit_bias: 'yes no' is 2 tokens ('yes', 'no'); give each of them by itself",
-        ),
-    ],
-)
-def test_an_invalid_token_is_refused(bias, message):
-    model = ToyModel(["yes", "no"], end=False)
-    with pytest.raises(UsageError) as caught:
-        generate(model, "yes", sampler=LogitBias(bias=bias), length=1)
-    assert str(caught.value).startswith(message)
