@@ -25,12 +25,13 @@ def swept() -> dict[str, Any]:
         ToyModel(),
         ["greedy", "temperature(t=0.1..2.0/20)", "uniform"],
         prompts="the",
-        n=16,
+        n=32,
         length=8,
         reference=[
             *("the cat sat on the mat", "the dog sat", "the cat ran", "the mat", "the dog ran"),
             *("the cat sat", "the dog sat on the cat", "the mat sat", "the cat", "the dog"),
         ],
+        against="uniform",
     ).to_dict()
 
 
@@ -118,7 +119,7 @@ def test_one_switch_shows_all_differences(opened, scripts):
     differences = tab.locator(".figures .difference")
     assert differences.count() > 100
     assert not tab.locator(".difference:visible").count()
-    switch = tab.get_by_role("switch", name="Show differences from human text")
+    switch = tab.get_by_role("switch", name="Show differences from uniform")
     switch.focus()
     tab.keyboard.press(" ")
     assert tab.locator(".difference:visible").count() == differences.count()
