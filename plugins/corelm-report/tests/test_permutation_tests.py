@@ -147,7 +147,7 @@ def bold_of(page):
 
 def z(value):
     """Return a difference with the p-value of this normal deviate."""
-    return {"value": 1.0, "ci95": [0.5, 1.5], "p": 2 * stats.norm.sf(value), "units": 9}
+    return {"value": 1.0, "ci95": [0.5, 1.5], "p": 2 * stats.norm.sf(value), "units": 32}
 
 
 def test_a_difference_just_beyond_its_interval_is_bold_alone_only(document):
