@@ -52,11 +52,6 @@ class Case:
         }
         return Case(self.logits[order], replace(self.context, **past))
 
-    def renumbered(self, order: Array) -> Case:
-        """Return the case with renumbered tokens: token `order[i]` becomes token i."""
-        tokens = np.argsort(order)[self.context.tokens]
-        return Case(self.logits[:, order], replace(self.context, tokens=tokens))
-
 
 def cases(*kinds: Kind, vocabulary: Vocabulary | None = None) -> tuple[Case, ...]:
     """Return cases of some kinds, in both float types, with and without a past.

@@ -81,10 +81,8 @@ class Mbr(Rerank):
 
     def choose(self, texts):
         """Return the index of the text with the largest mean likeness to the others."""
-        likeness, source = (
-            find_function("metric", self.metric, METRICS),
-            f"the metric {self.metric}",
-        )
+        likeness = find_function("metric", self.metric, METRICS)
+        source = f"the metric {self.metric}"
 
         def total(text):
             # By identity, because another text that is equal counts as evidence.

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_best_of import BestOf, Candidate, likelihood, total_likelihood
+from corelm_best_of import BestOf, Candidate
 from corelm_mbr import Mbr, ngram_f
 
 import corelm
@@ -38,13 +38,6 @@ def test_the_best_of_the_candidates_is_kept(scorer, score, sampler):
         best = max(ordinary[4 * i : 4 * i + 4], key=score)
         assert (text.tokens, text.steps, text.sample) == (best.tokens, best.steps, i)
     assert len({tuple(text.tokens) for text in kept}) == 3
-
-
-def test_the_scores():
-    nats = np.array([1.0, 2.0, 6.0])
-    candidate = Candidate("a", " b c d", np.array([1, 2, 3]), nats / 2, nats)
-    assert likelihood(candidate) == -3.0
-    assert total_likelihood(candidate) == -9.0
 
 
 @pytest.fixture

@@ -124,27 +124,6 @@ class TestV2:
             own = corelm.softmax(alone(logits_of(text)[None], [text]))[0]
             np.testing.assert_allclose(row, own, atol=1e-5)
 
-    @pytest.mark.slow
-    def test_the_draws_of_a_seed_follow_the_distribution(self, processor):
-        vocabulary = ToyModel([f"w{i}" for i in range(58)], end=False).vocabulary
-        possible = copy.copy(vocabulary)
-        possible.padding = possible.unknown = None
-        wide = config(tokenizer_object=stand_ins.Tokenizer(possible), get_vocab_size=lambda: 60)
-
-        def draw(logits, sampler):
-            slots = [*range(1000)]
-            processor_class = processor.CorelmLogitsProcessor
-            engine = stand_ins.V2Engine(processor_class, wide, slots=1000, vocabulary=60)
-            for slot in slots:
-                engine.add(slot, [3], asking(sampler, slot))
-            for _ in range(20):
-                tokens = engine.step(slots, lambda text: logits).argmax(-1).tolist()
-                for slot, token in zip(slots, tokens, strict=True):
-                    engine.commit(slot, token)
-                yield from tokens
-
-        corelm.interop.testing.check_draws(draw)
-
     def test_requests_of_all_kinds_share_a_step(self, engine):
         params = [SamplingParams(), asking("top_k(k=1)"), asking("top_k(k=1)"), asking("greedy", 3)]
         asked = [engine.add(slot, [3, 4], each) for slot, each in enumerate(params)]

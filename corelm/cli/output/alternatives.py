@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,21 +64,16 @@ class Alternatives:
             ):
                 likeliest = likeliest_tokens(step.model_logits[row], self._count)
                 tokens = [int(i) for i in likeliest]
-                own, *others = self._at(step, row, [token, *tokens], self._past[sample])
+                p, logits = softmax(step.model_logits[row].astype(np.float64)), step.logits[row]
+                text_of = FullVocabulary(self._vocabulary).text_after(self._past[sample])
+                own, *others = (
+                    LikelyToken(i, text_of(i), float(p[i]), bool(logits[i] > -np.inf))
+                    for i in [token, *tokens]
+                )
                 self.own[sample].append(own)
                 self.of_samples[sample].append(others)
                 self._past[sample].append(token)
             yield step
-
-    def _at(
-        self, step: Step, row: int, tokens: Sequence[int], past: Sequence[int]
-    ) -> list[LikelyToken]:
-        p = softmax(step.model_logits[row].astype(np.float64))
-        text_of, logits = FullVocabulary(self._vocabulary).text_after(past), step.logits[row]
-        return [
-            LikelyToken(token, text_of(token), float(p[token]), bool(logits[token] > -np.inf))
-            for token in tokens
-        ]
 
     def as_json(self, sample: int, place: int) -> list[dict[str, Any]]:
         """Return the alternatives at one place of a text."""

@@ -169,7 +169,9 @@ class HostStep:
         # A compiled function is called again for the next batch, with the same object.
         if int(index) <= lengths.min():
             self._engine.reset()
-        rows = self._open_rows(texts, lengths)
+        time = texts.shape[1]
+        ends = np.isin(texts, self._stop) & (np.arange(time) >= lengths[:, None])
+        rows = np.flatnonzero((time >= lengths) & ~ends.any(axis=1))
         if len(rows) == len(texts):  # the usual case, without copies
             result = self._engine(logits, texts, rows)
             return result.copy() if np.may_share_memory(result, logits) else result
@@ -177,12 +179,6 @@ class HostStep:
         if len(rows):
             result[rows] = self._engine(result[rows], texts[rows], rows)
         return result
-
-    def _open_rows(self, texts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the rows whose prompt has ended and whose text has not."""
-        time = texts.shape[1]
-        ends = np.isin(texts, self._stop) & (np.arange(time) >= lengths[:, None])
-        return np.flatnonzero((time >= lengths) & ~ends.any(axis=1))
 
 
 class NativeDraw:

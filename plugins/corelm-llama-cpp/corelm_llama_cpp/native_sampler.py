@@ -69,12 +69,15 @@ class State:
         ids, logits = np.ascontiguousarray(records["id"]), np.ascontiguousarray(records["logit"])
         in_order = np.array_equal(ids, _numbers(max(self._size, len(ids))))
         self._size = max(self._size, len(ids) if in_order else int(ids.max()) + 1)
-        logits = logits[None] if in_order else self._scattered(ids, logits)
+        row = logits
+        if not in_order:  # tokens that aren't candidates have minus infinity
+            row = np.full(self._size, -np.inf, dtype=np.float32)
+            row[ids] = logits
         if self.draws:
-            records[0] = self.draw(logits), 0, 1
+            records[0] = self.draw(row[None]), 0, 1
             candidates.size, candidates.selected, candidates.sorted = 1, 0, True
             return
-        [row] = self._step()(logits, self._text())
+        [row] = self._step()(row[None], self._text())
         after = row if in_order else row[ids]  # earlier samplers leave them in any order
         remains = after > -np.inf
         count = np.count_nonzero(remains)
@@ -96,12 +99,6 @@ class State:
     def _text(self):
         # A copy, since Python can't extend an array while NumPy holds its memory.
         return [np.array(self._tokens)]
-
-    def _scattered(self, ids, logits):
-        """Return (1, vocabulary) logits; tokens that aren't candidates have minus infinity."""
-        row = np.full((1, self._size), -np.inf, dtype=np.float32)
-        row[0, ids] = logits
-        return row
 
 
 class LlamaCppSampler:

@@ -24,12 +24,8 @@ class Generation:
     """
 
     def __init__(self, chain, grammar):
-        self._chain, self._grammar = weakref.ref(chain), grammar
+        self.chain, self._grammar = weakref.ref(chain), grammar
         self._length = None  # the length of the text at the last step
-
-    def is_of(self, chain):
-        """Return True for the chain of this generation."""
-        return self._chain() is chain
 
     def masked(self, ids, logits):
         """Return (vocabulary,) logits in which tokens that the grammar refuses have -infinity."""
@@ -100,7 +96,7 @@ def current(last):
         return None, None
     index = variables.get("idx")
     length = None if index is None else index + 1
-    if last is not None and last.is_of(chain):
+    if last is not None and last.chain() is chain:
         return last, length
     return Generation(chain, grammar and GrammarMask(variables["self"], grammar)), length
 

@@ -52,7 +52,8 @@ def seed_repeats(
     if not is_random(chain, model):
         return "not tested: with these settings most texts are equal"
     first, again, other = (
-        _texts(engine, [1], settings, 1, number) for number in (seed, seed, seed + 1)
+        checked(engine.draw([1], settings, 1, number, LENGTH), (1, LENGTH), engine.name)
+        for number in (seed, seed, seed + 1)
     )
     if not np.array_equal(first, again):
         return "no: the seed is ignored, or something else decides too"
@@ -120,12 +121,6 @@ def _logprobs(
         logits = chain(model.logits(context.tokens), context)
         values.append(corelm.log_softmax(np.asarray(logits, dtype=np.float64))[0, token])
     return np.array(values)
-
-
-def _texts(
-    engine: Engine, prompt: Sequence[int], settings: Settings, n: int, seed: int
-) -> NDArray[np.int64]:
-    return checked(engine.draw(prompt, settings, n, seed, LENGTH), (n, LENGTH), engine.name)
 
 
 def _batch(

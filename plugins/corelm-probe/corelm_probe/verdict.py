@@ -195,7 +195,9 @@ def _explained(
     result: dict[str, Any] = {}
     for more in ((), pairs_of_deviations(chain, evidence)):
         tried.extend(more)
-        best = _likeliest(tried, chain, evidence)
+        scores = [round(evidence.log_likelihood(one.sampler), 6) for one in tried]
+        best = tried[scores.index(max(scores))]  # the first on ties
+        best = _finer(best, chain, evidence) or best
         fit = fitted(evidence, best.sampler, seed)
         result = {"nearest": best, "explained": fit, "tried": len(tried)}
         if fit.p_value <= level:
@@ -210,13 +212,6 @@ def _explained(
                     "tried": len(tried)}  # fmt: skip
         evidence = Evidence(evidence.model, [*evidence.texts, *fresh.texts])
     return result
-
-
-def _likeliest(tried: Sequence[Hypothesis], chain: Sampler, evidence: Evidence) -> Hypothesis:
-    """Return the likeliest hypothesis (the first on ties) with its temperature fitted."""
-    scores = [round(evidence.log_likelihood(one.sampler), 6) for one in tried]
-    best = tried[scores.index(max(scores))]
-    return _finer(best, chain, evidence) or best
 
 
 def _finer(best: Hypothesis, chain: Sampler, evidence: Evidence) -> Hypothesis | None:

@@ -58,7 +58,8 @@ class FixedSet(Sampler):
             result = in_library_of(logits, self.stage(as_numpy(logits), context))
         if not self.owner.differentiated and self.owner.recorded is None:
             return result
-        removes = only_removes(logits, result)
+        # True if every logit stayed as it was or became minus infinity.
+        removes = bool(((result == logits) | (result == -np.inf)).all())
         recorded = self.owner.recorded if removes else None
         if recorded is None:
             self.sets.append((result > -np.inf) if removes else None)
@@ -80,18 +81,6 @@ def call(stage: Sampler, logits: Array, context: Context) -> Array:
     except Exception:  # for example a NumPy function on another library's array
         return None
     return result if hasattr(result, "shape") and type(result) is not np.ndarray else None
-
-
-def only_removes(logits: Array, result: Array) -> bool:
-    """Return True if every logit stayed as it was or became minus infinity."""
-    return bool(((result == logits) | (result == -np.inf)).all())
-
-
-def on_processor(logits: Array) -> bool:
-    """Return True for logits in the CPU's memory that need no gradient."""
-    if isinstance(logits, np.ndarray):
-        return True
-    return not getattr(logits, "requires_grad", True) and logits.device.type == "cpu"
 
 
 class FixedSets:
@@ -151,7 +140,9 @@ def token_logprobs(logits: Array, tokens: Ids) -> Array:
         logits: (n, vocabulary), of any library.
         tokens: (n,) ids, of NumPy.
     """
-    if on_processor(logits):  # in one pass
+    if isinstance(logits, np.ndarray) or (
+        not getattr(logits, "requires_grad", True) and logits.device.type == "cpu"
+    ):  # in one pass
         return -surprisals(logits, tokens)
     xp = array_namespace(logits)
     largest = xp.max(logits, axis=-1, keepdims=True)

@@ -111,7 +111,8 @@ class Replay:
     def rows(self, logits: Array, block: Block) -> Array:
         """Return the logits of a block, (n, vocabulary) in float32 or float64."""
         rows, columns = (in_library_of(logits, each) for each in (block.rows, block.columns))
-        return as_wide(logits[rows, columns])
+        result, xp = logits[rows, columns], array_namespace(logits)
+        return result if result.dtype in (xp.float32, xp.float64) else xp.astype(result, xp.float32)
 
     def decide(self, rows: Array, block: Block, differentiated: bool = True) -> Array:
         """Return the chain's logits for a block; store the kept sets for `apply`.
@@ -168,9 +169,3 @@ class Replay:
                 result = np.zeros(self.layout.shape[:2], as_numpy(rows[:0]).dtype)
             result[block.rows, block.columns] = numbers
         return np.zeros(self.layout.shape[:2], np.float32) if result is None else result
-
-
-def as_wide(rows: Array) -> Array:
-    """Widen narrower rows to float32; return float32 and float64 unchanged."""
-    xp = array_namespace(rows)
-    return rows if rows.dtype in (xp.float32, xp.float64) else xp.astype(rows, xp.float32)

@@ -184,20 +184,14 @@ def drawn_tokens(written: Sequence[Written]) -> int:
 
 def answer(call: Call, written: Sequence[Written]) -> dict[str, Any]:
     """Return the answer to a request whose jobs have ended; long lists are iterators."""
+    listed = zip(call.jobs, written, strict=True)
+    places = ((job, each, at) for job, each in listed for at in chosen(call, each))
     return {
         **call.head,
-        "choices": _choices(call, written),
+        "choices": (_choice(call, *place, index) for index, place in enumerate(places)),
         "usage": call.usage_of(drawn_tokens(written)),
         "corelm": call.about,
     }
-
-
-def _choices(call: Call, written: Sequence[Written]) -> Iterator[dict[str, Any]]:
-    index = 0
-    for job, each in zip(call.jobs, written, strict=True):
-        for at in chosen(call, each):
-            yield _choice(call, job, each, at, index)
-            index += 1
 
 
 def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict[str, Any]:

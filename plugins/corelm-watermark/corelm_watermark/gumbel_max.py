@@ -71,14 +71,11 @@ class GumbelMax(Watermark):
         marked = np.flatnonzero(~(before == now).all(axis=-1).any(axis=-1))
         result = logits.copy()
         if len(marked):
-            result[marked] = self._draw(logits[marked], now[marked, 0])
+            u = vocabulary_uniforms(self._number, now[marked, 0], logits.shape[1])
+            scores = logits[marked] - np.log(-np.log(u.astype(np.float64)))
+            drawn = np.arange(logits.shape[1]) == scores.argmax(axis=1)[:, None]
+            result[marked] = np.where(drawn, logits[marked], -np.inf)
         return result
-
-    def _draw(self, logits, contexts):
-        """Draw by the key: return logits with one possible token in each row."""
-        u = vocabulary_uniforms(self._number, contexts, logits.shape[1]).astype(np.float64)
-        drawn = (logits - np.log(-np.log(u))).argmax(axis=1)[:, None]
-        return np.where(np.arange(logits.shape[1]) == drawn, logits, -np.inf)
 
     @property
     def marks_the_start(self):

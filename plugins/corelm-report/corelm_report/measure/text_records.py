@@ -6,7 +6,6 @@ import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -345,9 +344,3 @@ def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[st
         | {name: float(np.mean(some)) for name, some in column.items()}
         for i, column in enumerate(columns)
     ]
-
-
-def parts_by_seed(seeds: Sequence[int]) -> list[slice]:
-    """Return the slice of each seed's texts; a single slice if there are no texts."""
-    starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
-    return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,12 @@ from corelm_report.measure.text_records import (
     TextRecord,
     are_copies,
     by_position,
-    parts_by_seed,
     ratios,
     without_end,
 )
 from corelm_report.metrics import text_figures as metrics
 from corelm_report.metrics.conclusions import VarianceParts
-from corelm_report.metrics.estimates import FEWEST, Estimate, of_exponential
+from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import (
     GENERATED,
     HUMAN,
@@ -121,7 +121,8 @@ class TextSet:
             added, self.failures = plugin_metrics.of_texts(offered, self._tokens, written, read)
             values |= added
         self._limits = LIMITS | {offer.full_name: offer.value.limits for offer in offered}
-        self._parts = parts_by_seed([record["seed"] for record in records])
+        starts = (at for at, (a, b) in enumerate(pairwise(records), 1) if a["seed"] != b["seed"])
+        self._parts = [slice(*ends) for ends in pairwise([0, *starts, len(records)])]
         self.inference = self._inference(range(len(records)))
         self.are_copies = are_copies(records)
         self.set_size = set_size or self._parts[0].stop - self._parts[0].start
@@ -188,8 +189,10 @@ class TextSet:
 
     def _estimated(self, name: str) -> Estimate | None:
         if name == PERPLEXITY:
-            surprisal = self.estimate(SURPRISAL)
-            return surprisal and of_exponential(surprisal)
+            if (surprisal := self.estimate(SURPRISAL)) is None:
+                return None
+            value = perplexity(surprisal.value)
+            return surprisal.moved(value, value)
         if name in self._means:
             return self.inference.estimate(self._means[name])
         if name not in self._sets[0].left_out or self.of_set[name] is None:

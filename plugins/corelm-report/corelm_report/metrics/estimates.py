@@ -21,7 +21,6 @@ from corelm_report.metrics.intervals import (
     Interval,
     anytime_p_value,
     anytime_reach,
-    perplexity,
     student,
     tails,
 )
@@ -340,12 +339,6 @@ def within(ends: Interval | None, limits: tuple[float, float] | None) -> Interva
         return ends
     low, high = limits
     return [min(max(end, low), high) for end in ends]
-
-
-def of_exponential(surprisal: Estimate) -> Estimate:
-    """Return the perplexity of a mean surprisal."""
-    value = perplexity(surprisal.value)
-    return surprisal.moved(value, value)
 
 
 def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:

@@ -253,7 +253,11 @@ def plan(
         against=_against(options["against"], candidates),
         metrics=_metrics(options["metrics"], texts.human),
         texts=None if options["texts"] == "all" else NUMBERS["texts"].convert(options["texts"]),
-        plain={name: _plain(name, options[name]) for name in SETTINGS if SETTINGS[name].is_plain},
+        # A number and its text on a command line are the same.
+        plain={
+            name: NUMBERS[name].convert(value) if name in NUMBERS and value is not None else value
+            for name, value in ((n, options[n]) for n in SETTINGS if SETTINGS[n].is_plain)
+        },
         scorer=scorer,
         clusters=clusters_of(options["prompts"]),
         warnings=(
@@ -264,11 +268,6 @@ def plan(
             *NamedModel(model).notes(texts.prompts),
         ),
     )
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Return the value of a setting, the same for a number and its text on a command line."""
-    return NUMBERS[name].convert(value) if name in NUMBERS and value is not None else value
 
 
 def _beginnings(

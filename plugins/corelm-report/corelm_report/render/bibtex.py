@@ -41,7 +41,9 @@ def to_bibtex(document: Document) -> str:
     uses: dict[str, list[str]] = {}
     for name, source in _sources(document):
         for entry in entries_of(source, name):
-            same = _identity(entry)
+            # The identifier of a work, by which duplicates are recognised.
+            identifier = re.search(r"^  (?:eprint|doi) = \{(.+)\}", entry, re.MULTILINE)
+            same = identifier[1] if identifier else entry
             entries.setdefault(same, entry)
             uses.setdefault(same, []).append(name)
     keys: set[str] = set()
@@ -139,12 +141,6 @@ def _corelm(document: Document) -> str:
         "note": f"Version {header.corelm}",
     }
     return _written("corelm", fields)
-
-
-def _identity(entry: str) -> str:
-    """Return the identifier of a work, by which duplicates are recognised."""
-    identifier = re.search(r"^  (?:eprint|doi) = \{(.+)\}", entry, re.MULTILINE)
-    return identifier[1] if identifier else entry
 
 
 def _ascii(text: str) -> str:

@@ -53,6 +53,11 @@ def to_latex(document: Document, label: str | None = None) -> str:
         _row([_name(document, entry), *(escaped(column.cell(entry)) for column in columns)])
         for entry in document.entries
     ]
+    if label is None:  # one that is unique to the model and the samplers
+        names = "\n".join(entry.label for entry in document.entries)
+        unique = hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+        label = f"tab:{document.header.model.name}-{unique}"
+    label = re.sub(r"[^A-Za-z0-9:.+-]+", "-", label).strip("-")
     human = sum(isinstance(entry, HumanEntry) for entry in document.entries)
     if 0 < human < len(rows):
         rows.insert(human, r"\midrule")
@@ -72,7 +77,7 @@ def to_latex(document: Document, label: str | None = None) -> str:
             r"\footnotesize",
             r"\setlength{\tabcolsep}{4pt}",
             rf"\caption{{{_caption(document)}}}",
-            rf"\label{{{_label(document) if label is None else _plain_label(label)}}}",
+            rf"\label{{{label}}}",
             rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
             r"\toprule",
             _row([escaped(title) for title in titles]),
@@ -119,17 +124,6 @@ def _caption(document: Document) -> str:
         return f"{escaped(text)}."
     meaning = escaped(f"cannot be told from the closest to human text at {CONFIDENCE}.")
     return f"{escaped(text)}; {CLOSEST} {meaning}"
-
-
-def _label(document: Document) -> str:
-    """Return a label that is unique to the model and the samplers."""
-    names = "\n".join(entry.label for entry in document.entries)
-    unique = hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return _plain_label(f"tab:{document.header.model.name}-{unique}")
-
-
-def _plain_label(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9:.+-]+", "-", text).strip("-")
 
 
 def _name(document: Document, entry: Entry) -> str:

@@ -159,7 +159,9 @@ class Job:
         """The texts to write."""
         strategy = self.strategy
         if strategy.decoder is not None:
-            strategy = Strategy(strategy.sampler | _until_cancelled(self), strategy.decoder)
+            stage = UntilCancelled()
+            object.__setattr__(stage, "_job", self)  # a sampler is frozen
+            strategy = Strategy(strategy.sampler | stage, strategy.decoder)
         return Texts(
             "", strategy, self.length, self.n, self.seed, self.endings, self.unknown,
             ids=self.ids,
@@ -191,12 +193,6 @@ class UntilCancelled(Sampler):
 
 class CancelledError(Exception):
     """The job's client has gone."""
-
-
-def _until_cancelled(job: Job) -> Sampler:
-    stage = UntilCancelled()
-    object.__setattr__(stage, "_job", job)  # a sampler is frozen
-    return stage
 
 
 class Writing:
