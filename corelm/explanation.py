@@ -356,8 +356,10 @@ def explain(
     seed = (RandomStream.fresh_seed() if seed is None else seed) if step else None
     task = DecodingTask(model, ids, chain, RandomStream(seed or 0, (0,)), max(step, 1), unknown)
     decoding = task.start()
-    for _ in range(step):
-        _draw(decoding)
+    for at in range(step):
+        if decoding.is_end(decoding.draw().tokens).any():
+            raise UsageError(f"the text ends after {at} tokens; explain a step up to {at}")
+        decoding.advance()
     drawn = _tokens_after(model.vocabulary, prompt, after)
     context = _read(decoding, chain, drawn) if drawn else decoding.context
     trace: list[StageResult] = []
@@ -387,19 +389,6 @@ def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int
         return FullVocabulary(vocabulary).prompt_ids(prompt + after)[count:] if after else []
     names = TokenNames(vocabulary, len(vocabulary))
     return [i for token in after for i in names.ids(token)]
-
-
-def _draw(decoding: Decoding) -> None:
-    """Draw the next token.
-
-    Raises:
-        UsageError: the token ends the text.
-    """
-    step = decoding.draw()
-    if decoding.is_end(step.tokens).any():
-        count = step.position
-        raise UsageError(f"the text ends after {count} tokens; explain a step up to {count}")
-    decoding.advance()
 
 
 def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:

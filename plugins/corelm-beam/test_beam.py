@@ -137,12 +137,6 @@ def test_a_text_that_has_ended_leaves_the_beam_narrower():
     assert texts(model, width=2, length=3, n=2, length_penalty=0) == [[END], [B, B, B]]
 
 
-def test_as_many_texts_as_the_beam_is_wide():
-    assert len(texts(random_model(0), width=3, n=3)) == 3
-    with pytest.raises(ParameterError, match="width must be at least 4 to find 4 texts, not 3"):
-        texts(random_model(0), width=3, n=4)
-
-
 def test_a_model_without_an_end():
     model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.25, 0.75]), end=False)
     first, second = texts(model, width=2, length=3, n=2)

@@ -149,13 +149,6 @@ def test_the_command_line(user_folder):
     assert (user_folder / "logs.db").exists()
 
 
-def test_the_command_line_says_what_is_wrong_in_one_line():
-    done = run("-m", "corelm/imdb", "This movie", "-o", "sampler", "temprature")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert re.fullmatch("Error: there is no sampler 'temprature'.*\n", done.stderr)
-
-
 def test_the_options_are_listed():
     listed = run("models", "list", "--options", "-m", "corelm").stdout
     for option in ("sampler: str", "seed: int", "length: int", "model: str", "device: str"):

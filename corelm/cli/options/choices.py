@@ -167,7 +167,12 @@ def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options, _ = scan(arguments, own)
     # Twice: the first pass finds the sampler, whose options the second pass can then read.
     if completed_words() is not None:
-        return extended(command, _chosen_while_typing(options, own))
+        try:
+            with Output.open():
+                chosen = _chosen(options, own)
+        except CorelmError:  # a name is incomplete
+            chosen = []
+        return extended(command, chosen)
     with Output.open():
         chosen = _chosen(options, own)
     existing = own | {name: value for choice in chosen for name, value in choice.options.items()}
@@ -215,17 +220,6 @@ def _chosen(options: Mapping[str, str | None], own: Collection[str]) -> list[Cho
         cls = registry().decoder(options.get("--decoder") or f"{OWN}:{DECODER}")
         chosen.append(Chosen.of("decoder", cls, reserved))
     return chosen
-
-
-def _chosen_while_typing(
-    options: Mapping[str, str | None], own: Collection[str]
-) -> Sequence[Chosen]:
-    """Call `_chosen` for the shell's completion; return nothing while a name is incomplete."""
-    try:
-        with Output.open():
-            return _chosen(options, own)
-    except CorelmError:
-        return []
 
 
 def _note_clashes(options: Collection[str], own: Collection[str], chosen: Sequence[Chosen]) -> None:

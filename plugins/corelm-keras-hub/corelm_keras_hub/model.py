@@ -159,7 +159,9 @@ class CachedPasses:
         """Process a chunk; return the outputs at its tokens from `first` on."""
         batch, time = tokens.shape
         padded = self._padded(tokens)
-        self._reserve(len(padded), self._length + padded.shape[1])
+        if (length := self._length + padded.shape[1]) > self._capacity:
+            self._capacity = min(max(_power_of_two(length), LEAST), self._context_length)
+            self._cache = self._network.resized(self._cache, len(padded), self._capacity)
         try:
             *outputs, self._cache = self._network(padded, self._cache, self._length)
         except BaseException:  # JAX may have overwritten the cache
@@ -177,12 +179,6 @@ class CachedPasses:
             length = time
         more = (0, _power_of_two(batch) - batch), (0, length - time)
         return np.pad(tokens, more, mode="edge")
-
-    def _reserve(self, batch: int, length: int) -> None:
-        """Enlarge the cache for a number of tokens."""
-        if length > self._capacity:
-            self._capacity = min(max(_power_of_two(length), LEAST), self._context_length)
-            self._cache = self._network.resized(self._cache, batch, self._capacity)
 
 
 class FullPasses:

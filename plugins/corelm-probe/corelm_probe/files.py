@@ -47,11 +47,14 @@ def write_models(
         ...     print(path.name, sorted(file.name for file in path.iterdir())[:2])
         flat ['config.json', 'generation_config.json']
     """
+    shape = Architecture("gpt2", SIZE, CONTEXT_LENGTH, WIDTH, DENSE, HEADS)
     formats = {"transformers": ""}
     if find_spec("gguf") is not None if gguf is None else gguf:
         formats["gguf"] = ".gguf"
     return [
-        _bundle(MODELS[name]).export(to, Path(folder) / f"{name}{suffix}")
+        Bundle(shape, CharacterVocabulary(), _weights(MODELS[name]), {}).export(
+            to, Path(folder) / f"{name}{suffix}"
+        )
         for name in names or MODELS
         for to, suffix in formats.items()
     ]
@@ -68,11 +71,6 @@ class CharacterVocabulary(BytePairVocabulary):
     def __init__(self) -> None:
         super().__init__(())
         self.words = [*WORDS]
-
-
-def _bundle(model: ProbeModel) -> Bundle:
-    shape = Architecture("gpt2", SIZE, CONTEXT_LENGTH, WIDTH, DENSE, HEADS)
-    return Bundle(shape, CharacterVocabulary(), _weights(model), {})
 
 
 def _weights(model: ProbeModel) -> dict[str, NDArray[np.float32]]:

@@ -184,7 +184,11 @@ def _call(
         for index, each in enumerate(ids)
     ]  # fmt: skip
     check_work(jobs, limits)
-    prepare_stages(strategy, served, ids[0])
+    # In advance, so that other texts needn't wait at the first token.
+    for part in strategy.sampler.parts():
+        work = getattr(part, "prepare", None)  # of corelm-grammar's
+        if callable(work):
+            work(served.model.vocabulary, ids[0])
     options = request.stream_options
     usage = options is not None and options.include_usage
     return Call(served, strategy, settings["seed"], jobs, prompts, request.n, request.stream,
@@ -200,14 +204,6 @@ def fit(ids: list[int], length: int, last: int | None) -> list[int]:
         message += "shorten it, or keep its end with truncate_prompt_tokens"
         raise ApiError(message, param="prompt", code="context_length_exceeded")
     return ids
-
-
-def prepare_stages(strategy: Strategy, served: ServedModel, ids: list[int]) -> None:
-    """Prepare stages in advance, so that other texts needn't wait at the first token."""
-    for part in strategy.sampler.parts():
-        work = getattr(part, "prepare", None)  # of corelm-grammar's
-        if callable(work):
-            work(served.model.vocabulary, ids)
 
 
 def check_work(jobs: list[Job], limits: Limits) -> None:

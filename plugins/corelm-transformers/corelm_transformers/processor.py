@@ -123,19 +123,15 @@ class SamplerProcessor(LogitsProcessor):
         if identity is not None and identity is not self._identity():
             self._identity = weakref.ref(identity)
             self._prompt_width = generation.prompt_width or input_ids.shape[-1]
-            self._refuse_beams(generation.config)
+            if self._draws and (getattr(generation.config, "num_beams", None) or 1) > 1:
+                raise CorelmError(
+                    "beam search compares probabilities, and with a seed corelm leaves one token "
+                    "to each beam; leave out num_beams, or the seed"
+                )
             self._begin(self._engine.sampler, size)
         # An assistant's list has settings of its own.
         if processors is not None and not generation.guesses:
             self._check_neighbours(processors)
-
-    def _refuse_beams(self, config):
-        """Raise if beam search would compare the scores of tokens that corelm has drawn."""
-        if self._draws and (getattr(config, "num_beams", None) or 1) > 1:
-            raise CorelmError(
-                "beam search compares probabilities, and with a seed corelm leaves one token to "
-                "each beam; leave out num_beams, or the seed"
-            )
 
     def _begin(self, sampler, size):
         """Drop all texts, and read the end tokens from the generation."""

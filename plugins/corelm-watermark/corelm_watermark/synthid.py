@@ -155,9 +155,13 @@ def tournament(probabilities, cells, numbers):
         patterns = rows + table[cells]
         masses = np.bincount(
             patterns.ravel(), (probabilities * factors).ravel(), minlength=256 * batch
-        )
-        layers = min(8, len(numbers) - 8 * block)
-        factors *= _play(masses.reshape(batch, 256), layers).ravel()[patterns]
+        ).reshape(batch, 256)
+        of_patterns = np.ones_like(masses)
+        for layer in range(min(8, len(numbers) - 8 * block)):
+            g = np.arange(256) >> layer & 1
+            zeros = (masses * of_patterns * (1 - g)).sum(axis=-1, keepdims=True)
+            of_patterns *= g + zeros  # 1 + g minus the mass of the ones
+        factors *= of_patterns.ravel()[patterns]
     return factors
 
 
@@ -171,16 +175,6 @@ def tournament_by_layer(probabilities, cells, numbers):
         g = xp.astype(in_library_of(probabilities, bits[cells]), factors.dtype)
         zeros = xp.sum(probabilities * factors * (1 - g), axis=-1, keepdims=True)
         factors = factors * (g + zeros)
-    return factors
-
-
-def _play(masses, layers):
-    """Return the factor of each pattern of bits after some layers: (batch, 256)."""
-    factors = np.ones_like(masses)
-    for layer in range(layers):
-        g = np.arange(256) >> layer & 1
-        zeros = (masses * factors * (1 - g)).sum(axis=-1, keepdims=True)
-        factors *= g + zeros  # 1 + g minus the mass of the ones
     return factors
 
 

@@ -127,17 +127,12 @@ def _explanation(explained: Explanation, top: int, axes: Axes | None) -> Figure:
     room = axes.get_window_extent().width / len(stages) - 10
     for at, stage in enumerate(stages):
         name = "model" if stage.sampler is None else shortened(str(stage.sampler))
-        canvas.write(axes, at, -0.5, _fitted(name, room), offset=(0, 34), weight="bold")
+        while len(name) > 2 and BOLD * canvas.widest([name]) > room:
+            name = f"{name[:-2]}…"
+        canvas.write(axes, at, -0.5, name, offset=(0, 34), weight="bold")
         canvas.write(axes, at, -0.5, f"{stage.entropy:.2f} nats", offset=(0, 18), color=MUTED)
     _bars(axes, [one.probabilities for one in tokens])
     return canvas.figure_of(axes)
-
-
-def _fitted(name: str, room: float) -> str:
-    """Shorten a name in bold letters to a width in points."""
-    while len(name) > 2 and BOLD * canvas.widest([name]) > room:
-        name = f"{name[:-2]}…"
-    return name
 
 
 def _bars(axes: Axes, rows: list[tuple[float, ...]]) -> None:
