@@ -360,7 +360,12 @@ def explain(
         if decoding.is_end(decoding.draw().tokens).any():
             raise UsageError(f"the text ends after {at} tokens; explain a step up to {at}")
         decoding.advance()
-    drawn = _tokens_after(model.vocabulary, prompt, after)
+    if isinstance(after, str):
+        whole = FullVocabulary(model.vocabulary).prompt_ids(prompt + after)
+        drawn = whole[len(ids) :] if after else []
+    else:
+        names = TokenNames(model.vocabulary, len(model.vocabulary))
+        drawn = [i for token in after for i in names.ids(token)]
     context = _read(decoding, chain, drawn) if drawn else decoding.context
     trace: list[StageResult] = []
     model_logits = decoding.model_logits()
@@ -376,19 +381,6 @@ def explain(
     return Explanation(
         prompt, tokens, chain, stages, model.vocabulary, decoder, considered, written, seed
     )
-
-
-def _tokens_after(vocabulary: Vocabulary, prompt: str, after: str | Sequence[int]) -> list[int]:
-    """Return the ids of what was drawn after a prompt.
-
-    Raises:
-        UsageError: an id that the vocabulary doesn't have.
-    """
-    if isinstance(after, str):
-        count = len(FullVocabulary(vocabulary).prompt_ids(prompt))
-        return FullVocabulary(vocabulary).prompt_ids(prompt + after)[count:] if after else []
-    names = TokenNames(vocabulary, len(vocabulary))
-    return [i for token in after for i in names.ids(token)]
 
 
 def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:

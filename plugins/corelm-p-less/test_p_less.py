@@ -50,7 +50,3 @@ def test_a_token_that_meets_the_bar_stays():
 @pytest.mark.parametrize("n", [3, 7, 10, 49, 1000])
 def test_equal_tokens_all_stay_for_any_number(n):
     assert (corelm.sampling_distribution(PLess(), np.full(n, 0.3)) > 0).all()
-
-
-def test_it_is_installed():
-    assert corelm.sampler("corelm-p-less:p_less") == PLess()
