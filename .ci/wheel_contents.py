@@ -23,7 +23,10 @@ def main(wheels: Iterable[str]) -> int:
     """Print what is missing or too much in each wheel; return 1 if there is anything."""
     failed = 0
     for wheel in wheels:
-        held, expected = _held(Path(wheel)), set(_expected(_project_of(Path(wheel))))
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        held = {name for name in names if not name.endswith(BUILT)}
+        expected = set(_expected(_project_of(Path(wheel))))
         for name in sorted(expected - held):
             print(f"{Path(wheel).name} lacks {name}")
         for name in sorted(held - expected):
@@ -31,12 +34,6 @@ def main(wheels: Iterable[str]) -> int:
         failed |= held != expected
         print(f"{Path(wheel).name}: {len(held)} files")
     return failed
-
-
-def _held(wheel: Path) -> set[str]:
-    with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if ".dist-info/" not in name]
-    return {name for name in names if not name.endswith(BUILT)}
 
 
 def _project_of(wheel: Path) -> Path:
