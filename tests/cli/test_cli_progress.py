@@ -13,7 +13,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
-from corelm_train.cli.output import Interrupt, TrainingReport, training_report
+from corelm_train.cli.output import TrainingReport, training_report
 from corelm_train.progress import TrainingPlan
 
 from corelm.cli.output import messages
@@ -158,9 +158,9 @@ def test_ctrl_c_is_acknowledged_at_once(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_step_after_ctrl_c_raises() -> None:
-    interrupt = Interrupt()
+    interrupt = threading.Event()
     report = TrainingReport(interrupt, lambda *step: None)
-    interrupt.pressed = True
+    interrupt.set()
     with pytest.raises(KeyboardInterrupt):
         report.step(1, 10, 1.0)
 

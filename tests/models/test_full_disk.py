@@ -78,7 +78,7 @@ def read_model(folder: Path) -> Any:
 
 def read_checkpoint(folder: Path) -> Any:
     shapes = [w.shape for _, w in sorted(some_weights().items())]
-    arrays = Checkpoint(folder / "model.checkpoint", {"seed": 1}).load(shapes).variables
+    arrays = Checkpoint(folder / "model.checkpoint", {"seed": 1}).load(shapes)[2]
     return dict(zip(sorted(some_weights()), arrays, strict=True))
 
 
