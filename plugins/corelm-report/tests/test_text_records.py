@@ -120,7 +120,14 @@ def test_the_end_of_a_text_has_no_bytes_and_costs_nothing():
 @pytest.mark.slow
 def test_human_texts_are_scored_and_the_scorer_is_named(tmp_path):
     report = corelm.compare(
-        ToyModel(), "greedy", prompts="the", n=2, length=6, reference=TEXTS, scorer=ToyModel()
+        ToyModel(),
+        "greedy",
+        prompts="the",
+        n=2,
+        length=6,
+        reference=TEXTS,
+        scorer=ToyModel(),
+        against="human",
     )
     document = report.to_dict()
     corelm.Report(document)
