@@ -81,8 +81,11 @@ class KerasLanguageModel(DisplayableModel):
 
     def start(self, tokens: ArrayLike) -> Session:
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
-        own = self.vocabulary, self.context_length
-        return start_rows(lambda ids: CachedSession(WindowCache(self), ids, *own), tokens)
+        return start_rows(self._start_equal, tokens)
+
+    def _start_equal(self, ids: NDArray[np.int64]) -> CachedSession:
+        """Start a session of rows of one length."""
+        return CachedSession(WindowCache(self), ids, self.vocabulary, self.context_length)
 
     def logits(self, window: NDArray[np.int64], count: int = 1) -> Array:
         """Return the logits after each of the last tokens of a window that fits the context.
