@@ -166,7 +166,7 @@ EVERY = {
               "the the \n"),
     "metric": (("report", "greedy", "--model", "toy", "-n", "2", "--length", "3", "--metric",
                 "a_metric", "--csv", "-"),
-               "greedy,generated_texts,corelm-a-metric:a_metric,3.0,,,2,,,,,,\n"),
+               "greedy,generated_texts,corelm-a-metric:a_metric,1.5,,,2,,,,,,\n"),
     "observer": (("sample", "--model", "toy", "the", "--length", "3", "--sampler", "greedy"),
                  "the cat sat on\n"),
     "command": (("a-command", "This movie"), "3.16\n"),
