@@ -15,6 +15,7 @@ import numpy as np
 
 from corelm.abilities import can
 from corelm.errors import UsageError
+from corelm.interop.draw_checks import check_sessions
 from corelm.language_model import Session
 from corelm.numerics.distributions import softmax
 from corelm.testing.model_examination import LONG_CONTEXT, Complaints, Examination, Ids, law
@@ -118,6 +119,18 @@ def follows_any_operations(ask: Examination) -> Complaints:
         if ask.rng.random() < 0.4:
             yield from ask.check_all(session, texts, f"after {', '.join(done[-4:])}")
     yield from ask.check_all(session, texts, f"after {', '.join(done[-4:])}")
+
+
+@law("Forget what was drawn ahead when texts, rows or the sampler change.")
+def draws_as_in_single_steps(ask: Examination) -> Complaints:
+    """Draw the tokens that the logits of single steps give, however many are drawn at once."""
+    prompt = ask.texts(1, 4)[0].tolist()
+    if not can(ask.model.start([prompt]), "draw"):
+        return
+    try:
+        check_sessions(ask.model, prompt, counts=(0, 3))
+    except AssertionError as error:
+        yield f"drew other tokens: {error}"
 
 
 def _operate(ask: Examination, session: Session, texts: Ids) -> tuple[Ids, str]:

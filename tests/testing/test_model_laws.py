@@ -20,6 +20,28 @@ def test_a_network_with_byte_pairs_obeys_the_laws_bit_for_bit(law, tmp_path):
     law(corelm.load(tiny_gpt2(tmp_path / "tiny")), tolerance=0)
 
 
+def test_a_fault_in_what_is_drawn_ahead_is_named():
+    """A session that keeps what it drew for other rows; the toy model's sessions draw nothing."""
+    model = corelm.load("imdb")
+    start = model.start
+
+    def start_forgetful(tokens):
+        session = start(tokens)
+        draw, drawn = session.draw, []
+
+        def draw_once(*arguments):
+            drawn.append(draw(*arguments)._replace(ready=None))
+            return drawn[0] if len(drawn[0].tokens) == len(drawn[-1].tokens) else drawn[-1]
+
+        session.draw = draw_once
+        return session
+
+    model.start = start_forgetful
+    [law] = [law for law in LAWS["model"] if law.__name__ == "draws_as_in_single_steps"]
+    with pytest.raises(AssertionError, match="drew other tokens: tokens differ after"):
+        law(model)
+
+
 class Model(ToyModel):
     """A toy model of 12 tokens of context, with sessions of another class."""
 

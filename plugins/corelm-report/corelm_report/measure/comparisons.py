@@ -90,7 +90,8 @@ def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:
             value_ = each.texts.of_set[figure]
             if value_ is not None:
                 ends = each.texts.interval(figure, level)
-                if ends is None and each.texts.are_copies and not each.texts.is_about_prompts:
+                are_all = each.texts.are_copies and not each.texts.inference.about_prompts
+                if ends is None and are_all:
                     ends = [value_, value_]  # the sampler always writes these texts
                 rows.append(Simultaneous(sampler=name, figure=figure, value=value_, interval=ends))
     return rows

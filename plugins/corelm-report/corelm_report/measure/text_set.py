@@ -164,11 +164,6 @@ class TextSet:
         return plugin_metrics.with_plugins(whole, self._offered, tokens, written, self._human)
 
     @property
-    def is_about_prompts(self) -> bool:
-        """True if prompts are the units, so that the figures are about other prompts too."""
-        return self.inference.about_prompts
-
-    @property
     def figures_of_sets(self) -> Collection[str]:
         """The figures that depend on the number of texts, and compare only at an equal number."""
         return self._sets[0].left_out.keys()

@@ -78,19 +78,13 @@ def by_default(
         except UsageError as error:
             notes = (f"{error}; so samplers and human texts are compared on the contexts alone",)
         else:
-            corpus = replace(corpus, texts=corpus.texts[:n])
-            return _each(prompts[:n], corpus, n, max(tokens, 1), "of human texts")
+            each, some = -(-n // len(prompts[:n])), replace(corpus, texts=corpus.texts[:n])
+            return Beginnings(prompts[:n], some, each, max(tokens, 1), "of human texts")
     elif prompts := _drawn(model, n, seed):
-        return _each(prompts, None, n, max(tokens, 1), "drawn from the model")
+        each = -(-n // len(prompts))  # more of each, if there are fewer beginnings
+        return Beginnings(prompts, None, each, max(tokens, 1), "drawn from the model")
     human = human and replace(human, texts=human.texts[: max(n, contexts)])
     return Beginnings((NamedModel(model).default_prompt,), human, n, length, notes=notes)
-
-
-def _each(
-    prompts: tuple[str, ...], human: HumanCorpus | None, texts: int, length: int, source: str
-) -> Beginnings:
-    """Return beginnings with about as many texts as wanted, if there are fewer beginnings."""
-    return Beginnings(prompts, human, -(-texts // len(prompts)), length, source)
 
 
 def _drawn(model: LanguageModel, count: int, seed: int) -> tuple[str, ...]:
