@@ -361,8 +361,8 @@ def explain(
             raise UsageError(f"the text ends after {at} tokens; explain a step up to {at}")
         decoding.advance()
     if isinstance(after, str):
-        whole = FullVocabulary(model.vocabulary).prompt_ids(prompt + after)
-        drawn = whole[len(ids) :] if after else []
+        read = FullVocabulary(model.vocabulary).prompt_ids
+        drawn = read(prompt + after)[len(ids) :] if after else []
     else:
         names = TokenNames(model.vocabulary, len(model.vocabulary))
         drawn = [i for token in after for i in names.ids(token)]

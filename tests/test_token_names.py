@@ -21,6 +21,7 @@ from corelm.bundles import BytePairVocabulary, WordVocabulary
 from corelm.errors import UsageError
 from corelm.filters import TokenNames
 from corelm.interop import vocabulary_of
+from corelm.interop.testing import tiny_tokenizer
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -371,7 +372,8 @@ def test_xtc_leaves_every_token_of_a_word_alone(vocabulary, names):
 
 
 def test_a_special_token_is_a_word_by_its_name():
-    transformers_tokenizer = pytest.importorskip("corelm.interop.testing").tiny_tokenizer()
+    pytest.importorskip("transformers")
+    transformers_tokenizer = tiny_tokenizer()
     vocabulary = vocabulary_of(transformers_tokenizer)
     [end] = vocabulary.ends
     assert TokenNames(vocabulary, len(vocabulary)).alone("<|endoftext|>") == {end}

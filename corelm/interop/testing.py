@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.exact import sampling_distribution
-from corelm.interop.draw_checks import check_draws_ahead
 from corelm.models.bundle import Bundle
 from corelm.models.byte_pairs import BytePairVocabulary
 from corelm.models.contents import shapes
 from corelm.models.networks.base import Architecture
 from corelm.registry.expressions import sampler
 from corelm.testing import g_test
+from corelm.testing.draw_checks import check_draws_ahead
 
 GPT2_MERGES = (
     "Ġ t|h e|Ġt he|i n|in g|Ġ a|o r|e r|Ġ s|Ġ m|o v|i e|Ġm ov|Ġmov ie|Ġ w|o o|oo d|Ġ g|Ġg ood|n d|"

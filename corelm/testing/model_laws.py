@@ -15,9 +15,9 @@ import numpy as np
 
 from corelm.abilities import can
 from corelm.errors import UsageError
-from corelm.interop.draw_checks import check_sessions
 from corelm.language_model import Session
 from corelm.numerics.distributions import softmax
+from corelm.testing.draw_checks import check_sessions
 from corelm.testing.model_examination import LONG_CONTEXT, Complaints, Examination, Ids, law
 from corelm.testing.model_examination import MODEL_LAWS as MODEL_LAWS
 from corelm.testing.toy_model import ToyModel

@@ -17,11 +17,11 @@ from corelm.generation.continuous_batch import PIECE
 from corelm.generation.joint_draws import JointDraws
 from corelm.generation.request_rows import RequestRows
 from corelm.generation.shared_session import SessionView, SharedSession
-from corelm.interop.draw_checks import SingleSteps
 from corelm.numerics.distributions import surprisals_and_entropy
 from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
 from corelm.testing import ToyModel
+from corelm.testing.draw_checks import SingleSteps
 
 GPT2 = small_model(SMALL["gpt2"], end=True)
 CHAINS = (

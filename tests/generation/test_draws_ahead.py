@@ -13,17 +13,17 @@ from small_models import SMALL, numbered_words, random_weights, small_model
 import corelm
 from corelm import native
 from corelm.errors import ModelOutputError
-from corelm.interop.draw_checks import (
-    SingleSteps,
-    check_requests,
-    check_sessions,
-    tokens_ahead,
-)
 from corelm.models.networks import base
 from corelm.models.numpy_model import NumpyModel
 from corelm.native.cpu import cpu_limit
 from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
+from corelm.testing.draw_checks import (
+    SingleSteps,
+    check_requests,
+    check_sessions,
+    tokens_ahead,
+)
 
 pytestmark = pytest.mark.skipif(not native.kernels, reason="there are no kernels here")
 
