@@ -1,6 +1,7 @@
 """Tokens that an engine draws ahead on its own thread, several in one call."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -81,6 +82,10 @@ def test_a_block_begins_at_once_unless_others_wait(ours, others, begun):
 def test_two_blocks_are_drawn_before_the_first_is_taken(ours, begun):
     decoding = decoding_of(ours)
     decoding.advance()
+    # Other work that waits would keep the thread from beginning the block.
+    deadline = time.monotonic() + 60
+    while "_draw_block" not in begun and time.monotonic() < deadline:
+        time.sleep(0.001)
     for _ in range(3):
         ours._thread.call(abs, -1)
     assert begun.count("_draw_block") == 1
