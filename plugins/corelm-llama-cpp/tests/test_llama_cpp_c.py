@@ -24,7 +24,7 @@ LIBRARY = ENGINE / "llama_cpp" / "lib"
 CHAINS = [
     "min_p(p=0.05) | temperature(t=0.8)",
     "top_k(k=40) | top_p(p=0.95) | temperature(t=1.2)",
-    "xtc(probability=0.5, threshold=0.02, special='end') | typical(p=0.9)",
+    "typical(p=0.9) | xtc(probability=0.5, threshold=0.02, special='end')",
     "repetition_penalty(penalty=1.3, last=8) | min_p(p=0.05) | temperature(t=0.8)",
     "frequency_penalty(penalty=0.5) | presence_penalty(penalty=0.5, skip_prompt=True)",
     "stochastic",

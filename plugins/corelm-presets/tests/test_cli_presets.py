@@ -156,9 +156,9 @@ def test_one_engine_in_the_words_of_another(run: Run, written: Run) -> None:
 
 @pytest.mark.slow
 def test_settings_from_standard_input(spawn: Run) -> None:
-    result = spawn("presets", "--from", "-", input=b"--temp 0 --mlock")
+    result = spawn("presets", "--from", "-", input=b"--temp 0 --mlockk")
     assert (result.code, result.out) == (0, "greedy\n")
-    assert "unknown to corelm, left out: --mlock" in result.err
+    assert "unknown to corelm, left out: --mlockk" in result.err
     broken = spawn("presets", "--from", "-", input=b"{")
     assert (broken.code, broken.out) == (1, "")
     assert broken.err.startswith(
