@@ -1,6 +1,6 @@
 """The verdict of a report: two or three short sentences for a reader who has twenty seconds.
 
-`evidence` in the module `summary` has the figures behind each statement, and their intervals.
+The module `evidence` has the figures behind each statement, and their intervals.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _failings(document: Document, samplers: list[SamplerEntry]) -> str:
 
 
 def _scope(document: Document) -> str:
-    """Say which texts this is about, and what human text was compared with."""
+    """Name the texts that the verdict is about, and the human text they were compared with."""
     human = document.human
     if human is None:
         people = "; nothing is compared with human text"

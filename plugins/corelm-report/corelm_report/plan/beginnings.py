@@ -27,7 +27,7 @@ APART = 2**40
 
 @dataclass(frozen=True)
 class Beginnings:
-    """What the samplers of a report continue.
+    """The beginnings that samplers continue, and the human texts to compare with.
 
     Attributes:
         prompts: the beginnings.
@@ -96,11 +96,9 @@ def _drawn(model: LanguageModel, count: int, seed: int) -> tuple[str, ...]:
         model, "", sampler=Expression.built_in("stochastic"), length=BEGINNING, n=SPARE * count,
         seed=seed + APART,
     )  # fmt: skip
-    texts = dict.fromkeys(
-        each.text for each in drawn if list(vocabulary.encode(each.text)) == list(each.tokens)
-    )
-    whole = [text for text in texts if len(vocabulary.encode(text)) == BEGINNING]
-    return tuple(whole[:count])
+    whole = (each for each in drawn if len(each.tokens) == BEGINNING)
+    read = (each.text for each in whole if [*vocabulary.encode(each.text)] == [*each.tokens])
+    return tuple(dict.fromkeys(read))[:count]
 
 
 def of_human_texts(
