@@ -62,15 +62,22 @@ class Tokens:
         return []
 
 
+def random_stages(chance: random.Random) -> list[str]:
+    """Return up to five stages; a coin is the last, as a chain for C has it."""
+    stages = chance.choices(STAGES, k=chance.randint(0, 5))
+    coins = [stage for stage in stages if stage.startswith("xtc")]
+    return [stage for stage in stages if stage not in coins] + coins[:1]
+
+
 def random_case(chance: random.Random, rng: np.random.Generator) -> tuple[str, Tokens, Case]:
     size = chance.choice([13, 300, 300, 1500])
     tokens = Tokens(size)
     expression = " | ".join(
-        chance.choice(STAGES).format(
+        stage.format(
             p=round(chance.uniform(0.01, 0.99), 3), n=round(chance.uniform(0.1, 3), 3),
             k=chance.randint(1, size),
         )
-        for _ in range(chance.randint(0, 5))
+        for stage in random_stages(chance)
     ) or "stochastic"  # fmt: skip
     logits = rng.normal(0, rng.choice([0.1, 3, 40]), (int(rng.integers(0, 4)), size))
     if rng.random() < 0.3:
