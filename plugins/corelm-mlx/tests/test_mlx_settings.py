@@ -23,6 +23,7 @@ SAMPLERS = {
     "top_k": (0, 1, 5, 50),
     "xtc_probability": (0.0, 1.0),  # between them the engine tosses a coin
     "xtc_threshold": (0.02, 0.1, 0.4),
+    "xtc_special_tokens": ([], [2]),
 }
 
 
@@ -50,6 +51,7 @@ def test_random_settings_are_those_of_the_engine(monkeypatch):
         chosen = [key for key in every if rng.random() < 0.5]
         settings = {key: every[key][rng.integers(len(every[key]))] for key in chosen}
         logits = (rng.normal(size=SIZE) * rng.uniform(0.3, 5)).astype(np.float32)
+        logits[2] += 4.0  # the special token, often the likeliest
         tokens = rng.integers(0, rng.integers(2, 20), rng.integers(1, 40))
         sampler = corelm.from_settings(settings, "mlx-lm").sampler
         ours = corelm.sampling_distribution(sampler, logits, tokens)

@@ -17,6 +17,7 @@ from typing import Any
 
 from corelm_presets.engine_settings.engine import Engine
 from corelm_presets.engine_settings.setting import (
+    PROTECTED,
     NoCounterpartError,
     Setting,
     Values,
@@ -105,6 +106,13 @@ def _is_on(value: float, *_: float) -> bool:
     return value != 0
 
 
+def _write_xtc(stage: Any) -> Values:
+    values = {"xtc_probability": stage.probability, "xtc_threshold": stage.threshold}
+    if stage.special != PROTECTED:
+        values["xtc_special_tokens"] = token_ids(stage.special)
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class MlxLm(Engine):
     """mlx-lm, which at temperature 0 takes the most likely token and skips its other samplers."""
@@ -126,17 +134,24 @@ MLX_LM: MlxLm = MlxLm(
         _penalty("frequency_penalty"),
         keyed("top_p", {"top_p": 1.0}, off=1.0, when=_is_on, p="top_p"),  # 0 is off, as 1 is
         plain("min_p", "p", "min_p", 0.0),
-        keyed(
-            "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1}, off=0.0, when=lambda *_: True,
-            probability="xtc_probability", threshold="xtc_threshold",
+        Setting(
+            "xtc",
+            {"xtc_probability": 0.0, "xtc_threshold": 0.1, "xtc_special_tokens": PROTECTED},
+            {"xtc_probability": 0.0},
+            lambda *values: dict(
+                zip(("probability", "threshold", "special"), values, strict=True)
+            ),
+            _write_xtc,
         ),
         plain("top_k", "k", "top_k", 0),
         plain("temperature", "t", "temperature", 1.0, default=0.0),
     ),
-    unsupported={"xtc_special_tokens": [], "min_tokens_to_keep": 1},
+    unsupported={"min_tokens_to_keep": 1},
     other="seed stop max_tokens max_completion_tokens stream stream_options logprobs top_logprobs "
     "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping "
     "max_kv_size kv_bits kv_group_size quantized_kv_start prompt_cache_file system_prompt verbose",
-    differences={"xtc": ("xtc_probability", "it never removes a line break or an end there")},
+    differences={
+        "xtc": ("xtc_probability", "a line break or an end may be the one good token that stays there")
+    },
     spellings={"temp": "temperature"},  # in make_sampler and on the command line
 )  # fmt: skip

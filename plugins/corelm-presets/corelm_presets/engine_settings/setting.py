@@ -16,6 +16,8 @@ from corelm.runs import Expression, printable
 Values = Mapping[str, Any]
 ABSENT: Any = object()
 """In place of a value that switches a sampler off: only a missing key does."""
+PROTECTED = ("newline", "end")
+"""The tokens that some engines' XTC leaves in."""
 
 
 class NoCounterpartError(ValueError):
@@ -94,6 +96,7 @@ def keyed(
     off: Any = 0,
     when: Callable[..., bool] = lambda first, *_: bool(first > 0),
     on: Values = MappingProxyType({}),
+    fixed: Values = MappingProxyType({}),
     **parameters: str,
 ) -> Setting:
     """Return a setting whose keys hold the values of the parameters as they are.
@@ -105,6 +108,7 @@ def keyed(
         off: the value of the first key that switches it off.
         when: returns True for values that switch it on; by default if the first is above 0.
         on: further values to write, such as a switch.
+        fixed: the values of parameters that have no key in the engine.
         parameters: the key of each parameter.
     """
 
@@ -112,9 +116,12 @@ def keyed(
         if not when(*numbers):
             return None
         values = dict(zip(keys, numbers, strict=True))
-        return {parameter: values[key] for parameter, key in parameters.items()}
+        return {**fixed, **{name: values[key] for name, key in parameters.items()}}
 
     def write(stage: Any) -> Values:
+        for name, value in fixed.items():
+            if getattr(stage, name) != value:
+                raise NoCounterpartError(f"there it has {name}={value}")
         return {**on, **{key: getattr(stage, name) for name, key in parameters.items()}}
 
     return Setting(sampler, keys, {next(iter(keys)): off}, read, write, place)

@@ -19,6 +19,7 @@ from typing import Any
 from corelm import Sampler
 from corelm_presets.engine_settings.engine import ListingEngine, is_own, switch
 from corelm_presets.engine_settings.setting import (
+    PROTECTED,
     NoCounterpartError,
     Setting,
     Values,
@@ -114,7 +115,7 @@ ADAPTIVE = keyed(
 )  # fmt: skip
 XTC = keyed(
     "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1}, "xtc",
-    probability="xtc_probability", threshold="xtc_threshold",
+    fixed={"special": PROTECTED}, probability="xtc_probability", threshold="xtc_threshold",
 )  # fmt: skip
 MIROSTAT = keyed(
     "mirostat", {"mirostat_mode": 0, "mirostat_tau": 5, "mirostat_eta": 0.1}, "mirostat",
@@ -135,7 +136,7 @@ NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_r
 AFTER_TEMPERATURE = (QUADRATIC, *FILTERS, ADAPTIVE, MIROSTAT, XTC, NO_REPEAT)
 """The settings after the temperature, which SillyTavern has under the same keys."""
 DIFFERENCES = {
-    "xtc": ("xtc_probability", "it does nothing there where it would remove a line break or an end")
+    "xtc": ("xtc_probability", "there a line break or an end that it would remove switches it off")
 }
 LATE = ("temperature", "dynamic_temperature", "quadratic_sampling")
 """The samplers that `temperature_last` moves to the end."""

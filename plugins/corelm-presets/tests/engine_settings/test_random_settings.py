@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 
 import corelm
+from corelm import Context
 
-TRIALS, SIZE, PROMPT, END = 400, 120, 5, 3
+TRIALS, SIZE, PROMPT, END, LINE = 400, 120, 5, 3, 4
 
 
 class Vocabulary:
-    """A vocabulary of which only the end and the size are read."""
+    """A vocabulary of which only the end, the line break and the size are read."""
 
     ends, start, padding, unknown = (END,), None, None, None
 
     def __len__(self):
         return SIZE
+
+    def encode(self, text):
+        return [LINE]
 
 
 # ---- the samplers: a row of logits, minus infinity for tokens that are gone ----
@@ -122,7 +126,7 @@ def quadratic(x, factor, curve):
     return np.where(x > -np.inf, -k * d**2 + s * d**3 + h, -np.inf)
 
 
-def xtc(x, probability, threshold):
+def xtc(x, probability, threshold, special=()):
     p = softmax(x)
     above = np.flatnonzero(p > threshold)
     if probability < 1 or threshold > 0.5 or len(above) < 2:
@@ -130,7 +134,7 @@ def xtc(x, probability, threshold):
     kept = np.ones(len(x), dtype=bool)
     kept[above] = False
     kept[above[np.argmin(p[above])]] = True
-    return only(x, kept)
+    return only(x, kept) if all(kept[i] for i in special) else x
 
 
 def mirostat(x, tau):
@@ -278,7 +282,9 @@ def webui(s, x, tokens, drawn, whole=1024):
             "mirostat": lambda x: (
                 mirostat(x, s.get("mirostat_tau", 5)) if s.get("mirostat_mode") == 2 else x
             ),
-            "xtc": lambda x: xtc(x, s.get("xtc_probability", 0), s.get("xtc_threshold", 0.1)),
+            "xtc": lambda x: xtc(
+                x, s.get("xtc_probability", 0), s.get("xtc_threshold", 0.1), (LINE, END)
+            ),
         }
     order = list(s.get("sampler_priority", WEBUI_ORDER))
     if s.get("temperature_last"):
@@ -367,12 +373,14 @@ def test_random_settings_are_those_of_the_reference(name):
         tokens = rng.integers(0, rng.integers(2, 20), rng.integers(PROMPT, 30))
         if "mirostat" in str(chosen):  # whose limit depends on what was drawn
             tokens = tokens[:PROMPT]
-        past = corelm.Context.of(tokens[None], prompt_length=PROMPT, vocabulary=Vocabulary())
+        past = Context.of(tokens[None], prompt_length=PROMPT, vocabulary=Vocabulary())
         found = corelm.from_settings(settings, name)
         sampler = found.sampler
-        if found.inexact.keys() - {"xtc_probability"}:  # here no token ends a text or a line
+        if found.inexact.keys() - {"xtc_probability"}:
             noted += 1
             continue
+        if found.inexact:  # no end or line break for XTC to remove: the test below has them
+            logits[[LINE, END]] -= 100
         ours = corelm.softmax(sampler(logits[None], past))[0]
         with np.errstate(invalid="ignore"):
             theirs = softmax(reference(settings, logits, tokens, tokens[PROMPT:]))
@@ -403,10 +411,17 @@ def test_a_penalty_after_moved_logits_is_noted():
 
 
 @pytest.mark.parametrize("name", ["mlx-lm", "sillytavern", "text-generation-webui"])
-def test_an_xtc_that_protects_line_breaks_and_ends_is_noted(name):
+@pytest.mark.parametrize("token", [LINE, END])
+def test_an_xtc_leaves_line_breaks_and_ends_in(name, token):
+    """No engine removes them; where they would go, text-generation-webui removes nothing."""
     temperature = "temp" if name == "sillytavern" else "temperature"
-    settings = {temperature: 0.5, "xtc_probability": 0.5}
-    assert [*corelm.from_settings(settings, name).inexact] == ["xtc_probability"]
+    settings = {temperature: 1.0, "xtc_probability": 1}
+    logits, past = np.full((1, SIZE), -30.0), Context.of([[9]], vocabulary=Vocabulary())
+    logits[0, [token, 7, 8]] = np.log([0.6, 0.3, 0.1001])
+    found = corelm.from_settings(settings, name)
+    left = np.flatnonzero(corelm.softmax(found.sampler(logits, past))[0] > 0.01)
+    assert left.tolist() == [token, 8]
+    assert [*found.inexact] == ["xtc_probability"]
     assert not corelm.from_settings({**settings, "xtc_probability": 0}, name).inexact
 
 

@@ -50,7 +50,7 @@ def test_yaml_values(tmp_path):
          "top_k(k=9)"),
         ("bom.json", '\ufeff{"temp": 0.5}', "sillytavern", "temperature(t=0.5)"),
         ("Creative.yaml", "min_p: 0.02\nxtc_probability: 0.5\n", "text-generation-webui",
-         "min_p(p=0.02) | xtc(probability=0.5, threshold=0.1, special=())"),
+         "min_p(p=0.02) | xtc(probability=0.5, threshold=0.1, special=('newline', 'end'))"),
         ("run.sh", "./llama-cli -m 'a b.gguf' --temp 0 \\\n  -s -1 # greedy\n", "llama.cpp-cli",
          "greedy"),
         ("flags", "--samplers 'top_k;temp' --top-k 5 --temperature 0.5", "llama.cpp-cli",

@@ -34,14 +34,15 @@ LLAMA = [
     "stochastic",
     "repetition_penalty(penalty=1.2) | dry(multiplier=0.8, sequence_breakers=['\\n'])",
 ]
+PROTECTING = "xtc(probability=0.5, special=['newline', 'end'])"
 WEBUI = [
     f"{REPETITION} | {PRESENCE} | {FREQUENCY} | {DRY} | top_n_sigma(n=1.5) | temperature(t=0.7) | "
     "quadratic(factor=0.3, curve=2.0) | top_k(k=20) | top_p(p=0.8) | typical(p=0.9) | "
     "epsilon(epsilon=0.0003) | eta(epsilon=0.003) | tail_free(z=0.9) | top_a(a=0.2) | "
     "min_p(p=0.1) | adaptive_p(target=0.3) | "
-    "mirostat(tau=3.0) | xtc(probability=0.5) | no_repeat_ngram(n=3)",
+    f"mirostat(tau=3.0) | {PROTECTING} | no_repeat_ngram(n=3)",
     "min_p(p=0.1) | dynamic_temperature(t_min=0.5, t_max=2.0)",
-    "no_repeat_ngram(n=3) | xtc(probability=0.5) | temperature(t=2.0) | min_p(p=0.1)",
+    f"no_repeat_ngram(n=3) | {PROTECTING} | temperature(t=2.0) | min_p(p=0.1)",
     f"{REPETITION} | greedy",
     "ban(words=[5, 6]) | top_a(a=0.2) | tail_free(z=0.9)",
     "stochastic",
@@ -92,6 +93,7 @@ WRITTEN = {
         f"logit_bias(bias={{3: 2.0}}) | {REPETITION} | {PRESENCE} | "
         "frequency_penalty(penalty=0.5, last=9) | top_p(p=0.9) | min_p(p=0.1) | "
         "xtc(probability=0.5, threshold=0.2) | top_k(k=20) | temperature(t=0.7)",
+        f"{PROTECTING} | temperature(t=0.7)",
         f"{REPETITION} | greedy",
         "stochastic",
     ],
@@ -235,6 +237,12 @@ def test_a_control_character_does_not_reach_the_terminal():
          "xtc(probability=0.5, threshold=0.1, special=()), dry(multiplier=0.8, base=1.75, "
          "allowed_length=2, sequence_breakers=(), last=0, skip_prompt=False) have no counterpart "
          "in ollama"),
+        ("sillytavern", "xtc(probability=0.5)",
+         "xtc(probability=0.5, threshold=0.1, special=()) (there it has special=('newline', "
+         "'end')) has no counterpart in sillytavern"),
+        ("mlx-lm", "xtc(probability=0.5, special=['so']) | temperature(t=0.7)",
+         "xtc(probability=0.5, threshold=0.1, special=('so',)) (it takes token ids, not words) "
+         "has no counterpart in mlx-lm"),
         ("openai", "logit_bias(bias={3: 101})",
          "logit_bias(bias={3: 101}) (a bias is between -100 and 100 there) has no counterpart in "
          "openai"),
