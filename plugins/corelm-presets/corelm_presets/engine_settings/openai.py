@@ -150,8 +150,8 @@ MLX_LM: MlxLm = MlxLm(
     other="seed stop max_tokens max_completion_tokens stream stream_options logprobs top_logprobs "
     "draft_model num_draft_tokens adapters chat_template_kwargs role_mapping "
     "max_kv_size kv_bits kv_group_size quantized_kv_start prompt_cache_file system_prompt verbose",
-    differences={
-        "xtc": ("xtc_probability", "a line break or an end may be the one good token that stays there")
-    },
+    differences={"xtc": (
+        "xtc_probability", "a line break or an end may be the only good token that stays there"
+    )},
     spellings={"temp": "temperature"},  # in make_sampler and on the command line
 )  # fmt: skip
