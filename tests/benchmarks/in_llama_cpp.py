@@ -66,7 +66,7 @@ CHAINS: dict[str, Callable[[int], list[Any]]] = {
 
 
 def library() -> ctypes.CDLL:
-    """Compile the sampler in C, as docs/how-to/use-corelm-in-llama-cpp.md does, and load it."""
+    """Compile the sampler in C, as the README of corelm-llama-cpp does, and load it."""
     made = Path(tempfile.mkdtemp()) / "libcorelm_llama.so"
     kernels, sampler = ROOT / "corelm/native/src", ROOT / "plugins/corelm-llama-cpp/c"
     engine = Path(llama.__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The sampler in C writes corelm's texts, in the program of the page and in chains of llama.cpp."""
+"""The sampler in C writes corelm's texts, in the README's program and in chains of llama.cpp."""
 
 import ctypes
 import re
@@ -18,7 +18,7 @@ COMPILER = shutil.which("gcc") or shutil.which("clang")
 ROOT = Path(__file__).parents[3]
 KERNELS = ROOT / "corelm" / "native" / "src"
 SAMPLER = ROOT / "plugins" / "corelm-llama-cpp" / "c"
-PAGE = ROOT / "docs" / "how-to" / "use-corelm-in-llama-cpp.md"
+README = SAMPLER.parent / "README.md"
 ENGINE = Path(llama.__file__).parents[1]
 LIBRARY = ENGINE / "llama_cpp" / "lib"
 CHAINS = [
@@ -44,9 +44,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The folder of the page's program and of a library with the sampler."""
+    """The folder of the README's program and of a library with the sampler."""
     folder = tmp_path_factory.mktemp("c")
-    [program] = re.findall(r"```c\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    [program] = re.findall(r"```c\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     (folder / "write.c").write_text(program)
     folders = [f"-I{path}" for path in (KERNELS, SAMPLER, ENGINE / "include")]
     sources = [SAMPLER / "corelm_llama.c", *KERNELS.glob("*.c"), *KERNELS.glob("simd/*.c")]
@@ -70,7 +70,7 @@ def text_of_corelm(model, sampler, prompt):
 
 
 @pytest.mark.parametrize("sampler", CHAINS)
-def test_the_program_of_the_page_writes_the_text_of_corelm(sampler, built, gguf_file, model):
+def test_the_program_of_the_readme_writes_the_text_of_corelm(sampler, built, gguf_file, model):
     (built / "chain.txt").write_text(chain_text(sampler, model.vocabulary))
     for prompt in PROMPTS:
         done = subprocess.run(
