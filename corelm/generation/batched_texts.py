@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoding.step import Step
@@ -11,7 +11,7 @@ from corelm.generation.joint_draws import JointDraws
 from corelm.generation.open_texts import OpenTexts
 from corelm.generation.prompts import PrefixCache, Prompt
 from corelm.generation.request_rows import RequestRows
-from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
+from corelm.generation.shared_session import SessionView, SharedSession
 from corelm.language_model import LanguageModel
 
 
@@ -28,7 +28,8 @@ class BatchedTexts:
         is_read: True if the whole prompt is read.
         unread: the number of tokens of the prompt that are not read.
         just_read: the number of tokens that the last call of `read` read.
-        rows: its rows, if their tokens can be drawn in one call with other requests.
+        rows: its rows in the shared session; None before they join it, and for a decoder that has
+            a session of its own.
     """
 
     def __init__(
@@ -47,7 +48,6 @@ class BatchedTexts:
         self._prompt = Prompt(model, ids)
         self.unread: int = len(ids)
         self.just_read: int = 0
-        self._view: SessionView | None = None
         self._steps: Iterator[Step] = iter(())
         # The step of the last round, or what makes it: few callers read it. None without one.
         self._last: Step | Callable[[], Step] | None = None
@@ -67,7 +67,7 @@ class BatchedTexts:
     @property
     def view(self) -> SessionView | None:
         """Its rows in the shared session; None if it has none."""
-        return self._view if self.rows is None else self.rows.view
+        return None if self.rows is None else self.rows.view
 
     def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
         """Read a piece of the prompt.
@@ -80,15 +80,18 @@ class BatchedTexts:
         decoder = self.texts.strategy.decoder
         if decoder is not None and type(decoder) is not Ancestral:
             # With a session of its own, which may rewind.
-            self.just_read = self.unread
-            self._begin(self.texts.steps(self._model, self.open_texts.samples))
+            steps = self.texts.steps(self._model, self.open_texts.samples)
+            self._steps, self.is_read = self.open_texts.take(steps), True
+            self.just_read, self.unread = self.unread, 0
             return
         try:
             session, self.just_read = self._prompt.read(most, prefixes)
             self.unread = self._prompt.unread
             if not self.unread:
-                self._prompt.session, self._view = None, SessionView(shared, session)
-                self._join(self._view)
+                self._prompt.session, self.is_read = None, True
+                view = SessionView(shared, session)
+                self.rows = self._draws.rows_of(self.texts, self.open_texts, view, self._prompt.ids)
+                self.rows.read()
         except Exception as error:  # a model's own, such as for an empty prompt
             self._fail(error)
 
@@ -123,20 +126,8 @@ class BatchedTexts:
 
     def finish(self) -> None:
         """End the texts as they are; their rows leave before the next step."""
-        self.is_finished, self._view, self.rows = True, None, None
+        self.is_finished, self.rows = True, None
         self._prompt.session, self._steps = None, iter(())
-
-    def _join(self, view: SessionView) -> None:
-        texts, opened = self.texts, self.open_texts
-        self.rows = self._draws.rows_of(texts, opened, view, self._prompt.ids)
-        viewed = ViewedModel(self._model, view)
-        steps = texts.steps(viewed, opened.samples, opened.keeps_figures)
-        self._begin(() if self.rows else steps)
-        if self.rows:
-            view.read()
-
-    def _begin(self, steps: Iterable[Step]) -> None:
-        self.is_read, self.unread, self._steps = True, 0, self.open_texts.take(steps)
 
     def _fail(self, error: Exception) -> None:
         self.error = error

@@ -244,9 +244,10 @@ class ContinuousBatch:
     def _draw_first(self) -> Generator[StepPart, None, list[BatchedTexts]]:
         """Draw the next tokens of texts that were just read; return their requests."""
         new = [each for each in self._new if each.rows and each.view and each.view.is_read]
-        if not new:
+        rows = [each.rows for each in new if each.rows and each.rows.key]
+        if not rows:
             return []
-        draw = partial(self._draws.draw_apart, [x.rows for x in new if x.rows])
+        draw = partial(self._draws.draw_apart, rows)
         yield StepPart((), draw, sum(each.just_read for each in new))  # a session may read only now
         return (yield from _taken(new))
 

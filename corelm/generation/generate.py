@@ -104,6 +104,10 @@ class Texts:
     prompt_index: int = 0
     ids: list[int] | None = None
 
+    def __post_init__(self) -> None:
+        _check_count("length", self.length)
+        _check_count("n", self.n)
+
     @property
     def beginning(self) -> str | list[int]:
         """The ids of the prompt, or its text."""
@@ -140,7 +144,6 @@ class Texts:
             >>> [int(step.tokens[0]) for step in texts.steps(ToyModel(), [0])]
             [4, 9, 7]
         """
-        _check_count("length", self.length)
         sampler, decoder = self.strategy
         _check_decoder(decoder)
         ids = np.array(FullVocabulary(model.vocabulary).prompt_ids(self.beginning), dtype=np.int64)
@@ -286,7 +289,6 @@ def generate(
         >>> text.text, text.finish_reason, text.steps[0].entropy
         (' cat sat on', 'length', 0.0)
     """
-    _check_count("n", n)
     chosen = RandomStream.fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_loop)
     strategy = Strategy(read_sampler(sampler), decoder)

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.decoding.draws import DrawPlan
-from corelm.decoding.step import RowFigures
 from corelm.errors import CorelmError
 from corelm.generation.generate import Texts
-from corelm.generation.open_texts import OpenTexts
+from corelm.generation.open_texts import OpenTexts, RowFigures
 from corelm.generation.request_rows import RequestRows
 from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import Vocabulary
@@ -67,8 +66,8 @@ class JointDraws:
 
     def rows_of(
         self, texts: Texts, open_texts: OpenTexts, view: SessionView, ids: Sequence[int]
-    ) -> RequestRows | None:
-        """Return the rows of a request; None if its chain doesn't treat each row by itself.
+    ) -> RequestRows:
+        """Return the rows of a request.
 
         Args:
             texts: the request.
@@ -77,15 +76,13 @@ class JointDraws:
             ids: the prompt.
         """
         sampler = texts.strategy.sampler
-        if not texts.length or not _treats_rows_alone(sampler):
-            return None
         # A text, whose hash Python keeps: a sampler's is computed from its fields each time.
-        key = f"{sampler} {texts.unknown}"
-        plan = self._plans.get(key)
-        if plan is None:
+        key = f"{sampler} {texts.unknown}" if _treats_rows_alone(sampler) else ""
+        plan = self._plans.get(key) or DrawPlan(sampler, self._vocabulary, texts.unknown)
+        if key and key not in self._plans:
             if len(self._plans) >= MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
-            plan = self._plans[key] = DrawPlan(sampler, self._vocabulary, texts.unknown)
+            self._plans[key] = plan
         return RequestRows(key, plan, self._vocabulary, texts, open_texts, view, ids)
 
     def draw(self, rows: list[RequestRows], *, are_all: bool, more: bool) -> bool:
@@ -122,11 +119,12 @@ class JointDraws:
 
         Args:
             rows: requests whose views have all joined the session, whose logits are computed, or
-                whose own sessions are all read.
+                whose own sessions are all read. Those without a key draw alone later.
         """
         groups: defaultdict[str, list[RequestRows]] = defaultdict(list)
         for each in rows:
-            groups[each.key].append(each)
+            if each.key:
+                groups[each.key].append(each)
         for group in groups.values():
             group.sort(key=_place)
             views = [each.view for each in group if each.view is not None]
@@ -147,7 +145,8 @@ class JointDraws:
         views = [each.view for each in ordered if each.view]
         is_whole = len(views) == len(rows) and neighbours(views) == (0, self._shared.size)
         left = min(each.steps_left(self._context_length) for each in rows)
-        if not is_whole or left < 1 or any(each.key != rows[0].key for each in rows):
+        keys = {each.key for each in rows}
+        if not is_whole or left < 1 or len(keys) > 1 or "" in keys:
             return False
         self._parts = [*zip(ordered, _parts(views), strict=True)]
         self._rows, self._left, self._uniforms = rows, left, np.empty((0, self._shared.size))
@@ -201,7 +200,7 @@ def _parts(views: Sequence[SessionView]) -> Iterator[slice]:
 
 
 def _place(rows: RequestRows) -> int:
-    return rows.view.place_of() if rows.view is not None else 0
+    return rows.view.place if rows.view is not None else 0
 
 
 def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:

@@ -6,12 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corelm.abilities.optional import FullVocabulary, text_of
-from corelm.decoding.step import FinishReason, RowFigures, Step
+from corelm.decoding.step import Drawn, FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.endings import Endings, TextPatterns
 from corelm.language_model import LanguageModel, Vocabulary
+from corelm.lazy import cached_property
 from corelm.markup import Displayable, Passage, Word
 from corelm.sampling import Sampler
 
@@ -180,6 +184,52 @@ class Generations(list[Generation], Displayable):
         return [*shown, *([Passage("", [], f"and {more:,} more texts")] if more > 0 else [])]
 
 
+class RowFigures:
+    """The tokens and figures of a step's rows as lists, computed once, when they are first read.
+
+    Reading single numbers out of an array is slow, and few programs read the step itself.
+
+    Args:
+        drawn: the step, or its tokens as they were drawn.
+        position: of the step.
+    """
+
+    def __init__(self, drawn: Drawn | Step, position: int = 0) -> None:
+        self._drawn, self._position = drawn, position
+
+    @cached_property
+    def step(self) -> Step:
+        """The step of all rows."""
+        drawn = self._drawn
+        if isinstance(drawn, Step):
+            return drawn
+        return drawn.step(self._position, np.arange(len(drawn.tokens)))
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """The token of each row."""
+        tokens: list[int] = self._drawn.tokens.tolist()
+        return tokens
+
+    def ids(self, rows: slice) -> NDArray[np.int64]:
+        """Return the tokens of some rows as an array."""
+        return self._drawn.tokens[rows]
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """The entropy of each row's distribution that a token was drawn from, in nats."""
+        figures = None if isinstance(self._drawn, Step) else self._drawn.figures
+        entropies: list[float] = (self.step if figures is None else figures).entropy.tolist()
+        return entropies
+
+    @cached_property
+    def rows(self) -> list[tuple[float, float, float, float]]:
+        """The surprisals and entropies of a `TokenRecord`, for each row."""
+        step = self.step
+        columns = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
 class OpenTexts:
     """The growing texts of some samples of a run.
 
@@ -253,7 +303,7 @@ class OpenTexts:
         try:
             for step in steps:
                 samples, tokens = step.samples.tolist(), step.tokens.tolist()
-                self.add(samples, tokens, RowFigures(step), step=step)
+                self.add(samples, tokens, RowFigures(step))
                 yield step
                 # A decoder ends by itself at end tokens and at the length, but it sees no stop
                 # strings and no loops.
@@ -281,7 +331,6 @@ class OpenTexts:
         tokens: Sequence[int],
         figures: RowFigures,
         first: int = 0,
-        step: Step | None = None,
     ) -> None:
         """Add a token to each of some texts; a text that has stopped stays as it is.
 
@@ -290,7 +339,6 @@ class OpenTexts:
             tokens: their tokens.
             figures: of a step that has these rows, and maybe others.
             first: the first of these rows.
-            step: the step of these rows alone, which masks are measured with.
         """
         records = figures.rows if self._measured else None
         entropies = figures.entropies if self.with_entropies else None
@@ -300,7 +348,7 @@ class OpenTexts:
                 continue
             added = self.texts[at].add(token) if records else self.texts[at].append(token)
             self.tokens[at].append(token)
-            mass = self._constrained[at].add(step, row) if self._constrained and step else 1.0
+            mass = self._constrained[at].add(figures.step, row) if self._constrained else 1.0
             if records:
                 self.records[at].append(TokenRecord(token, added, *records[row], mass))
             if entropies:

@@ -1,4 +1,4 @@
-"""The rows of one request, whose tokens are drawn in one call with those of other requests."""
+"""The rows of one request in a shared session, and the draws of their tokens."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
+from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import RowFigures, Step, part_of
+from corelm.decoding.step import COLUMNS, Drawn, Step, model_surprisals
 from corelm.generation.generate import Texts
-from corelm.generation.open_texts import OpenTexts
+from corelm.generation.open_texts import OpenTexts, RowFigures
 from corelm.generation.shared_session import SessionView
 from corelm.language_model import LanguageModel, Vocabulary, window_start
 from corelm.registry.registry import registry
 
 
 class RequestRows:
-    """The rows of a request whose chain treats each row by itself.
+    """The rows of a request, which are drawn as `Ancestral` draws them.
 
     Args:
-        key: equal for requests that are drawn together.
+        key: equal for requests that are drawn together, whose chain treats each row by itself; ""
+            for one whose chain reads the text, which is drawn alone.
         plan: draws their tokens.
         vocabulary: the model's vocabulary.
         texts: the request.
@@ -57,8 +58,20 @@ class RequestRows:
         self._drawn: tuple[RowFigures, slice, int, list[int]] | None = None
         if len(self._samples) != 1:
             view.select(np.zeros(len(self._samples), dtype=np.int64))
-        self.view: SessionView | None = view
+        self.view: SessionView | None = view if texts.length and self._samples else None
         self._prompt = ids
+        # The past of the rows in `view`; None where no stage reads it.
+        self._past: ContextBuilder | None = None
+        if not key:
+            prompt = np.array(ids, dtype=np.int64)
+            self._past = ContextBuilder(prompt, len(self._samples), texts.length, vocabulary)
+        stages = texts.strategy.sampler.active_stages
+        self._reads_model_surprisal = any("model_surprisal" in stage.reads for stage in stages)
+
+    def read(self) -> None:
+        """Compute the logits of the session's last token, if one is to be drawn."""
+        if self.view is not None:
+            self.view.read()
 
     def slides(self, context_length: int) -> bool:
         """Return True if the window of the texts slides with the tokens that were drawn last.
@@ -130,7 +143,9 @@ class RequestRows:
         return self._open_texts.keeps_figures
 
     def context(self) -> Context:
-        """Return a context at the position of the rows; no stage reads its tokens."""
+        """Return the past of the rows; where no stage reads it, with zeros as its tokens."""
+        if self._past is not None:
+            return self._past.context
         past = np.zeros((len(self._samples), self._position), dtype=np.int64)
         return Context.of(past, vocabulary=self._vocabulary, prompt_length=0)
 
@@ -162,6 +177,8 @@ class RequestRows:
             view.select(growing)
             self._samples = [self._samples[row] for row in growing]
             self._uniforms, ids = self._uniforms[growing], ids[growing]
+            if self._past is not None:
+                self._past.select(np.array(growing))
         view.extend(ids)
 
     def advance(self) -> Callable[[], Step] | None:
@@ -171,15 +188,13 @@ class RequestRows:
         """
         try:
             if self._drawn is None and self.view is not None:  # not with others'
-                uniforms = self.uniforms()[:, 0].copy()
-                logits = self.view.next_logits()
-                alone = self.plan.draw(logits, uniforms, self.context, self.measured)
-                self.take(RowFigures(alone, self._position), slice(0, len(uniforms)))
+                alone = self._draw_alone(self.view)
+                self.take(RowFigures(alone, self._position), slice(0, len(alone.tokens)))
             drawn, self._drawn = self._drawn, None
             if drawn is None:
                 return None
             figures, rows, _, samples = drawn
-            step = partial(part_of, *drawn)
+            step = partial(_part_of, *drawn)
             if registry().load_observers():
                 registry().observe(step())
             self._open_texts.add(samples, figures.tokens[rows], figures, rows.start)
@@ -187,3 +202,37 @@ class RequestRows:
         except (Exception, KeyboardInterrupt) as error:
             self._open_texts.fail(error)
             raise
+
+    def _draw_alone(self, view: SessionView) -> Drawn:
+        uniforms = self.uniforms()[:, 0].copy()
+        drawn = self.plan.draw(view.next_logits(), uniforms, self.context, self.measured)
+        if self._past is not None:
+            model = None
+            if self._reads_model_surprisal:
+                model = model_surprisals(drawn.model_logits, drawn.tokens)
+            self._past.append(drawn.tokens, drawn.surprisal, model)
+        return drawn
+
+
+def _part_of(figures: RowFigures, rows: slice, position: int, samples: Sequence[int]) -> Step:
+    """Return adjacent rows as a step of another position: views of its arrays and figures.
+
+    A server makes one for each text and token, so nothing is checked or computed again.
+
+    Args:
+        figures: of the whole step.
+        rows: the rows.
+        position: their position.
+        samples: the sample of each row.
+    """
+    step = figures.step
+    columns = {name: getattr(step, name) for name in COLUMNS}
+    part = object.__new__(Step)
+    vars(part).update(
+        {name: each if each is None else each[rows] for name, each in columns.items()}
+    )
+    if step.logits is step.model_logits:
+        vars(part)["logits"] = part.model_logits
+    own = read_only(np.array(samples, dtype=np.int64))
+    vars(part).update(position=position, samples=own, _whole=(step, rows))
+    return part

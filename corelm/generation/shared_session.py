@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,7 @@ from corelm.abilities.sessions import SessionAbilities
 from corelm.context import Context
 from corelm.decoding.draws import DrawPlan
 from corelm.decoding.step import Drawn
-from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Session, Vocabulary
+from corelm.language_model import Session
 from corelm.numerics.distributions import Array
 
 
@@ -69,7 +69,7 @@ class SharedSession:
         tokens are appended to its own.
         """
         self._logits = None
-        inside = sorted([x for x in views if x.own is None], key=SessionView.place_of)
+        inside = sorted([x for x in views if x.own is None], key=attrgetter("place"))
         if not inside or self._session is None:
             self._session = None
         elif neighbours(inside) != (0, self.size):  # a row was dropped
@@ -85,7 +85,7 @@ class SharedSession:
         inside += new
         self.size = 0
         for view in inside:
-            view.place(self.size)
+            view.place_at(self.size)
             self.size += view.size
         return inside
 
@@ -104,29 +104,32 @@ class SharedSession:
 
 
 class SessionView:
-    """A text's rows of a shared session, as a session that takes one token per row and step.
+    """The rows of one request: in a session of its own, then in a shared one.
 
     Args:
         shared: the shared session.
         own: a session of one row, which has read the prompt.
 
     Attributes:
-        own: the view's own session; None once it has joined the shared one.
+        own: its own session; None once it has joined the shared one.
         size: the number of its rows.
+        place: the index that its first row had in the shared session before rows were selected; the
+            others follow it.
     """
 
     def __init__(self, shared: SharedSession, own: Session) -> None:
         self._shared = shared
         self.own: Session | None = own
         self.size = 1
-        self._first = 0  # the index of its first row in the shared session; the others follow
-        self._selected: NDArray[np.int64] | None = None  # the rows selected since the last step
-        self._tokens: NDArray[Any] | None = None
-        self._logits: Array | None = None  # of its own session
+        self.place = 0
+        # The next three belong to one step: `place_at` or `enter` ends it.
+        self._selected: NDArray[np.int64] | None = None  # the rows selected in it; None for all
+        self._tokens: NDArray[Any] | None = None  # to be appended to these
+        self._logits: Array | None = None  # of its own session, before them
 
     def enter(self, session: Session) -> None:
         """Take a session of its own again, of as many rows; the view has left the shared one."""
-        self.own, self._first, self._selected = session, 0, None
+        self.own, self.place, self._selected = session, 0, None
 
     def read(self) -> None:
         """Compute the logits of its own session, which raises the error of an engine here."""
@@ -139,75 +142,44 @@ class SessionView:
         return self._logits is not None
 
     def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row.
-
-        Raises:
-            UsageError: rows were selected or tokens appended since the last step.
-        """
-        if self._tokens is not None:
-            raise UsageError("a shared session has no logits before its next step")
-        if self.own is not None:
-            logits, self._logits = self._logits, None
-            return self.own.next_logits() if logits is None else logits
-        if self._selected is not None:
-            raise UsageError("a shared session drops rows after their logits")
-        return self._shared.logits(self._first, self._first + self.size)
+        """Return (batch, vocabulary): the logits of the next token of each row."""
+        if self.own is None:
+            return self._shared.logits(self.place, self.place + self.size)
+        logits, self._logits = self._logits, None
+        return self.own.next_logits() if logits is None else logits
 
     def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens of shape (batch,); the shared session takes them in its next step.
-
-        Raises:
-            UsageError: tokens of another shape, or a second call in one step.
-        """
-        if self._tokens is not None or np.shape(tokens) != (self.size,):
-            raise UsageError("a shared session takes one token of each row in a step")
+        """Keep tokens of shape (batch,), which the session takes in its next step."""
         self._tokens = tokens
 
     def select(self, rows: ArrayLike) -> None:
-        """Keep these rows in this order; a row named twice is forked.
-
-        Raises:
-            UsageError: after tokens were appended in this step.
-        """
-        if self._tokens is not None:
-            raise UsageError("call select() before extend() in each step")
+        """Keep these rows in this order; a row named twice is forked."""
         selected = np.asarray(rows, dtype=np.int64)
         if self.own is not None:
             self.own.select(selected)
             self._logits = None
         else:
-            self._selected = selected if self._selected is None else self._selected[selected]
+            self._selected = selected
         self.size = len(selected)
 
     @property
     def first(self) -> int | None:
         """The index of its first row in the shared session; None if rows were selected since."""
-        return self._first if self._selected is None else None
-
-    def place_of(self) -> int:
-        """Return the index that its first row had before rows were selected."""
-        return self._first
+        return self.place if self._selected is None else None
 
     @property
     def rows(self) -> NDArray[np.int64]:
         """(batch,) the indices of its rows in the shared session."""
-        if self._selected is not None:
-            return self._first + self._selected
-        return np.arange(self._first, self._first + self.size)
+        return self.place + (np.arange(self.size) if self._selected is None else self._selected)
 
-    def place(self, first: int) -> None:
-        """Record the view's new place: the index of its first row in the shared session."""
-        self.own, self._first, self._selected = None, first, None
+    def place_at(self, first: int) -> None:
+        """Set the index of its first row in the shared session, which it has joined."""
+        self.own, self.place, self._selected = None, first, None
 
     def take_tokens(self) -> NDArray[Any]:
-        """Return the tokens to append, and clear them.
-
-        Raises:
-            UsageError: there are none.
-        """
+        """Return the tokens to append, and clear them."""
         tokens, self._tokens = self._tokens, None
-        if tokens is None:
-            raise UsageError("a shared session needs a token of each row in a step")
+        assert tokens is not None, "a request of the session has no token for this step"
         return tokens
 
 
@@ -224,7 +196,7 @@ def filled(views: list[SessionView]) -> list[SessionView]:
     if any(view.size != 1 or view.first is None for view in views):
         return views
     by_place = {view.first: view for view in views}
-    last = iter([view for view in views if view.place_of() >= size])
+    last = iter([view for view in views if view.place >= size])
     return [by_place.get(place) or next(last) for place in range(size)]
 
 
@@ -236,25 +208,3 @@ def neighbours(views: Sequence[SessionView]) -> tuple[int, int] | None:
             return None
         end += view.size
     return None if start is None or end is None else (start, end)
-
-
-class ViewedModel:
-    """A model for one text, whose `start` returns a view that has already read the prompt.
-
-    Args:
-        model: the model of the shared session.
-        view: the session.
-    """
-
-    def __init__(self, model: LanguageModel, view: SessionView) -> None:
-        self._model, self._view = model, view
-        self.vocabulary: Vocabulary = model.vocabulary
-        self.context_length: int = model.context_length
-
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Return the distribution of the model."""
-        return self._model.next_token_distribution(tokens)
-
-    def start(self, tokens: ArrayLike) -> Session:
-        """Return the view, whose text begins with these tokens."""
-        return self._view

@@ -27,6 +27,7 @@ GPT2 = small_model(SMALL["gpt2"], end=True)
 CHAINS = (
     "greedy", "stochastic", "temperature(t=0.7)", "top_p(p=0.9) | temperature(t=1.3)",
     "repetition_penalty(penalty=1.3) | top_k(k=5)", "mirostat", "dry | min_p(p=0.05)",
+    "phase(start=1, inside=top_k(k=3)) | no_repeat_ngram(n=2) | xtc(probability=0.5) | top_k(k=9)",
 )  # fmt: skip
 
 
@@ -335,24 +336,6 @@ def test_a_finished_request_is_dropped_before_the_next_step():
     batch.step()
     first.finish()
     assert batch.step() == [second]
-
-
-def test_a_view_takes_one_token_of_each_row_in_a_step():
-    shared = SharedSession()
-    view = SessionView(shared, GPT2.start([[3]]))
-    view.select([0, 0])
-    for wrong in (np.array([[3], [4]]), np.array([3])):
-        with pytest.raises(UsageError, match="one token of each row"):
-            view.extend(wrong)
-    with pytest.raises(UsageError, match="needs a token of each row"):
-        shared.advance(shared.arrange([view]))
-    view.extend(np.array([3, 4]))
-    with pytest.raises(UsageError, match="before its next step"):
-        view.next_logits()
-    with pytest.raises(UsageError, match=r"call select\(\) before extend\(\)"):
-        view.select([0])
-    with pytest.raises(UsageError, match="one token of each row"):
-        view.extend(np.array([3, 4]))
 
 
 def test_few_of_the_windows_that_slide_together_are_read_again_in_a_step(monkeypatch):
