@@ -2,6 +2,7 @@
 
     python tests/benchmarks/servers.py [--clients 1 8 64] [--llama-server build/bin/llama-server]
     python tests/benchmarks/servers.py --uneven
+    python tests/benchmarks/servers.py --many
 
 Each server gets the network of `peers.gpt2` and the same requests, from clients that ask again as
 soon as they have their answer. With plugins/corelm-llama-cpp, corelm's server also runs the GGUF
@@ -11,7 +12,8 @@ whole answers; and the time to the first token, of streamed ones. The first row 
 in this process, with as many texts at once.
 
 With `--uneven`, half of the clients ask for texts of 8 tokens and half for 72, from the first
-server alone; the table has the time to the first token of the short ones.
+server alone; the table has the time to the first token of the short ones. With `--many`, one client
+asks for 64 texts at a time beside those who ask for one.
 
 It needs gguf, psutil and the package plugins/corelm-serve. llama-server writes as many texts at
 once as there are clients. Without `--llama-server` the comparison is with the server of
@@ -63,6 +65,8 @@ LLAMA = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
 """What llama.cpp would do otherwise."""
 SHORT, LONG = 8, 72
 """Tokens of the texts of uneven clients."""
+MANY = 64
+"""Texts of the request of one client beside others."""
 OWN_PLUGINS = "corelm,corelm-serve,corelm-llama-cpp,corelm-presets"
 TITLES = ("server", "clients", "requests/s", "tokens/s", "processor a token",
           "first token, median", "99 %")  # fmt: skip
@@ -210,15 +214,22 @@ def in_process(model: corelm.LanguageModel, texts: int, times: int) -> Figures:
     return Figures(texts * times / seconds, drawn / seconds, 1e6 * processor / drawn)
 
 
-async def uneven(server: Server, clients: int, requests: int) -> Figures:
-    """Return the figures of short texts, whose clients are half of all."""
+async def uneven(server: Server, clients: int, requests: int, n: int = 1) -> Figures:
+    """Return the figures of short texts, whose clients are half of all.
+
+    Args:
+        server: the server.
+        clients: the number of clients.
+        requests: of each client with short texts.
+        n: the long texts that one client asks for; 1 for many such clients.
+    """
     stop = asyncio.Event()
 
     async def long() -> None:
         while not stop.is_set():
-            await _first(server, 1, LONG)
+            await _first(server, 1, LONG, n)
 
-    others = [asyncio.ensure_future(long()) for _ in range(clients // 2)]
+    others = [asyncio.ensure_future(long()) for _ in range(clients // 2 if n == 1 else 1)]
     begun, before = time.monotonic(), _processor(server.process)
     # Without the first request of each, which all come at once.
     short = (_first(server, 1 + requests, SHORT) for _ in range(clients // 2))
@@ -253,7 +264,7 @@ async def _asked(
     Written by hand, since a library's client takes as much of a processor as the server. A
     connection for each request: llama-server closes some that a client may use again.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=2**24)
     content = json.dumps(body)
     writer.write(
         f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: "
@@ -278,9 +289,9 @@ async def _whole(server: Server, requests: int) -> int:
     return drawn
 
 
-async def _first(server: Server, requests: int, length: int = LENGTH) -> list[float]:
-    """Ask for streams; return the seconds to the first event of each."""
-    times, body = [], server.body | {"stream": True, "max_tokens": length}
+async def _first(server: Server, requests: int, length: int = LENGTH, n: int = 1) -> list[float]:
+    """Ask for streams of n texts; return the seconds to the first event of each."""
+    times, body = [], server.body | {"stream": True, "max_tokens": length, "n": n}
     for _ in range(requests):
         begun = time.monotonic()
         reader, writer, _ = await _asked(server, body)
@@ -300,6 +311,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--llama-server", metavar="PROGRAM")
     parser.add_argument("--uneven", action="store_true", help="short texts next to long ones")
+    parser.add_argument("--many", action="store_true", help="one text next to a request for many")
     options = parser.parse_args()
     os.environ["CORELM_PLUGINS"] = OWN_PLUGINS
     with ExitStack() as stack:
@@ -310,8 +322,9 @@ def main() -> None:
         print(head(TITLES))
         for clients in options.clients:
             requests = max(options.requests, FEWEST // clients)
-            if options.uneven:
-                figures = asyncio.run(uneven(servers[0], clients, requests))
+            if options.uneven or options.many:
+                n = MANY if options.many else 1
+                figures = asyncio.run(uneven(servers[0], clients, requests, n))
                 print(figures.row("corelm serve, short texts", clients), flush=True)
                 continue
             print(in_process(model, clients, requests).row("corelm.generate", clients), flush=True)

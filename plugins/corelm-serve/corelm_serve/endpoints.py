@@ -149,7 +149,8 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     service, body, app = service_of(request), await read_body(request), request.app.state
     inbox, turns, strategies = Inbox(app.wakeups), app.turns, app.strategies
     key = strategies.key_of(body) if request.state.length < SHORT else None
-    shared = Shared(service.models, service.limits, strategies, key, inbox.tell)
+    client = request.client.host if request.client else ""
+    shared = Shared(service.models, service.limits, strategies, key, inbox.tell, client)
     if strategies.knows(key):
         call = _guarded(prepare, body, shared)
     else:

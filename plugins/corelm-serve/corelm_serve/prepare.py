@@ -20,8 +20,8 @@ from corelm_serve.requests.completion import CompletionRequest, TextRequest, str
 from corelm_serve.requests.formats import Tool
 from corelm_serve.requests.settings import SETTINGS
 from corelm_serve.requests.trials import PLAIN, try_to_build
+from corelm_serve.scheduling import Limits
 from corelm_serve.scheduling.jobs import Event, Job
-from corelm_serve.scheduling.scheduler import Limits
 from corelm_serve.service import ServedModel, find
 from corelm_serve.tool_calls import CallFormat
 
@@ -59,6 +59,7 @@ class Shared:
         strategies: those of earlier requests.
         key: the strategy's among these, if it is known.
         tell: takes each event of its jobs.
+        client: the address of the client.
     """
 
     models: Mapping[str, ServedModel]
@@ -66,6 +67,7 @@ class Shared:
     strategies: StrategyCache
     key: str | None
     tell: Tell
+    client: str = ""
 
     def strategy_of(
         self, body: Any, request: TextRequest, rest: Mapping[str, Any]
@@ -179,7 +181,7 @@ def _call(
         Job(
             each, strategy, index=index, endings=endings, deadline=deadline, tell=shared.tell,
             unknown=request.unknown, record=request.record, most_ids=limits.entries,
-            streamed=request.stream, **settings,
+            streamed=request.stream, client=shared.client, **settings,
         )
         for index, each in enumerate(ids)
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.filters import likeliest_tokens
 from corelm.runs import ModelLogits
+
+if TYPE_CHECKING:
+    from corelm_serve.scheduling.jobs import Writing
 
 MEMORY = 2**26
 """The most bytes of logits at a time."""
@@ -47,6 +50,23 @@ class Scores:
         self.tokens.append(None)
         self.ids.append(np.empty(0, np.int32))
         self.top.append(np.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """Log-probabilities at one token, in nats, for the tokens with the largest ones.
+
+    Arrays, since a server holds a million of these numbers for some clients.
+
+    Attributes:
+        ids: the drawn token, then those with the largest log-probabilities, the likeliest first.
+        model: their log-probabilities under the model.
+        sampler: the same under the distribution that was drawn from.
+    """
+
+    ids: NDArray[np.int32]
+    model: Array
+    sampler: Array
 
 
 def score(
@@ -87,16 +107,25 @@ def score(
     return scores
 
 
-def fits_together(model: LanguageModel, lengths: Sequence[int], size: int) -> bool:
-    """Return True if prompts of these lengths can be scored in one pass.
+def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> list[Writing]:
+    """Return the writing whose turn it is, and others to score in one pass with it.
+
+    It is the turn of the one with the fewest blocks so far: long prompts don't hold up short ones.
 
     Args:
         model: the language model.
-        lengths: the number of tokens of each prompt.
-        size: the largest number of tokens, padding included.
+        writings: at least one, with prompts that are not scored yet.
+        size: the largest number of tokens in a pass.
     """
-    most = min(size, MEMORY // (4 * len(model.vocabulary)))
-    return min(lengths) > 1 and len(lengths) * max(lengths) <= most
+    first, *others = sorted(writings, key=lambda writing: writing.blocks)
+    batch, most = [first], min(size, MEMORY // (4 * len(model.vocabulary)))
+    for other in others:
+        lengths = [len(writing.job.ids) for writing in (*batch, other)]
+        fits = min(lengths) > 1 and len(lengths) * max(lengths) <= most  # padding included
+        is_alike = other.job.unknown == first.job.unknown and not (first.is_alone or other.is_alone)
+        if is_alike and fits:
+            batch.append(other)
+    return batch
 
 
 def score_together(

@@ -16,7 +16,8 @@ from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.rows import RowCache
-from corelm_serve.scheduling.scheduler import Limits, Scheduler
+from corelm_serve.scheduling import Limits
+from corelm_serve.scheduling.scheduler import Scheduler
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 600)
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from corelm import Array, TokenRecord, Vocabulary
 from corelm.abilities import FullVocabulary, can
-from corelm_serve.scheduling.jobs import TokenTable
-from corelm_serve.scoring import Scores
+from corelm_serve.scoring import Scores, TokenTable
 
 IMPOSSIBLE = -9999.0
 """The log-probability of an impossible token, as OpenAI writes it: JSON has no infinity."""

@@ -1,11 +1,15 @@
 """Company changes no text, nobody waits for long, and a failing request costs one request."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serve_client import SOON, Counted, ToyModel, events_of, sample, wait_until
+from corelm_serve.scheduling import Shares
+from corelm_serve.scheduling.jobs import Job
+from serve_client import SOON, Counted, ToyModel, complete, events_of, sample, wait_until
 
 import corelm
+from corelm.runs import Endings, Strategy
 
 MODEL = ToyModel(end=False)  # its texts have the length that is asked for
 LONG = {"max_tokens": 4000}
@@ -151,6 +155,72 @@ def test_no_more_rows_than_the_limit_are_written_at_once(open_client):
     asked = [client.begin(n=2, max_tokens=30) for _ in range(4)]
     client.wait_for(running_rows=4, waiting_jobs=2)
     assert {each.result(SOON).status_code for each in asked} == {200}
+
+
+def test_a_request_for_sixty_four_texts_holds_up_no_other(open_client):
+    model = Counted(0.002)
+    client = open_client({"toy": model})
+    big = client.begin(**LONG, n=64)
+    client.wait_for(running_rows=64)
+    steps = []
+    for seed in range(8):
+        before = model.steps
+        answer = client.complete(max_tokens=3, seed=seed, n=1 + seed)
+        assert [each["text"] for each in answer["choices"]] == sample(
+            MODEL, "the", sampler="stochastic", seed=seed, length=3, n=1 + seed
+        )
+        steps.append(model.steps - before)
+    assert sorted(steps)[4] <= 8  # its own, and a few for HTTP
+    assert not big.done()
+
+
+def test_requests_for_many_texts_have_equal_shares(open_client):
+    client = open_client({"toy": Counted(0.005)}, rows=16)
+    lengths = {"max_tokens": 400}
+    first = client.begin(**lengths, n=16, seed=1)
+    client.wait_for(running_rows=16)
+    second = client.begin(**lengths, n=16, seed=2)
+    client.wait_for(running_rows=24)  # half of 16 beside it, and the others later
+    client.complete(max_tokens=3, n=4)
+    for each, seed in ((first, 1), (second, 2)):
+        texts = [choice["text"] for choice in each.result(SOON).json()["choices"]]
+        assert texts == sample(MODEL, "the", sampler="stochastic", seed=seed, n=16, length=400)
+
+
+def test_parts_of_a_request_have_its_pieces_tables_and_records(open_client):
+    client = open_client({"toy": Counted(0.002)}, rows=16)
+    client.begin(**LONG, n=16)
+    client.wait_for(running_rows=16)
+    asked = {"n": 12, "max_tokens": 40, "logprobs": 2, "record": "figures", "seed": 3}
+    alone = open_client({"toy": MODEL}).complete(**asked)
+    parts = client.complete(**asked)  # 8 and 4
+    assert parts["choices"] == alone["choices"]
+    events = client.stream(**asked | {"record": None})
+    assert [complete(events, i) for i in range(12)] == [x["text"] for x in alone["choices"]]
+
+
+def test_shares_are_those_of_clients_and_then_of_their_requests():
+    def job(client, request, n, begun=0):
+        made = Job([1], Strategy.of("greedy"), n, 1, 9, Endings(), client=client)
+        made.request, made.begun = request, begun
+        return made
+
+    def given(running, waiting):
+        shares, rows = Shares(64, running, waiting), Counter()
+        while any(x.begun < x.rows for x in waiting) and (n := shares.give(x := shares.next())):
+            x.begun += n
+            rows[x.request] += n
+        return dict(rows)
+
+    assert given([], [job("a", 1, 64), job("a", 2, 64)]) == {1: 32, 2: 32}
+    assert given([], [job("a", 1, 64), job("a", 2, 4), job("a", 3, 64)]) == {1: 32, 2: 4, 3: 24}
+    assert given([], [job("a", 1, 64), job("a", 2, 64), job("b", 3, 64)]) == {1: 16, 2: 16, 3: 32}
+    assert given([job("a", 1, 64, 64)], [job("a", 2, 64)]) == {2: 32}
+    many = [job("a", i, 1, 1) for i in range(64)]
+    assert given(many, [job("a", 70, 1)]) == {}  # each has its share
+    assert given(many, [job("b", 70, 64)]) == {70: 32}
+    fours = [job("a", i, 64, 64) for i in range(4)]
+    assert given(fours, [job("b", 70, 1)]) == {}  # four times the limit
 
 
 def test_a_full_queue_is_429_with_the_time_to_wait(open_client):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm import (
     Array,
@@ -27,7 +26,7 @@ from corelm_serve.scoring import (
     SETS,
     Recorded,
     Scores,
-    fits_together,
+    TokenTable,
     likeliest,
     recorded,
     score,
@@ -43,23 +42,6 @@ PAUSE = 1 / 60
 several tokens in them: to send each by itself takes as long as to draw it."""
 FULL = 32
 """Tokens with tables after which a piece doesn't wait: each is some 700 bytes of a write."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenTable:
-    """Log-probabilities at one token, in nats, for the tokens with the largest ones.
-
-    Arrays, since a server holds a million of these numbers for some clients.
-
-    Attributes:
-        ids: the drawn token, then those with the largest log-probabilities, the likeliest first.
-        model: their log-probabilities under the model.
-        sampler: the same under the distribution that was drawn from.
-    """
-
-    ids: NDArray[np.int32]
-    model: Array
-    sampler: Array
 
 
 @dataclass(frozen=True)
@@ -134,6 +116,10 @@ class Job:
         tell: takes each event; called by the thread of the model.
         deadline: the time on `time.monotonic`'s clock at which it is given up.
         index: its place among the prompts of the request.
+        client: whose request it is, so that clients have equal shares.
+        request: the number of the request; set by the scheduler.
+        begun: the number of its rows that have joined; changed under the scheduler's lock.
+        ended: the number of these that have left; changed by the thread of the lane.
     """
 
     ids: list[int]
@@ -152,7 +138,17 @@ class Job:
     tell: Callable[[Job, Event], None] = lambda job, event: None
     deadline: float = float("inf")
     index: int = 0
+    client: str = ""
     cancelled: bool = field(default=False, init=False)
+    request: int = field(default=0, init=False)
+    begun: int = field(default=0, init=False)
+    ended: int = field(default=0, init=False)
+    recorded_ids: int = field(default=0, init=False)
+
+    @property
+    def rows(self) -> int:
+        """The rows of all its texts; one if it draws no tokens."""
+        return self.n if self.length else 1
 
     @property
     def texts(self) -> Texts:
@@ -204,26 +200,31 @@ class Writing:
 
     Attributes:
         job: what to write.
-        request: its part of the batch; None before it has joined.
+        parts: its texts in the batch, in order; a large job may join part by part.
         end: the texts, or the error that ended them; None while they grow.
         is_busy: True if there is something to do after each step.
     """
 
     def __init__(self, model: LanguageModel, job: Job) -> None:
         self.job = job
-        self.request: Any = None  # as `ContinuousBatch.add` returns it
+        self.parts: list[TextPart] = []
         # Set once, by `join`, `advance` or the lane, on the thread of the lane: the result, or the
         # error that took its place. The lane then takes the writing out and reports the end.
         self.end: Written | Exception | None = None
+        self._joined = 0  # rows
         self._model, self._scores = model, Scores() if job.scored else None
         self._blocks: Generator[None, int, Scores] | None = None
-        self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
         """True if its prompt needs no more scoring."""
         self.blocks: int = 0
         """The blocks of its prompt that were scored, alone."""
         self._is_alone = False
         self.is_busy: bool = job.streamed or job.takes_notes
+
+    @property
+    def may_join(self) -> bool:
+        """True if it has rows that haven't joined the batch yet."""
+        return self._joined < self.job.begun
 
     def score(self, size: int) -> None:
         """Score a block of the prompt.
@@ -267,132 +268,122 @@ class Writing:
             self.job.tell(self.job, scores)
 
     def join(self, batch: ContinuousBatch) -> None:
-        """Add the texts to the batch; without a token to draw they have ended."""
+        """Add the texts that may join to the batch; without a token to draw they have ended."""
         job, texts = self.job, self.job.texts
+        samples, self._joined = range(self._joined, job.begun), job.begun
         if job.length:
-            self.request = batch.add(texts, measured=job.measured, each_step=job.takes_notes)
-            self._collector = _Collector(job, self.request.open_texts)
-            self.request.open_texts.with_entropies = True
+            request = batch.add(texts, samples, job.measured, each_step=job.takes_notes)
+            request.open_texts.with_entropies = True
+            self.parts.append(TextPart(job, request.open_texts, request))
             return
         if job.streamed:
             for sample in range(job.n):
                 job.tell(job, Piece(sample, "", [], [], [], "length"))
-        opened = texts.open(self._model, range(job.n))
-        self.end = _Collector(job, opened).written(self._scores)
+        self.parts.append(TextPart(job, texts.open(self._model, range(job.n))))
+        self.end = self._written()
 
-    def advance(self) -> None:
-        """Report the new pieces after a part of the request's work; an error is its end."""
-        request, collector = self.request, self._collector
-        assert collector is not None
+    def advance(self, part: TextPart) -> None:
+        """Report the new pieces after some of the part's work; an error is the job's end."""
+        request = part.request
+        if request is None:  # it has ended in an earlier turn of this step
+            return
         try:
-            collector.collect(request)
+            part.collect()
             if request.is_finished:
-                self.end = request.error or collector.written(self._scores)
+                part.request, self.end = None, request.error
+                self.job.ended += len(part.texts.samples)
+            if self.job.ended == self.job.n:
+                self.end = self.end or self._written()
         except Exception as error:
             self.end = error
 
+    def _written(self) -> Written:
+        texts: list[Generation] = []
+        entropies: list[list[float]] = []
+        for part in self.parts:
+            texts += part.texts.generations()
+            entropies += part.texts.entropies
+        tables = [each for part in self.parts for each in part.tables]
+        notes = [each for part in self.parts for each in part.recorded]
+        return Written(texts, entropies, tables, self._scores, notes)
+
     def drop(self) -> None:
         """Stop writing: the rows leave before the next step."""
-        if self.request is not None:
-            self.request.finish()
+        for part in self.parts:
+            if part.request is not None:
+                part.request.finish()
 
 
-def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> list[Writing]:
-    """Return the writing whose turn it is, and others to score in one pass with it.
-
-    It is the turn of the one with the fewest blocks so far: long prompts don't hold up short ones.
-
-    Args:
-        model: the language model.
-        writings: at least one, with prompts that are not scored yet.
-        size: the largest number of tokens in a pass.
-    """
-    first, *others = sorted(writings, key=lambda writing: writing.blocks)
-    batch = [first]
-    for other in others:
-        lengths = [len(writing.job.ids) for writing in (*batch, other)]
-        is_alike = other.job.unknown == first.job.unknown and not (first.is_alone or other.is_alone)
-        if is_alike and fits_together(model, lengths, size):
-            batch.append(other)
-    return batch
-
-
-class _Collector:
-    """A collector of the tables of a job's tokens, and of each text's new piece.
+class TextPart:
+    """Some texts of a job, with the tables of their tokens, and each text's new piece.
 
     Args:
         job: the job.
         texts: its texts.
+        request: these texts in the batch; None when they have ended.
     """
 
-    def __init__(self, job: Job, texts: OpenTexts) -> None:
-        self._job, self._texts = job, texts
-        self._read = [0] * job.n  # tokens of each text so far
-        self._sent = [0] * job.n
-        self._tables: list[list[TokenTable]] = [[] for _ in range(job.n)]
-        self._recorded: list[list[Recorded]] = [[] for _ in range(job.n)]
-        self._ids = 0  # in all sets
+    def __init__(self, job: Job, texts: OpenTexts, request: Any = None) -> None:
+        self._job, self.texts, self.request = job, texts, request
+        size = len(texts.samples)
+        self._read = [0] * size  # tokens of each text so far
+        self._sent = [0] * size
+        self.tables: list[list[TokenTable]] = [[] for _ in range(size)]
+        self.recorded: list[list[Recorded]] = [[] for _ in range(size)]
         self._next = 0.0  # the time of the next pieces
 
-    def written(self, scores: Scores | None) -> Written:
-        """Return the end of the job."""
-        texts = self._texts.generations()
-        return Written(texts, self._texts.entropies, self._tables, scores, self._recorded)
-
-    def collect(self, request: Any) -> None:
-        """Take notes of the last step of the request, and report its pieces if it is their time.
-
-        Args:
-            request: as `ContinuousBatch.add` returns it.
-        """
+    def collect(self) -> None:
+        """Take notes of the last step of the request, and report its pieces if it is their time."""
+        request = self.request
         is_noted = self._job.takes_notes and request.error is None
         if is_noted and (step := request.step) is not None:
             self._note(step)
         now = time.monotonic()
-        is_full = max(map(len, self._tables)) >= FULL
+        is_full = max(map(len, self.tables)) >= FULL
         if not self._job.streamed or not (is_full or request.is_finished or now >= self._next):
             return
-        for sample, tokens in enumerate(self._texts.tokens):
-            if len(tokens) > self._sent[sample]:
+        for place, tokens in enumerate(self.texts.tokens):
+            if len(tokens) > self._sent[place]:
                 self._next = now + PAUSE
-                self._job.tell(self._job, self._piece(sample))
+                self._job.tell(self._job, self._piece(place))
 
     def _note(self, step: Step) -> None:
-        samples = step.samples.tolist()
+        first = self.texts.samples[0]
+        places = [sample - first for sample in step.samples.tolist()]
         # A text that had ended before this step has no new token.
-        new = [row for row, i in enumerate(samples) if self._read[i] < len(self._texts.tokens[i])]
+        new = [row for row, i in enumerate(places) if self._read[i] < len(self.texts.tokens[i])]
         if self._job.tables is not None and new:
             model, sampler = log_softmax(step.model_logits), log_softmax(step.logits)
             for row in new:
                 ids = [int(step.tokens[row]), *likeliest(model[row], self._job.tables)]
                 table = TokenTable(np.array(ids, np.int32), model[row, ids], sampler[row, ids])
-                self._tables[samples[row]].append(table)
+                self.tables[places[row]].append(table)
         if self._job.record is not None and new:
-            self._record(step, new)
+            self._record(step, new, places)
         for row in new:
-            self._read[samples[row]] += 1
+            self._read[places[row]] += 1
 
-    def _record(self, step: Step, rows: Sequence[int]) -> None:
+    def _record(self, step: Step, rows: Sequence[int], places: Sequence[int]) -> None:
         records = recorded(step, rows, self._job.record == SETS)
-        self._ids += sum(len(each.allowed) for each in records)
-        if self._ids > self._job.most_ids:
+        self._job.recorded_ids += sum(len(each.allowed) for each in records)
+        if self._job.recorded_ids > self._job.most_ids:
             message = f"the sets have more than {self._job.most_ids:,} ids in all: add a top_k to "
             message += "the chain, or record figures alone"
             raise ApiError(message, param="record", code="too_large")
         for row, each in zip(rows, records, strict=True):
-            self._recorded[int(step.samples[row])].append(each)
+            self.recorded[places[row]].append(each)
 
-    def _piece(self, sample: int) -> Piece:
-        reason = self._texts.finish_reasons[sample]
-        sent, self._sent[sample] = self._sent[sample], len(self._texts.tokens[sample])
+    def _piece(self, place: int) -> Piece:
+        reason = self.texts.finish_reasons[place]
+        sent, self._sent[place] = self._sent[place], len(self.texts.tokens[place])
         # Tables that were sent aren't kept.
-        tables, self._tables[sample] = self._tables[sample], []
-        noted, self._recorded[sample] = self._recorded[sample], []
+        tables, self.tables[place] = self.tables[place], []
+        noted, self.recorded[place] = self.recorded[place], []
         return Piece(
-            sample,
-            self._texts.texts[sample].take_settled(last=reason is not None),
-            self._texts.entropies[sample][sent:],
-            self._texts.records[sample][sent:],
+            self.texts.samples[place],
+            self.texts.texts[place].take_settled(last=reason is not None),
+            self.texts.entropies[place][sent:],
+            self.texts.records[place][sent:],
             tables,
             reason,
             noted,

@@ -14,7 +14,9 @@ from functools import partial
 from corelm import LanguageModel
 from corelm.runs import ContinuousBatch, PrefixCache, printable
 from corelm_serve.errors import ApiError, culprit, ended_by
-from corelm_serve.scheduling.jobs import Job, Writing, together
+from corelm_serve.scheduling import MOST, Limits, Shares
+from corelm_serve.scheduling.jobs import Job, TextPart, Writing
+from corelm_serve.scoring import together
 
 logger = logging.getLogger("corelm.serve")
 
@@ -36,42 +38,6 @@ LOOK = 0.25
 """Seconds between checks for steps that take too long."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Bounds that keep one client from using up the machine.
-
-    Attributes:
-        body: bytes of a request.
-        prompt: tokens of a prompt.
-        length: tokens drawn for a text.
-        prompts: prompts in a request.
-        total: tokens of all prompts of a request, and tokens drawn for all of its texts.
-        entries: log-probabilities in an answer.
-        rows: texts that a model writes at once, and texts of one prompt.
-        waiting: requests that wait for a model; more are refused with 429.
-        seconds: the time of a request, from its arrival to its last token.
-        stall: seconds that one step of one request may take before it is given up, and again that
-            many for every 256 tokens of prompts that it reads.
-        piece: tokens of a prompt that are read between two steps.
-        prefixes: tokens of prompts that each model keeps, to read equal beginnings once.
-        grace: seconds that running requests get to end when the server stops.
-    """
-
-    body: int = 2**20
-    prompt: int = 32_768
-    length: int = 4_096
-    prompts: int = 128
-    total: int = 2**18
-    entries: int = 2**20
-    rows: int = 64
-    waiting: int = 256
-    seconds: float = 600.0
-    stall: float = 30.0
-    piece: int = 512
-    prefixes: int = 8_192
-    grace: float = 10.0
-
-
 @dataclass(eq=False)
 class Turn:
     """Work in progress."""
@@ -90,7 +56,7 @@ class Lane:
 
     Args:
         model: the language model.
-        admit: takes the running jobs and returns those to start.
+        admit: takes the running jobs and returns those of which rows may begin.
         limits: the bounds.
         stall: seconds that a part of a round may take.
         prefixes: the prompts that were read before.
@@ -158,7 +124,8 @@ class Lane:
         thread.start()
 
     def _new_batch(self) -> ContinuousBatch:
-        rows, piece = self._limits.rows, self._limits.piece
+        # What is admitted begins at once: the queue before the lane has the rows' limit.
+        rows, piece = self._limits.rows * MOST, self._limits.piece
         return ContinuousBatch(self._model, rows, piece, self._prefixes, again=piece // SHARE)
 
     def _take_out(self, writings: Sequence[Writing]) -> list[Job]:
@@ -171,6 +138,8 @@ class Lane:
         if writings:
             return [writing.job for writing in writings]
         failed = list(self._running)
+        for job in failed:
+            job.cancelled = True  # the rest of it doesn't begin
         self._running.clear()
         self._batch, self._parts = self._new_batch(), None
         return failed
@@ -194,7 +163,8 @@ class Lane:
                 if self._parts is not None:
                     return self._parts
                 for job in self._admit(list(self._running)):
-                    self._running[job] = Writing(self._model, job)
+                    if job not in self._running:  # or more of its rows join
+                        self._running[job] = Writing(self._model, job)
                 if self._running:
                     self._parts = self._round([*self._running.values()])
                 else:
@@ -208,14 +178,13 @@ class Lane:
             if writing.job.cancelled or now > writing.job.deadline:
                 end = ApiError("the request took too long and was given up", 408, code="timeout")
                 yield [writing], partial(setattr, writing, "end", end), 0
-            elif writing.request is None:
-                if writing.is_scored:
-                    yield [writing], partial(writing.join, self._batch), 0
-                elif writing.end is None:
-                    unscored.append(writing)
+            elif not writing.is_scored:
+                unscored.append(writing)
+            elif writing.may_join:
+                yield [writing], partial(writing.join, self._batch), 0
         if unscored:
             # In blocks, so that a long prompt doesn't hold up growing texts.
-            is_writing = any(writing.request is not None for writing in writings)
+            is_writing = any(writing.parts for writing in writings)
             size = self._limits.piece // (SHARE if is_writing else 1)
             first, *others = together(self._model, unscored, size)
             yield (
@@ -223,11 +192,12 @@ class Lane:
                 (partial(first.score_with, others) if others else partial(first.score, size)),
                 size,
             )
-        by_request = {writing.request: writing for writing in writings}
+        owners = {part.request: (each, part) for each in writings for part in each.parts}
         for turn in self._batch.turns():
-            mine = [by_request[each] for each in turn.requests if each in by_request]
+            mine = [owners[each] for each in turn.requests if each in owners]
             if mine or not turn.requests:
-                yield mine, partial(_advance, mine, turn.run), turn.tokens
+                of_turn = [*dict.fromkeys(writing for writing, _ in mine)]
+                yield of_turn, partial(_advance, mine, turn.run), turn.tokens
 
     def _do(
         self, writings: Sequence[Writing], work: Callable[[], object], tokens: int, epoch: int
@@ -273,12 +243,12 @@ def _report(ends: Sequence[object], who: str) -> None:
             logger.warning("%s failed: %s", who, printable.shown(end))
 
 
-def _advance(writings: Sequence[Writing], work: Callable[[], object]) -> None:
-    """Do the work of a turn, and report the new pieces of its writings."""
+def _advance(parts: Sequence[tuple[Writing, TextPart]], work: Callable[[], object]) -> None:
+    """Do the work of a turn, and report the new pieces of its writings' parts."""
     work()
-    for writing in writings:
-        if writing.is_busy or writing.request.is_finished:
-            writing.advance()
+    for writing, part in parts:
+        if writing.is_busy or part.request is None or part.request.is_finished:
+            writing.advance(part)
 
 
 class Scheduler:
@@ -297,6 +267,7 @@ class Scheduler:
         self._lock = threading.Lock()
         self._waiting: dict[bool, deque[Job]] = {True: deque(), False: deque()}
         self._closing = False
+        self._requests = 0  # so far
         self.prefixes = PrefixCache(limits.prefixes)
         """The prompts that were read before."""
         self._closed = threading.Event()
@@ -311,12 +282,15 @@ class Scheduler:
     def waiting(self) -> int:
         """The number of jobs that wait."""
         with self._lock:
-            return sum(map(len, self._waiting.values()))
+            return self._count_waiting()
+
+    def _count_waiting(self) -> int:
+        return sum(not job.begun for queue in self._waiting.values() for job in queue)
 
     @property
     def running(self) -> int:
         """The number of rows in progress."""
-        return sum(job.n for lane in self._lanes.values() for job in lane.jobs)
+        return sum(job.begun - job.ended for lane in self._lanes.values() for job in lane.jobs)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Add the jobs of a request to the queue.
@@ -327,11 +301,13 @@ class Scheduler:
         with self._lock:
             if self._closing:
                 raise ApiError(STOPPING, 503, code="stopping")
-            if sum(map(len, self._waiting.values())) >= self._limits.waiting:
+            if self._count_waiting() >= self._limits.waiting:
                 message = f"{self._limits.waiting} requests wait already; ask again later"
                 headers = {"Retry-After": str(RETRY_AFTER)}
                 raise ApiError(message, 429, code="busy", headers=headers)
+            self._requests += 1
             for job in jobs:
+                job.request = self._requests
                 self._waiting[job.is_ancestral].append(job)
         for kind in {job.is_ancestral for job in jobs}:
             self._lanes[kind].wake()
@@ -355,6 +331,7 @@ class Scheduler:
                 queue.clear()
         for job in waiting:
             job.tell(job, ApiError(STOPPING, 503, code="stopping"))
+            job.cancelled = True
 
     def end(self) -> None:
         """End the jobs that still run with an error."""
@@ -374,20 +351,29 @@ class Scheduler:
             lane.close()
 
     def _admit_rows(self, running: list[Job]) -> list[Job]:
-        """Return the jobs that join: in order of arrival, as long as their rows fit."""
-        admitted: list[Job] = []
+        """Begin rows of waiting jobs, as long as there is room; return these jobs."""
+        admitted: dict[Job, None] = {}
         with self._lock:
             queue = self._waiting[True]
-            rows = sum(job.n for job in running) if queue else 0
-            while queue and rows + queue[0].n <= self._limits.rows:
-                admitted.append(queue.popleft())
-                rows += admitted[-1].n
-        return admitted
+            if queue:
+                queue = deque(job for job in queue if not job.cancelled)
+                shares = Shares(self._limits.rows, running, queue)
+            while queue and (count := shares.give(job := shares.next())):
+                job.begun += count
+                admitted[job] = None
+                if job.begun == job.rows:
+                    queue.remove(job)
+            self._waiting[True] = queue
+        return [*admitted]
 
     def _admit_one(self, running: list[Job]) -> list[Job]:
         with self._lock:
             queue = self._waiting[False]
-            return [queue.popleft()] if queue and not running else []
+            if running or not queue:
+                return []
+            job = queue.popleft()
+            job.begun = job.rows
+            return [job]
 
     def _watch(self) -> None:
         while not self._closed.wait(LOOK):
@@ -403,5 +389,7 @@ class Scheduler:
             for kind, queue in self._waiting.items():
                 self._waiting[kind] = deque(job for job in queue if job.deadline >= now)
         for job in late:
+            if job.begun:  # its lane gives it up
+                continue
             message = "the request waited too long and was given up; ask again later"
             job.tell(job, ApiError(message, 503, code="timeout"))
