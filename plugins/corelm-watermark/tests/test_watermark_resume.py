@@ -1,6 +1,7 @@
 """An interrupted run whose key is in the environment continues with the same key alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -56,3 +57,29 @@ def test_a_run_does_not_continue_with_another_key(corelm, tmp_path, words, kept)
     same = corelm(*words, "--resume", key="the first secret")
     message = same.communicate()[1]
     assert same.returncode == 0, message
+
+
+STUDY = f"""
+models = ["imdb"]
+samplers = ["greedy", "{MARKED}"]
+prompts = ["The"]
+n = 1
+length = 3
+against = "greedy"
+write = {{folder = "results", forms = []}}
+"""
+
+
+def test_a_study_with_another_key_is_not_as_registered(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("THE_KEY", "the first secret")
+    (tmp_path / "study.toml").write_text(STUDY)
+    study, results = str(tmp_path / "study.toml"), tmp_path / "results"
+    assert run("study", "freeze", study).code == 0
+    assert "As registered on" in run("study", "run", study).err
+    shutil.copytree(results, tmp_path / "before")
+    monkeypatch.setenv("THE_KEY", "the second secret")
+    assert "other values of secrets: THE_KEY" in run("study", "run", study).err
+    compared = run("study", "diff", str(tmp_path / "before"), study).out
+    assert "Made by: other values of secrets: THE_KEY." in compared
+    assert "second secret" not in (results / "study.json").read_text()

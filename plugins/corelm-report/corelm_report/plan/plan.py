@@ -177,7 +177,7 @@ class Plan:
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
             "against": self.against,
-            "values of secrets": scaling.Dependencies(self._things()).secrets,
+            "values of secrets": self.secrets(),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
             "code": self.code(),
             # Without `texts`, as the number of texts kept changes no figure.
@@ -196,6 +196,10 @@ class Plan:
         metrics = [offer.value for offer in self.metrics]
         modules = [*OWN, *(offer.source.value for offer in self.metrics)]
         return scaling.Dependencies([*self.models, *self._things(), *metrics], modules).code
+
+    def secrets(self) -> Mapping[str, str]:
+        """Return a hash of each environment variable that a sampler names, by its name."""
+        return scaling.Dependencies(self._things()).secrets
 
     def plugins(self) -> dict[str, str]:
         """Return the versions of the packages that offer a part of the report, by name."""

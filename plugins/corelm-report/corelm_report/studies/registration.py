@@ -49,8 +49,8 @@ def _flat(lock: Json) -> Json:
         for name in DIGESTS
     }
     weights = {f"model {name}": each for name, each in lock.get("weights", {}).items()}
-    code = {"code": lock["code"]}
-    parts = (lock["settings"], lock["versions"], lock["plugins"], code, models, data, weights)
+    named = {"code": lock["code"], "values of secrets": lock.get("secrets", {})}
+    parts = (lock["settings"], lock["versions"], lock["plugins"], named, models, data, weights)
     return {key: value for part in parts for key, value in part.items()}
 
 

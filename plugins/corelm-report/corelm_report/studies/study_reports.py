@@ -10,7 +10,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import product
@@ -218,6 +218,7 @@ def made_of(study: Study, planned: Sequence[PlannedReport]) -> Json:
         "plugins": _merged(plan.plugins() for plan in plans),
         "code": _merged(plan.code() for plan in plans),
         "weights": _merged(plan.weights() for plan in plans),
+        "secrets": _merged(plan.secrets() for plan in plans),
         "models": [
             {
                 "name": each.name,
@@ -248,7 +249,7 @@ def write_lock(
     return StudyResult(study.folder, lock)
 
 
-def _merged(of_reports: Iterable[dict[str, str]]) -> dict[str, str]:
+def _merged(of_reports: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Merge the values of all reports by name, sorted."""
     return dict(sorted(item for each in of_reports for item in each.items()))
 
