@@ -138,16 +138,20 @@ class Rollouts:
 
 ROUNDING = 1e-6
 """Nats by which rounding may move a figure beyond 0."""
+MOST = float(np.finfo(np.float32).max)
 RANGES = {
-    "logprobs": (-np.inf, ROUNDING), "model_logprobs": (-np.inf, ROUNDING),
-    "kept_mass": (0.0, 1.0), "kept_size": (0.0, np.inf),
-    "entropy": (-ROUNDING, np.inf), "model_entropy": (-ROUNDING, np.inf),
+    "logprobs": (-MOST, ROUNDING), "model_logprobs": (-MOST, ROUNDING),
+    "kept_mass": (0.0, 1.0), "kept_size": (0.0, MOST),
+    "entropy": (-ROUNDING, MOST), "model_entropy": (-ROUNDING, MOST),
 }  # fmt: skip
 """The least and the largest value of each figure."""
 
 
 def is_rollout(row: Mapping[str, Any]) -> bool:
-    """Return True if the fields of a rollout are those of as many tokens as it has."""
+    """Return True if the fields of a rollout are those of as many tokens as it has.
+
+    A token was drawn from its set, whose size is recorded, unless it has no log-probability.
+    """
     tokens, sets = row.get("tokens"), row.get("sampling_mask")
     if not isinstance(tokens, list) or not isinstance(sets, list):
         return False
@@ -159,6 +163,12 @@ def is_rollout(row: Mapping[str, Any]) -> bool:
         all(map(are_ids, (row.get("prompt"), tokens, *sets)))
         and all(are_numbers(columns[name], *RANGES[name]) for name in FIGURES)
         and {len(each) for each in (sets, *(row[name] for name in FIGURES))} == {len(tokens)}
+        and all(
+            not ids or (len(ids) == size and (token in ids) == (logprob is not None))
+            for ids, size, token, logprob in zip(
+                sets, row["kept_size"], tokens, row["logprobs"], strict=True
+            )
+        )
     )
 
 

@@ -286,6 +286,8 @@ def test_a_receipt_of_nothing_is_refused():
         *({"logprobs": [-1.0]}, {"logprobs": [0.5] * 3}, {"logprobs": ["-1"] * 3}),
         *({"model_logprobs": [None] * 3}, {"kept_mass": [1.5] * 3}, {"sampling_mask": [[1]]}),
         *({"entropy": [-1.0] * 3}, {"prompt": "the"}, {"sampling_mask": [[True]] * 3}),
+        *({"sampling_mask": [[0, 1, 3]] * 3}, {"kept_size": [99] * 3}),
+        *({"model_logprobs": [-1e308] * 3}, {"logprobs": [None] * 3}),
     ],
     ids=str,
 )
