@@ -44,8 +44,18 @@ def read_log(path: Path) -> Iterator[tuple[str, str, Any, int, Any, dict[str, An
                 scores |= {f"{scorer}.{name}": each for name, each in value.items()}
             else:
                 scores[str(scorer)] = value
-        asked = [sample.get(key) for key in ASKED]
+        asked = [_without_ids(sample.get(key)) for key in ASKED]
         yield place, str(sample.get("id")), asked, epoch, sample.get("metadata"), scores
+
+
+def _without_ids(asked: Any) -> Any:
+    """Return a question; without the ids of its messages, which are new in each run."""
+    if not isinstance(asked, list):
+        return asked
+    return [
+        {**each, "id": None} if isinstance(each, dict) and "role" in each else each
+        for each in asked
+    ]
 
 
 def _in_json(path: Path) -> Iterator[Mapping[str, Any]]:

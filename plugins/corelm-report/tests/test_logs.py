@@ -135,13 +135,13 @@ def test_a_log_compressed_by_zstandard_is_read(tmp_path):
         pytest.importorskip("zipfile_zstd")
     path = tmp_path / "log.eval"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_ZSTANDARD) as archive:
-        sample = {"id": 1, "epoch": 1, "scores": {"match": {"value": "C"}}}
+        sample = {"id": 1, "epoch": 1, "input": "x", "scores": {"match": {"value": "C"}}}
         archive.writestr("samples/1_epoch_1.json", json.dumps(sample))
     assert [each.value for each in read_answers(path)] == [1.0]
 
 
 def test_words_and_several_values_of_a_scorer_are_scores(tmp_path):
-    sample = {"id": "x", "epoch": 1, "scores": {
+    sample = {"id": "x", "epoch": 1, "input": "y", "scores": {
         "one": {"value": "P"}, "two": {"value": {"a": 0.25, "b": True}}, "three": {"value": [1]},
         "four": {"value": "0.5"}, "five": None,
     }}  # fmt: skip
@@ -170,6 +170,8 @@ def test_filters_are_scores_of_their_own_and_early_logs_have_no_list_of_metrics(
         ("x.jsonl", '{"doc_id": 1, "acc": 1e999}', "1e999 is no number in JSON"),
         ("x.jsonl", '{"doc_id": 1, "acc": 1' + "0" * 400 + "}", "has no scores"),
         ("x.jsonl", '{"doc_id": 1, "metrics": [{}]}', "has no list of metrics"),
+        ("x.jsonl", '{"doc_id": 1, "doc": {}, "acc": 1.0}', "line 1 of x.jsonl has no question"),
+        ("x.json", '{"eval": {}, "samples": [{"scores": {"a": {"value": 1}}}]}', "has no question"),
         ("x.json", '{"eval": {}, "samples": [7]}', "is no JSON object"),
         ("x.json", '{"eval": {}, "samples": [{"scores": [1]}]}', "scores or epoch are unreadable"),
         ("x.json", '{"eval": {}, "samples": [{"epoch": "x"}]}', "scores or epoch are unreadable"),
@@ -199,6 +201,30 @@ def test_logs_of_different_data_are_refused(tmp_path):
         paired_differences({"a": a, "c": c})
     with pytest.raises(UsageError, match="has no 'chapter'"):
         read_answers(tmp_path / "a.jsonl", "chapter")
+
+
+def test_every_epoch_of_a_question_must_ask_the_same(tmp_path):
+    samples = inspect_samples([1, 0], epochs=2)
+    logs = {}
+    for name, last in (("a", samples[1]), ("b", samples[1] | {"input": "another question"})):
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"eval": {}, "samples": [samples[0], last, *samples[2:]]})
+        )
+        logs[name] = read_answers(tmp_path / f"{name}.json")
+    with pytest.raises(UsageError, match="different data: question '0'"):
+        paired_differences(logs)
+
+
+def test_the_ids_of_messages_are_not_what_was_asked(tmp_path):
+    """Inspect gives each message of a conversation another id in each run."""
+    logs = {}
+    for name in "ab":
+        path = tmp_path / f"{name}.json"
+        said = [{"id": name, "role": "user", "content": "a question"}]
+        sample = inspect_samples([1])[0] | {"input": said}
+        path.write_text(json.dumps({"eval": {}, "samples": [sample]}))
+        logs[name] = read_answers(path)
+    assert paired_differences(logs)[0].questions == 1
 
 
 def test_an_answer_that_is_listed_twice_counts_once(tmp_path):

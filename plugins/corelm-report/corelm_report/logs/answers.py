@@ -79,6 +79,8 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
                 value = _number(score)
                 if value is None:
                     continue
+                if not any(part not in (None, {}, []) for part in asked):
+                    raise UsageError(f"{place} has no question, by which answers are compared")
                 answer = Answer(metric, question, repeat, value, common, content)
                 # An answer that is listed twice counts once.
                 if answers.setdefault(answer[:3], answer) != answer:

@@ -152,7 +152,9 @@ def _difference(
             f"{names[0]} and {names[1]} have no question with a score {metric} in common: are they "
             "logs of one task, with the same data?"
         )
-    other_data = [each for each in both if own[each][0].content != other[each][0].content]
+    other_data = [
+        each for each in both if len({one.content for one in (*own[each], *other[each])}) > 1
+    ]
     if other_data:
         raise UsageError(
             f"{names[0]} and {names[1]} are logs of different data: question "
