@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from corelm.abilities.optional import FullVocabulary
-from corelm.decoding.step import Step
+from corelm.context import Context, ContextBuilder, read_only
+from corelm.decoding.draws import RandomStream
+from corelm.decoding.step import COLUMNS, Drawn, Step, model_surprisals
 from corelm.generation.generate import Ancestral, Texts
-from corelm.generation.joint_draws import JointDraws
-from corelm.generation.open_texts import OpenTexts
+from corelm.generation.open_texts import OpenTexts, RowFigures
 from corelm.generation.prompts import PrefixCache, Prompt
-from corelm.generation.request_rows import RequestRows
 from corelm.generation.shared_session import SessionView, SharedSession
-from corelm.language_model import LanguageModel
+from corelm.language_model import LanguageModel, Session, window_start
+from corelm.registry.registry import registry
 
 
 class BatchedTexts:
@@ -33,7 +38,7 @@ class BatchedTexts:
     """
 
     def __init__(
-        self, model: LanguageModel, texts: Texts, open_texts: OpenTexts, draws: JointDraws
+        self, model: LanguageModel, texts: Texts, open_texts: OpenTexts, shared: SharedSession
     ) -> None:
         self.texts: Texts = texts
         self.open_texts: OpenTexts = open_texts
@@ -43,7 +48,7 @@ class BatchedTexts:
         self.error: Exception | None = None
         self.is_read: bool = False
         self.rows: RequestRows | None = None
-        self._model, self._draws = model, draws
+        self._model, self._shared = model, shared
         ids = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
         self._prompt = Prompt(model, ids)
         self.unread: int = len(ids)
@@ -69,12 +74,11 @@ class BatchedTexts:
         """Its rows in the shared session; None if it has none."""
         return None if self.rows is None else self.rows.view
 
-    def read(self, most: int, shared: SharedSession, prefixes: PrefixCache) -> None:
+    def read(self, most: int, prefixes: PrefixCache) -> None:
         """Read a piece of the prompt.
 
         Args:
             most: the largest number of tokens.
-            shared: the session to join when the prompt is read.
             prefixes: prompts that were read before.
         """
         decoder = self.texts.strategy.decoder
@@ -89,8 +93,8 @@ class BatchedTexts:
             self.unread = self._prompt.unread
             if not self.unread:
                 self._prompt.session, self.is_read = None, True
-                view = SessionView(shared, session)
-                self.rows = self._draws.rows_of(self.texts, self.open_texts, view, self._prompt.ids)
+                ids = self._prompt.ids
+                self.rows = RequestRows(self.texts, self.open_texts, self._shared, session, ids)
                 self.rows.read()
         except Exception as error:  # a model's own, such as for an empty prompt
             self._fail(error)
@@ -132,3 +136,222 @@ class BatchedTexts:
     def _fail(self, error: Exception) -> None:
         self.error = error
         self.finish()
+
+
+class RequestRows:
+    """The rows of a request, which are drawn as `Ancestral` draws them.
+
+    Args:
+        texts: the request.
+        open_texts: its texts.
+        shared: the session that the rows join.
+        session: a session that has read the prompt, in one row.
+        ids: the prompt.
+
+    Attributes:
+        key: equal for requests that are drawn together, whose chain treats each row by itself; ""
+            for one whose chain reads the text, which is drawn alone.
+        plan: draws their tokens.
+        view: its rows in the shared session; None after the last token.
+    """
+
+    def __init__(
+        self,
+        texts: Texts,
+        open_texts: OpenTexts,
+        shared: SharedSession,
+        session: Session,
+        ids: Sequence[int],
+    ) -> None:
+        self.key, self.plan = shared.plan_of(texts.strategy.sampler, texts.unknown)
+        vocabulary, view = shared.vocabulary, SessionView(shared, session)
+        self._vocabulary, self._texts, self._open_texts = vocabulary, texts, open_texts
+        self._ends = frozenset(vocabulary.ends)
+        self._samples = list(open_texts.samples)  # of the rows in `view`, in their order
+        self._stream = RandomStream(texts.seed, open_texts.samples, texts.prompt_index)
+        self._position = 0  # of the next token to draw
+        # (rows, tokens) random numbers of `_samples`, from the position `_first` on.
+        self._uniforms, self._first = np.empty((len(self._samples), 0)), 0
+        # The figures of the tokens that `take` got, their rows in them, position and samples, until
+        # `advance` adds them to the texts.
+        self._drawn: tuple[RowFigures, slice, int, list[int]] | None = None
+        if len(self._samples) != 1:
+            view.select(np.zeros(len(self._samples), dtype=np.int64))
+        self.view: SessionView | None = view if texts.length and self._samples else None
+        self._prompt = ids
+        # The past of the rows in `view`; None where no stage reads it.
+        self._past: ContextBuilder | None = None
+        if not self.key:
+            prompt = np.array(ids, dtype=np.int64)
+            self._past = ContextBuilder(prompt, len(self._samples), texts.length, vocabulary)
+        stages = texts.strategy.sampler.active_stages
+        self._reads_model_surprisal = any("model_surprisal" in stage.reads for stage in stages)
+
+    def read(self) -> None:
+        """Compute the logits of the session's last token, if one is to be drawn."""
+        if self.view is not None:
+            self.view.read()
+
+    def slides(self, context_length: int) -> bool:
+        """Return True if the window of the texts slides with the tokens that were drawn last.
+
+        Args:
+            context_length: the model's.
+        """
+        length = self._length
+        if length <= context_length or self.view is None or self.view.own is not None:
+            return False
+        return window_start(length - 1, context_length) < window_start(length, context_length)
+
+    def leave(self, context_length: int) -> int:
+        """Take the rows out of the shared session; return the tokens in all of their windows.
+
+        Args:
+            context_length: the model's.
+        """
+        assert self.view is not None
+        self.view.take_tokens()  # `enter` reads them from the texts
+        return len(self._samples) * (self._length - window_start(self._length, context_length))
+
+    def enter(self, model: LanguageModel) -> None:
+        """Read the windows of the texts again, in a session that joins the shared one."""
+        assert self.view is not None
+        tokens = dict(zip(self._open_texts.samples, self._open_texts.tokens, strict=True))
+        self.view.enter(model.start([[*self._prompt, *tokens[each]] for each in self._samples]))
+        self.view.read()
+
+    @property
+    def is_drawn(self) -> bool:
+        """True if the tokens of its next step are drawn."""
+        return self._drawn is not None
+
+    def uniforms(self, tokens: int = 1) -> NDArray[np.float64]:
+        """Return the random numbers of the next tokens: (rows, tokens), of at least one.
+
+        Args:
+            tokens: the largest number of tokens.
+        """
+        if not 0 < tokens <= self._texts.length - self._position:
+            left = self._texts.length - self._position
+            raise AssertionError(f"a draw of {tokens} tokens for rows that have {left} left")
+        if self._position - self._first >= self._uniforms.shape[1]:
+            self._uniforms = self._stream.following(self._position, self._samples)
+            self._first = self._position
+        first = self._position - self._first
+        return self._uniforms[:, first : first + tokens]
+
+    def steps_left(self, context_length: int | None) -> int:
+        """Return for how many steps the rows stay as they are, unless a token ends a text.
+
+        Args:
+            context_length: the model's, if windows that slide leave the shared session.
+        """
+        left = self._texts.length - self._position - 1  # the last token isn't appended
+        if context_length is not None:
+            left = min(left, context_length - self._length)
+        return left
+
+    @property
+    def _length(self) -> int:
+        start = self._vocabulary.start is not None
+        return len(self._prompt) + start + self._position
+
+    @property
+    def measured(self) -> bool:
+        """True if the entropies of its tokens are kept."""
+        return self._open_texts.keeps_figures
+
+    def context(self) -> Context:
+        """Return the past of the rows; where no stage reads it, with zeros as its tokens."""
+        if self._past is not None:
+            return self._past.context
+        past = np.zeros((len(self._samples), self._position), dtype=np.int64)
+        return Context.of(past, vocabulary=self._vocabulary, prompt_length=0)
+
+    def take(self, figures: RowFigures, rows: slice, *, is_appended: bool = False) -> None:
+        """Take tokens, and append them, so that the model can continue before they are read.
+
+        Args:
+            figures: the tokens of these rows, and of others.
+            rows: the rows of this request.
+            is_appended: the session has them already.
+        """
+        view, tokens = self.view, figures.tokens[rows]
+        if view is None or not len(tokens) == view.size == len(self._samples):
+            size = None if view is None else view.size
+            raise AssertionError(
+                f"the draw has {len(tokens)} tokens for a request of {len(self._samples)} rows, "
+                f"{size} of them in the session"
+            )
+        self._drawn = figures, rows, self._position, self._samples
+        self._position += 1
+        if is_appended:
+            return
+        growing = [row for row, token in enumerate(tokens) if token not in self._ends]
+        if self._position == self._texts.length or not growing:
+            self.view = None
+            return
+        ids = figures.ids(rows)
+        if len(growing) < len(tokens):
+            view.select(growing)
+            self._samples = [self._samples[row] for row in growing]
+            self._uniforms, ids = self._uniforms[growing], ids[growing]
+            if self._past is not None:
+                self._past.select(np.array(growing))
+        view.extend(ids)
+
+    def advance(self) -> Callable[[], Step] | None:
+        """Add the next tokens to the texts; return what makes their step, or None at the end.
+
+        An exception gets an attribute `generations`: the texts so far.
+        """
+        try:
+            if self._drawn is None and self.view is not None:  # not with others'
+                alone = self._draw_alone(self.view)
+                self.take(RowFigures(alone, self._position), slice(0, len(alone.tokens)))
+            drawn, self._drawn = self._drawn, None
+            if drawn is None:
+                return None
+            figures, rows, _, samples = drawn
+            step = partial(_part_of, *drawn)
+            if registry().load_observers():
+                registry().observe(step())
+            self._open_texts.add(samples, figures.tokens[rows], figures, rows.start)
+            return step
+        except (Exception, KeyboardInterrupt) as error:
+            self._open_texts.fail(error)
+            raise
+
+    def _draw_alone(self, view: SessionView) -> Drawn:
+        uniforms = self.uniforms()[:, 0].copy()
+        drawn = self.plan.draw(view.next_logits(), uniforms, self.context, self.measured)
+        if self._past is not None:
+            model = None
+            if self._reads_model_surprisal:
+                model = model_surprisals(drawn.model_logits, drawn.tokens)
+            self._past.append(drawn.tokens, drawn.surprisal, model)
+        return drawn
+
+
+def _part_of(figures: RowFigures, rows: slice, position: int, samples: Sequence[int]) -> Step:
+    """Return adjacent rows as a step of another position: views of its arrays and figures.
+
+    A server makes one for each text and token, so nothing is checked or computed again.
+
+    Args:
+        figures: of the whole step.
+        rows: the rows.
+        position: their position.
+        samples: the sample of each row.
+    """
+    step = figures.step
+    columns = {name: getattr(step, name) for name in COLUMNS}
+    part = object.__new__(Step)
+    vars(part).update(
+        {name: each if each is None else each[rows] for name, each in columns.items()}
+    )
+    if step.logits is step.model_logits:
+        vars(part)["logits"] = part.model_logits
+    own = read_only(np.array(samples, dtype=np.int64))
+    vars(part).update(position=position, samples=own, _whole=(step, rows))
+    return part

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from corelm.generation.batched_texts import BatchedTexts
 from corelm.generation.generate import BATCH, Texts, batches
-from corelm.generation.joint_draws import JointDraws
 from corelm.generation.prompts import PrefixCache
 from corelm.generation.shared_session import SharedSession
 from corelm.language_model import LanguageModel
@@ -92,9 +91,9 @@ class ContinuousBatch:
     ) -> None:
         self._model, self._rows, self._piece, self._again = model, rows, piece, again
         self._prefixes = prefixes or PrefixCache(0)
-        self._shared, self._is_ahead = SharedSession(), False
+        self._is_ahead = False  # the session has the tokens of the last step already
         context_length = model.context_length if again is not None else None
-        self._draws = JointDraws(self._shared, model.vocabulary, context_length)
+        self._shared = SharedSession(model.vocabulary, context_length)
         self._waiting: deque[BatchedTexts] = deque()
         self._running: list[BatchedTexts] = []
         self._new: list[BatchedTexts] = []  # just read; they join after their first token
@@ -127,7 +126,7 @@ class ContinuousBatch:
                 several tokens of each text, which takes less time.
         """
         opened = texts.open(self._model, range(texts.n) if samples is None else samples, measured)
-        request = BatchedTexts(self._model, texts, opened, self._draws)
+        request = BatchedTexts(self._model, texts, opened, self._shared)
         request.each_step = each_step
         self._waiting.append(request)
         return request
@@ -218,7 +217,7 @@ class ContinuousBatch:
         """Read tokens of a prompt; return the number of them that count."""
         read = 0
         if not request.is_finished:
-            read_piece = partial(request.read, left, self._shared, self._prefixes)
+            read_piece = partial(request.read, left, self._prefixes)
             yield StepPart([request], read_piece, request.unread)
             read = max(request.just_read, JOINING)
         if request.is_read or request.is_finished:
@@ -247,7 +246,7 @@ class ContinuousBatch:
         rows = [each.rows for each in new if each.rows and each.rows.key]
         if not rows:
             return []
-        draw = partial(self._draws.draw_apart, rows)
+        draw = partial(self._shared.draw_apart, rows)
         yield StepPart((), draw, sum(each.just_read for each in new))  # a session may read only now
         return (yield from _taken(new))
 
@@ -255,7 +254,7 @@ class ContinuousBatch:
         """Compute the logits of all rows, and draw the tokens of requests with equal chains."""
         rows = [each.rows for each in self._running if each.rows]
         are_all, more = len(rows) == len(self._running), not (self._new or self._joining)
-        self._is_ahead = self._draws.draw(rows, are_all=are_all, more=more)
+        self._is_ahead = self._shared.draw(rows, are_all=are_all, more=more)
 
     def _advance(self) -> None:
         """Append the drawn tokens of all rows to the session, unless it has them."""
@@ -269,7 +268,7 @@ class ContinuousBatch:
         read = [request for request in self._running if request.is_read and request.view]
         views = self._shared.arrange([request.view for request in read if request.view])
         if all(request.rows for request in _growing(self._running)):
-            self._draws.expect([request.rows for request in read if request.rows])
+            self._shared.expect([request.rows for request in read if request.rows])
         self._shared.advance(views)
 
     def _take_ready(self, requests: Sequence[BatchedTexts]) -> None:
@@ -279,7 +278,7 @@ class ContinuousBatch:
             requests: all that share the session.
         """
         # All of them grow: a request that ends leaves the loop.
-        while self._is_ahead and self._draws.are_ready and len(_growing(requests)) == len(requests):
+        while self._shared.are_ready and len(_growing(requests)) == len(requests):
             self._draw()
             self._advance()
             _take(requests)

@@ -13,9 +13,8 @@ from corelm.abilities import SessionWrapper, can
 from corelm.abilities.optional import join_all
 from corelm.decoding.draws import DrawPlan
 from corelm.errors import SamplerError, UsageError
+from corelm.generation.batched_texts import RequestRows
 from corelm.generation.continuous_batch import PIECE
-from corelm.generation.joint_draws import JointDraws
-from corelm.generation.request_rows import RequestRows
 from corelm.generation.shared_session import SessionView, SharedSession
 from corelm.numerics.distributions import surprisals_and_entropy
 from corelm.registry.registry import Registry
@@ -414,7 +413,7 @@ class Rows:
 
 
 def test_the_last_rows_take_the_places_of_dropped_ones():
-    shared, session = SharedSession(), Rows([0])
+    shared, session = SharedSession(GPT2.vocabulary, None), Rows([0])
     views = [SessionView(shared, session if row == 0 else Rows([row])) for row in range(8)]
     for kept in (range(8), (0, 1, 2, 4, 5, 6, 7), (0, 2, 5, 6, 7), (2, 7)):
         views = [view for view in views if view.own is not None or view.next_logits()[0, 0] in kept]
@@ -490,7 +489,7 @@ def test_requests_with_other_chains_are_drawn_apart():
     ],
 )
 def test_a_fault_in_joint_draws_is_named_where_it_is(monkeypatch, fault, match):
-    left, begin = RequestRows.steps_left, JointDraws._begin
+    left, begin = RequestRows.steps_left, SharedSession._begin
 
     def begin_with_a_row_less(self, rows):
         is_begun = begin(self, rows)
@@ -500,7 +499,7 @@ def test_a_fault_in_joint_draws_is_named_where_it_is(monkeypatch, fault, match):
     if fault == "steps_left":
         monkeypatch.setattr(RequestRows, "steps_left", lambda *arguments: left(*arguments) + 1)
     else:
-        monkeypatch.setattr(JointDraws, "_begin", begin_with_a_row_less)
+        monkeypatch.setattr(SharedSession, "_begin", begin_with_a_row_less)
     batch = ContinuousBatch(GPT2)
     batch.add(request("w1 w2", length=7, n=2))
     with pytest.raises(AssertionError, match=match):
