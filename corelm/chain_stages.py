@@ -24,10 +24,10 @@ from corelm.numerics.masks import Forbidden, apply_mask, forbid_tokens
 from corelm.printable import message_of
 from corelm.validation import (
     check_result,
+    check_stage,
     fault_of_array,
     fault_of_mask,
     fault_of_toss,
-    restored_token,
 )
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["apply"]
 
 Rows = NDArray[np.bool_]
-
-FEW = 8
-"""Tokens; rows of fewer logits may add up to 1 by chance."""
 
 T = TypeVar("T")
 
@@ -328,29 +325,8 @@ class Run:
             raise SamplerError(f"{stage} returned {fault} at step {self._context.position}")
         if stage._is_built_in:
             return result
-        self._check_tokens(stage, result)
+        check_stage(stage, result, self._model_logits, self._context.position)
         return result.copy()  # a stage may return one buffer at each step
-
-    def _check_tokens(self, stage: Sampler, result: Array) -> None:
-        """Raise if a stage restored a token that the model never draws, or returned probabilities.
-
-        Both come of `return softmax(logits)`, which would be drawn from without a word.
-        """
-        model = self._model_logits
-        never = np.flatnonzero(model[0] == -np.inf)  # in row 0, then in all
-        never = never[(model[:, never] == -np.inf).all(axis=0)]
-        restored = never[(result[:, never] > -np.inf).any(axis=0)]
-        if restored.size:
-            raise restored_token(stage, int(restored[0]), self._context.position)
-        if (
-            result.shape[-1] >= FEW  # the logits of few tokens may be such numbers
-            and result.min() >= 0
-            and np.allclose(result.sum(axis=-1), 1, atol=1e-3)
-        ):
-            raise SamplerError(
-                f"{stage} returned probabilities at step {self._context.position}; return logits, "
-                "such as np.log of them"
-            )
 
     def _context_of(self, stage: Sampler) -> Context:
         """Return the context; a third-party stage gets a copy of its own."""
@@ -392,60 +368,27 @@ def _extended(branch: str, stage: Switch, chosen: Sampler) -> str:
     return f"{branch}, {path}" if branch else path
 
 
-# ---- the masks of a trace ----
-
-
-def allowed_tokens(trace: Iterable[StageResult], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the tokens that all masks of a trace allow: (batch, vocabulary), read-only.
+def masks_of(
+    trace: Iterable[StageResult], shape: tuple[int, ...]
+) -> tuple[NDArray[np.bool_], Rows]:
+    """Return the tokens that all masks of a trace allow, and the rows that fell back.
 
     Args:
         trace: the results of the stages.
         shape: (batch, vocabulary).
+
+    Returns:
+        (batch, vocabulary), read-only; and (batch,), True where the stages before a mask left
+        nothing that it allows.
     """
     # One byte for any number of tokens.
     everything: NDArray[np.bool_] = np.broadcast_to(np.True_, shape)
-    allowed = everything
+    allowed, fell_back = everything, np.zeros(shape[0], dtype=bool)
     for result in trace:
-        if result.allowed is not None:
-            mine = result.allowed
-            if result.rows is not None:  # in other rows, the mask allows everything
-                mine = mine | ~result.rows[:, None]
+        inside = result.rows
+        if result.allowed is not None:  # in rows that it isn't for, a mask allows everything
+            mine = result.allowed if inside is None else result.allowed | ~inside[:, None]
             allowed = mine if allowed is everything else allowed & mine
-    return allowed
-
-
-def rows_that_fell_back(trace: Iterable[StageResult], batch: int) -> Rows:
-    """Return the rows in which the stages before a mask left nothing that it allows: (batch,)."""
-    fell_back = np.zeros(batch, dtype=bool)
-    for result in trace:
         if result.fell_back is not None:
-            fell_back |= result.fell_back if result.rows is None else result.fell_back & result.rows
-    return fell_back
-
-
-def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bool_]:
-    """Return the tokens that all masks of a sampler allow next, without calling other stages.
-
-    Args:
-        sampler: a sampler or a chain.
-        context: the past of one row.
-        size: the number of logits in a row.
-
-    Returns:
-        (vocabulary,), True for these tokens; read-only.
-
-    Raises:
-        SamplerError, UsageError: a mask or a choice failed, as for `apply`.
-
-    Example:
-        >>> import corelm
-        >>> from corelm.testing import ToyModel
-        >>> context = corelm.Context.of([[3, 4]], vocabulary=ToyModel().vocabulary, prompt_length=1)
-        >>> allowed_next(corelm.sampler("min_length(n=2)"), context, 13).tolist()[:4]
-        [True, True, False, True]
-    """
-    no_logits = np.zeros((1, size), dtype=np.float32)
-    trace: list[StageResult] = []
-    Run(no_logits, context, trace, masks_alone=True)(sampler, no_logits)
-    allowed: NDArray[np.bool_] = allowed_tokens(trace, no_logits.shape)[0]
-    return allowed
+            fell_back |= result.fell_back if inside is None else result.fell_back & inside
+    return allowed, fell_back

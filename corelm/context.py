@@ -145,6 +145,12 @@ class ListingContext(Context):
         return listing
 
 
+def example_context(vocabulary: Vocabulary) -> Context:
+    """Return the context of a text of two tokens, the second of them drawn."""
+    nats = np.ones((1, 2))
+    return Context(np.zeros((1, 2), dtype=np.int64), nats, nats, 1, vocabulary)
+
+
 MOST_ROOM = 1024
 """The most tokens to allocate in advance; for a longer text the arrays double."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 KINDS = ("temperature", "filter", "penalty", "other")
 READABLE = frozenset({"tokens", "position", "surprisal", "model_surprisal", "vocabulary"})
 """The parts of a context that a sampler can declare in `reads`."""
+FEW = 8
+"""Tokens; rows of fewer logits may add up to 1 by chance."""
 
 
 def check_attributes(cls: type[Sampler]) -> None:
@@ -169,6 +171,26 @@ def restored_token(sampler: Sampler, token: int, step: int, row: int | None = No
         f"{sampler} restored token {token}, which is never drawn, at {where}; pass the result "
         "through mask_logits(result, logits > -np.inf)"
     )
+
+
+def check_stage(stage: Sampler, result: Array, model_logits: Array, step: int) -> None:
+    """Raise if a stage restored a token that the model never draws, or returned probabilities.
+
+    Both come of `return softmax(logits)`, which would be drawn from without a word.
+    """
+    never = np.flatnonzero(model_logits[0] == -np.inf)  # in row 0, then in all
+    never = never[(model_logits[:, never] == -np.inf).all(axis=0)]
+    restored = never[(result[:, never] > -np.inf).any(axis=0)]
+    if restored.size:
+        raise restored_token(stage, int(restored[0]), step)
+    if (
+        result.shape[-1] >= FEW  # the logits of few tokens may be such numbers
+        and result.min() >= 0
+        and np.allclose(result.sum(axis=-1), 1, atol=1e-3)
+    ):
+        raise SamplerError(
+            f"{stage} returned probabilities at step {step}; return logits, such as np.log of them"
+        )
 
 
 def check_drawn(

@@ -21,8 +21,7 @@ import corelm
 from corelm import Context, CorelmError, Sampler, native
 from corelm.chain_stages import (
     StageResult,
-    allowed_tokens,
-    rows_that_fell_back,
+    masks_of,
     run_stages,
 )
 from corelm.decoding.draws import DrawPlan
@@ -95,7 +94,7 @@ def by_stages(
     if not valid:
         raise invalid_result(sampler, result, context.position)
     drawn = model, result, tokens, surprisal
-    of_masks = allowed_tokens(trace, result.shape), rows_that_fell_back(trace, len(result))
+    of_masks = masks_of(trace, result.shape)
     return *drawn, *(of_masks if sampler.has_masks else ()), *figures_of(*drawn)
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.chain_stages import (
     StageResult,
-    allowed_tokens,
     apply,
-    rows_that_fell_back,
+    masks_of,
     run_stages,
 )
-from corelm.context import Context, ListingContext
-from corelm.decoding.step import Drawn, Figures, ModelLogits
+from corelm.context import Context, ListingContext, example_context
+from corelm.decoding.step import Drawn, Figures, ModelLogits, NextLogits
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.native import rows
@@ -57,13 +56,12 @@ class RandomStream:
     """
 
     def __init__(self, seed: int, samples: Sequence[int], prompt: int = 0) -> None:
-        self.seed: int = _whole("seed", seed)
-        self.prompt: int = _whole("prompt", prompt)
+        self.seed: int = whole_number("the seed", seed)
+        self.prompt: int = whole_number("the prompt", prompt)
         self.samples: tuple[int, ...] = tuple(samples)
         self._next_block = _blocks(self.seed, self.prompt, self.samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._uniforms = np.empty((len(self.samples), 0))
-        self._places_cache: tuple[object, NDArray[np.intp]] = None, np.empty(0, np.intp)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -87,10 +85,9 @@ class RandomStream:
             samples: the samples of the stream to return numbers for; all by default.
         """
         self._reach(position)
-        uniforms = self._uniforms[:, position]
-        if samples is None:
-            return uniforms.copy()  # a view would let the caller change later answers
-        return uniforms[self._places_of(samples)]
+        places = self._places_of(self.samples if samples is None else samples)
+        uniforms: NDArray[np.float64] = self._uniforms[places, position]
+        return uniforms
 
     def following(
         self, position: int, samples: NDArray[np.int64] | Sequence[int]
@@ -116,32 +113,26 @@ class RandomStream:
             self._uniforms = np.concatenate([self._uniforms, self._next_block()], axis=1)
 
     def _places_of(self, samples: NDArray[np.int64] | Sequence[int]) -> NDArray[np.intp]:
-        # A decoder asks for the same samples at most steps.
-        cached, places = self._places_cache
-        if samples is cached:
-            return places
         # Python's integers: numbers read one by one out of an array are slow to look up.
         wanted = samples.tolist() if isinstance(samples, np.ndarray) else samples
-        places = np.array([self._places[sample] for sample in wanted], dtype=np.intp)
-        if isinstance(samples, np.ndarray) and not samples.flags.writeable:
-            self._places_cache = samples, places
-        return places
+        return np.array([self._places[sample] for sample in wanted], dtype=np.intp)
 
 
-def _whole(name: str, value: int) -> int:
+def whole_number(name: str, value: int) -> int:
+    """Return a whole number of at least 0; raise a `UsageError` for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise UsageError(f"the {name} must be a whole number of at least 0, not {value!r}")
+        raise UsageError(f"{name} must be a whole number of at least 0, not {value!r}")
     return int(value)
 
 
 def _blocks(seed: int, prompt: int, samples: tuple[int, ...]) -> Callable[[], NDArray[np.float64]]:
     """Return a function that takes the next (samples, BLOCK) numbers."""
-    kernels = native.kernels
-    if kernels is None or max(seed, prompt) >= 2**64 or not all(0 <= s < 2**63 for s in samples):
+    is_large = max(seed, prompt) >= 2**64 or not all(0 <= s < 2**63 for s in samples)
+    if native.kernels is None or is_large:
         return partial(_block_of, [_generator(seed, prompt, sample) for sample in samples])
-    streams = np.empty((len(samples), 4), dtype=np.int64)
-    kernels.start_streams(seed, prompt, np.array(samples, dtype=np.int64), streams)
-    return partial(_native_block, streams)
+    # Not by `numpy.random`, whose import takes a tenth of a run.
+    streams = rows.start_streams(seed, prompt, np.array(samples, dtype=np.int64))
+    return partial(rows.next_uniforms, streams, BLOCK)
 
 
 def _generator(seed: int, prompt: int, sample: int) -> np.random.Generator:
@@ -163,13 +154,6 @@ def _words(number: int) -> list[int]:
 def _block_of(generators: Sequence[np.random.Generator]) -> NDArray[np.float64]:
     blocks = [generator.random(BLOCK) for generator in generators]
     return np.array(blocks).reshape(len(generators), BLOCK)
-
-
-def _native_block(streams: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what `_block_of` does, without `numpy.random`, whose import takes a tenth of a run."""
-    numbers = np.empty((len(streams), BLOCK))
-    rows.loaded().next_uniforms(streams, numbers)
-    return numbers
 
 
 CONSTANT = {"vocabulary"}
@@ -221,19 +205,22 @@ class DrawPlan:
         self.stops: NDArray[np.int64] = np.array([*vocabulary.ends], dtype=np.int64)
         self._sampler, self.size = sampler, len(vocabulary)
         stages = sampler.active_stages
-        examples = [_longest_calls(stage, _example(vocabulary), self.size) for stage in stages]
+        example = example_context(vocabulary)
+        examples = [calls_of([stage], example, self.size, longest=True) for stage in stages]
         # After a coin the stages act on each outcome, for which no call has arguments.
         first = len(stages) if sampler.has_branches else _first_of_last(examples)
-        self.before: Sampler | None = _chain(stages[:first])
-        self.after: Sampler | None = _chain(stages[first:])
+        self.before: Sampler | None = Chain(stages[:first]) if first else None
+        self.after: Sampler | None = Chain(stages[first:]) if stages[first:] else None
         # The stages of `after`, with their kernels where they don't depend on the text.
         self._stages: list[tuple[Sampler, Calls | None]] = [
             (stage, calls if stage.reads <= CONSTANT else None)
             for stage, calls in zip(stages[first:], examples[first:], strict=True)
         ]
         self._has_masks = sampler.has_masks
-        is_constant = native.kernels and not (first or self._has_masks)
-        self.kernels: Calls | None = self._calls(None) if is_constant else None
+        constant = [calls for _, calls in self._stages if calls is not None]
+        self.kernels: Calls | None = None
+        if native.kernels and not self._has_masks and len(constant) == len(stages):
+            self.kernels = tuple(chain.from_iterable(constant))
 
     def draw(
         self,
@@ -265,22 +252,32 @@ class DrawPlan:
         past = context()
         trace: list[StageResult] | None = [] if self._has_masks else None
         result = model_logits = self.prepare(logits, past.position)
+        drawn = None
         if self.before is not None:
             result = apply(self.before, model_logits, past, trace)
-            if drawn := self._in_one_call(result, NONE, uniforms, lambda: past, trace=trace):
-                return self._checked(drawn._replace(model_logits=model_logits), past)
-        if self.after is not None:
-            result = run_stages(self.after, result, past, trace, model_logits)
-        tokens, surprisal, valid = draw_checked(result, uniforms)
-        if not valid:
-            raise invalid_result(self._sampler, result, past.position)
-        of_masks = self._of_masks(trace, (), result.shape)
-        return self._checked(Drawn(model_logits, result, tokens, surprisal, *of_masks), past)
+            drawn = self._in_one_call(result, NONE, uniforms, lambda: past, trace=trace)
+        if drawn is None:
+            if self.after is not None:
+                result = run_stages(self.after, result, past, trace, model_logits)
+            tokens, surprisal, valid = draw_checked(result, uniforms)
+            if not valid:
+                raise invalid_result(self._sampler, result, past.position)
+            of_masks = self._of_masks(trace, (), result.shape)
+            drawn = Drawn(model_logits, result, tokens, surprisal, *of_masks)
+        if drawn.logits is not model_logits:
+            check_drawn(self._sampler, drawn.tokens, model_logits, repeat(past.position))
+        return drawn._replace(model_logits=model_logits)
 
-    def _checked(self, drawn: Drawn, past: Context) -> Drawn:
-        if drawn.logits is not drawn.model_logits:
-            check_drawn(self._sampler, drawn.tokens, drawn.model_logits, repeat(past.position))
-        return drawn
+    def next(self, model_logits: Array, context: Context) -> NextLogits:
+        """Return the next-token distributions; the caller checks the sampler's rows.
+
+        Args:
+            model_logits: (batch, vocabulary) the model's, prepared.
+            context: the past of each row.
+        """
+        trace: list[StageResult] | None = [] if self._has_masks else None
+        logits = run_stages(self._sampler, model_logits, context, trace)
+        return NextLogits(model_logits, logits, *self._of_masks(trace, (), logits.shape))
 
     def _in_one_call(
         self,
@@ -295,8 +292,7 @@ class DrawPlan:
         # A third-party sampler may return an array that the kernels can't read, or not write into.
         if native.kernels is None or logits.dtype is not FLOAT32 or not logits.flags.carray:
             return None
-        calls = self._calls(context) if self.kernels is None else self.kernels
-        if calls is None:
+        if (calls := self._calls(context)) is None:
             return None
         figures = Figures(*np.empty((3, len(logits)))) if measured else None
         wanted = figures or (None, None, None)
@@ -306,17 +302,15 @@ class DrawPlan:
         of_masks = self._of_masks(trace, calls, out.shape)
         return Drawn(logits, out, tokens, surprisal, *of_masks, figures)
 
-    def _calls(self, context: Callable[[], Context] | None) -> Calls | None:
-        """Return the kernels of a step; None if a stage is more than kernels at this step.
-
-        Args:
-            context: returns the past of each row; None for kernels that don't depend on it.
-        """
+    def _calls(self, context: Callable[[], Context]) -> Calls | None:
+        """Return the kernels of a step; None if a stage is more than kernels at this step."""
+        if self.kernels is not None:
+            return self.kernels
         calls, past = Calls(), None
         for stage, of_stage in self._stages:
-            if of_stage is None and context is not None:
+            if of_stage is None:
                 past = context() if past is None else past
-                of_stage = calls_of(stage, past, self.size)
+                of_stage = calls_of([stage], past, self.size)
             if of_stage is None:
                 return None
             calls += of_stage
@@ -334,89 +328,62 @@ class DrawPlan:
         """
         if not self._has_masks:
             return None, None
-        allowed = all_but(
-            (Forbidden(*each) for name, *each in calls if name == "forbid_tokens"), shape
-        )
+        forbidden = [Forbidden(*each) for name, *each in calls if name == "forbid_tokens"]
+        allowed = all_but(forbidden, shape)
         for name, *each in calls:
             if name == "allow_tokens":
                 allowed &= each[0]
-        if trace:
-            allowed &= allowed_tokens(trace, shape)
-        return allowed, rows_that_fell_back(trace or (), shape[0])
+        of_trace, fell_back = masks_of(trace or (), shape)
+        allowed &= of_trace
+        return allowed, fell_back
 
 
-def calls_of(stage: Sampler, context: Context, size: int) -> Calls | None:
-    """Return the kernels that do what a stage does at a step; None if it does anything else.
+def calls_of(
+    stages: Iterable[Sampler], context: Context, size: int, longest: bool = False
+) -> Calls | None:
+    """Return the kernels that do what stages do at a step; None if they do anything else.
 
     Args:
-        stage: a sampler that is no chain.
+        stages: samplers that are no chains.
         context: the past of each row.
         size: the number of logits in a row.
+        longest: of a switch, take the most kernels that any sampler of it may need.
     """
-    if not stage._is_built_in:
-        return None
-    try:
-        if isinstance(stage, KernelSampler):
-            calls = [
-                (getattr(function, "kernel", None), *arguments)
-                for function, *arguments in stage.kernels(context, size)
-            ]
-            return None if any(name is None for name, *_ in calls) else tuple(calls)
-        if isinstance(stage, Mask):
-            allowed = stage.allowed(ListingContext.like(context, size))
-            if allowed is None:
-                return ()
-            is_list = isinstance(allowed, Forbidden)
-            return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
-        if isinstance(stage, Switch):
-            chosen = stage.choose(context)
-            is_one = all(each is chosen[0] for each in chosen)
-            return (
-                _joined(calls_of(each, context, size) for each in chosen[0].active_stages)
-                if is_one
-                else None
-            )
-    except UsageError:  # such as a word that the vocabulary lacks: the stage by itself says so
-        pass
-    return None
-
-
-def _joined(parts: Iterable[Calls | None]) -> Calls | None:
     calls = Calls()
-    for part in parts:
-        if part is None:
+    for stage in stages:
+        try:
+            of_stage = _calls_of(stage, context, size, longest) if stage._is_built_in else None
+        except UsageError:  # such as a word that the vocabulary lacks: the stage by itself says so
             return None
-        calls += part
+        if of_stage is None:
+            return None
+        calls += of_stage
     return calls
 
 
-def constant_calls(stage: Sampler, vocabulary: Vocabulary) -> Calls | None:
-    """Return the kernels of a stage that are the same for every text; None if it does more."""
-    if not stage.reads <= CONSTANT:
-        return None
-    return calls_of(stage, _example(vocabulary), len(vocabulary))
-
-
-def _example(vocabulary: Vocabulary) -> Context:
-    """Return the context of a text of two tokens, the second of them drawn."""
-    nats = np.ones((1, 2))
-    return Context(np.zeros((1, 2), dtype=np.int64), nats, nats, 1, vocabulary)
-
-
-def _longest_calls(stage: Sampler, example: Context, size: int) -> Calls | None:
-    """Return a stage's kernels for an example; of a switch, those of its longest sampler."""
-    if not (stage._is_built_in and isinstance(stage, Switch)):
-        return calls_of(stage, example, size)
-    try:
-        samplers = [*stage.choose(example), *stage.nested.values()]
-    except UsageError:  # as in `calls_of`
-        return None
-    options = [
-        _joined(_longest_calls(each, example, size) for each in sampler.active_stages)
-        for sampler in samplers
-    ]
-    calls = [option for option in options if option is not None]
-    return max(calls, key=len) if len(calls) == len(options) else None
+def _calls_of(stage: Sampler, context: Context, size: int, longest: bool) -> Calls | None:
+    if isinstance(stage, KernelSampler):
+        kernels = stage.kernels(context, size)
+        calls = [(getattr(function, "kernel", None), *others) for function, *others in kernels]
+        return None if any(name is None for name, *_ in calls) else tuple(calls)
+    if isinstance(stage, Mask):
+        allowed = stage.allowed(ListingContext.like(context, size))
+        if allowed is None:
+            return ()
+        is_list = isinstance(allowed, Forbidden)
+        return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
+    if isinstance(stage, Switch):
+        chosen = stage.choose(context)
+        if longest:
+            chosen = [*chosen, *stage.nested.values()]
+        elif any(each is not chosen[0] for each in chosen):
+            return None
+        else:
+            chosen = chosen[:1]
+        options = [calls_of(each.active_stages, context, size, longest) for each in chosen]
+        calls_of_each = [option for option in options if option is not None]
+        return max(calls_of_each, key=len) if len(calls_of_each) == len(options) else None
+    return None
 
 
 def _first_of_last(examples: Sequence[Calls | None]) -> int:
@@ -428,9 +395,3 @@ def _first_of_last(examples: Sequence[Calls | None]) -> int:
         room -= max(len(calls), 1)
         first -= 1
     return first
-
-
-def _chain(stages: Sequence[Sampler]) -> Sampler | None:
-    if len(stages) < 2:
-        return stages[0] if stages else None
-    return Chain(samplers=tuple(stages))

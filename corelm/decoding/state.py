@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.abilities.optional import draw_next
-from corelm.chain_stages import StageResult, run_stages
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.step import Drawn, NextLogits, Step, model_surprisals
@@ -180,8 +179,7 @@ class Decoding:
         self._reads_model_surprisal = any(
             "model_surprisal" in stage.reads for stage in task.sampler.active_stages
         )
-        self._has_masks, self._measured = task.sampler.has_masks, task.measured
-        self._length = task.length
+        self._measured, self._length = task.measured, task.length
         # (tokens, batch) random numbers of `samples`, from the position `_first` on; empty for new
         # samples.
         self._uniforms, self._first = np.empty((0, 0)), 0
@@ -204,9 +202,11 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, or its result is not a distribution.
         """
-        distributions = self._distributions(scores)
+        context = self.context  # built first, while the session may still work in the background
+        distributions = self._plan.next(self.model_logits(scores), context)
+        self._last, self._rows, self._drawn = distributions, None, None
         if distributions.logits is not distributions.model_logits:
-            check_result(self._sampler, distributions.logits, self.context)
+            check_result(self._sampler, distributions.logits, context)
         return distributions
 
     def draw(self, scores: Array | None = None) -> Step:
@@ -265,16 +265,6 @@ class Decoding:
             self._builder.position, self.samples, tokens, last.model_logits, last.logits, surprisal,
             last.allowed, last.fell_back,
         )  # fmt: skip
-
-    def _distributions(self, scores: Array | None) -> NextLogits:
-        """Compute the next distributions; the caller validates the sampler's rows."""
-        context = self.context  # built first, while the session may still work in the background
-        model_logits = self.model_logits(scores)
-        trace: list[StageResult] | None = [] if self._has_masks else None
-        logits = run_stages(self._sampler, model_logits, context, trace)
-        self._last = distributions = NextLogits.of(model_logits, logits, trace)
-        self._rows = self._drawn = None
-        return distributions
 
     def advance(self, tokens: Ids | None = None, *, is_read: bool = False) -> None:
         """Append one token to each row.

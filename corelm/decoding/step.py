@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.chain_stages import StageResult, allowed_tokens, rows_that_fell_back
 from corelm.context import protect, read_only
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
@@ -275,14 +274,6 @@ class NextLogits:
     logits: Array
     allowed: NDArray[np.bool_] | None = None
     fell_back: NDArray[np.bool_] | None = None
-
-    @classmethod
-    def of(cls, model_logits: Array, logits: Array, trace: list[StageResult] | None) -> NextLogits:
-        """Return the distributions, with the allowed tokens that the sampler's trace records."""
-        if trace is None:
-            return cls(model_logits, logits)
-        allowed = allowed_tokens(trace, logits.shape)
-        return cls(model_logits, logits, allowed, rows_that_fell_back(trace, len(logits)))
 
     def select(self, rows: NDArray[np.int64]) -> NextLogits:
         """Return the distributions of these rows only, in this order."""

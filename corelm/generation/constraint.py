@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from corelm.chain_stages import allowed_next
+from corelm.chain_stages import Run, StageResult, masks_of
 from corelm.context import Context
 from corelm.decoding.step import Step, mass_of
 from corelm.errors import UsageError
@@ -90,3 +91,31 @@ class ConstrainedText:
             prompt_length=self._prompt_length,
             vocabulary=self._vocabulary,
         )
+
+
+def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bool_]:
+    """Return the tokens that all masks of a sampler allow next, without calling other stages.
+
+    Args:
+        sampler: a sampler or a chain.
+        context: the past of one row.
+        size: the number of logits in a row.
+
+    Returns:
+        (vocabulary,), True for these tokens; read-only.
+
+    Raises:
+        SamplerError, UsageError: a mask or a choice failed, as for `apply`.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> context = corelm.Context.of([[3, 4]], vocabulary=ToyModel().vocabulary, prompt_length=1)
+        >>> allowed_next(corelm.sampler("min_length(n=2)"), context, 13).tolist()[:4]
+        [True, True, False, True]
+    """
+    no_logits = np.zeros((1, size), dtype=np.float32)
+    trace: list[StageResult] = []
+    Run(no_logits, context, trace, masks_alone=True)(sampler, no_logits)
+    allowed: NDArray[np.bool_] = masks_of(trace, no_logits.shape)[0][0]
+    return allowed

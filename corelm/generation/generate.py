@@ -11,7 +11,7 @@ import numpy as np
 
 from corelm.abilities.optional import FullVocabulary
 from corelm.decoder import Decoder
-from corelm.decoding.draws import RandomStream
+from corelm.decoding.draws import RandomStream, whole_number
 from corelm.decoding.state import DecodingTask, steps_in_order
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
@@ -54,11 +54,6 @@ class Ancestral(Decoder):
 @hookimpl
 def corelm_decoders() -> dict[str, type[Decoder]]:
     return {"ancestral": Ancestral}
-
-
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise UsageError(f"{name} must be a whole number, at least 0, not {value!r}")
 
 
 def _check_decoder(decoder: Any) -> None:
@@ -105,8 +100,8 @@ class Texts:
     ids: list[int] | None = None
 
     def __post_init__(self) -> None:
-        _check_count("length", self.length)
-        _check_count("n", self.n)
+        whole_number("length", self.length)
+        whole_number("n", self.n)
 
     @property
     def beginning(self) -> str | list[int]:

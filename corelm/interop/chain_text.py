@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from corelm import native
-from corelm.decoding.draws import constant_calls
+from corelm.context import example_context
+from corelm.decoding.draws import CONSTANT, calls_of
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary, never_drawn
 from corelm.native.rows import Call
@@ -62,7 +63,9 @@ def _calls(stage: Sampler, vocabulary: Vocabulary) -> Sequence[Call]:
     penalty = _penalty(stage) if stage._is_built_in else None
     if penalty is not None:
         return [penalty]
-    calls = constant_calls(stage, vocabulary)
+    is_constant = stage.reads <= CONSTANT
+    context, size = example_context(vocabulary), len(vocabulary)
+    calls = calls_of([stage], context, size) if is_constant else None
     if calls is None:
         raise UsageError(f"{stage} is not made of kernels alone, so there is no chain for C of it")
     return [_line(*call) for call in calls]

@@ -177,6 +177,20 @@ def moments(rows: Rows, temperatures: Doubles) -> Doubles:
     return out
 
 
+def start_streams(seed: int, prompt: int, samples: Ids) -> Ids:
+    """Return the states of streams of random numbers, (samples, 4), as NumPy would seed them."""
+    streams = np.empty((len(samples), 4), dtype=np.int64)
+    loaded().start_streams(seed, prompt, samples, streams)
+    return streams
+
+
+def next_uniforms(streams: Ids, count: int) -> Doubles:
+    """Return the next (streams, count) numbers in [0, 1), and advance the streams."""
+    out = np.empty((len(streams), count))
+    loaded().next_uniforms(streams, out)
+    return out
+
+
 def _ready(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the array, or a copy of it with a type and layout that a kernel can read."""
     # `np.require` would take a microsecond even if nothing is to be done.

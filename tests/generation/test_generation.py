@@ -131,9 +131,9 @@ def test_length_zero_and_no_texts():
 
 @pytest.mark.parametrize("value", [-1, 2.5, "3", None, True])
 def test_any_other_count_is_refused(value):
-    with pytest.raises(UsageError, match="length must be a whole number, at least 0, not"):
+    with pytest.raises(UsageError, match="length must be a whole number of at least 0, not"):
         generate(length=value)
-    with pytest.raises(UsageError, match="n must be a whole number, at least 0, not"):
+    with pytest.raises(UsageError, match="n must be a whole number of at least 0, not"):
         generate(n=value)
 
 
