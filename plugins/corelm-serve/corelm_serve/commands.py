@@ -86,7 +86,7 @@ def serve(
     corelm serve --model imdb
     corelm serve --model small=transformers:my-gpt2 --model gguf:big.gguf --port 8080
     """
-    from corelm_serve.scheduling import Limits
+    from corelm_serve.scheduling.scheduler import Limits
     from corelm_serve.security import Access, is_loopback
     from corelm_serve.server import listen
     from corelm_serve.server import serve as run

@@ -20,8 +20,8 @@ from corelm_serve.requests.completion import CompletionRequest, TextRequest, str
 from corelm_serve.requests.formats import Tool
 from corelm_serve.requests.settings import SETTINGS
 from corelm_serve.requests.trials import PLAIN, try_to_build
-from corelm_serve.scheduling import Limits
 from corelm_serve.scheduling.jobs import Event, Job
+from corelm_serve.scheduling.scheduler import Limits
 from corelm_serve.service import ServedModel, find
 from corelm_serve.tool_calls import CallFormat
 

@@ -16,14 +16,16 @@ from corelm.runs import printable
 from corelm_serve.errors import ApiError
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.rows import RowCache
-from corelm_serve.scheduling import Limits
-from corelm_serve.scheduling.scheduler import Scheduler
+from corelm_serve.scheduling.scheduler import Limits, Scheduler
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 600)
 
 GAUGES: dict[str, tuple[str, Callable[[Scheduler], float]]] = {
     "waiting_jobs": ("Prompts that wait for a model.", lambda each: each.waiting),
     "running_rows": ("Texts that are being written.", lambda each: each.running),
+    "hanging_threads": (
+        "Threads that were given up and still run.", lambda each: each.hanging().total()
+    ),
     "prefix_hits": (
         "Prompts whose beginning had been read before.", lambda each: each.prefixes.hits
     ),

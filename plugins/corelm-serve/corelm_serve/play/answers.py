@@ -34,7 +34,7 @@ from corelm_serve.requests.play import (
     TreeRequest,
     WriteRequest,
 )
-from corelm_serve.scheduling import Limits
+from corelm_serve.scheduling.scheduler import Limits
 from corelm_serve.service import ServedModel, find
 
 LEVELS = 3

@@ -70,7 +70,7 @@ def play(
     corelm play --lesson 4
     corelm play --class
     """
-    from corelm_serve.scheduling import Limits
+    from corelm_serve.scheduling.scheduler import Limits
     from corelm_serve.security import Access
     from corelm_serve.server import listen, serve
     from corelm_serve.service import Service

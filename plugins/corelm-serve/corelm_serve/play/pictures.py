@@ -12,7 +12,7 @@ from corelm_serve.errors import as_api_error
 from corelm_serve.play.answers import Caches, Models, place_of
 from corelm_serve.play.chains import chain_of
 from corelm_serve.requests.play import PICTURES, PictureRequest
-from corelm_serve.scheduling import Limits
+from corelm_serve.scheduling.scheduler import Limits
 
 DOTS_PER_INCH = 216
 DRAWING = threading.Lock()

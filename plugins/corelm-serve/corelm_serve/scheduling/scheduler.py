@@ -1,261 +1,139 @@
-"""The lanes of a model, threads that advance its jobs; the queue before them; the end of both."""
+"""The queues before the lanes of a model, the limits of a server, and how requests share rows."""
 
 from __future__ import annotations
 
-import logging
-import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from corelm import LanguageModel
-from corelm.runs import ContinuousBatch, PrefixCache, printable
-from corelm_serve.errors import ApiError, culprit, ended_by
-from corelm_serve.scheduling import MOST, Limits, Shares
-from corelm_serve.scheduling.jobs import Job, TextPart, Writing
-from corelm_serve.scoring import together
-
-logger = logging.getLogger("corelm.serve")
+from corelm.runs import PrefixCache
+from corelm_serve.errors import ApiError
+from corelm_serve.scheduling.jobs import Job
+from corelm_serve.scheduling.lanes import Lane
 
 STOPPING = "the server is stopping; ask again later"
-
-SHARE = 8
-"""The part of the tokens that are otherwise read or scored at once, while texts wait for their next
-token."""
-
-STEP = 256
-"""The tokens of a prompt that may take as long to read as a step."""
-
-Part = tuple[Sequence[Writing], Callable[[], object], int]
-"""A part of a round: the writings that it belongs to (none for all of them), the work, and the most
-tokens of prompts that it reads."""
 RETRY_AFTER = 2
 """Seconds after which a refused client may ask again."""
 LOOK = 0.25
 """Seconds between checks for steps that take too long."""
+PORTIONS, SMALLEST = 8, 4
+"""The portions in which rows are given out, and the least rows of one. Each reads the prompt."""
+MOST = 4
+"""The most rows that are written, as a multiple of the limit."""
 
 
-@dataclass(eq=False)
-class Turn:
-    """Work in progress."""
+OWN = ("corelm", "corelm_samplers", "corelm_grammar")
+"""The packages whose samplers run in the step of all other requests."""
+LANES = 16
+"""The most lanes for requests with others' samplers; further kinds of requests share one."""
+HANGING = 3
+"""The threads that may hang in a sampler before it is refused."""
 
-    writings: Sequence[Writing]
-    thread: int
-    started: float
-    steps: float
+Kind = tuple[bool, tuple[str, ...]]
+"""What the requests of a lane have in common: ancestral decoding or not, and others' samplers."""
 
 
-class Lane:
-    """A thread that advances its jobs in rounds; a round is a step of a `ContinuousBatch`.
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that keep one client from using up the machine.
 
-    Work that takes longer than `stall` is given up: its job fails, and a new thread continues with
-    the others. The old one is left alone; what it still computes is thrown away.
-
-    Args:
-        model: the language model.
-        admit: takes the running jobs and returns those of which rows may begin.
-        limits: the bounds.
-        stall: seconds that a part of a round may take.
-        prefixes: the prompts that were read before.
+    Attributes:
+        body: bytes of a request.
+        prompt: tokens of a prompt.
+        length: tokens drawn for a text.
+        prompts: prompts in a request.
+        total: tokens of all prompts of a request, and tokens drawn for all of its texts.
+        entries: log-probabilities in an answer.
+        rows: texts that a model writes at once, and texts of one prompt. Requests that would wait
+            for larger ones are written too, up to four times as many texts in all.
+        waiting: requests that wait for a model; more are refused with 429.
+        seconds: the time of a request, from its arrival to its last token.
+        stall: seconds that one step of one request may take before it is given up, and again that
+            many for every 256 tokens of prompts that it reads.
+        piece: tokens of a prompt that are read between two steps.
+        prefixes: tokens of prompts that each model keeps, to read equal beginnings once.
+        grace: seconds that running requests get to end when the server stops.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        admit: Callable[[list[Job]], list[Job]],
-        limits: Limits,
-        stall: float,
-        prefixes: PrefixCache,
-    ) -> None:
-        self._model, self._admit, self._limits = model, admit, limits
-        self._stall, self._prefixes = stall, prefixes
-        self._running: dict[Job, Writing] = {}
-        self._batch = self._new_batch()
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._turn: Turn | None = None
-        # The remaining parts of a round; None between rounds.
-        self._parts: Iterator[Part] | None = None
-        self._epoch = 0
-        self._closed = False
-        self._start()
+    body: int = 2**20
+    prompt: int = 32_768
+    length: int = 4_096
+    prompts: int = 128
+    total: int = 2**18
+    entries: int = 2**20
+    rows: int = 64
+    waiting: int = 256
+    seconds: float = 600.0
+    stall: float = 30.0
+    piece: int = 512
+    prefixes: int = 8_192
+    grace: float = 10.0
 
-    @property
-    def jobs(self) -> list[Job]:
-        """The jobs that run."""
-        with self._lock:
-            return list(self._running)
 
-    def wake(self) -> None:
-        """Wake the thread to look for new and cancelled jobs."""
-        with self._lock:
-            self._changed.notify_all()
+class Shares:
+    """The rows of a batch, as its clients and their requests share them.
 
-    def close(self) -> None:
-        """End the thread after the part in progress."""
-        with self._lock:
-            self._closed = True
-            self._changed.notify_all()
+    The next rows go to the client with the fewest, and of his requests to the one with the fewest.
+    A request that came alone may have all rows; while others wait it counts as if it had no more
+    than an equal share, so that they begin at once. Nothing depends on a clock.
 
-    def watch(self) -> None:
-        """Give up work that takes too long. Called regularly by another thread."""
-        with self._lock:
-            turn = self._turn
-            seconds = 0.0 if turn is None else self._stall * turn.steps
-            if turn is None or time.monotonic() - turn.started < seconds:
-                return
-            name = culprit(sys._current_frames().get(turn.thread))
-            message = f"{name} took more than {seconds:g} seconds for one step"
-            self._epoch += 1
-            # If a call of the model doesn't return, the rows of all jobs are lost.
-            failed = self._take_out(turn.writings)
-            self._start()
-        logger.warning("%s; %d requests were given up", message, len(failed))
-        for job in failed:
-            job.tell(job, ApiError(message, 500, code="stalled"))
+    Args:
+        rows: to share.
+        running: the jobs that have some.
+        waiting: the jobs that wait for some, in order of arrival.
+    """
 
-    def _start(self) -> None:
-        thread = threading.Thread(
-            target=self._run, args=(self._epoch,), name="corelm-serve", daemon=True
+    def __init__(self, rows: int, running: Sequence[Job], waiting: Sequence[Job]) -> None:
+        self._rows = rows
+        self._portion = max(rows // PORTIONS, SMALLEST)
+        self._of: dict[str, Counter[int]] = defaultdict(Counter)
+        for job in waiting:
+            self._of[job.client][job.request] += 0
+        for job in running:
+            self._of[job.client][job.request] += job.begun - job.ended
+
+    def next(self, queue: Iterable[Job]) -> Job:
+        """Return the job of a queue whose turn it is."""
+
+        def rows_of(job: Job) -> tuple[int, int]:
+            return self._of[job.client].total(), self._of[job.client][job.request]
+
+        return min((job for job in queue if job.begun < job.rows), key=rows_of)
+
+    def give(self, job: Job) -> int:
+        """Give a job its next rows; return their number, 0 if there is no room."""
+        requests = self._of[job.client]
+        count = min(job.rows - job.begun, self._portion)
+        rows = sum(each.total() for each in self._of.values())
+        is_above = requests[job.request] + count > self._share(len(requests))
+        is_full = rows + count > self._rows * MOST or self._counted() + count > self._rows
+        if rows + count > self._rows and (is_above or is_full):
+            return 0
+        requests[job.request] += count
+        return count
+
+    def _counted(self) -> int:
+        """Return the rows, those above a share left out."""
+        of_client = self._share(len(self._of))
+        return sum(
+            min(sum(min(rows, self._share(len(each))) for rows in each.values()), of_client)
+            for each in self._of.values()
         )
-        thread.start()
 
-    def _new_batch(self) -> ContinuousBatch:
-        # What is admitted begins at once: the queue before the lane has the rows' limit.
-        rows, piece = self._limits.rows * MOST, self._limits.piece
-        return ContinuousBatch(self._model, rows, piece, self._prefixes, again=piece // SHARE)
-
-    def _take_out(self, writings: Sequence[Writing]) -> list[Job]:
-        """End a turn; return the jobs to end: these, or all if the turn was the model's."""
-        self._turn = None
-        for writing in writings:
-            writing.drop()
-            writing.job.cancelled = True  # a decoder that is given up ends at its next step
-            del self._running[writing.job]
-        if writings:
-            return [writing.job for writing in writings]
-        failed = list(self._running)
-        for job in failed:
-            job.cancelled = True  # the rest of it doesn't begin
-        self._running.clear()
-        self._batch, self._parts = self._new_batch(), None
-        return failed
-
-    # ---- the thread ----
-
-    def _run(self, epoch: int) -> None:
-        while parts := self._wait(epoch):
-            for part in parts:
-                if not self._do(*part, epoch):
-                    return
-                if self._parts is not parts:  # the model failed, and all jobs with it
-                    break
-            else:
-                self._parts = None
-
-    def _wait(self, epoch: int) -> Iterator[Part] | None:
-        """Return the rest of a round, or the next round; None if this thread must end."""
-        with self._lock:
-            while epoch == self._epoch and not self._closed:
-                if self._parts is not None:
-                    return self._parts
-                for job in self._admit(list(self._running)):
-                    if job not in self._running:  # or more of its rows join
-                        self._running[job] = Writing(self._model, job)
-                if self._running:
-                    self._parts = self._round([*self._running.values()])
-                else:
-                    self._changed.wait()
-            return None
-
-    def _round(self, writings: list[Writing]) -> Iterator[Part]:
-        """Yield the parts of a round: a pass over prompts to score, and a step of all texts."""
-        now, unscored = time.monotonic(), list[Writing]()
-        for writing in writings:
-            if writing.job.cancelled or now > writing.job.deadline:
-                end = ApiError("the request took too long and was given up", 408, code="timeout")
-                yield [writing], partial(setattr, writing, "end", end), 0
-            elif not writing.is_scored:
-                unscored.append(writing)
-            elif writing.may_join:
-                yield [writing], partial(writing.join, self._batch), 0
-        if unscored:
-            # In blocks, so that a long prompt doesn't hold up growing texts.
-            is_writing = any(writing.parts for writing in writings)
-            size = self._limits.piece // (SHARE if is_writing else 1)
-            first, *others = together(self._model, unscored, size)
-            yield (
-                [first],
-                (partial(first.score_with, others) if others else partial(first.score, size)),
-                size,
-            )
-        owners = {part.request: (each, part) for each in writings for part in each.parts}
-        for turn in self._batch.turns():
-            mine = [owners[each] for each in turn.requests if each in owners]
-            if mine or not turn.requests:
-                of_turn = [*dict.fromkeys(writing for writing, _ in mine)]
-                yield of_turn, partial(_advance, mine, turn.run), turn.tokens
-
-    def _do(
-        self, writings: Sequence[Writing], work: Callable[[], object], tokens: int, epoch: int
-    ) -> bool:
-        """Do a part of a round; return False if this thread was replaced."""
-        with self._lock:
-            if epoch != self._epoch:
-                return False
-            now = time.monotonic()
-            self._turn = Turn(writings, threading.get_ident(), now, 1 + tokens / STEP)
-        fault: Exception | None = None
-        try:
-            work()
-        except Exception as error:
-            fault = error
-        except BaseException as error:  # a plugin may raise anything, but this thread must continue
-            fault = ended_by(error)
-        ends = [
-            (each, end)
-            for each in writings
-            if (end := each.end if fault is None else fault) is not None
-        ]
-        with self._lock:
-            if epoch != self._epoch:
-                return False
-            self._turn, outcomes = None, [(each.job, end) for each, end in ends]
-            if ends:
-                self._take_out([each for each, _ in ends])
-            elif fault is not None:
-                outcomes = [(job, fault) for job in self._take_out(())]
-        if outcomes or fault is not None:
-            _report([end for _, end in ends] or [fault], "a request" if writings else "the model")
-        # Last, so that the figures no longer count the rows of a client that has its answer.
-        for job, event in outcomes:
-            job.tell(job, event)
-        return True
-
-
-def _report(ends: Sequence[object], who: str) -> None:
-    """Note the faults of requests, or of the model, in the log."""
-    for end in ends:
-        if isinstance(end, BaseException) and not isinstance(end, ApiError):
-            logger.warning("%s failed: %s", who, printable.shown(end))
-
-
-def _advance(parts: Sequence[tuple[Writing, TextPart]], work: Callable[[], object]) -> None:
-    """Do the work of a turn, and report the new pieces of its writings' parts."""
-    work()
-    for writing, part in parts:
-        if writing.is_busy or part.request is None or part.request.is_finished:
-            writing.advance(part)
+    def _share(self, parties: int) -> int:
+        return max(self._rows // parties, self._portion)
 
 
 class Scheduler:
     """The jobs of one model.
 
     Jobs with ancestral sampling are advanced together, up to a number of rows; jobs with another
-    decoder run alone, one at a time, since their steps may be long.
+    decoder run alone, one at a time, since their steps may be long. Jobs with a sampler that isn't
+    corelm's own have a lane with their like, so that it may be slow without holding up the others.
 
     Args:
         model: the language model.
@@ -263,20 +141,45 @@ class Scheduler:
     """
 
     def __init__(self, model: LanguageModel, limits: Limits) -> None:
-        self._limits = limits
+        self._model, self._limits = model, limits
         self._lock = threading.Lock()
-        self._waiting: dict[bool, deque[Job]] = {True: deque(), False: deque()}
+        self._waiting: defaultdict[Kind, deque[Job]] = defaultdict(deque)
+        self._begun: set[Job] = set()  # those with ancestral sampling
         self._closing = False
         self._requests = 0  # so far
         self.prefixes = PrefixCache(limits.prefixes)
         """The prompts that were read before."""
         self._closed = threading.Event()
-        self._lanes = {
-            True: Lane(model, self._admit_rows, limits, limits.stall, self.prefixes),
-            # A separate lane, as a search yields its first step late.
-            False: Lane(model, self._admit_one, limits, limits.seconds, PrefixCache(0)),
-        }
+        self._lanes: dict[Kind, Lane] = {}
+        for is_ancestral in (True, False):
+            self._lane_of((is_ancestral, ()))
         threading.Thread(target=self._watch, name="corelm-serve-watch", daemon=True).start()
+
+    def _lane_of(self, kind: Kind) -> Kind:
+        """Return the kind of the lane for a kind of jobs, and open the lane if there is none."""
+        if kind not in self._lanes:
+            if len(self._lanes) >= LANES and (kind := (kind[0], ("others",))) in self._lanes:
+                return kind
+            limits, (is_ancestral, strangers) = self._limits, kind
+            few = PrefixCache(limits.prefixes // LANES if is_ancestral else 0)
+            self._lanes[kind] = Lane(
+                self._model,
+                partial(self._admit, kind),
+                self._wake_waiting,
+                rows=limits.rows * MOST,
+                piece=limits.piece,
+                # A search yields its first step late.
+                stall=limits.stall if is_ancestral else limits.seconds,
+                prefixes=few if strangers or not is_ancestral else self.prefixes,
+            )
+        return kind
+
+    def _wake_waiting(self) -> None:
+        """Wake the lanes that wait for rows, which others have left."""
+        with self._lock:
+            lanes = [self._lanes[kind] for kind, queue in self._waiting.items() if queue]
+        for lane in lanes:
+            lane.wake()
 
     @property
     def waiting(self) -> int:
@@ -290,14 +193,27 @@ class Scheduler:
     @property
     def running(self) -> int:
         """The number of rows in progress."""
-        return sum(job.begun - job.ended for lane in self._lanes.values() for job in lane.jobs)
+        return sum(job.begun - job.ended for lane in self._every_lane() for job in lane.jobs)
+
+    def _every_lane(self) -> list[Lane]:
+        return [*self._lanes.values()]  # another thread may open one
+
+    def hanging(self) -> Counter[str | None]:
+        """Return the number of threads that still hang in each sampler; None for the model."""
+        abandoned = (each for lane in self._every_lane() for each in lane.abandoned)
+        return Counter(name for thread, name in abandoned if thread.is_alive())
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Add the jobs of a request to the queue.
 
         Raises:
-            ApiError: too many wait already, or the server is stopping.
+            ApiError: too many wait already, the server is stopping, or a sampler hangs too often.
         """
+        kind, hanging = _kind_of(jobs[0]), self.hanging()
+        for name in kind[1]:
+            if hanging[name] >= HANGING:
+                message = f"{name} is refused: {HANGING} threads hang in it already"
+                raise ApiError(message, 503, param="sampler", code="sampler_hangs")
         with self._lock:
             if self._closing:
                 raise ApiError(STOPPING, 503, code="stopping")
@@ -305,12 +221,11 @@ class Scheduler:
                 message = f"{self._limits.waiting} requests wait already; ask again later"
                 headers = {"Retry-After": str(RETRY_AFTER)}
                 raise ApiError(message, 429, code="busy", headers=headers)
-            self._requests += 1
+            self._requests, kind = self._requests + 1, self._lane_of(kind)
             for job in jobs:
                 job.request = self._requests
-                self._waiting[job.is_ancestral].append(job)
-        for kind in {job.is_ancestral for job in jobs}:
-            self._lanes[kind].wake()
+                self._waiting[kind].append(job)
+        self._lanes[kind].wake()
 
     def cancel(self, jobs: Sequence[Job]) -> None:
         """Drop jobs whose client has gone: running jobs leave at their next step."""
@@ -319,7 +234,7 @@ class Scheduler:
         with self._lock:
             for kind, queue in self._waiting.items():
                 self._waiting[kind] = deque(job for job in queue if not job.cancelled)
-        for lane in self._lanes.values():
+        for lane in self._every_lane():
             lane.wake()
 
     def stop(self) -> None:
@@ -335,7 +250,7 @@ class Scheduler:
 
     def end(self) -> None:
         """End the jobs that still run with an error."""
-        for lane in self._lanes.values():
+        for lane in self._every_lane():
             for job in lane.jobs:
                 if not job.cancelled:
                     job.tell(job, ApiError(STOPPING, 503, code="stopping"))
@@ -347,37 +262,40 @@ class Scheduler:
         self.stop()
         self.end()
         self._closed.set()
-        for lane in self._lanes.values():
+        for lane in self._every_lane():
             lane.close()
 
-    def _admit_rows(self, running: list[Job]) -> list[Job]:
+    def _admit(self, kind: Kind, running: list[Job]) -> list[Job]:
         """Begin rows of waiting jobs, as long as there is room; return these jobs."""
-        admitted: dict[Job, None] = {}
         with self._lock:
-            queue = self._waiting[True]
-            if queue:
-                queue = deque(job for job in queue if not job.cancelled)
-                shares = Shares(self._limits.rows, running, queue)
-            while queue and (count := shares.give(job := shares.next())):
-                job.begun += count
-                admitted[job] = None
-                if job.begun == job.rows:
-                    queue.remove(job)
-            self._waiting[True] = queue
-        return [*admitted]
-
-    def _admit_one(self, running: list[Job]) -> list[Job]:
-        with self._lock:
-            queue = self._waiting[False]
-            if running or not queue:
+            queue = self._waiting[kind]
+            if not queue:
                 return []
-            job = queue.popleft()
-            job.begun = job.rows
-            return [job]
+            for job in [job for job in queue if job.cancelled]:
+                queue.remove(job)
+            if kind[0]:
+                return self._admit_rows(queue)
+            admitted = [] if running or not queue else [queue.popleft()]
+            for job in admitted:
+                job.begun = job.rows
+            return admitted
+
+    def _admit_rows(self, queue: deque[Job]) -> list[Job]:
+        admitted: dict[Job, None] = {}
+        self._begun = {job for job in self._begun if not job.cancelled}
+        others = [job for kind, jobs in self._waiting.items() if kind[0] for job in jobs]
+        shares = Shares(self._limits.rows, [*self._begun], others)
+        while queue and (count := shares.give(job := shares.next(queue))):
+            job.begun += count
+            admitted[job] = None
+            if job.begun == job.rows:
+                queue.remove(job)
+        self._begun |= admitted.keys()
+        return [*admitted]
 
     def _watch(self) -> None:
         while not self._closed.wait(LOOK):
-            for lane in self._lanes.values():
+            for lane in self._every_lane():
                 lane.watch()
             self._expire()
 
@@ -393,3 +311,13 @@ class Scheduler:
                 continue
             message = "the request waited too long and was given up; ask again later"
             job.tell(job, ApiError(message, 503, code="timeout"))
+
+
+def _kind_of(job: Job) -> Kind:
+    strategy = job.strategy
+    strangers = {
+        part.name
+        for part in strategy.sampler.parts()
+        if type(part).__module__.partition(".")[0] not in OWN
+    }
+    return job.is_ancestral, tuple(sorted(strangers))
