@@ -212,7 +212,11 @@ BROKEN = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("code", "reason"), BROKEN)
 def test_a_broken_command_fails_alone(
-    install: Install, capsys: pytest.CaptureFixture[str], code: str, reason: str
+    install: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: str,
+    reason: str,
 ) -> None:
     install(code)
     exit_code, out, err = run(capsys, "hello")
@@ -221,6 +225,7 @@ def test_a_broken_command_fails_alone(
     assert err.splitlines()[-1].startswith(beginning + reason)
     assert run(capsys, "--help")[0] == 0
     assert run(capsys, "presets")[0] == 0
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-hello")  # or the laws of all others are checked
     exit_code, out, err = run(capsys, "plugins", "--check")
     assert (exit_code, err) == (1, "")
     [row] = [line for line in out.splitlines() if line.startswith("hello")]

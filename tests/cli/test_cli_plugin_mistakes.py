@@ -424,8 +424,9 @@ def test_a_command_with_the_name_of_corelms_is_named(
 
 
 def test_a_group_near_to_corelms_of_a_package_that_needs_corelm_is_named(
-    installed_plugin: Install, capsys: pytest.CaptureFixture[str]
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-near")
     site = installed_plugin("corelm-near", {"a": "corelm_near"}, SAMPLER, group="corlm")
     [metadata] = site.glob("*.dist-info/METADATA")
     metadata.write_text(f"{metadata.read_text()}Requires-Dist: corelm>=0.1\n")

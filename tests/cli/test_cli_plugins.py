@@ -52,6 +52,7 @@ def test_what_has_an_entry_point_of_its_own_is_listed_there_alone(
     assert (rows["a1"], rows["b1"]) == ("sampler a1, sampler c1", "sampler b1")
 
 
+@pytest.mark.slow
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "--check"]) == 0
     assert capsys.readouterr().err == ""
@@ -83,26 +84,39 @@ def test_check_warns_of_parameters_that_shadow_an_option(
     assert capsys.readouterr().err == ""
 
 
+FAILURES = {
+    "absent": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "leaves": ("raise SystemExit(3)", "SystemExit: 3"),
+    "wrong": ("def f(:", "SyntaxError: invalid syntax"),
+    "newer": ("CORELM_API_VERSION = 99", "made for version 99 of the plugin contract"),
+}
+"""Modules that cannot be plugins, by name, and the reason that the table shows."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-        ("def f(:", "SyntaxError: invalid syntax"),
-        ("CORELM_API_VERSION = 99", "made for version 99 of the plugin contract"),
-    ],
-)
 def test_a_plugin_that_failed_is_there_with_its_reason(
-    installed_plugin: Install, capsys: pytest.CaptureFixture[str], code: str, reason: str
+    installed_plugin: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    installed_plugin("corelm-broken", {"broken": "corelm_broken"}, code)
+    for name, (code, _) in FAILURES.items():
+        installed_plugin(f"corelm-{name}", {name: f"corelm_{name}"}, code)
     assert main(["plugins"]) == 0
     written = capsys.readouterr()
-    [row] = [line for line in written.out.splitlines() if line.startswith("broken")]
-    assert " ".join(row.split()).startswith(f"broken corelm-broken 1.0 FAILED: {reason}")
+    rows = {line.split()[0]: " ".join(line.split()) for line in written.out.splitlines()}
+    for name, (_, reason) in FAILURES.items():
+        assert rows[name].startswith(f"{name} corelm-{name} 1.0 FAILED: {reason}")
     assert "sampler greedy" in written.out
     assert written.err == ""
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_check_fails_where_a_plugin_failed(
+    installed_plugin: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", f"corelm-{name}")
+    installed_plugin(f"corelm-{name}", {name: f"corelm_{name}"}, FAILURES[name][0])
     assert main(["plugins", "--check"]) == 1
     assert capsys.readouterr().err == ""
 
@@ -247,11 +261,15 @@ def test_check_compares_the_names_of_entry_points(
     )
 
 
-@pytest.mark.parametrize("group", ["corelm.samplers", "corelm_models", "Corelm", "corelms"])
 def test_check_warns_of_an_entry_point_in_a_group_that_nothing_reads(
-    installed_plugin: Install, capsys: pytest.CaptureFixture[str], group: str
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    installed_plugin("corelm-lost", {"lost": "corelm_lost"}, "", group=group)
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-lost")
+    groups = ["corelm.samplers", "corelm_models", "Corelm", "corelms"]
+    for i, group in enumerate(groups):
+        installed_plugin(f"corelm-lost-{i}", {"lost": "corelm_lost"}, "", group=group)
     assert main(["plugins", "--check", "--quick"]) == 1
-    warning = f"the entry point lost = corelm_lost is in the group {group}, which nothing reads"
-    assert warning in capsys.readouterr().err
+    written = capsys.readouterr().err
+    for group in groups:
+        warning = f"the entry point lost = corelm_lost is in the group {group}, which nothing reads"
+        assert warning in written
