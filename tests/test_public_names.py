@@ -169,7 +169,7 @@ HEAVY = "{'keras', 'typer', 'rich', 'scipy', 'matplotlib', 'jinja2', 'corelm_rep
 )
 def test_a_name_is_imported_on_first_use_and_nothing_more(program: str, output: str) -> None:
     words = [sys.executable, "-W", "error", "-c", f"import sys; {program}"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == (f"{output}\n", "")
 
 

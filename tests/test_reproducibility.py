@@ -30,6 +30,8 @@ Make = Callable[..., dict[str, Any]]
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a report of all strategies on a small model; return its document without the time."""
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    if find_spec("distributed"):  # on a busy machine a worker takes a minute to start
+        monkeypatch.setattr("corelm.scaling.dask_cluster.PATIENCE", 300)
     words = [*numbered_words(29, end=True).words, "7"]  # a number is JSON
     vocabulary, a = WordVocabulary(words, "symbols"), SMALL["default"]
     Bundle.write(tmp_path / "m", a, vocabulary, random_weights(a), training={}, figures={})

@@ -38,7 +38,10 @@ def imdb():
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "llm", *arguments], capture_output=True, encoding="utf-8", timeout=60
+        [sys.executable, "-m", "llm", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
     )
 
 

@@ -54,7 +54,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     Each of them holds standard error, which ends with the last of them.
     """
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(f"a process outlives the command: {process.communicate()}")

@@ -73,11 +73,11 @@ def test_a_pattern_that_cannot_be_used(pattern, message):
 def test_a_long_text_to_find_takes_no_time(kind):
     # `regex` prepares a literal in cubic time, and no timeout interrupts it.
     text = "a" * (10_000 if kind == "strings" else 500)
-    began = time.monotonic()
+    began = time.process_time()
     patterns = TextPatterns(**{kind: text})
     for length in range(1, 300):
         assert patterns.search("b" + "a" * length) == (None, 1)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_strings_are_found_where_a_regular_expression_finds_them():

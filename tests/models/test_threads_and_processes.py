@@ -82,7 +82,7 @@ def test_a_program_may_end_in_the_middle_of_texts(kernels):
         env={**os.environ, "CORELM_KERNELS": kernels},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "exit\n", "")
 

@@ -599,13 +599,13 @@ def test_a_report_uses_corelms_own_samplers_despite_a_rival(rival):
 @pytest.mark.slow
 def test_the_commands_use_corelms_own_names_despite_a_rival(rival):
     command = [sys.executable, "-W", "error", "-m", "corelm", "sample", "--length", "3", "--json"]
-    done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["sampler"] == "temperature(t=0.7)"
     assert document["model"] == "imdb"
     for words in (["--sampler", "top_k"], ["--decoder", "ancestral"], ["--model", "imdb"]):
-        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         assert f"{words[1]} is corelm's own; the other is corelm-rival:" in done.stderr
 
@@ -698,7 +698,7 @@ def test_the_output_of_a_plugin_goes_to_stderr(plugin, capfd):
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a new process, which finds the installed plugins through PYTHONPATH."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600
     )
 
 

@@ -116,11 +116,11 @@ def test_what_other_threads_print_meanwhile_is_not_redirected(
         with plugin_errors():
             print("from a plugin")
             entered.set()
-            printed.wait(20)
+            printed.wait(600)
 
     thread = threading.Thread(target=run_a_plugin)
     thread.start()
-    entered.wait(20)
+    entered.wait(600)
     print("from the program")
     printed.set()
     thread.join()

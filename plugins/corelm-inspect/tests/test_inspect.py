@@ -171,7 +171,7 @@ def test_the_command_line_finds_the_provider(tmp_path: Path):
              "-M", "sampler=xtc(probability=0.5, threshold=0.1)", "-M", "seed=1"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "inspect_ai", "eval", *words], cwd=tmp_path, text=True,
-        capture_output=True, timeout=120, env={**os.environ, "INSPECT_LOG_DIR": str(tmp_path)},
+        capture_output=True, timeout=600, env={**os.environ, "INSPECT_LOG_DIR": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     assert list(tmp_path.glob("*.eval"))

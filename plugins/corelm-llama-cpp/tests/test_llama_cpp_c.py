@@ -55,7 +55,7 @@ def built(tmp_path_factory):
 
     def run(*options):
         command = [COMPILER, *map(str, options)]
-        subprocess.run(command, cwd=folder, check=True, timeout=300)
+        subprocess.run(command, cwd=folder, check=True, timeout=600)
 
     run(*strict, *folders, "-c", *sources, "write.c")
     objects = [path for path in folder.glob("*.o") if path.name != "write.o"]
@@ -75,7 +75,7 @@ def test_the_program_of_the_readme_writes_the_text_of_corelm(sampler, built, ggu
     for prompt in PROMPTS:
         done = subprocess.run(
             ["./write", gguf_file, "chain.txt", "3", prompt],
-            cwd=built, capture_output=True, check=True, timeout=60,
+            cwd=built, capture_output=True, check=True, timeout=600,
         )  # fmt: skip
         written = done.stdout.removesuffix(b"\n").decode("utf-8", "replace")
         # corelm leaves out the bytes at the end that make up no character.

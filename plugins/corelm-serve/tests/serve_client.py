@@ -25,7 +25,7 @@ from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 URL = "http://127.0.0.1:8000"
-SOON = 30
+SOON = 300
 
 
 class Client(TestClient):

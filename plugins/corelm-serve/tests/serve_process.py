@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-SOON = 30
+SOON = 300
 
 
 @dataclass

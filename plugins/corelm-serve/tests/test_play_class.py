@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 from corelm_serve.play.classroom import Classroom
-from pages import settled, until
+from pages import pause, settled, until
 from serve_client import SOON, URL, Client, opened_client, served
 from test_play_command import start
 
@@ -128,7 +128,7 @@ def test_a_page_of_a_student_opens_what_the_teacher_sends(browser, class_address
     student.wait_for_selector("#columns tbody tr")
     assert student.is_hidden("#class-open")
     student.fill("#prompt", "the cat")
-    student.wait_for_timeout(600)
+    pause(student, 600)
     settled(student)
     teacher.fill("#expression", "greedy")
     teacher.wait_for_selector("#cards [data-name=greedy]")

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from pages import settled, until
+from pages import pause, settled, until
 
 import corelm
 from corelm.testing import ToyModel
@@ -299,7 +299,7 @@ def test_walking_along_the_words_shows_what_was_possible(opened):
 def test_a_prompt_that_cannot_begin_a_text_is_told_below_it(opened):
     page = opened()
     page.fill("#prompt", "")
-    page.wait_for_timeout(300)
+    pause(page, 300)
     settled(page)
     assert page.inner_text("#columns tbody tr:first-child button")  # an empty text has a next word
     page.fill("#prompt", "the " * 40_000)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from pages import settled, until
+from pages import pause, settled, until
 from serve_client import served
 
 import corelm
@@ -51,7 +51,7 @@ def test_a_phone_shows_the_column_that_is_drawn_from(opened):
     head, last = box(page, "#columns thead th"), box(page, "#columns thead th:last-child")
     assert head["right"] - 1 <= last["left"] < last["right"] <= 401
     page.evaluate("document.querySelector('.wide').scrollLeft = 0")  # as by swiping
-    page.wait_for_timeout(200)
+    pause(page, 200)
     model = box(page, "#columns thead th:nth-child(2)")
     assert head["right"] - 1 <= model["left"] < model["right"] <= 401
 
@@ -148,7 +148,7 @@ def test_the_focus_stays_when_a_word_is_taken(opened):
     page.locator("#alternatives li button:not(.current)").first.focus()
     page.keyboard.press("Enter")
     settled(page)
-    page.wait_for_timeout(50)
+    pause(page, 50)
     assert page.evaluate("document.activeElement.matches('.word')")
 
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from pages import settled, until
+from pages import pause, settled, until
 
 import corelm
 from corelm.testing import ToyModel
@@ -158,7 +158,7 @@ def test_the_tour_by_keyboard_alone(opened):
     chains = []
     for _ in range(5):
         settled(page)
-        page.wait_for_timeout(50)
+        pause(page, 50)
         settled(page)
         chains.append(page.input_value("#expression").partition("(")[0])
         page.keyboard.press("Enter")
@@ -258,7 +258,7 @@ def test_hostile_texts_execute_nothing(opened, tmp_path):
         file.write_text(content)
         page.click("#take-open")
         page.set_input_files("#take-file", file)
-        page.wait_for_timeout(150)
+        pause(page, 150)
         if page.is_visible("#take"):
             page.click("#take-close")
     assert page.title() == "corelm play"

@@ -7,7 +7,7 @@ import time
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from pages import settled, until
+from pages import pause, settled, until
 
 import corelm
 from corelm.cli.app import main
@@ -38,7 +38,7 @@ def write(page):
 
 def fragment(page):
     """Return the state in the address, once it is there."""
-    page.wait_for_timeout(400)
+    pause(page, 400)
     return json.loads(unquote(urlsplit(page.url).fragment))
 
 
@@ -62,13 +62,13 @@ def test_a_draw_that_a_change_overtakes_is_dropped(opened, change):
     page.click("#write")
     until(page, "!document.getElementById('stop').hidden")
     CHANGES[change](page)
-    page.wait_for_timeout(300)  # the prompt and the expression are read after a pause
+    pause(page, 300)  # the prompt and the expression are read after a pause
     settled(page)
     before = words(page)
     for route in held:
         with contextlib.suppress(Exception):  # the page has given it up
             route.continue_()
-    page.wait_for_timeout(300)
+    pause(page, 300)
     assert words(page) == before
     assert page.is_hidden("#stop")
 
@@ -304,7 +304,7 @@ def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
     assert f"of these {len(drawn)} words" in page.inner_text("#mean-text")  # the end isn't one
     page.keyboard.press("d")
     page.locator("#columns tbody button").first.dispatch_event("click")
-    page.wait_for_timeout(200)
+    pause(page, 200)
     assert words(page) == drawn
     page.click("#undo")
     settled(page)

@@ -103,7 +103,7 @@ def test_litellm_answers_messages(address):
     done = subprocess.run(
         [sys.executable, "-c", LITELLM],  # it leaves warnings and open sockets behind
         env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # not from the network
-        input=json.dumps(asked), capture_output=True, text=True, timeout=120, check=True,
+        input=json.dumps(asked), capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     assert [line for line in done.stdout.splitlines() if line.strip()] == [EXPECTED] * 3
 
@@ -128,6 +128,6 @@ def test_llm_answers_with_a_system_prompt(address, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LLM, *words],
         env={**os.environ, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.stdout.splitlines() == [EXPECTED] * 2, done.stderr

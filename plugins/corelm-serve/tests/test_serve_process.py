@@ -186,7 +186,7 @@ def test_llm_completes(server, tmp_path):
         [sys.executable, "-m", "llm", *words, "This movie"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         env={**os.environ, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""},
         stdin=subprocess.DEVNULL,
     )

@@ -408,7 +408,7 @@ def test_two_at_once_fetch_once_and_one_waits(server, tmp_path):
     waiting, told, results = threading.Event(), [], []
 
     def first(stage, done, total):
-        assert waiting.wait(60)
+        assert waiting.wait(600)
 
     def second(stage, done, total):
         told.append(stage)
@@ -422,7 +422,7 @@ def test_two_at_once_fetch_once_and_one_waits(server, tmp_path):
         return thread
 
     one = start(first)
-    assert server.was_asked.wait(60)
+    assert server.was_asked.wait(600)
     two = start(second)
     one.join()
     two.join()

@@ -48,7 +48,7 @@ def test_a_streamer_receives_the_text_and_its_end():
 def test_a_streamer_in_a_thread_comes_to_an_end():
     from threading import Thread
 
-    streamer = transformers.TextIteratorStreamer(TOKENIZER, skip_prompt=True, timeout=20)
+    streamer = transformers.TextIteratorStreamer(TOKENIZER, skip_prompt=True, timeout=600)
     thread = Thread(target=generated, kwargs={"streamer": streamer})
     thread.start()
     text = "".join(streamer)  # without the end it would wait for ever

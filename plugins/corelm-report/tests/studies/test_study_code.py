@@ -103,7 +103,7 @@ def study(edited, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def corelm(*words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "corelm", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 def figures(study: Path, model: str = "imdb") -> dict[str, float]:
