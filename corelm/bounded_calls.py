@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from corelm.errors import CorelmError, TooMuchError, UsageError
+from corelm.errors import CorelmError, ExecutorError, TooMuchError, UsageError
 from corelm.printable import reason_of
 
 PATIENCE = 10.0
-"""Wall-clock seconds per second of processor time: the limit for work that sleeps."""
+"""Wall-clock seconds per second of processor time, after which the machine is too busy."""
 LARGEST = 2**25
 """The largest result, in characters of ASCII JSON."""
 NICENESS = 10
@@ -40,6 +40,7 @@ class BoundedCalls:
         memory: bytes that it may take in addition to what the child has after its imports, where
             the system has such a bound (Linux).
         processes: the number of children; more calls wait.
+        niceness: of the children.
 
     Example:
         >>> calls = BoundedCalls(seconds=1)
@@ -51,8 +52,14 @@ class BoundedCalls:
         >>> calls.close()
     """
 
-    def __init__(self, seconds: float, memory: int = 2**28, processes: int = 2) -> None:
-        self._seconds, self._memory = seconds, memory
+    def __init__(
+        self,
+        seconds: float,
+        memory: int = 2**28,
+        processes: int = 2,
+        niceness: int = NICENESS,
+    ) -> None:
+        self._bounds = seconds, memory, niceness
         self._free = threading.Semaphore(processes)
         self._idle: list[_Child] = []
         atexit.register(self.close)
@@ -68,13 +75,14 @@ class BoundedCalls:
 
         Raises:
             TooMuchError: the call exceeds its limits.
+            ExecutorError: the machine is too busy for the call to get its time.
             UsageError: the function raises an exception, whose text is the message.
         """
         with self._free:
             try:
                 child = self._idle.pop()
             except IndexError:
-                child = _Child(self._seconds, self._memory)
+                child = _Child(*self._bounds)
             try:
                 result, error = child.call(function, arguments)
             except BaseException:
@@ -85,10 +93,6 @@ class BoundedCalls:
             raise UsageError(error)
         return result
 
-    def start(self) -> None:
-        """Start a child now, so that the first call needn't wait for it."""
-        self.call("corelm.printable:one_line", "")
-
     def close(self) -> None:
         """End the children that wait for a call."""
         while self._idle:
@@ -98,9 +102,9 @@ class BoundedCalls:
 class _Child:
     """A child process: its pipes and its timer, in the parent."""
 
-    def __init__(self, seconds: float, memory: int) -> None:
-        self._seconds = seconds
-        bounds = [sys.path, seconds, memory]
+    def __init__(self, seconds: float, memory: int, niceness: int) -> None:
+        self._seconds, self._is_late = seconds, False
+        bounds = [sys.path, seconds, memory, niceness]
         # With the parent's path, and without the folder that `-m` and `-c` would put before it.
         code = "import json, sys; sys.path, *bounds = json.loads(sys.argv[1]); "
         code += f"from {__name__} import serve; serve(*bounds)"
@@ -113,7 +117,7 @@ class _Child:
 
     def call(self, function: str, arguments: tuple[Any, ...]) -> tuple[Any, str | None]:
         """Call a function in the child; return its result and None, or None and an error's text."""
-        timer = threading.Timer(PATIENCE * (self._seconds + FORBEARANCE), self._process.kill)
+        timer = threading.Timer(PATIENCE * (self._seconds + FORBEARANCE), self._give_up)
         timer.start()
         try:
             assert self._process.stdin is not None
@@ -125,7 +129,7 @@ class _Child:
         finally:
             timer.cancel()
         if not answer.endswith(b"\n"):
-            raise TooMuchError(self._reason())
+            raise self._failure()
         result, error, is_too_much = json.loads(answer)
         if is_too_much:
             raise TooMuchError(error)
@@ -140,22 +144,29 @@ class _Child:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def _reason(self) -> str:
+    def _give_up(self) -> None:
+        self._is_late = True
         self._process.kill()
-        # Either timer ends it with one of these; a failed allocation in C code, with SIGABRT.
-        if -self._process.wait() in {getattr(signal, name, 0) for name in ("SIGKILL", "SIGPROF")}:
-            return f"it takes more than {self._seconds:g} seconds of a processor"
-        return "it takes too much memory, and its process has ended"
+
+    def _failure(self) -> CorelmError:
+        self._process.kill()
+        ended_by, its_own = -self._process.wait(), getattr(signal, "SIGPROF", None)
+        if self._is_late and its_own is not None:  # its own timer would have ended it before
+            return ExecutorError("the machine is too busy for this now; try again later")
+        if self._is_late or ended_by == its_own:
+            return TooMuchError(f"it takes more than {self._seconds:g} seconds of a processor")
+        # A failed allocation in C code ends it with SIGABRT, and the system with SIGKILL.
+        return TooMuchError("it takes too much memory, and its process has ended")
 
 
 # ---- the child ----
 
 
-def serve(seconds: float, memory: int) -> None:
+def serve(seconds: float, memory: int, niceness: int) -> None:
     """Answer calls on standard input until it is closed. The program of a child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the child
     with contextlib.suppress(AttributeError, OSError):
-        os.nice(NICENESS)
+        os.nice(niceness)
     # A plugin's prints must not mix with the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from corelm.errors import TooMuchError, UsageError
+from corelm.errors import ExecutorError, TooMuchError, UsageError
 from corelm.runs import BoundedCalls
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds memory")
@@ -37,6 +37,14 @@ def test_a_call_returns_what_the_function_returns(calls):
 def test_a_call_that_takes_too_much_ends_and_others_work(calls, function, arguments, reason):
     with pytest.raises(TooMuchError, match=reason):
         calls.call(function, *arguments)
+    assert calls.call("operator:add", 1, 2) == 3
+
+
+def test_a_call_that_gets_no_time_of_a_processor_is_no_fault_of_its_own(calls, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("corelm.bounded_calls.PATIENCE", 0.1)
+        with pytest.raises(ExecutorError, match="machine is too busy"):
+            calls.call("time:sleep", 60)
     assert calls.call("operator:add", 1, 2) == 3
 
 

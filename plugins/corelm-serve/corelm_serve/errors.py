@@ -8,7 +8,14 @@ from types import FrameType
 from typing import Any
 
 from corelm import CorelmError, Sampler
-from corelm.errors import ModelOutputError, ParameterError, SamplerError, SettingsError, UsageError
+from corelm.errors import (
+    ExecutorError,
+    ModelOutputError,
+    ParameterError,
+    SamplerError,
+    SettingsError,
+    UsageError,
+)
 from corelm.runs import printable
 
 TYPES = {
@@ -21,6 +28,8 @@ TYPES = {
 """The types of errors that have one of their own."""
 LONGEST = 2_000
 """Characters of a message."""
+RETRY = {429: "2", 503: "2"}
+"""Seconds after which a client may ask again, by status."""
 
 
 class ApiError(Exception):
@@ -46,7 +55,8 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = printable.one_line(message)[:LONGEST]
         self.status, self.param, self.code = status, param, code
-        self.headers = headers or {}
+        again = {"Retry-After": RETRY[status]} if status in RETRY else {}
+        self.headers = {**again, **(headers or {})}
 
     def within(self, name: str) -> ApiError:
         """Return the same error, with its field as a part of another, such as `messages[0].role`.
@@ -88,6 +98,8 @@ def as_api_error(error: BaseException, param: str | None = None) -> ApiError:
             return ApiError(str(error), 500, code="model_failed")
         case UsageError() | SettingsError() | ParameterError():
             return ApiError(str(error), 400, param=param, code="invalid_value")
+        case ExecutorError():
+            return ApiError(str(error), 503, code="busy")
         case CorelmError():
             return ApiError(str(error), 500, code="failed")
     name = type(error).__name__

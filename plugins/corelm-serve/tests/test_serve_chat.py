@@ -1,10 +1,15 @@
 """`POST /v1/chat/completions`: answers of models that have a chat template."""
 
+import os
+import signal
+import sys
+
 import numpy as np
 import pytest
 from serve_client import ToyModel, events_of, sample
 
 from corelm.interop import ChatTemplate
+from corelm.interop.chat_template import CALLS
 from corelm.runs import NamedModel
 
 TEMPLATE = ChatTemplate(
@@ -75,6 +80,19 @@ def test_a_model_without_a_template_says_so(client):
     error = response.json()["error"]
     assert error["param"] == "messages"
     assert "this model has no chat template" in error["message"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can be stopped there")
+def test_a_template_that_gets_no_processor_is_503_and_the_next_one_is_rendered(client, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("corelm.bounded_calls.PATIENCE", 0.1)
+        os.kill(CALLS.call("os:getpid"), signal.SIGSTOP)  # as on a machine that is full
+        response = ask(client, max_tokens=3)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    error = response.json()["error"]
+    assert (error["code"], error["type"]) == ("busy", "service_unavailable_error")
+    assert error["message"] == "the machine is too busy for this now; try again later"
+    assert ask(client, max_tokens=3).status_code == 200
 
 
 @pytest.mark.parametrize(

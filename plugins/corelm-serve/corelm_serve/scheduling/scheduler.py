@@ -16,8 +16,6 @@ from corelm_serve.scheduling.jobs import Job
 from corelm_serve.scheduling.lanes import Lane
 
 STOPPING = "the server is stopping; ask again later"
-RETRY_AFTER = 2
-"""Seconds after which a refused client may ask again."""
 LOOK = 0.25
 """Seconds between checks for steps that take too long."""
 PORTIONS, SMALLEST = 8, 4
@@ -219,8 +217,7 @@ class Scheduler:
                 raise ApiError(STOPPING, 503, code="stopping")
             if self._count_waiting() >= self._limits.waiting:
                 message = f"{self._limits.waiting} requests wait already; ask again later"
-                headers = {"Retry-After": str(RETRY_AFTER)}
-                raise ApiError(message, 429, code="busy", headers=headers)
+                raise ApiError(message, 429, code="busy")
             self._requests, kind = self._requests + 1, self._lane_of(kind)
             for job in jobs:
                 job.request = self._requests
