@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -16,8 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
-from corelm_serve.play.classroom import JOIN, Classroom, is_secret
 from corelm_serve.responses import error_response
+
+if TYPE_CHECKING:
+    from corelm_serve.play.classroom import Classroom
 
 HEADERS = tuple(
     (name.encode(), value.encode())
@@ -41,6 +45,15 @@ command printed when it started last. To keep your text, copy what comes after t
 this address to the end of the new one, in place of what comes after its <code>#</code>.</p>
 </html>
 """
+JOIN = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Join corelm play</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/play/shared.css">
+<main><h1>Join the class</h1>
+<form action="/join"><label>Code <input name="code" type="search" autocomplete="off"
+autocapitalize="characters" maxlength="12" autofocus></label> <button>Join</button></form>
+<p role="alert">{}</p></main></html>
+"""
 JOINING, STYLE = "/join", "/play/shared.css"
 STUDENT = "corelm_student"
 """The key of a request's scope that says that a student makes it."""
@@ -55,6 +68,11 @@ PAGES = ("/", "/play")
 """The pages whose URL may have the token."""
 OPEN = ("/health",)
 """The paths that need no token."""
+
+
+def is_secret(text: str, secret: str) -> bool:
+    """Compare a client's text with a secret, in a time that tells nothing about either."""
+    return secrets.compare_digest(text.encode("utf-8", "surrogateescape"), secret.encode())
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -14,9 +15,11 @@ from corelm import LanguageModel
 from corelm.abilities import FullVocabulary
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
-from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.rows import RowCache
 from corelm_serve.scheduling.scheduler import Limits, Scheduler
+
+if TYPE_CHECKING:
+    from corelm_serve.play.classroom import Classroom
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 600)
 

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from typing import Any
 
 from corelm_serve.errors import ApiError
+from corelm_serve.security import is_secret
 
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """The characters of codes: no I, O, 0 or 1, which are hard to tell apart on a projected page."""
@@ -18,15 +19,6 @@ TRIES, SECONDS = 10, 60
 take years."""
 ADDRESSES = 1_000
 """The number of addresses whose wrong codes are remembered."""
-JOIN = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Join corelm play</title><link rel="icon" href="data:,">
-<link rel="stylesheet" href="/play/shared.css">
-<main><h1>Join the class</h1>
-<form action="/join"><label>Code <input name="code" type="search" autocomplete="off"
-autocapitalize="characters" maxlength="12" autofocus></label> <button>Join</button></form>
-<p role="alert">{}</p></main></html>
-"""
 
 
 class Classroom:
@@ -87,11 +79,6 @@ class Classroom:
             return None
         url = f"{self.address}/join?code={self.code}"
         return str(segno.make(url, micro=False).svg_data_uri(scale=6, border=4, light="white"))
-
-
-def is_secret(text: str, secret: str) -> bool:
-    """Compare a client's text with a secret, in a time that tells nothing about either."""
-    return secrets.compare_digest(text.encode("utf-8", "surrogateescape"), secret.encode())
 
 
 def local_address() -> str:
