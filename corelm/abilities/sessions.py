@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,17 +92,11 @@ class SessionAbilities(Session, Protocol):
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
 
 
-M = TypeVar("M", bound=Callable[..., Any])
-OPTIONAL = {"draw", "expect", "last_logits", "rewind", "join", "fork", "hidden_states"}
+OPTIONAL = {name for name in vars(SessionAbilities) if not name.startswith("_")}
 
 
-def if_wrapped_can(method: M) -> M:
+class if_wrapped_can:  # noqa: N801
     """Make a method that exists only if the `wrapped` session has it too."""
-    return cast(M, _PassedOn(method))
-
-
-class _PassedOn:
-    """A descriptor that hides a method unless the wrapped session has it too."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method

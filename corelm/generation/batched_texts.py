@@ -152,6 +152,7 @@ class RequestRows:
         key: equal for requests that are drawn together, whose chain treats each row by itself; ""
             for one whose chain reads the text, which is drawn alone.
         plan: draws their tokens.
+        measured: the entropies of their tokens are kept.
         view: its rows in the shared session; None after the last token.
     """
 
@@ -166,6 +167,7 @@ class RequestRows:
         self.key, self.plan = shared.plan_of(texts.strategy.sampler, texts.unknown)
         vocabulary, view = shared.vocabulary, SessionView(shared, session)
         self._vocabulary, self._texts, self._open_texts = vocabulary, texts, open_texts
+        self.measured: bool = open_texts.keeps_figures
         self._ends = frozenset(vocabulary.ends)
         self._samples = list(open_texts.samples)  # of the rows in `view`, in their order
         self._stream = RandomStream(texts.seed, open_texts.samples, texts.prompt_index)
@@ -255,11 +257,6 @@ class RequestRows:
     def _length(self) -> int:
         start = self._vocabulary.start is not None
         return len(self._prompt) + start + self._position
-
-    @property
-    def measured(self) -> bool:
-        """True if the entropies of its tokens are kept."""
-        return self._open_texts.keeps_figures
 
     def context(self) -> Context:
         """Return the past of the rows; where no stage reads it, with zeros as its tokens."""

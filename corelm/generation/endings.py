@@ -252,10 +252,6 @@ class Endings:
             "stop_loop": self.stop_loop,
         }
 
-    def is_loop(self, tokens: Sequence[int]) -> bool:
-        """Return True if a text of these ids ends in a loop that has the repeats of `stop_loop`."""
-        return self.stop_loop is not None and self.in_loop(tokens, self.stop_loop)
-
     @staticmethod
     def in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:
         """Return True if a text ends by repeating one phrase.

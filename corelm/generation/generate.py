@@ -1,9 +1,9 @@
-"""Write texts: `stream` one as it is drawn, `generate` several; the default prompt, and notes."""
+"""Write texts: `stream` one as it is drawn, `generate` several."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from corelm.errors import UsageError
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, Generations, OpenTexts
 from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel, StatelessModel, Vocabulary, window_start
+from corelm.language_model import LanguageModel, StatelessModel
 from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
@@ -301,89 +301,3 @@ def generate(
             error.generations = written + error.generations  # type: ignore[union-attr]
             raise
     return written
-
-
-DEFAULT = "This movie"
-"""The prompt for models without one of their own whose vocabulary has these words."""
-
-
-LISTED = 8
-"""The most unknown words that a note lists."""
-
-
-def default_prompt(model: LanguageModel) -> str:
-    """Return the default prompt of a model.
-
-    A bundle states its prompt in its manifest. Another model gets "This movie" if its vocabulary
-    has these words, and otherwise the first word of its vocabulary.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> default_prompt(ToyModel())
-        'and'
-    """
-    stated = getattr(model, "default_prompt", None)
-    if isinstance(stated, str):
-        return stated
-    vocabulary = model.vocabulary
-    if _knows(vocabulary, DEFAULT):
-        return DEFAULT
-    words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
-    usable = (word for word in words if word.isalpha() and _knows(vocabulary, word))
-    return next(usable, DEFAULT)
-
-
-def _knows(vocabulary: Vocabulary, text: str) -> bool:
-    """Return True if a vocabulary can encode the text without unknown words."""
-    try:
-        vocabulary.encode(text)
-    except UsageError:
-        return False
-    return not FullVocabulary(vocabulary).unknown_words(text)
-
-
-def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
-    """Yield a note on the unknown words of prompts, and one on prompts longer than the context.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> list(prompt_notes(ToyModel(), ["the cat", "the " * 130]))
-        ['the prompt has 130 tokens, and the model sees the last 81 of them: its context is 100']
-    """
-    texts = map(FullVocabulary(model.vocabulary).without_start, prompts)
-    if words := listed_unknown_words(model.vocabulary, texts):
-        yield f"the model does not know {words}; it reads unknown words as [UNK]"
-    if note := _cut_note(model, prompts):
-        yield note
-
-
-def _cut_note(model: LanguageModel, prompts: Iterable[str]) -> str:
-    """Return a note on the longest prompt if the model does not see all of it, else ""."""
-    context = getattr(model, "context_length", None)
-    if not isinstance(context, int):  # optional: most models have it
-        return ""
-    vocabulary = model.vocabulary
-    most = max((len(FullVocabulary(vocabulary).prompt_ids(text)) for text in prompts), default=0)
-    # The start token takes a place in the context too.
-    cut = window_start(most + (vocabulary.start is not None), context)
-    if not cut:
-        return ""
-    seen = most + (vocabulary.start is not None) - cut
-    return (
-        f"the prompt has {most:,} tokens, and the model sees the last {seen:,} of them: its "
-        f"context is {context:,}"
-    )
-
-
-def listed_unknown_words(vocabulary: Vocabulary, texts: Iterable[str]) -> str:
-    """Return a list of the words of texts that a model does not know; "" if there are none.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> listed_unknown_words(ToyModel().vocabulary, ["the cat", "the zebra"])
-        "'zebra'"
-    """
-    unknown_words = FullVocabulary(vocabulary).unknown_words
-    words = list(dict.fromkeys(word for text in texts for word in unknown_words(text)))
-    more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""
-    return ", ".join(map(repr, words[:LISTED])) + more

@@ -362,7 +362,8 @@ class OpenTexts:
             return "stop"
         if token in self._ends:
             return "end"
-        if self._endings.stop_loop is not None and self._endings.is_loop(tokens):
+        repeats = self._endings.stop_loop
+        if repeats is not None and Endings.in_loop(tokens, repeats):
             return "loop"
         return "length" if len(tokens) >= self._length else None
 

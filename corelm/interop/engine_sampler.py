@@ -165,7 +165,14 @@ class EngineSampler:
         drawn = draw(result, self._uniforms())[0]
         check_drawn(self.sampler, drawn, scores, (row.position for row in self._engine_rows.rows))
         if self._record is not None:
-            self._record(self._drawn(drawn, scores, result))
+            rows = self._engine_rows.rows
+            self._record(
+                EngineDraw(
+                    self.sampler, self._vocabulary, [row.tokens for row in rows],
+                    [row.prompt_length for row in rows], [row.sample for row in rows],
+                    drawn, scores, result,
+                )
+            )  # fmt: skip
         return drawn
 
     def drawn(
@@ -273,19 +280,6 @@ class EngineSampler:
             shared = np.may_share_memory(result, scores)
             self._engine_rows.remember(copied, copied if shared else result)
         return scores, result
-
-    def _drawn(self, tokens: NDArray[np.int64], model_logits: Array, logits: Array) -> EngineDraw:
-        rows = self._engine_rows.rows
-        return EngineDraw(
-            sampler=self.sampler,
-            vocabulary=self._vocabulary,
-            texts=[row.tokens for row in rows],
-            prompt_lengths=[row.prompt_length for row in rows],
-            samples=[row.sample for row in rows],
-            tokens=tokens,
-            model_logits=model_logits,
-            logits=logits,
-        )
 
     def _without_never_drawn(self, scores: Array) -> Array:
         """Return the logits, validated, with tokens that are never drawn at minus infinity."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -127,6 +127,10 @@ def corelm_models() -> Mapping[str, ModelLoader]:
 # ---- a model with its name ----
 
 
+PROMPT = "This movie"
+"""The prompt for models without one of their own whose vocabulary has these words."""
+LISTED = 8
+"""The most unknown words that a note lists."""
 PROBES = 16
 """The tokens after which a model is asked for distributions that identify it."""
 
@@ -230,16 +234,65 @@ class NamedModel:
 
     @property
     def default_prompt(self) -> str:
-        """The prompt to use when none is given."""
-        from corelm.generation.generate import default_prompt
+        """The prompt to use when none is given.
 
-        return default_prompt(self.model)
+        A bundle states its prompt in its manifest. Another model gets "This movie" if its
+        vocabulary has these words, and otherwise the first word of its vocabulary.
+        """
+        stated, vocabulary = getattr(self.model, "default_prompt", None), self.model.vocabulary
+        if isinstance(stated, str):
+            return stated
+        words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
+        usable = (word for word in words if word.isalpha() and self._can_read(word))
+        return PROMPT if self._can_read(PROMPT) else next(usable, PROMPT)
+
+    def _can_read(self, text: str) -> bool:
+        try:
+            self.model.vocabulary.encode(text)
+        except UsageError:
+            return False
+        return not self.unknown_words([text])
+
+    def unknown_words(self, texts: Iterable[str]) -> str:
+        """Return a list of the words of texts that the model does not know; "" if there are none.
+
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> NamedModel(ToyModel()).unknown_words(["the cat", "the zebra"])
+            "'zebra'"
+        """
+        from corelm.abilities.optional import FullVocabulary
+
+        of_text = FullVocabulary(self.model.vocabulary).unknown_words
+        words = list(dict.fromkeys(word for text in texts for word in of_text(text)))
+        more = f" and {len(words) - LISTED:,} more" if len(words) > LISTED else ""
+        return ", ".join(map(repr, words[:LISTED])) + more
 
     def notes(self, prompts: Sequence[str]) -> list[str]:
-        """Return notes on what the model can't read of prompts: unknown words, a long beginning."""
-        from corelm.generation.generate import prompt_notes
+        """Return notes on what the model can't read of prompts: unknown words, a long beginning.
 
-        return [*prompt_notes(self.model, prompts)]
+        Example:
+            >>> from corelm.testing import ToyModel
+            >>> NamedModel(ToyModel()).notes(["the cat", "the " * 130])
+            ['the prompt has 130 tokens, and the model sees the last 81 of them: its context is 100']
+        """  # noqa: E501  the note
+        from corelm.abilities.optional import FullVocabulary
+        from corelm.language_model import window_start
+
+        vocabulary, context = FullVocabulary(self.model.vocabulary), self.model.context_length
+        words = self.unknown_words(map(vocabulary.without_start, prompts))
+        notes = (
+            [f"the model does not know {words}; it reads unknown words as [UNK]"] if words else []
+        )
+        most = max((len(vocabulary.prompt_ids(text)) for text in prompts), default=0)
+        # The start token takes a place in the context too.
+        length = most + (self.model.vocabulary.start is not None)
+        if unseen := window_start(length, context):
+            notes.append(
+                f"the prompt has {most:,} tokens, and the model sees the last {length - unseen:,} "
+                f"of them: its context is {context:,}"
+            )
+        return notes
 
 
 def _at(part: Any, *keys: str) -> Any:

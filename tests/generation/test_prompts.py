@@ -73,13 +73,6 @@ def test_a_note_says_how_much_of_a_long_prompt_the_model_sees(words, seen):
     assert notes == ([f"{note}: its context is 100"] if seen else [])
 
 
-def test_a_model_without_a_known_context_gets_no_note():
-    class Boundless(ToyModel):
-        context_length = None
-
-    assert NamedModel(Boundless()).notes(["the " * 1000]) == []
-
-
 def test_a_model_without_a_checksum_is_identified_by_its_files_or_its_distributions(tmp_path):
     words = [str(i) for i in range(14)]  # with the end, tokens 2 to 16 of which each is asked for
     table = np.zeros((17, 17))

@@ -22,7 +22,6 @@ from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.errors import UsageError
-from corelm.generation.generate import listed_unknown_words
 from corelm.hookspecs import hookimpl
 from corelm.models import NamedModel
 from corelm.printable import one_line
@@ -97,7 +96,7 @@ def score_file(
 
 def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:
     """Note the words that the model does not know, which have no surprisal."""
-    words = listed_unknown_words(model.vocabulary, (text for _, text in texts))
+    words = NamedModel(model).unknown_words(text for _, text in texts)
     if words and not unknown:
         messages.tell(
             f"note: the model does not know {words}: without --unknown, [UNK] has no surprisal"

@@ -301,17 +301,17 @@ def _decoded(data: bytes, source: str) -> str:
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
     """Return the prompt, or the model's own if there is none; note what the model can't read."""
     # Late here and below: a command without a model reads arguments too.
-    from corelm.generation.generate import default_prompt
+    from corelm.models import NamedModel
 
     if prompt is None:
-        return default_prompt(model)
+        return NamedModel(model).default_prompt
     note_prompts(model, [prompt])
     return prompt
 
 
 def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
     """Note what the model can't read of prompts."""
-    from corelm.generation.generate import prompt_notes
+    from corelm.models import NamedModel
 
-    for note in prompt_notes(model, prompts):
+    for note in NamedModel(model).notes(prompts):
         messages.tell(f"note: {note}")
