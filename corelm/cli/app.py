@@ -19,9 +19,10 @@ from importlib import import_module
 from typing import Annotated, Any, TextIO, TypeAlias, cast
 
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
-from corelm.cli.applications import TextGroup, exit_code
+from corelm.cli.applications import PlainCommand, TextGroup, exit_code
 from corelm.cli.options.parameters import called, completed_words, with_optional_values
 from corelm.errors import CorelmError, PluginError, UsageError
 from corelm.printable import one_line, shown
@@ -242,6 +243,8 @@ def _names(sources: Collection[Source]) -> dict[str, Source]:
 
 def _add(app: typer.Typer, name: str, command: typer.Typer) -> None:
     """Add a Typer app as a group, or as one command if it consists of one."""
+    for each in command.registered_commands:
+        each.cls = PlainCommand if each.cls is TyperCommand else each.cls
     alone = not (command.registered_groups or command.registered_callback or command.info.callback)
     if alone and len(command.registered_commands) == 1:
         renamed = copy.copy(command.registered_commands[0])

@@ -18,8 +18,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import wraps
+from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -35,6 +36,23 @@ TEXTS = (str, list[str], tuple[str, str])
 """The types of options without a conversion."""
 PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
 """The metavars of values that can't be blank."""
+METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
+"""The metavars by type of options that have none of their own."""
+
+
+class PlainCommand(TyperCommand):
+    """A command whose --help shows no types of Python, such as `list[str]`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the arguments and options, these with a metavar."""
+        parameters: list[Any] = super().get_params(ctx)
+        for parameter in parameters:
+            if parameter.param_type_name == "argument":
+                parameter.display_type_rich = lambda ctx: None
+            elif parameter.metavar is None:
+                kind = parameter.type_descriptor.annotation
+                parameter.metavar = METAVARS.get((*get_args(kind), kind)[0])
+        return parameters
 
 
 class _AsText:
@@ -50,12 +68,10 @@ class _AsText:
         for parameter in parameters:  # Typer may ask twice for the same objects
             if not isinstance(parameter.process_value, _Unconverted):
                 parameter.process_value = _Unconverted(parameter)
-                if parameter.param_type_name == "argument":  # or --help shows a type of Python
-                    parameter.display_type_rich = lambda ctx: None
         return parameters
 
 
-class TextCommand(_AsText, TyperCommand):
+class TextCommand(_AsText, PlainCommand):
     """A command whose options reach it as text.
 
     Attributes:

@@ -48,7 +48,7 @@ app = typer.Typer(help="Do two things.")
 
 
 @app.command()
-def one():
+def one(words: list[str] | None = None):
     return 3
 
 
@@ -143,6 +143,7 @@ def test_an_app_of_one_command_is_that_command(
     code, out, _ = run(capsys, "hello", "-h")
     assert code == 0
     assert out.startswith("Usage: corelm hello [OPTIONS]\n\n  Say hello.\n")
+    assert "  --name TEXT " in out
     assert run(capsys, "corelm-hello:hello", "--name", "1")[:2] == (0, "hello 1\n")
 
 
@@ -156,6 +157,7 @@ def test_an_argument_of_a_shared_name_is_corelms_option(
     assert "--model NAME|PATH A name from `corelm models`" in help
     assert "--scheduler ADDRESS Do the work on the Dask cluster" in help
     assert "My device." in help  # an option of its own stays, and so does what is no text
+    assert "--workers INTEGER" in help
     assert "in this number of processes" not in help
     assert run(capsys, "hello", "--model", "a/b", "--workers", "3")[:2] == (
         0,
@@ -174,6 +176,7 @@ def test_an_app_of_several_commands_is_a_group(
     assert code == 0
     assert "Do two things." in out
     assert "completion" not in out
+    assert "  --words TEXT" in run(capsys, "hello", "one", "--help")[1]  # not list[str]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ def explain(
     after: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT",
             help="Explain the token after this text, whose tokens count as drawn after the prompt.",
         ),
     ] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.applications import TextCommand
+from corelm.cli.applications import application
 from corelm.cli.options.choices import (
     Color,
     Device,
@@ -37,9 +37,7 @@ BEGINNING = 20
 
 @hookimpl
 def corelm_commands() -> dict[str, Any]:
-    app = typer.Typer()
-    app.command(cls=TextCommand, short_help="Show how surprising given texts are.")(score_file)
-    return {"score": app}
+    return {"score": application(score_file, "Show how surprising given texts are.")}
 
 
 def score_file(

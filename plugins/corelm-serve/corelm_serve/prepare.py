@@ -341,7 +341,7 @@ def _constrained(strategy: Strategy, name: str, param: str, **parameters: Any) -
     Where the chain has masks of its own, the mask also comes last: the last one is never broken.
     """
     if name not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
-        message = f"{param} needs the package {PACKAGE}: pip install ./plugins/{PACKAGE}"
+        message = f"{param} needs the package {PACKAGE}: pip install {PACKAGE}"
         raise ApiError(message, param=param, code="unsupported")
     try_to_build(param, "sampler", name, parameters)
     try:

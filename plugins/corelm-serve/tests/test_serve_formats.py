@@ -391,7 +391,7 @@ def test_without_corelm_grammar_the_error_says_how_to_get_it(http, body, monkeyp
         "/v1/chat/completions", json={"model": "chat", "messages": MESSAGES, **body}
     )
     assert response.status_code == 400
-    assert "pip install ./plugins/corelm-grammar" in response.json()["error"]["message"]
+    assert "pip install corelm-grammar" in response.json()["error"]["message"]
 
 
 def test_a_stream_of_a_constraint_begins_with_the_role(http):

@@ -67,7 +67,7 @@ def parsed(content: bytes) -> tuple[dict[str, Any], str]:
         return _yaml(text), "yaml"
     flags = llama_cpp_flags.parsed(text)
     if not flags:
-        raise SettingsError("it has neither JSON nor lines `key: value` nor flags")
+        raise SettingsError("expected JSON, `key: value` lines or llama.cpp flags")
     return flags, "flags"
 
 

@@ -99,8 +99,7 @@ def _reader(path: Path) -> Callable[[Path], Scores]:
         return reader
     package = PACKAGES[suffix]
     raise MissingDependencyError(
-        f"the package that reads {suffix} logs is not installed: in the folder of corelm's source, "
-        f"pip install ./plugins/{package}"
+        f"the package that reads {suffix} logs is not installed: pip install {package}"
     )
 
 
