@@ -1,9 +1,11 @@
 """`corelm serve`: an OpenAI-compatible server."""
 
+from __future__ import annotations
+
 import os
 import re
 import secrets
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -12,12 +14,17 @@ import corelm
 from corelm.errors import UsageError
 from corelm.runs import NamedModel
 
+if TYPE_CHECKING:
+    import socket
+
 TOKEN = "CORELM_SERVE_TOKEN"
 DEFAULT = "imdb"
 OWN = "corelm"
 """The distribution of corelm's own models, whose kernels have one pool for all threads."""
 LONGEST = 86_400
 """Seconds of an option: a day."""
+BACKLOG = 512
+"""Connections that wait to be accepted."""
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="The device of engines' models.")]
 Dtype = Annotated[
     str | None, typer.Option(metavar="NAME", help="The number format of their weights.")
@@ -88,7 +95,6 @@ def serve(
     """
     from corelm_serve.scheduling.scheduler import Limits
     from corelm_serve.security import Access, is_loopback
-    from corelm_serve.server import listen
     from corelm_serve.server import serve as run
     from corelm_serve.service import Service
 
@@ -104,8 +110,8 @@ def serve(
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise UsageError(f"{TOKEN} must have visible ASCII characters alone, as a header has")
-    with listen(host, port) as socket:
-        port = socket.getsockname()[1]
+    with listen(host, port) as listening:
+        port = listening.getsockname()[1]
         access = Access.to(host, port, token, allow_host or (), allow_origin or ())
         service = Service(loaded(model or [DEFAULT], device, dtype), limits, log_texts)
         if not is_loopback(host):
@@ -115,7 +121,31 @@ def serve(
                 err=True,
             )
         typer.echo(url_of(host, port, token))
-        run(service, access, socket)
+        run(service, access, listening)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Args:
+        host: the address or name.
+        port: the port; 0 for any free one.
+
+    Raises:
+        UsageError: the address is taken or not this machine's.
+    """
+    import socket  # `corelm --help` needs none
+
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        # `create_server` adds the address to the reason.
+        reason = str(error.strerror or error).partition(" (while")[0]
+        raise UsageError(f"cannot listen on {host}:{port}: {reason}") from None
 
 
 def loaded(

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 import anyio
 from anyio.to_thread import run_sync
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from corelm import Chain
+from corelm.runs import printable
 from corelm_serve import answers, tokens
 from corelm_serve.errors import ApiError, ended_by, samplers_in
 from corelm_serve.openapi import document
@@ -38,6 +41,7 @@ from corelm_serve.responses import (
     EventResponse,
     Inbox,
     SlicedResponse,
+    error_response,
     json_response,
     written,
 )
@@ -368,3 +372,18 @@ ROUTES = (
     RouteSpec("GET", "/openapi.json", openapi),
 )
 """The routes: one table for the application, its figures and the OpenAPI document."""
+
+
+def http_error(scope: Scope, error: HTTPException) -> Response:
+    """Return Starlette's own errors, such as an unknown path, in OpenAI's shape."""
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        paths = [spec.path.replace(":path", "") for spec in ROUTES]
+        hint = printable.did_you_mean(scope["path"], paths)
+        message = f"there is no such path{hint} (there are: {', '.join(paths)})"
+        return error_response(ApiError(message, 404, code="not_found"))
+    message = error.detail
+    if error.status_code == 405:
+        allowed = sorted({*headers.get("Allow", "").split(", ")} - {"HEAD"})
+        message = f"this path takes {' or '.join(allowed)}, not {scope['method']}"
+    return error_response(ApiError(message, error.status_code, headers=headers))

@@ -5,32 +5,34 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError
 from corelm.runs import printable
-from corelm_serve.endpoints import ROUTES, Limiters
+from corelm_serve.endpoints import ROUTES, Limiters, http_error
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.prepare import StrategyCache
 from corelm_serve.responses import GONE, Turns, Wakeups, error_response
 from corelm_serve.security import Access, Guard
 from corelm_serve.service import Service
+
+if TYPE_CHECKING:
+    import socket
 
 logger = logging.getLogger("corelm.serve")
 
@@ -47,8 +49,10 @@ HEAD = 2**16
 """Bytes of a request besides its body."""
 AFTER_GRACE = 2
 """Seconds that the last events get to reach their clients."""
-CONNECTIONS = 1_024
-BACKLOG = 512
+CONNECTIONS, FILES = 1_024, 128
+"""Connections at a time, and the files that the server needs for other things."""
+FULL = 1
+"""Seconds that a client has to read that there is no room for it."""
 SWITCH = 1e-4
 """Seconds after which a thread that computes in Python lets another one run. By default it is fifty
 times longer, and the event loop would wait for it many times in each request."""
@@ -80,7 +84,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
         try:
             await app.router(scope, receive, send)
         except HTTPException as error:  # the router's own, before an answer
-            await _http(scope, error)(scope, receive, send)
+            await http_error(scope, error)(scope, receive, send)
 
     # In place of Starlette's own layers, which each message of an answer would pass: `Logged`
     # answers all other errors.
@@ -142,21 +146,6 @@ class Logged:
             logger.info("body %s", body.decode("utf-8", "replace"))
 
 
-def _http(scope: Scope, error: HTTPException) -> Response:
-    """Return Starlette's own errors, such as an unknown path, in OpenAI's shape."""
-    headers = dict(error.headers or {})
-    if error.status_code == 404:
-        paths = [spec.path.replace(":path", "") for spec in ROUTES]
-        hint = printable.did_you_mean(scope["path"], paths)
-        message = f"there is no such path{hint} (there are: {', '.join(paths)})"
-        return error_response(ApiError(message, 404, code="not_found"))
-    message = error.detail
-    if error.status_code == 405:
-        allowed = sorted({*headers.get("Allow", "").split(", ")} - {"HEAD"})
-        message = f"this path takes {' or '.join(allowed)}, not {scope['method']}"
-    return error_response(ApiError(message, error.status_code, headers=headers))
-
-
 _OfUvicorn: Any = object
 """A base for parts of connections, whose other part is one of uvicorn's classes."""
 
@@ -207,6 +196,10 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
     memory.
     """
 
+    most = CONNECTIONS
+    """The most connections; the one that has been idle for longest goes for the next."""
+    _active = 0.0
+    """The time of its beginning, or of its last answer."""
     _answered: Any = None
     """The request that had been answered at the last look."""
     _dropping: asyncio.TimerHandle | None = None
@@ -216,7 +209,52 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to look for requests."""
         super().connection_made(Joined(transport, self.loop))
+        self._active = self.loop.time()
         self._looking = self.loop.call_later(SILENCE, self._look)
+        others = [x for x in self.connections if not (x is self or x.transport.is_closing())]
+        if len(others) >= self.most:
+            self._make_room([each for each in others if each._is_idle])
+
+    def _make_room(self, idle: list[Watched]) -> None:
+        """Close the oldest idle connection of the address with the most of them."""
+        if idle:
+            counts = Counter(each._address for each in idle)
+            min(idle, key=lambda each: (-counts[each._address], each._active)).transport.abort()
+            return
+        self.transport.pause_reading()
+        message = f"{self.most:,} requests are being answered already; ask again later"
+        self._refuse("503 Service Unavailable", ApiError(message, 503, code="busy"))
+        # To close it with a request unread would reset it.
+        self.loop.call_later(FULL, self.transport.abort)
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def _refuse(self, status: str, error: ApiError) -> None:
+        """Write an error outside of a request."""
+        response = error_response(error)
+        head = [f"HTTP/1.1 {status}", "connection: close"]
+        head += [f"{name.decode()}: {value.decode()}" for name, value in response.raw_headers]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + bytes(response.body))
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; the answer to a whole one before it comes first."""
+        if not self._is_idle and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            self.transport.pause_reading()
+            return
+        self._refuse("400 Bad Request", ApiError(msg, code="invalid_http"))
+        self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Take the next request."""
+        self._active = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the request, whose client has gone."""
@@ -251,11 +289,10 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
         self.transport.abort()
 
     def _look(self) -> None:
-        is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and self.cycle is self._answered:
+        if self._is_idle and self.cycle is self._answered:
             self.transport.abort()
         elif not self.transport.is_closing():
-            self._answered = self.cycle if is_idle else None
+            self._answered = self.cycle if self._is_idle else None
             self._looking = self.loop.call_later(SILENCE, self._look)
 
 
@@ -287,13 +324,29 @@ class BoundedHead(_OfUvicorn):  # type: ignore[misc]
 
 def connection_type(*, fast: bool = True) -> type[asyncio.Protocol]:
     """Return the class of connections: by default the faster one, if httptools is installed."""
+    most = {"most": min(CONNECTIONS, _descriptors() - FILES)}
     if fast and find_spec("httptools"):
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-        return type("FastConnection", (BoundedHead, Watched, HttpToolsProtocol), {})
+        return type("FastConnection", (BoundedHead, Watched, HttpToolsProtocol), most)
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    return type("Connection", (Watched, H11Protocol), {})
+    return type("Connection", (Watched, H11Protocol), most)
+
+
+def _descriptors() -> int:
+    """Return the most files that this process may open, which it raises to what it needs."""
+    needs = CONNECTIONS + FILES
+    try:
+        import resource
+    except ImportError:  # Windows
+        return needs
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < needs:
+        soft = needs if hard == unlimited else min(needs, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return needs if soft == unlimited else soft
 
 
 class Server(uvicorn.Server):
@@ -315,28 +368,6 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Args:
-        host: the address or name.
-        port: the port; 0 for any free one.
-
-    Raises:
-        UsageError: the address is taken or not this machine's.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        # `create_server` adds the address to the reason.
-        reason = str(error.strerror or error).partition(" (while")[0]
-        raise UsageError(f"cannot listen on {host}:{port}: {reason}") from None
-
-
 def serve(service: Service, access: Access, socket_: socket.socket) -> None:
     """Serve until a signal comes."""
     sys.setswitchinterval(SWITCH)
@@ -354,7 +385,6 @@ def serve(service: Service, access: Access, socket_: socket.socket) -> None:
         server_header=False,
         http=connection_type(),
         ws="none",
-        limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=int(service.limits.grace) + AFTER_GRACE,
     )
     Server(config, service).run(sockets=[socket_])

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 import uvicorn
+from corelm_serve.commands import listen
 from corelm_serve.scheduling.scheduler import Limits
 from corelm_serve.security import Access
-from corelm_serve.server import connection_type, create_app, listen
+from corelm_serve.server import connection_type, create_app
 from corelm_serve.service import Service
 from starlette.testclient import TestClient
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 
 import pytest
 from serve_client import SOON, Counted, served, wait_until
@@ -20,8 +21,12 @@ def connect(request):
         def connected(model=None):
             url = stack.enter_context(served({"toy": model or Counted()}, parser=request.param))
             host, port = url.removeprefix("http://").split(":")
-            return stack.enter_context(socket.create_connection((host, int(port)), timeout=SOON))
+            return again((host, int(port)))
 
+        def again(address):
+            return stack.enter_context(socket.create_connection(address, timeout=SOON))
+
+        connected.again = again
         yield connected
 
 
@@ -87,6 +92,63 @@ def test_a_client_that_closes_its_own_side_has_gone_and_is_no_failure(connect, c
         assert rest(connection) == b""
         wait_until(lambda: "POST /v1/completions 499" in caplog.text)
     assert "Traceback" not in caplog.text
+
+
+@pytest.fixture
+def _few(monkeypatch):
+    monkeypatch.setattr("corelm_serve.server.CONNECTIONS", 4)
+
+
+def opened(connect, connection, count):
+    """Return more connections to the server of a connection, each of which it has answered."""
+    more = []
+    for _ in range(count):
+        more.append(each := connect.again(connection.getpeername()))
+        each.sendall(head(connection, "GET /health"))
+        assert each.recv(2**16).startswith(b"HTTP/1.1 200")
+    return more
+
+
+@pytest.mark.usefixtures("_few")
+def test_idle_connections_give_way_to_new_ones_the_oldest_first(connect):
+    connection = connect()
+    first, *others = opened(connect, connection, 9)
+    assert rest(first) == b""
+    for each in others[-3:]:  # the last ones are open
+        each.sendall(head(connection, "GET /health"))
+        assert each.recv(2**16).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.usefixtures("_few")
+def test_where_all_connections_have_a_request_another_one_is_503(connect):
+    connection = connect(Counted(0.05))
+    busy = opened(connect, connection, 3)
+    for each in (connection, *busy):
+        each.sendall(request(connection, max_tokens=4000))
+    time.sleep(0.5)  # asking for figures would need a connection
+    more = connect.again(connection.getpeername())
+    answer = rest(more)
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"retry-after: 2\r\n" in answer
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert (error["type"], error["code"]) == ("service_unavailable_error", "busy")
+    assert error["message"] == "4 requests are being answered already; ask again later"
+
+
+def test_the_answer_to_a_request_before_garbage_comes(connect):
+    connection = connect(Counted(0.02))
+    connection.sendall(request(connection, max_tokens=5) + b"\x00garbage\r\n\r\n")
+    answer = rest(connection)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"completion_tokens":5' in answer
+
+
+def test_garbage_is_400_in_the_documented_form(connect):
+    connection = connect()
+    connection.sendall(b"\x00garbage\r\n\r\n")
+    answer = rest(connection)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_http"
 
 
 @pytest.mark.parametrize(

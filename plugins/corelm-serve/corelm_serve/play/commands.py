@@ -13,7 +13,7 @@ from urllib.parse import quote
 import typer
 
 import corelm
-from corelm_serve.commands import DEFAULT, Device, Dtype, loaded, source_of, url_of
+from corelm_serve.commands import DEFAULT, Device, Dtype, listen, loaded, source_of, url_of
 
 if TYPE_CHECKING:
     from corelm_serve.play.classroom import Classroom
@@ -72,7 +72,7 @@ def play(
     """
     from corelm_serve.scheduling.scheduler import Limits
     from corelm_serve.security import Access
-    from corelm_serve.server import listen, serve
+    from corelm_serve.server import serve
     from corelm_serve.service import Service
 
     state = _first_state(prompt, sampler, lesson, seed)
