@@ -14,7 +14,7 @@ import pytest
 PASSED = Path(os.environ["CORELM_PASSED"])
 REPEATED = (
     *("tests/cli/test_cli_app", "tests/cli/test_cli_completion", "tests/cli/test_cli_models"),
-    *("tests/cli/test_cli_plugin", "tests/cli/test_cli_process"),
+    *("tests/cli/test_cli_plugins", "tests/cli/test_cli_process"),
     *(
         "tests/registry/test_entry_points",
         "tests/registry/test_models",

@@ -65,22 +65,6 @@ def test_a_verdict_is_lines_or_one_document(probe, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.engines("transformers", "torch")
-def test_ties_in_transformers_are_found(probe, tmp_path):
-    """transformers keeps every token that equals the k-th logit, as its code says."""
-    probe("models", tmp_path, "--only", "ties")
-    settings = tmp_path / "settings.json"
-    settings.write_text('{"do_sample": true, "top_k": 7}')
-    arguments = ["--from", settings, "--draws", "1000", "--json"]
-    code, out, _ = probe("run", f"transformers:{tmp_path / 'ties'}", *arguments)
-    verdict = json.loads(out)
-    assert code == 1
-    assert verdict["explanation"]["about"] == "top_k keeps all tokens that tie at the cut"
-    assert verdict["fault"] == "top_k"
-    assert verdict["checks"]["reported log-probabilities"] == "the sampler's, after all settings"
-
-
-@pytest.mark.slow
 @pytest.mark.engines("llama_cpp", "gguf")
 def test_a_penalty_in_llama_cpp_python_leaves_out_the_prompt(probe, tmp_path):
     probe("models", tmp_path, "--only", "slope")

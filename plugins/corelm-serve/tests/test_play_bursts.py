@@ -24,7 +24,7 @@ from corelm.testing import ToyModel
 pytestmark = pytest.mark.slow
 
 FIRST = int(os.environ.get("CORELM_FIRST_BURST", "0"))
-BURSTS = int(os.environ.get("CORELM_BURSTS", "50"))
+BURSTS = int(os.environ.get("CORELM_BURSTS", "25"))
 HOSTILE = Path(__file__).with_name("bursts.js").read_text("utf-8")
 MODEL, PROMPT = ToyModel(), "the"
 [END] = MODEL.vocabulary.ends

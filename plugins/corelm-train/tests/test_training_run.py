@@ -187,7 +187,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(texts, whole):
     """Interrupted again and again, it ends with the weights of a run that nothing interrupted."""
     broken = settings(texts, out=texts.parent / "broken")
     expected, done = weights(whole), 0
-    for interrupt_at in (3, 5, 11, 13):  # the last is the end of an epoch
+    for interrupt_at in (3, 13):  # in the middle and at the end of an epoch
         notes = Notes(interrupt_at)
         with pytest.raises(KeyboardInterrupt):
             train(broken, notes, resume=done > 0)
