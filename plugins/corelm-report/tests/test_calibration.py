@@ -132,15 +132,18 @@ def test_surprisal_is_matched_to_human_text(case):
 
 
 def test_the_interval_holds_the_temperature_of_people():
-    """Of 40 studies with 12 texts each, 38 should hold it; fewer than 33 once in 1,500 times."""
-    held, texts = 0, _texts(2.0, n=480)
-    for study in range(40):
+    """Of 24 studies with 12 texts each, 23 should hold it; fewer than 20 once in 170 times.
+
+    A coverage of 70 % is found in 89 of 100 runs, where fewer than 33 of 40 found it in 94.
+    """
+    held, texts = 0, _texts(2.0, n=288)
+    for study in range(24):
         human = corelm.compare(
             MODEL, ["greedy"], prompts="", n=1, length=40, reference=texts[12 * study :][:12]
         ).to_dict()["reference"]
         ends = human["temperature"]["t_ci95"]
         held += ends is not None and ends[0] <= 2.0 <= ends[1]
-    assert held >= 33
+    assert held >= 20
 
 
 def test_human_text_above_every_temperature_has_none():

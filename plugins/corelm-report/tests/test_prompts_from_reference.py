@@ -81,14 +81,17 @@ def test_a_sampler_that_is_not_the_source_is_told_from_it(model_and_prompts):
 
 @pytest.mark.slow
 def test_the_paired_intervals_hold_the_truth(model_and_prompts):
-    """Of 40 intervals with a coverage of 95 %, fewer than 33 hold the truth once in 1,500 times."""
+    """Of 24 intervals with a coverage of 95 %, fewer than 20 hold the truth once in 170 times.
+
+    A coverage of 70 % is found in 89 of 100 runs, where fewer than 33 of 40 found it in 94.
+    """
     held = 0
-    for study in range(40):
+    for study in range(24):
         report = continued(model_and_prompts, n=1, seed=study, human_seed=1000 + study)
         differences = report["samplers"][0]["differences"]["generated_texts"]
         low, high = differences["surprisal"]["ci95"]
         held += low <= 0 <= high
-    assert held >= 33
+    assert held >= 20
 
 
 # The prompts and the human row
