@@ -232,6 +232,18 @@ def test_a_hostile_server_is_an_error_and_has_an_end(name):
         engine.draw([1], {}, 2, 1, 1)
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "-1" + "0" * 400, "true", "null", '"-1"'])
+def test_log_probabilities_that_are_none_are_an_error(number):
+    start, end = '{"choices": [{"text": "A", "logprobs": {"token_logprobs": [', "]}}]}"
+    answer = start + number + end
+    with (
+        raw_server(lambda: [document(answer.encode())]) as url,
+        HttpEngine(url, timeout=5) as engine,
+        pytest.raises(EngineError, match="log-probabilities that are no numbers"),
+    ):
+        engine.logprobs([1], {}, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [

@@ -7,8 +7,9 @@
 
 Each engine draws texts under eight chains, and corelm's own gpt2 verifies them; it also draws texts
 that the engine verifies. In every tenth text (`--every`) a token, one of its figures or the seed is
-changed, and a forger who has the engine takes the neighbour of a token that it draws.
-`vllm:tiny-gpt2` draws in vLLM, in an environment that has it.
+changed, and a forger who has the engine takes the neighbour of a token that it draws. A file of
+other weights, such as half precision, is another model: `--itself` lets it verify its own texts.
+`vllm:tiny-gpt2` draws in vLLM, in an environment that has it, as `.ci/engines FOLDER` makes one.
 """
 
 import argparse
@@ -58,8 +59,10 @@ class InVllm:
             enforce_eager=True,
             max_model_len=64,
             gpu_memory_utilization=0.2,  # of the computer's memory, without a GPU
+            max_logprobs=-1,
             additional_config={"corelm_records": str(self.file)},
         )
+        self.model = VllmModel(self.llm)
 
     def receipts(self, prompt, chain, length, seed):
         """Return the receipts of a batch."""
@@ -72,6 +75,27 @@ class InVllm:
         self.file.unlink()
         origin = {"model": "gpt2", "model_sha256": "", "seed": seed}
         return [Receipt.of(rollouts, row, **origin, sample=row) for row in range(BATCH)]
+
+
+class VllmModel:
+    """The network in vLLM, which a forger asks for one distribution after the other."""
+
+    def __init__(self, llm):
+        own = corelm.load("gpt2")
+        self.llm, self.vocabulary, self.context_length = llm, own.vocabulary, own.context_length
+
+    def next_token_distribution(self, tokens):
+        """Return (batch, vocabulary) probabilities after (batch, time) ids."""
+        from vllm import SamplingParams
+
+        prompts = [{"prompt_token_ids": row} for row in np.asarray(tokens).tolist()]
+        params = SamplingParams(max_tokens=1, logprobs=-1)
+        answers = self.llm.generate(prompts, params, use_tqdm=False)
+        logprobs = np.full((len(prompts), len(self.vocabulary)), -np.inf)
+        for row, answer in enumerate(answers):
+            [entries] = answer.outputs[0].logprobs
+            logprobs[row, [*entries]] = [entry.logprob for entry in entries.values()]
+        return np.exp(logprobs)
 
 
 class InCorelm:
@@ -141,9 +165,9 @@ def neighbour(model, receipt, place, side):
 
 
 def forgeries(writer, verifier, receipt, rng):
-    """Return the counts of neighbours of a token, and of those found; none without a model."""
+    """Return the counts of neighbours of a token, and of those found."""
     counts, place = Counter(), int(rng.integers(len(receipt.tokens)))
-    for side in (1, -1) if hasattr(writer, "model") else ():
+    for side in (1, -1):
         forged = neighbour(writer.model, receipt, place, side)
         if forged is not None:
             counts += Counter(neighbours=1, exposed=bool(verify(forged, verifier)))
@@ -180,15 +204,16 @@ def main():
     parser.add_argument("--length", type=int, default=8)
     parser.add_argument("--every", type=int, default=10, help="a text of so many has forgeries")
     parser.add_argument("--dtype", help="of the engine's weights; by default the file's")
+    parser.add_argument("--itself", action="store_true", help="each engine verifies its own texts")
     options = parser.parse_args()
     own = InCorelm("gpt2")
     for name in options.engine or ["gpt2"]:
         kind, _, path = name.partition(":")
         engine = InVllm(path) if kind == "vllm" else InCorelm(name, options.dtype)
-        pairs = [("draws", options.texts, engine, own.model)]
-        if kind != "vllm":
-            pairs += [("verifies", options.verified, own, engine.model)]
-            pairs += [("verifies itself", options.verified, engine, engine.model)]
+        pairs = [("verifies itself", options.verified, engine, engine.model)]
+        if not options.itself:
+            pairs.insert(0, ("draws", options.texts, engine, own.model))
+            pairs.insert(1, ("verifies", options.verified, own, engine.model))
         for verb, texts, *pair in pairs:
             start = time.process_time()
             n = count(*pair, texts, options.length, options.every)

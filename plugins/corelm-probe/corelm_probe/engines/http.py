@@ -28,6 +28,8 @@ from corelm_probe.models import CHARACTERS, MODELS
 CONNECTIONS, TIMEOUT = 8, 120.0
 LARGEST = 1 << 25
 """The largest answer, in bytes."""
+LARGEST_LOGPROB = 1e30
+"""Nats: no probability has a larger logarithm."""
 T = TypeVar("T")
 SEEDS = 999_983
 """Seeds are below this prime: KoboldCpp allows six digits."""
@@ -210,7 +212,8 @@ class HttpEngine(Engine):
         answer = self._answer(prompt, asked, 1, seed, length)
         text, numbers = self._read(lambda a: (texts(a)[0], logprobs(a)), answer)
         self._check_ids([text])
-        if not all(isinstance(number, int | float) for number in numbers):
+        # A comparison, as a long integer is no float; nan fails it.
+        if not all(type(one) in (int, float) and abs(one) < LARGEST_LOGPROB for one in numbers):
             raise EngineError(f"{self.name} answers with log-probabilities that are no numbers")
         return text, numbers
 
