@@ -30,9 +30,9 @@ DATA = "data of "
 """Before the name of a distribution, in the names of digests."""
 RESULTS = ("study.json", "registration.json")
 """Files in a folder of results: these would change with each run."""
-_IGNORED = re.compile(
-    r"(^|[/\\])(\.|__pycache__|__editable__|build$|dist$)|\.pyc$|\.(egg|dist)-info"
-)
+_IGNORED = re.compile(r"(^|[/\\])(\.|__pycache__|__editable__)|\.pyc$|\.(egg|dist)-info")
+BUILT, PROJECT = ("build", "dist"), "pyproject.toml"
+"""Folders of build tools, next to the file that names a project."""
 OWN = ("corelm", "corelm_samplers")
 """The packages that every computation uses."""
 DIGITS = 16
@@ -87,8 +87,10 @@ def _modules(distribution: str) -> frozenset[str]:
     if listed is not None:
         return frozenset(listed.split())
     code = (file.parts[0] for file in installed.files or () if file.name.endswith(SUFFIXES))
-    # The finder of an editable installation contains paths of this machine.
-    return frozenset(n.partition(".")[0] for n in code if not n.startswith((".", "__editable__")))
+    # The finder of an editable installation contains paths of this machine, and some of these list
+    # nothing more: their entry points name the modules.
+    files = {n.partition(".")[0] for n in code if not n.startswith((".", "__editable__"))}
+    return frozenset(files.union(_package(point.value) for point in installed.entry_points))
 
 
 @cache
@@ -159,6 +161,8 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 def _is_ignored(folder: Path) -> bool:
     """Return True for a folder that computes nothing: hidden, built, or of results."""
+    if folder.name in BUILT and (folder.parent / PROJECT).exists():
+        return True
     marks = ("pyvenv.cfg", *RESULTS)
     return bool(_IGNORED.search(folder.name)) or any((folder / mark).exists() for mark in marks)
 

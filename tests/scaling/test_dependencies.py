@@ -61,7 +61,9 @@ def test_an_edited_helper_module_of_a_plugin_is_other_code(write_metadata, tmp_p
     assert set(before) == {"corelm", "corelm_samplers", name, helper}
 
 
-@pytest.mark.parametrize("where", ["beside the module", "in a package", "editable"])
+@pytest.mark.parametrize(
+    "where", ["beside the module", "in a package", "editable", "editable by hatch"]
+)
 def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     """A sampler that reads its numbers from a file computes other ones after an edit."""
     name = f"boost_{where.replace(' ', '_')}"
@@ -72,18 +74,21 @@ def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text(f"[corelm]\n{name} = {name}\n")
     module, data = site / f"{name}.py", site / f"{name}.json"
     if where == "in a package":
-        module, data = site / name / "__init__.py", site / name / "tables" / "boost.json"
-    if where == "editable":
+        module, data = site / name / "__init__.py", site / name / "build" / "boost.json"
+    if "editable" in where:
         module, data = project / f"{name}.py", project / "tables" / "boost.json"
         origin = {"url": project.as_uri(), "dir_info": {"editable": True}}
         (info / "direct_url.json").write_text(json.dumps(origin))
         monkeypatch.syspath_prepend(project)
+        project.mkdir()
+        (project / "pyproject.toml").touch()
     for file in (module, data):
         file.parent.mkdir(parents=True, exist_ok=True)
     module.write_text(SAMPLER.format(helper="builtins", name=name).replace("halved", "abs"))
     record = [f"{file.relative_to(site)},,\n" for file in (module, data) if site in file.parents]
     (info / "RECORD").write_text("".join(record) + f"../../bin/{name},,\n")
-    (info / "top_level.txt").write_text(f"{name}\n")
+    if "hatch" not in where:  # which lists no modules
+        (info / "top_level.txt").write_text(f"{name}\n")
     monkeypatch.syspath_prepend(site)
 
     def digests_with(text):
@@ -97,6 +102,8 @@ def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
         results = project / "results"
         results.mkdir(parents=True)
         (results / "study.json").write_text("{}")  # the plugin's folder may hold results
+        (project / "build").mkdir()
+        (project / "build" / "lib.py").touch()
         assert digests_with("[2]") == after
     finally:
         plugins.registry.cache_clear()
