@@ -321,5 +321,23 @@ def _large_probes() -> Array:
     return np.stack([0 * i, np.where(i == LARGE - 1, -5, 0 * i), -0.1 * i])
 
 
-BATCHES = (_few_probes, _probes, _large_probes)
+@cache
+def _random_probes() -> Array:
+    """Return (2048, 512) float32: a head and a tail of random sizes, masses and shapes.
+
+    A filter after another one compares renormalised probabilities. A claim about two filters may
+    hold for the even shapes of the other rows, and fail where a few tokens lie near a threshold.
+    """
+    rng = np.random.default_rng(2)
+    rows = np.full((2048, 512), -np.inf, dtype=np.float32)
+    for row in rows:
+        sizes = np.exp(rng.uniform(0, np.log((9, 500)))).astype(int)
+        share = 1 - rng.random() * rng.choice([1.0, 0.1])
+        parts = [rng.dirichlet(np.full(n, 10 ** rng.uniform(-1, 2.5))) for n in sizes]
+        p = np.concatenate([share * parts[0], (1 - share) * parts[1]])
+        row[: len(p)] = np.log(np.maximum(p, np.finfo(np.float32).tiny))
+    return rows
+
+
+BATCHES = (_few_probes, _probes, _random_probes, _large_probes)
 """The cheap ones first: most claims fail there."""

@@ -144,6 +144,23 @@ def test_a_mistake_is_one_sentence(expression, note):
     assert said(expression) == [note]
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "min_p(p=0.1) | epsilon(epsilon=0.3)",  # of 0.28, 0.27 and a tail, both stay or one
+        "top_k(k=5) | epsilon(epsilon=0.3)",
+        "top_p(p=0.9) | epsilon(epsilon=0.3)",
+        "eta(epsilon=0.01) | top_p(p=0.1)",
+        "eta(epsilon=0.0002) | epsilon(epsilon=0.02)",
+        "min_p(p=0.05) | eta(epsilon=0.01)",
+        "typical(p=0.2) | min_p(p=0.05)",
+        "tail_free(z=0.5) | top_a(a=0.5)",
+    ],
+)
+def test_a_filter_that_acts_near_a_threshold_alone_gets_no_note(expression):
+    assert said(expression) == []
+
+
 def test_several_mistakes_are_several_sentences():
     assert said("temperature(t=1.5) | top_p(p=0.9) | repetition_penalty(penalty=1.2)") == [
         HEAT.format("temperature(t=1.5)", "top_p(p=0.9)", "s"),
