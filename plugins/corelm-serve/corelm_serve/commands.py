@@ -87,7 +87,8 @@ def serve(
 
     The URL is written to standard output. It has a token, which clients send as their API key; set
     it with the environment variable CORELM_SERVE_TOKEN. A request with a seed gets the text that
-    `corelm sample` writes with it, no matter what else the server writes.
+    `corelm sample` writes with it, no matter what else the server writes; from llama.cpp it may
+    differ with the number of texts in a pass.
 
     \b
     corelm serve --model imdb

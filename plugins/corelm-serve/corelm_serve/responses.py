@@ -332,6 +332,8 @@ class EventResponse:
             ) as batches:
                 # Submitted before the first byte: a full queue is still a 429.
                 first = await anext(batches)
+                if isinstance(error := first[0][1], BaseException):  # it is the whole answer
+                    raise error
                 metrics.first.observe(time.monotonic() - self._started)
                 await send(_start(EVENTS))
                 await _body(send, b"".join(self._stream.begin()))

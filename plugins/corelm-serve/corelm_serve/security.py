@@ -54,6 +54,14 @@ JOIN = """<!doctype html><html lang="en"><meta charset="utf-8">
 autocapitalize="characters" maxlength="12" autofocus></label> <button>Join</button></form>
 <p role="alert">{}</p></main></html>
 """
+STAINLESS = tuple(
+    f"x-stainless-{name}"
+    for name in (
+        *("arch", "async", "custom-poll-interval", "helper-method", "lang", "os"),
+        *("package-version", "poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
+    )
+)
+"""The headers that OpenAI's client adds in a browser."""
 JOINING, STYLE = "/join", "/play/shared.css"
 STUDENT = "corelm_student"
 """The key of a request's scope that says that a student makes it."""
@@ -181,7 +189,7 @@ class Guard:
             self._admit,
             allow_origins=access.origins,
             allow_methods=("GET", "POST"),
-            allow_headers=("Authorization",),
+            allow_headers=("Authorization", *STAINLESS),
             expose_headers=("Retry-After",),
             allow_private_network=True,
         )

@@ -18,6 +18,9 @@ from corelm_serve.scoring import Scores, TokenTable
 IMPOSSIBLE = -9999.0
 """The log-probability of an impossible token, as OpenAI writes it: JSON has no infinity."""
 
+PARTIAL = "bytes:"
+"""The beginning of the text of a token that is a part of a character, as OpenAI writes it."""
+
 SPACES = 64
 """The most characters to skip between two tokens, such as spaces or an unknown word."""
 LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
@@ -129,9 +132,9 @@ class Column:
     def _part(self, places: Sequence[int], numbers: Callable[[_Row], Numbers]) -> dict[str, Any]:
         rows = [self._rows[i] for i in places]
         return {
-            "tokens": [row.text for row in rows],
+            "tokens": [self._spelling(i) for i in places],
             "token_logprobs": [numbers(row)[0] for row in rows],
-            "top_logprobs": (self._named(i, numbers(self._rows[i])[1]) for i in places),
+            "top_logprobs": (self._named(i, *numbers(self._rows[i])) for i in places),
             "text_offset": [row.offset for row in rows],
         }
 
@@ -139,7 +142,7 @@ class Column:
         for i, row in enumerate(self._rows):
             own, top = numbers(row)
             likely = [] if top is None else zip(row.ids, self._names(i), top.tolist(), strict=True)
-            entry = self._entry(self._ids[self._before + i], row.text, own)
+            entry = self._entry(self._ids[self._before + i], self._spelling(i), own)
             yield entry | {"top_logprobs": [self._entry(int(id_), *rest) for id_, *rest in likely]}
 
     def _entry(self, token: int, text: str, number: float | None) -> dict[str, Any]:
@@ -148,15 +151,29 @@ class Column:
         raw = vocabulary.token_bytes(token) if can(vocabulary, "token_bytes") else text.encode()
         return {"token": text, "logprob": _finite(number), "bytes": list(raw)}
 
-    def _named(self, place: int, numbers: Array | None) -> dict[str, float] | None:
-        """Return log-probabilities by the text that each token would add at a place."""
-        if numbers is None:
+    def _spelling(self, place: int) -> str:
+        """Return the text of a token; of a part of a character, its bytes."""
+        text, vocabulary = self._rows[place].text, self._vocabulary
+        if not can(vocabulary, "token_bytes"):
+            return text
+        spelling = _text_of(vocabulary.token_bytes(self._ids[self._before + place]))
+        return spelling if spelling.startswith(PARTIAL) else text
+
+    def _named(
+        self, place: int, own: float | None, numbers: Array | None
+    ) -> dict[str, float] | None:
+        """Return log-probabilities by the text that each token would add at a place.
+
+        They are those of the likeliest tokens, and of the token that is there.
+        """
+        if numbers is None or own is None:
             return None
         named: dict[str, float] = {}
         names = self._names(place)
         for name, number in zip(names, numbers.tolist(), strict=True):
             # Of tokens with the same text, the likeliest counts.
             named.setdefault(name, max(number, IMPOSSIBLE))
+        named.setdefault(self._spelling(place), own)
         return named
 
     def _names(self, place: int) -> list[str]:
@@ -201,7 +218,7 @@ def _text_of(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
+        return PARTIAL + "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def _finite(number: float | None) -> float | None:

@@ -175,6 +175,11 @@ def test_bytes_of_tokens_are_their_own(open_client):
     assert bytes(byte for entry in entries for byte in entry["bytes"]).decode() == "éé"
     tops = [(top["token"], top["bytes"]) for top in entries[0]["top_logprobs"]]
     assert tops == [("bytes:\\xc3", [0xC3]), ("bytes:\\xa9", [0xA9])]
+    assert [entry["token"] for entry in entries] == ["bytes:\\xc3", "bytes:\\xa9"] * 2
+    halves = client.complete(model="halves", prompt="a", sampler="greedy", max_tokens=4, logprobs=1)
+    found = halves["choices"][0]["logprobs"]
+    assert found["tokens"] == [entry["token"] for entry in entries]
+    assert [*map(max, found["top_logprobs"])] == found["tokens"]
 
 
 @pytest.mark.parametrize(

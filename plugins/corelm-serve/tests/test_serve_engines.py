@@ -72,4 +72,10 @@ def test_log_probabilities_of_tokens_that_are_parts_of_characters(open_client, m
     found = answer["choices"][0]["logprobs"]
     names = {name for top in found["top_logprobs"] if top for name in top}
     assert any(name.startswith("bytes:\\x") for name in names)
-    assert all(len(top) == 20 for top in found["top_logprobs"] if top)
+    tops = [
+        (token, top)
+        for token, top in zip(found["tokens"], found["top_logprobs"], strict=True)
+        if top
+    ]
+    assert all(len(top) in (20, 21) and token in top for token, top in tops)
+    assert any(len(top) == 20 for _, top in tops)

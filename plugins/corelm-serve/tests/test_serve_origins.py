@@ -38,6 +38,14 @@ def test_a_preflight_of_the_origin_is_answered_without_the_token(shared):
     assert "Origin" in headers["vary"]
 
 
+def test_the_headers_of_openais_client_in_a_browser_are_allowed(shared):
+    names = "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-os,"
+    names += "x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,"
+    names += "x-stainless-runtime-version,x-stainless-timeout"
+    asked = PREFLIGHT | {"Access-Control-Request-Headers": names}
+    assert shared.options("/v1/completions", headers=asked).status_code == 200
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"Access-Control-Request-Method": "DELETE"}, {"Access-Control-Request-Headers": "x-other"}],

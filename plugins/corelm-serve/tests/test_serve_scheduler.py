@@ -287,6 +287,21 @@ def test_a_stream_ends_with_the_error_after_the_tokens_before_it(open_client):
     assert error["error"]["code"] == "sampler_failed"
 
 
+def test_a_stream_that_begins_with_an_error_has_its_status(open_client):
+    client = open_client({"toy": Counted(0.01)}, rows=1)
+    status, error = client.refused(sampler="raises(at=0)", stream=True)
+    assert (status, error["code"]) == (500, "sampler_failed")
+    running = client.begin(**LONG)
+    client.wait_for(running_rows=1)
+    waiting = client.begin(stream=True)
+    client.wait_for(waiting_jobs=1)
+    client.service.begin_stop()
+    response = waiting.result(SOON)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert code(waiting) == "stopping"
+    assert not running.done()
+
+
 def test_a_sampler_that_hangs_is_named_and_costs_one_request(open_client):
     client = open_client({"toy": MODEL}, stall=0.5)
     good = [client.begin(seed=i, max_tokens=50) for i in range(2)]
