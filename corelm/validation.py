@@ -88,13 +88,7 @@ def fault_of_result(result: Any, logits: Array) -> str:
 
 def fault_of_array(result: Any, logits: Array) -> str:
     """Return the difference in type, shape or dtype from the input; empty if there is none."""
-    if type(result) is not np.ndarray:
-        return _fault_of_type(result, "an array")
-    if result.shape != logits.shape:
-        return f"the shape {result.shape} instead of {logits.shape}"
-    if result.dtype != logits.dtype:
-        return f"{result.dtype} instead of {logits.dtype}"
-    return ""
+    return _fault(result, "an array", logits.shape, logits.dtype)
 
 
 def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
@@ -104,13 +98,20 @@ def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
         allowed: any object that `Mask.allowed` returned, except None.
         shape: the shape of the logits, (batch, vocabulary).
     """
-    if type(allowed) is not np.ndarray:
-        return _fault_of_type(allowed, "an array of bool")
-    if allowed.dtype != bool:
-        return f"an array of {allowed.dtype} instead of bool"
-    if allowed.shape != shape:
-        return f"the shape {allowed.shape} instead of {shape}"
-    return ""
+    return _fault(allowed, "an array of bool", shape, np.dtype(bool))
+
+
+def _fault(result: Any, expected: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    kind = type(result)
+    if not issubclass(kind, np.ndarray):
+        return f"{kind.__name__} instead of {expected}"
+    # A subclass may redefine arithmetic: a masked array still contains the numbers that it hides.
+    if kind is not np.ndarray:
+        own = f"{expected} of NumPy's own type"
+        return f"{kind.__name__}, a subclass of np.ndarray, instead of {own}"
+    if result.shape != shape:
+        return f"the shape {result.shape} instead of {shape}"
+    return "" if result.dtype == dtype else f"{result.dtype} instead of {dtype}"
 
 
 def fault_of_toss(result: Any, batch: int) -> str:
@@ -126,14 +127,6 @@ def fault_of_toss(result: Any, batch: int) -> str:
     if type(p) is not np.ndarray or p.shape != (batch,) or p.dtype.kind != "f":
         return f"{shown(p)} instead of an array of {batch} probabilities"
     return "" if ((p >= 0) & (p <= 1)).all() else f"a probability outside 0 to 1: {shown(p)}"
-
-
-def _fault_of_type(result: Any, expected: str) -> str:
-    kind = type(result)
-    if not issubclass(kind, np.ndarray):
-        return f"{kind.__name__} instead of {expected}"
-    # A subclass may redefine arithmetic: a masked array still contains the numbers that it hides.
-    return f"{kind.__name__}, a subclass of np.ndarray, instead of {expected} of NumPy's own type"
 
 
 def check_logits(logits: Array, where: str = "the logits") -> None:

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.abilities.optional import FullVocabulary
 from corelm.context import Context, ContextBuilder, read_only
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.step import COLUMNS, Drawn, Step, model_surprisals
@@ -49,9 +48,8 @@ class BatchedTexts:
         self.is_read: bool = False
         self.rows: RequestRows | None = None
         self._model, self._shared = model, shared
-        ids = FullVocabulary(model.vocabulary).prompt_ids(texts.beginning)
-        self._prompt = Prompt(model, ids)
-        self.unread: int = len(ids)
+        self._prompt = Prompt(model, open_texts.ids)
+        self.unread: int = len(open_texts.ids)
         self.just_read: int = 0
         self._steps: Iterator[Step] = iter(())
         # The step of the last round, or what makes it: few callers read it. None without one.
@@ -101,11 +99,9 @@ class BatchedTexts:
 
     def leave(self) -> bool:
         """Take rows whose windows slide out of the shared session; return True for such rows."""
-        length = self._model.context_length
-        if self.rows is None or not self.rows.slides(length):
-            return False
-        self.unread, self.is_read = self.rows.leave(length), False
-        return True
+        self.unread = self.rows.leave(self._model.context_length) if self.rows else 0
+        self.is_read = not self.unread
+        return not self.is_read
 
     def read_again(self) -> None:
         """Read the windows of the texts, which slid."""
@@ -167,7 +163,7 @@ class RequestRows:
         self.key, self.plan = shared.plan_of(texts.strategy.sampler, texts.unknown)
         vocabulary, view = shared.vocabulary, SessionView(shared, session)
         self._vocabulary, self._texts, self._open_texts = vocabulary, texts, open_texts
-        self.measured: bool = open_texts.keeps_figures
+        self.measured: bool = open_texts.measured or open_texts.with_entropies
         self._ends = frozenset(vocabulary.ends)
         self._samples = list(open_texts.samples)  # of the rows in `view`, in their order
         self._stream = RandomStream(texts.seed, open_texts.samples, texts.prompt_index)
@@ -194,26 +190,20 @@ class RequestRows:
         if self.view is not None:
             self.view.read()
 
-    def slides(self, context_length: int) -> bool:
-        """Return True if the window of the texts slides with the tokens that were drawn last.
-
-        Args:
-            context_length: the model's.
-        """
-        length = self._length
-        if length <= context_length or self.view is None or self.view.own is not None:
-            return False
-        return window_start(length - 1, context_length) < window_start(length, context_length)
-
     def leave(self, context_length: int) -> int:
-        """Take the rows out of the shared session; return the tokens in all of their windows.
+        """Take the rows out of the shared session if their windows slide with the last tokens.
 
         Args:
             context_length: the model's.
+
+        Returns:
+            The number of tokens in all of their windows; 0 if they stay.
         """
-        assert self.view is not None
+        before, start = (window_start(self._length - i, context_length) for i in (1, 0))
+        if before == start or self.view is None or self.view.own is not None:
+            return 0
         self.view.take_tokens()  # `enter` reads them from the texts
-        return len(self._samples) * (self._length - window_start(self._length, context_length))
+        return len(self._samples) * (self._length - start)
 
     def enter(self, model: LanguageModel) -> None:
         """Read the windows of the texts again, in a session that joins the shared one."""

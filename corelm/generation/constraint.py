@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.chain_stages import Run, StageResult, masks_of
-from corelm.context import Context
+from corelm.context import Context, ContextBuilder
 from corelm.decoding.step import Step, mass_of
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
@@ -37,10 +37,10 @@ class ConstrainedText:
 
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, prompt: Sequence[int]) -> None:
         self._sampler, self._vocabulary = sampler, vocabulary
-        self._prompt_length, self._tokens = len(prompt), list(prompt)
         self._width = len(vocabulary)
-        # A choice may read the surprisals to decide which mask acts.
-        self._surprisals: list[tuple[float, float]] = [(math.nan, math.nan)] * len(prompt)
+        # With the surprisals, which a choice may read to decide which mask acts.
+        ids = np.array(prompt, dtype=np.int64)
+        self._past = ContextBuilder(ids, batch=1, vocabulary=vocabulary)
         self.masses: list[float] = []
         self.fallbacks = 0
 
@@ -63,8 +63,7 @@ class ConstrainedText:
         self.fallbacks += step.fell_back is not None and bool(step.fell_back[row])
         # An engine's model may have more logits than tokens.
         self._width = step.model_logits.shape[-1]
-        self._tokens.append(int(step.tokens[row]))
-        self._surprisals.append((float(step.surprisal[row]), float(step.model_surprisal[row])))
+        self._past.append(step.tokens[row], step.surprisal[row], step.model_surprisal[row])
         return mass
 
     def is_cut_off(self) -> bool:
@@ -78,19 +77,9 @@ class ConstrainedText:
         if not ends:
             return False
         try:
-            return not allowed_next(self._sampler, self._context(), self._width)[ends].any()
+            return not allowed_next(self._sampler, self._past.context, self._width)[ends].any()
         except UsageError:  # no token at all continues the text
             return True
-
-    def _context(self) -> Context:
-        surprisals = np.array(self._surprisals).reshape(-1, 2)
-        return Context.of(
-            [self._tokens],
-            surprisal=surprisals[None, :, 0],
-            model_surprisal=surprisals[None, :, 1],
-            prompt_length=self._prompt_length,
-            vocabulary=self._vocabulary,
-        )
 
 
 def allowed_next(sampler: Sampler, context: Context, size: int) -> NDArray[np.bool_]:

@@ -118,10 +118,7 @@ class Texts:
             samples: their indices.
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
         """
-        return OpenTexts(
-            model, self.prompt, samples, ids=self.ids, seed=self.seed, length=self.length,
-            sampler=self.strategy.sampler, endings=self.endings, measured=measured,
-        )  # fmt: skip
+        return OpenTexts(model, self, samples, measured)
 
     def steps(
         self, model: LanguageModel, samples: Sequence[int], measured: bool = False
@@ -227,8 +224,8 @@ def stream(
     strategy = Strategy(read_sampler(sampler), decoder)
     texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown, prompt_index)
     model = as_model(model)
-    # Without the sampler, no masks are measured: that takes time, and no step shows the result.
-    open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
+    # No step shows how much the masks allow.
+    open_texts = OpenTexts(model, texts, (sample,), constrained=False)
     yield from open_texts.stream(texts.steps(model, (sample,)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from corelm.generation.endings import Endings, TextPatterns
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.lazy import cached_property
 from corelm.markup import Displayable, Passage, Word
-from corelm.sampling import Sampler
+
+if TYPE_CHECKING:
+    from corelm.generation.generate import Texts
 
 
 class Text:
@@ -235,19 +238,17 @@ class OpenTexts:
 
     Args:
         model: the language model.
-        prompt: the prompt of all texts, or a list of its ids.
-        samples: the indices of the samples in the run.
-        ids: the ids of the prompt; by default its text is encoded.
-        seed: the seed of the run.
-        length: the largest number of tokens of a text.
-        sampler: the sampler, whose masks are measured; None to measure none.
-        endings: what ends a text before its end token and its length.
+        texts: the texts to write.
+        samples: the indices of those of them that grow here.
         measured: keep a `TokenRecord` for each token; computing its entropies takes time.
+        constrained: measure how much the masks of the sampler allow, which takes time too.
 
     Attributes:
+        ids: the ids of the prompt.
         texts: the text of each sample.
         tokens: the ids drawn for each.
         records: the records of these tokens.
+        measured: as in the arguments.
         with_entropies: keep the entropy of the distribution that each token is drawn from.
         entropies: these entropies, in nats.
         finish_reasons: why each text ended; None while it grows.
@@ -256,44 +257,30 @@ class OpenTexts:
     def __init__(
         self,
         model: LanguageModel,
-        prompt: str | list[int],
-        samples: Sequence[int] = (0,),
-        *,
-        ids: list[int] | None = None,
-        seed: int,
-        length: int,
-        sampler: Sampler | None = None,
-        endings: Endings | None = None,
+        texts: Texts,
+        samples: Sequence[int],
         measured: bool = False,
+        constrained: bool = True,
     ) -> None:
-        ids = FullVocabulary(model.vocabulary).prompt_ids(prompt if ids is None else ids)
-        self._constrained = (
-            [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
-            if sampler and sampler.has_masks
-            else []
-        )
+        vocabulary, sampler = model.vocabulary, texts.strategy.sampler
+        full, stops = FullVocabulary(vocabulary), texts.endings.stops
+        ids = self.ids = full.prompt_ids(texts.beginning)
+        self.prompt: str = texts.prompt if isinstance(texts.prompt, str) else vocabulary.decode(ids)
         self.samples: tuple[int, ...] = tuple(samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
-        self._endings = endings or Endings()
-        vocabulary, stops = model.vocabulary, self._endings.stops
-        patterns = stops if stops.strings or stops.patterns else None
-        writers = FullVocabulary(vocabulary).writers(ids, len(self.samples))
-        self.texts: list[Text] = [Text(vocabulary, ids, patterns, each) for each in writers]
+        self._of, self._ends = texts, vocabulary.ends
+        self.measured, self._failed = measured, False
+        self._constrained = [
+            ConstrainedText(sampler, vocabulary, ids)
+            for _ in (samples if constrained and sampler.has_masks else ())
+        ]
+        writers = full.writers(ids, len(self.samples))
+        self.texts: list[Text] = [Text(vocabulary, ids, stops or None, each) for each in writers]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self.with_entropies: bool = False
         self.entropies: list[list[float]] = [[] for _ in self.samples]
         self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]
-        self.prompt: str = prompt if isinstance(prompt, str) else model.vocabulary.decode(ids)
-        self._seed, self._length = seed, length
-        self._ends = model.vocabulary.ends
-        self._measured = measured
-        self._failed = False
-
-    @property
-    def keeps_figures(self) -> bool:
-        """True if it keeps entropies, with or without a `TokenRecord` for each token."""
-        return self._measured or self.with_entropies
 
     def take(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Add each step to the texts and yield it, until every text has ended.
@@ -340,7 +327,7 @@ class OpenTexts:
             figures: of a step that has these rows, and maybe others.
             first: the first of these rows.
         """
-        records = figures.rows if self._measured else None
+        records = figures.rows if self.measured else None
         entropies = figures.entropies if self.with_entropies else None
         for row, (sample, token) in enumerate(zip(samples, tokens, strict=True), first):
             at = self._places[sample]
@@ -362,10 +349,10 @@ class OpenTexts:
             return "stop"
         if token in self._ends:
             return "end"
-        repeats = self._endings.stop_loop
+        repeats = self._of.endings.stop_loop
         if repeats is not None and Endings.in_loop(tokens, repeats):
             return "loop"
-        return "length" if len(tokens) >= self._length else None
+        return "length" if len(tokens) >= self._of.length else None
 
     def generations(self) -> list[Generation]:
         """Return the texts so far.
@@ -382,15 +369,15 @@ class OpenTexts:
             raise
 
     def _generations(self) -> list[Generation]:
-        rows = zip(
-            self.samples, self.texts, self.tokens, self.finish_reasons, self.records, strict=True
-        )
         # A decoder that finds no more tokens, as a beam search may, ends as at the length.
         default: FinishReason = "error" if self._failed else "length"
         texts = [
-            Generation(self.prompt, sample, self._seed, text.value, ids, reason or default, records)
-            for sample, text, ids, reason, records in rows
-        ]
+            Generation(
+                self.prompt, sample, self._of.seed, self.texts[at].value, self.tokens[at],
+                self.finish_reasons[at] or default, self.records[at],
+            )
+            for at, sample in enumerate(self.samples)
+        ]  # fmt: skip
         if not self._constrained:
             return texts
         return [

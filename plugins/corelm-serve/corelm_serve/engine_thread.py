@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import Array, Context, LanguageModel, Session
 from corelm.abilities import SessionWrapper
 from corelm.errors import CorelmError
+from corelm.interop import DrawsAhead
 
 Draws = tuple[Any, NDArray[np.float64], bool]
 """A plan, (tokens, batch) uniform numbers for the tokens to draw with it, `measured`."""
@@ -151,23 +152,8 @@ class OneThreadSession(SessionWrapper):
         result: Array = self._call(super().next_logits)
         return result
 
-    def draw(
-        self,
-        plan: Any,
-        uniforms: NDArray[np.float64],
-        context: Callable[[], Context],
-        measured: bool = False,
-    ) -> Any:
-        """Draw the next token of each row; see `corelm.abilities.SessionAbilities`."""
-        drawn = self._drawn_ahead(plan, uniforms)
-        if drawn is None:
-            drawn = plan.draw(self.next_logits(), uniforms[0], context, measured)
-        self.expect(plan, uniforms[1:], measured)
-        return drawn
-
-    def expect(self, plan: Any, uniforms: NDArray[np.float64], measured: bool = False) -> None:
-        """Say how the tokens after the next call of `extend` are drawn."""
-        self._following = plan, uniforms, measured
+    # Made of `_drawn_ahead`, `next_logits` and `_following`, which are its own.
+    draw, expect = DrawsAhead.draw, DrawsAhead.expect
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens to the rows."""
