@@ -243,8 +243,9 @@ def test_keywords_may_come_in_any_order():
         np.testing.assert_array_equal(found, expected)
 
 
-OTHERS = {"loaded", "sample"}
-"""`sample` joins other kernels: `tests/test_draw_plan.py` compares it with them."""
+OTHERS = {"loaded", "sample", "start_streams", "next_uniforms"}
+"""`sample` joins other kernels: `tests/test_draw_plan.py` compares it with them. Random numbers are
+NumPy's: `tests/test_random_stream.py` compares them."""
 
 FILES = Path(corelm_samplers.__path__[0]).glob("[a-z]*.py")
 OF_SAMPLERS = {
