@@ -209,9 +209,11 @@ class Run:
 
     def toss(self, stage: Coin, logits: Array, place: Place) -> Array | Branches:
         """Return the branches of a coin, or their mixture if no stage follows."""
-        if stage.is_neutral or self._masks_alone or not place.follows:
+        is_last = not place.follows
+        if stage.is_neutral or self._masks_alone or (is_last and stage._is_built_in):
             return self.call(stage, logits, place)
         result = self._branches(stage, logits)
+        result = mixture_of(result) if is_last else result
         self._note(stage, result, place)
         return result
 

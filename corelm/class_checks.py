@@ -33,9 +33,9 @@ def refuse_unusable(cls: type, contract: type) -> None:
                 f'`{name}: dict = param({{}}, "...")`'
             )
         if inspect.isfunction(value) and (name == "__call__" or name[0] != "_"):
-            if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
-                raise PluginError(f"{wrong} is async and never runs: write it without async")
-            _refuse_moved_arguments(cls, value, wrong)
+            _refuse_method(cls, value, wrong)
+        elif isinstance(getattr(contract, name, None), bool) and not isinstance(value, bool):
+            raise PluginError(f"{wrong} must be True or False, not {shown(value)}")
     for name in fields:
         if hasattr(contract, name):  # also `kind: str = "filter"`, which has a type too many
             raise PluginError(
@@ -44,8 +44,10 @@ def refuse_unusable(cls: type, contract: type) -> None:
             )
 
 
-def _refuse_moved_arguments(cls: type, method: FunctionType, wrong: str) -> None:
-    """Raise if a method has an argument in another place than the method that it overrides."""
+def _refuse_method(cls: type, method: FunctionType, wrong: str) -> None:
+    """Raise for an async method, or an argument in another place than the overridden method's."""
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        raise PluginError(f"{wrong} is async and never runs: write it without async")
     name = method.__name__
     bases = (vars(base)[name] for base in cls.__mro__[1:] if name in vars(base))
     base = next(bases, None)

@@ -21,7 +21,6 @@ from corelm.context import Context
 from corelm.errors import ParameterError, PluginError
 from corelm.lazy import cached_property
 from corelm.markup import Displayable, Table
-from corelm.numerics.branches import Branches, mixture_of
 from corelm.numerics.distributions import Array
 from corelm.params import Parameterized
 from corelm.validation import READABLE, check_attributes
@@ -325,7 +324,7 @@ class Coin(Sampler):
         """
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return mixture_of(Branches.of_toss(*self.toss(logits, context)))
+        return _run(self, logits, context)
 
 
 MOST_COINS = 4

@@ -54,9 +54,6 @@ def check_attributes(cls: type[Sampler]) -> None:
                 f"{wrong}.{name} must map parameters to values, not be {values!r}; "
                 f"the parameters are: {has}"
             )
-    for flag in ("is_argmax_invariant", "is_shift_invariant"):
-        if not isinstance(getattr(cls, flag), bool):
-            raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
     # A mutable class attribute could change all existing samplers.
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
@@ -74,6 +71,12 @@ def fault_of_rows(logits: Array) -> str:
     if np.isnan(largest):
         return "NaN"
     return "+infinity" if largest > 0 else "a row in which every token is impossible"
+
+
+def looks_like_probabilities(logits: Array) -> bool:
+    """Return True if each row of many numbers from 0 on adds up to 1, as logits hardly do."""
+    is_long = logits.shape[-1] >= FEW
+    return is_long and logits.min() >= 0 and np.allclose(logits.sum(axis=-1), 1, atol=1e-3)
 
 
 def first_invalid_row(logits: Array) -> int:
@@ -176,11 +179,7 @@ def check_stage(stage: Sampler, result: Array, model_logits: Array, step: int) -
     restored = never[(result[:, never] > -np.inf).any(axis=0)]
     if restored.size:
         raise restored_token(stage, int(restored[0]), step)
-    if (
-        result.shape[-1] >= FEW  # the logits of few tokens may be such numbers
-        and result.min() >= 0
-        and np.allclose(result.sum(axis=-1), 1, atol=1e-3)
-    ):
+    if looks_like_probabilities(result):
         raise SamplerError(
             f"{stage} returned probabilities at step {step}; return logits, such as np.log of them"
         )

@@ -9,7 +9,8 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import MISSING
+from contextlib import suppress
+from dataclasses import MISSING, replace
 from functools import partial
 from importlib import metadata
 from itertools import pairwise
@@ -29,8 +30,10 @@ from corelm.params import Parameterized
 from corelm.printable import did_you_mean, listed
 from corelm.registry.expressions import Expression
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
+from corelm.registry.models import installed
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import HOOKS, OBSERVER, Registry
+from corelm.sampling import Sampler
 from corelm.stateless_model import SPECIAL
 
 GROUPS = ("corelm", "corelm.commands", "corelm.folders", "corelm.logs", "corelm.records")
@@ -44,6 +47,8 @@ LONGEST_DESCRIPTION = 200
 FLAGS = ("is_argmax_invariant", "is_shift_invariant", "is_ancestral", "is_deterministic")
 DECLARED = ("kind", "neutral", "example", "reads", "meaning", "limits", *FLAGS)
 """The attributes by which samplers, decoders and metrics describe themselves."""
+LIMITS = {"sampler": 60.0, "decoder": 60.0, "metric": 60.0, "model": 600.0}
+"""The seconds for one law; a large model takes minutes to load."""
 METHODS = {"allowed", "choose", "figure", "of_text", "of_token", "compare"}
 """The methods in which a `return` is easily forgotten, since None has a meaning or no message."""
 
@@ -130,10 +135,14 @@ def _failing(registry: Registry, quick: bool) -> Iterator[str]:
     What corelm itself offers is left out: its own tests apply the laws to it.
     """
     for kind in ("sampler", "decoder", "model", "metric"):
-        for offer in registry.offers(f"corelm_{kind}s"):
-            if offer.source.distribution == OWN or isinstance(offer.value, ModelScheme):
-                continue  # a scheme needs a file
+        offers = registry.offers(f"corelm_{kind}s")
+        own = {offer.name for offer in offers if offer.source.distribution == OWN}
+        for offer in offers:
+            if offer.source.distribution == OWN:
+                continue
             fault = _fault_of_class(offer.value) if kind != "model" else ""
+            if offer.name in own:
+                fault = f"has to be called so: {offer.name} is corelm's own; rename it"
             if fault := fault or _fault(kind, offer, quick):
                 name = getattr(offer.value, "__qualname__", type(offer.value).__name__)
                 yield f"the {kind} {offer.full_name} ({name} of corelm_{kind}s) {fault}"
@@ -147,18 +156,19 @@ def _fault(kind: str, offer: Offer, quick: bool) -> str:
     from corelm.testing.time_limit import EndlessError
 
     options = {"vocabulary": ToyModel().vocabulary} if kind == "sampler" else {}
-    seconds = 600 if kind == "model" else 60  # a large model takes minutes to load
 
     def make() -> Any:
+        if isinstance(offer.value, ModelScheme):  # a model of it needs a file
+            return installed(offer)
         made = example(offer.value, offer.full_name) if kind == "sampler" else offer.value()
-        str(made)  # its label in a report
+        f"{made} {made!r}"  # its labels in reports and messages
         vocabulary = getattr(made, "vocabulary", None)
         values = {**vars(type(vocabulary)), **getattr(vocabulary, "__dict__", {})}
         if fault := _misspelt(values, {*SPECIAL, "ends"} - values.keys()):
             raise PluginError(f"its vocabulary {fault}")
         return made
 
-    def broken(law: Callable[..., None]) -> str:
+    def broken(thing: Any, law: Callable[..., None]) -> str:
         try:
             law(thing, **options)
         except AssertionError as error:
@@ -168,15 +178,27 @@ def _fault(kind: str, offer: Offer, quick: bool) -> str:
         return ""
 
     try:
-        thing = _guarded(make, seconds)
-        laws = LAWS[kind][:1] if quick else LAWS[kind]
-        return next(filter(None, (_guarded(partial(broken, law), seconds) for law in laws)), "")
+        thing = _guarded(make, LIMITS[kind])
+        laws = () if isinstance(thing, list) else LAWS[kind][:1] if quick else LAWS[kind]
+        questions = [partial(broken, thing, law) for law in laws]
+        if kind == "sampler" and not quick:
+            questions += [partial(broken, each, laws[0]) for each in _at_bounds(thing)]
+        return next(filter(None, (_guarded(each, LIMITS[kind]) for each in questions)), "")
     except PluginError as error:
         # A sampler may need parameters.
         is_lack = kind == "sampler" and isinstance(error.__cause__, UsageError)
         return "" if is_lack else f"failed in a call: {error}"
     except EndlessError as error:
         return str(error)
+
+
+def _at_bounds(sampler: Sampler) -> Iterator[Sampler]:
+    """Yield the sampler with each parameter at the ends of its range, where it may divide by 0."""
+    for parameter in sampler.parameters():
+        for bound in (parameter.rule.ge, parameter.rule.le):
+            if bound is not None:
+                with suppress(ParameterError):  # two parameters may exclude each other
+                    yield replace(sampler, **{parameter.name: bound})
 
 
 def _guarded(work: Callable[[], T], seconds: float) -> T:
@@ -215,6 +237,9 @@ def _fault_of_class(cls: type[Parameterized]) -> str:
             f"has a description of {len(cls.description())} characters: lists show the first "
             f"paragraph of the docstring, so write at most {LONGEST_DESCRIPTION} there"
         )
+    init = vars(cls).get("__post_init__")
+    if init and init.__name__ not in init.__code__.co_names:
+        return "has a __post_init__ that checks no parameter: begin with super().__post_init__()"
     for method in METHODS & vars(cls).keys():
         if inspect.isfunction(vars(cls)[method]) and _returns_nothing(vars(cls)[method]):
             return f"returns nothing in {method}"

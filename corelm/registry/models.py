@@ -290,22 +290,26 @@ def _listed(offer: Offer) -> Iterator[ListedModel]:
     if offer.full_name == READER:  # models in corelm's home go by their names
         return
     if _is_scheme(offer.value):
-        rests = _installed(offer) or [offer.value.metavar]
+        rests = [offer.value.metavar]
+        try:
+            rests = installed(offer) or rests
+        except PluginError as error:  # the others are listed all the same
+            logger.warning("%s cannot list its models: %s", offer.full_name, error)
         yield from (ListedModel(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
         return
     yield ListedModel(offer.name, offer.full_name, getattr(offer.value, "path", None))
 
 
-def _installed(offer: Offer) -> list[str]:
-    """Return the models that a scheme finds; none if it fails, so that the others are listed."""
-    try:
-        with plugin_errors(), stdout_to_stderr():
-            if isinstance(names := offer.value.installed(), str):
-                raise PluginError(f"installed returned {shown(names)}; return a list of names")
-            return [*map(str, names)]
-    except PluginError as error:
-        logger.warning("%s cannot list its models: %s", offer.full_name, error)
-        return []
+def installed(offer: Offer) -> list[str]:
+    """Return the models that a scheme finds on this machine.
+
+    Raises:
+        PluginError: the scheme failed, or returned no names.
+    """
+    with plugin_errors(), stdout_to_stderr():
+        if isinstance(names := offer.value.installed(), str):
+            raise PluginError(f"installed returned {shown(names)}; return a list of names")
+        return [*map(str, names)]
 
 
 def is_path(name: str | os.PathLike[str]) -> bool:

@@ -45,7 +45,13 @@ class EntryPoint(NamedTuple):
             return import_module(self.value)
         from importlib import metadata
 
-        return metadata.EntryPoint(self.name, self.value, self.group).load()
+        point = metadata.EntryPoint(self.name, self.value, self.group)
+        if not point.pattern.match(self.value):
+            raise PluginError(
+                f"the entry point {self.name} = {self.value} names no module; write module or "
+                "module:object"
+            )
+        return point.load()
 
 
 FOLDERS = ".folders"

@@ -66,7 +66,8 @@ class _ReadsThePast(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         ids = np.arange(logits.shape[1])
         counts = (context.tokens[:, :, None] == ids).sum(axis=1)
-        weight = 0.3 + 0.1 * np.nan_to_num(context.surprisal).sum(axis=1, keepdims=True)
+        nats = np.nan_to_num(context.surprisal, posinf=0.0)
+        weight = 0.3 + 0.1 * nats.sum(axis=1, keepdims=True)
         lowered: Array = (logits - weight * counts).astype(logits.dtype)
         return lowered
 
@@ -217,7 +218,8 @@ def writes_nothing_when_nothing_is_asked(ask: Ask) -> Complaints:
 @_law("Choose among the tokens whose logits in `decoding.next().logits` are above minus infinity.")
 def draws_possible_tokens(ask: Ask) -> Complaints:
     """Draw no token of probability zero."""
-    for question in _questions(ask):
+    masked = (ask(_EveryOther(), prompt=text) for text in ("a", "b", "b a"))
+    for question in (*_questions(ask), *masked):
         for step in question.steps():
             rows = np.arange(len(step.tokens))
             for logits in (step.logits, step.model_logits):

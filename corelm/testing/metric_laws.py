@@ -6,6 +6,7 @@ way out. The docstring of a law is the law.
 
 from __future__ import annotations
 
+import random
 from collections import UserList
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from corelm.metric import HumanMetric, Metric, SetMetric, TokenMetric
 from corelm.numerics.distributions import Array
 from corelm.printable import shown
 from corelm.registry.offers import check_meaning
+from corelm.testing.cases import global_random_state
 from corelm.testing.law import Law, law_maker
 from corelm.testing.toy_model import ToyModel
 
@@ -34,14 +36,13 @@ _law = law_maker(METRIC_LAWS, lambda metric: [metric], lambda metric, text: f"{m
 
 
 class _Rows(UserList[int]):
-    """Indices that count the looks at them."""
+    """Indices that count the looks at them; their number alone decides no figure."""
 
     looks = 0
 
-    def __getattribute__(self, name: str) -> Any:
-        if name == "data":
-            self.looks += 1
-        return super().__getattribute__(name)
+    def __getitem__(self, i: Any) -> Any:
+        self.looks += 1
+        return super().__getitem__(i)
 
 
 def _logits() -> Array:
@@ -74,13 +75,16 @@ def _figure(metric: Metric) -> Callable[[Sequence[int]], Any]:
 def returns_figures(metric: Metric) -> Complaints:
     """Have a meaning; return a number in the limits, or None, the same for the same texts."""
     check_meaning(f"{metric!r}", metric.meaning)
-    figure = _figure(metric)
+    random.random(), np.random.random()  # or a seed that an earlier call set would not show
+    figure, before = _figure(metric), global_random_state()
     first = [metric.numbers(figure(rows)) for rows in SETS]
     # In reverse, so that a figure which depends on the calls before it differs.
     again = [metric.numbers(figure(rows)) for rows in reversed(SETS)]
     for one, other in zip(first, reversed(again), strict=True):
         if one != other:
             yield f"returned {one} and then {other} for the same texts"
+    if global_random_state() != before:
+        yield "drew random numbers of the whole program"
 
 
 @_law("Reduce over the vocabulary alone: give every sum, mean and maximum axis=-1.")

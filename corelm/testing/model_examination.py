@@ -88,6 +88,8 @@ class Examination:
         if can(session, "hidden_states") and can(fresh, "hidden_states"):
             states = session.hidden_states(count), fresh.hidden_states(count)
             yield from self.compare(*states, f"in hidden_states({count}) {when}")
+            if (shape := np.shape(states[0])[:2]) != (len(texts), count):
+                yield f"returned hidden states of the shape {shape} in hidden_states({count})"
 
 
 def _difference(one: Array, other: Array) -> float:

@@ -21,7 +21,7 @@ from corelm.testing.draw_checks import check_sessions
 from corelm.testing.model_examination import LONG_CONTEXT, Complaints, Examination, Ids, law
 from corelm.testing.model_examination import MODEL_LAWS as MODEL_LAWS
 from corelm.testing.toy_model import ToyModel
-from corelm.validation import fault_of_rows
+from corelm.validation import fault_of_rows, looks_like_probabilities
 
 OPERATIONS = 30
 LONGEST = 40
@@ -39,6 +39,8 @@ def returns_logits(ask: Examination) -> Complaints:
             yield f"returned {logits.dtype} logits of the shape {logits.shape} instead of {size}"
         if fault := fault_of_rows(logits):
             yield f"returned {fault}"
+        if looks_like_probabilities(logits):
+            yield "returned probabilities; return logits"
         expected = logits.copy()
         # If the array weren't the caller's, these writes would reach the session or the model.
         logits[:] = np.nan
@@ -233,7 +235,8 @@ def joins_sessions(ask: Examination) -> Complaints:
 def forks_sessions(ask: Examination) -> Complaints:
     """Copy a session, if it can, so that both continue independently with their own tokens."""
     for texts in (ask.ragged(6), ask.ragged(5, 5), ask.ragged(3, 7)):
-        session = ask.start_joinable(texts)
+        is_even = len({*map(len, texts)}) == 1
+        session = ask.model.start(np.stack(texts)) if is_even else ask.start_joinable(texts)
         if session is None or not can(session, "fork"):
             return
         session.next_logits()
