@@ -151,6 +151,17 @@ def _promises() -> Iterator[str]:
             yield f"- `{file}`: {', '.join(f'`{name}`' for name in names)}"
 
 
+def _mistakes() -> Iterator[str]:
+    """Yield a table of the mistakes of each kind."""
+    kinds = tomllib.loads((ROOT / "tests" / "mistakes.toml").read_text("utf-8"))
+    places = {"install": "at install", "call": "in a call", "check": "`--check`"}
+    for kind in kinds.values():
+        yield f"\n## {kind['title']}\n\n| mistake | what corelm says | seen |\n|---|---|---|"
+        for each in kind["mistakes"]:
+            message = f"`` {each['says']} ``"  # which may have single backticks
+            yield _row(each["mistake"], message, places[each.get("where", "check")])
+
+
 def _row(*cells: str) -> str:
     escaped = (cell.replace("|", r"\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"
@@ -166,4 +177,5 @@ PARTS: Mapping[str, Callable[[], Iterator[str]]] = {
     "schema": lambda: iter(["[Download the JSON Schema](report.schema.json)."]),
     "openapi": lambda: iter(["[Download the OpenAPI document](openapi.json)."]),
     "tests of the promises": _promises,
+    "mistakes": _mistakes,
 }
