@@ -163,9 +163,8 @@ def test_the_texts_follow_the_definition(name):
 
 
 @pytest.mark.parametrize("name", NAMES, scope="module")
-@pytest.mark.parametrize("k", [K - 1, K + 1])
-def test_a_filter_off_by_one_token_is_caught(name, k):
-    assert g_test(counted(name), exact(name, k=k)) < ALPHA
+def test_a_filter_off_by_one_token_is_caught(name):
+    assert g_test(counted(name), exact(name, k=K - 1)) < ALPHA
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} & {*QUICK}), scope="module")

@@ -62,10 +62,10 @@ def test_a_picture_is_the_one_of_corelm_plot(client, form, kind, begins):
 
 
 def test_a_picture_of_a_chain_that_fails_is_refused_and_one_that_hangs_given_up(open_client):
-    client = open_client(stall=0.2)
+    client = open_client(stall=0.6)
     failed = client.post("/api/picture", json={"prompt": "the", "sampler": "raises(at=0)"})
     assert failed.status_code == 500
     assert "raises(at=0) failed" in failed.json()["error"]["message"]
-    late = client.post("/api/picture", json={"prompt": "the", "sampler": "hangs(seconds=1.0)"})
+    late = client.post("/api/picture", json={"prompt": "the", "sampler": "hangs(seconds=2.0)"})
     assert late.status_code == 503
     assert next_word(client, sampler="greedy")["drawn"] is not None
