@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--minutes", type=float, default=1.0, help="in all; default 1")
+    parser.add_argument("--each", type=float, help="minutes of each target, in place of --minutes")
     parser.add_argument("--keep", action="store_true", help="add the new inputs to the corpus")
     parser.add_argument("--input", type=Path, help="run this input alone, and show the traceback")
     asked = parser.parse_args(arguments)
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> int:
         for name in targets:
             read_by.attempt(name, asked.input.read_bytes())
         return 0
-    seconds = 60 * asked.minutes / len(targets)
+    seconds = 60 * (asked.each or asked.minutes / len(targets))
     failed = [name for name in targets if not fuzz(name, seconds, asked.keep)]
     print(
         f"{len(targets) - len(failed)} of {len(targets)} targets held; failed: {failed or 'none'}"

@@ -199,6 +199,7 @@ def test_logits_in_mlx(values, before, tokens, prompt, changes):
 
 
 @pytest.mark.engines("keras_hub")
+@pytest.mark.filterwarnings("default")  # it imports vLLM where that is installed
 @pytest.mark.parametrize(
     ("kind", "options", "logits", "ids"),
     [

@@ -62,7 +62,7 @@ class InVllm:
             max_logprobs=-1,
             additional_config={"corelm_records": str(self.file)},
         )
-        self.model = VllmModel(self.llm)
+        self.model = corelm.load(VllmModel(self.llm))
 
     def receipts(self, prompt, chain, length, seed):
         """Return the receipts of a batch."""
@@ -88,7 +88,8 @@ class VllmModel:
         """Return (batch, vocabulary) probabilities after (batch, time) ids."""
         from vllm import SamplingParams
 
-        prompts = [{"prompt_token_ids": row} for row in np.asarray(tokens).tolist()]
+        start = self.vocabulary.start  # which the tokenizer puts before a prompt
+        prompts = [{"prompt_token_ids": [start, *row]} for row in np.asarray(tokens).tolist()]
         params = SamplingParams(max_tokens=1, logprobs=-1)
         answers = self.llm.generate(prompts, params, use_tqdm=False)
         logprobs = np.full((len(prompts), len(self.vocabulary)), -np.inf)
