@@ -18,7 +18,6 @@ from corelm.language_model import (
     PlainVocabulary,
     StatelessModel,
     Vocabulary,
-    has_special_tokens,
     padded_rows,
     window_start,
 )
@@ -44,10 +43,7 @@ class LiftedModel:
 
     def __init__(self, model: StatelessModel) -> None:
         self.unlifted = model
-        vocabulary: Any = model.vocabulary
-        self.vocabulary: Vocabulary = (
-            vocabulary if has_special_tokens(vocabulary) else LiftedVocabulary(vocabulary)
-        )
+        self.vocabulary: Vocabulary = LiftedVocabulary(model.vocabulary)
         self.context_length = model.context_length
 
     def __getattr__(self, name: str) -> Any:

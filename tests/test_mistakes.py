@@ -176,7 +176,7 @@ def test_no_mistake_is_silent(
     checked: Callable[..., Checked], capsys: pytest.CaptureFixture[str]
 ) -> None:
     mistakes = [each for each in MISTAKES if each.row["says"] != ENDLESS]
-    said = checked(mistakes)
+    said, wrong = checked(mistakes), []
     for mistake in mistakes:
         where, lines = mistake.row.get("where", "check"), said.of(mistake)
         message = said.failures.get(mistake.name, "") if where == "install" else lines
@@ -185,7 +185,9 @@ def test_no_mistake_is_silent(
         if where == "call":
             assert lines or mistake.kind == "command", f"--check is silent: {mistake}"
             message = mistake.use() + capsys.readouterr().err
-        assert mistake.row["says"] in message, mistake
+        if mistake.row["says"] not in message:
+            wrong.append(f"{mistake}: {mistake.row['says']!r} is not in {message!r}")
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from corelm.abilities import can
 from corelm.errors import UsageError
 from corelm.language_model import Session
 from corelm.numerics.distributions import softmax
+from corelm.printable import shown
 from corelm.testing.draw_checks import check_sessions
 from corelm.testing.model_examination import LONG_CONTEXT, Complaints, Examination, Ids, law
 from corelm.testing.model_examination import MODEL_LAWS as MODEL_LAWS
@@ -289,7 +290,11 @@ def reads_back_its_texts(ask: Examination) -> Complaints:
     if wrong := [m for m in marks if m is not None and not 0 <= m < len(vocabulary)]:
         yield f"names the tokens {wrong}, but has {len(vocabulary)}"
     for row in ask.texts(20, 6).tolist():
-        text = vocabulary.decode(vocabulary.encode(vocabulary.decode(row)))
+        ids = vocabulary.encode(vocabulary.decode(row))
+        is_list = isinstance(ids, Sequence) and all(0 <= i < len(vocabulary) for i in ids)
+        if not is_list:
+            yield f"encoded {shown(ids)}; expected a list of ids below {len(vocabulary)}"
+        text = vocabulary.decode(ids)
         again = vocabulary.decode(vocabulary.encode(text))
         if again != text:
             yield f"decoded {text!r}, encoded it, and decoded {again!r}"
