@@ -20,6 +20,8 @@ ARGUMENTS = [
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TELEPHONE = {"width": 400, "height": 800}
+PATIENCE = 300_000
+"""Milliseconds until a page counts as hung, which takes a busy machine long."""
 
 
 def chromium() -> str:
@@ -39,7 +41,7 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     path = chromium()
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=PATIENCE)
         yield browser
         browser.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import PATIENCE
 
 import corelm
 from corelm import Sampler
@@ -72,6 +73,7 @@ def opened(browser: Any, written: Path) -> Iterator[Callable[..., Any]]:
 
     def open_(path: Path = written, **how: Any) -> Any:
         contexts.append(browser.new_context(**how))
+        contexts[-1].set_default_timeout(PATIENCE)
         tab = contexts[-1].new_page()
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("corelm_serve", reason="pip install ./plugins/corelm-serve")
 pytest.importorskip("httpx2", reason="pip install httpx2")
 
+from browsers import PATIENCE
 from serve_client import ToyModel, opened_client, served
 
 TOKEN = "a-token"
@@ -45,6 +46,7 @@ def opened(browser, address):
 
         def opened(state=None, **options):
             context = stack.enter_context(browser.new_context(**options))
+            context.set_default_timeout(PATIENCE)
             page = context.new_page()
             page.on("console", lambda message: complaints.append(message.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))

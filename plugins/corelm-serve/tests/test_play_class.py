@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
+from browsers import PATIENCE
 from corelm_serve.play.classroom import Classroom
 from pages import pause, settled, until
 from serve_client import SOON, URL, Client, opened_client, served
@@ -120,6 +121,8 @@ def test_the_command_opens_a_class():
 def test_a_page_of_a_student_opens_what_the_teacher_sends(browser, class_address):
     address, code = class_address
     teacher, student = (browser.new_context().new_page() for _ in range(2))
+    for page in (teacher, student):
+        page.set_default_timeout(PATIENCE)
     teacher.goto(f"{address}/play?token={TOKEN}")
     teacher.wait_for_selector("#columns tbody tr")
     student.goto(f"{address}/play")

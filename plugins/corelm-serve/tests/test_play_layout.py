@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+from browsers import PATIENCE
 from pages import pause, settled, until
 from serve_client import served
 
@@ -81,6 +82,7 @@ INK = """() => {
 def test_a_mark_of_punctuation_stays_at_its_word_on_a_phone(browser):
     with served({"imdb": corelm.load("imdb")}, "a-token") as address:
         page = browser.new_page(**PHONE)
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{address}/play?token=a-token")
         page.wait_for_selector("#columns tbody tr")
         page.click("#write")

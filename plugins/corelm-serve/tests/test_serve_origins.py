@@ -5,6 +5,7 @@ import http.server
 import threading
 
 import pytest
+from browsers import PATIENCE
 from serve_client import URL, ToyModel, opened_client, sample, served
 
 from corelm.errors import UsageError
@@ -156,6 +157,7 @@ def test_a_browser_lets_the_named_page_ask_and_no_other(browser):
         served(token=TOKEN, origins=[named]) as address,
     ):
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto(named)
         status, text = page.evaluate(ASK, [address, TOKEN, False])
         assert status == 200
