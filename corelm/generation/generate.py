@@ -63,6 +63,16 @@ def _check_decoder(decoder: Any) -> None:
         raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
 
 
+def _read_decoder(decoder: Decoder | str | None) -> Decoder | None:
+    """Return a decoder; of an expression, the one that it is."""
+    if not isinstance(decoder, str):
+        return decoder
+    strategy = Strategy.of(decoder)
+    if len(strategy.stages) != 1 or strategy.decoder is None:
+        raise UsageError(f"decoder= takes one decoder, such as beam(width=4), not {shown(decoder)}")
+    return strategy.decoder
+
+
 def batches(n: int) -> Iterator[range]:
     """Yield the indices of n samples in batches that are decoded together.
 
@@ -199,7 +209,7 @@ def stream(
     length: int = 50,
     sample: int = 0,
     seed: int | None = None,
-    decoder: Decoder | None = None,
+    decoder: Decoder | str | None = None,
     stop: Sequence[str] | str = (),
     stop_regex: Sequence[str] | str = (),
     stop_loop: int | None = None,
@@ -221,7 +231,7 @@ def stream(
     """
     chosen = RandomStream.fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_loop)
-    strategy = Strategy(read_sampler(sampler), decoder)
+    strategy = Strategy(read_sampler(sampler), _read_decoder(decoder))
     texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown, prompt_index)
     model = as_model(model)
     # No step shows how much the masks allow.
@@ -237,7 +247,7 @@ def generate(
     length: int = 50,
     n: int = 1,
     seed: int | None = None,
-    decoder: Decoder | None = None,
+    decoder: Decoder | str | None = None,
     stop: Sequence[str] | str = (),
     stop_regex: Sequence[str] | str = (),
     stop_loop: int | None = None,
@@ -256,7 +266,7 @@ def generate(
         length: the largest number of tokens to draw, at least 0.
         n: the number of texts, at least 0.
         seed: decides the random numbers; by default a fresh one, which each text reports.
-        decoder: the decoder; by default `Ancestral()`.
+        decoder: a decoder, or the expression of one; by default `Ancestral()`.
         stop: strings that end a text, which excludes them, or one such string.
         stop_regex: regular expressions of the package `regex` that end a text in the same way;
             after each token, the first match in the text so far counts.
@@ -283,7 +293,7 @@ def generate(
     """
     chosen = RandomStream.fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_loop)
-    strategy = Strategy(read_sampler(sampler), decoder)
+    strategy = Strategy(read_sampler(sampler), _read_decoder(decoder))
     texts = Texts(prompt, strategy, length, n, chosen, endings, unknown, prompt_index)
     model = as_model(model)
     written = Generations()

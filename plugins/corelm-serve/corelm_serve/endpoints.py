@@ -374,10 +374,19 @@ ROUTES = (
 """The routes: one table for the application, its figures and the OpenAPI document."""
 
 
+MISSING = {
+    "/v1/responses": "this server keeps no conversations: send them to /v1/chat/completions",
+    "/v1/embeddings": "this server writes texts; it gives no embeddings",
+}
+"""Routes of OpenAI's that clients try, each with the reason why it isn't there."""
+
+
 def http_error(scope: Scope, error: HTTPException) -> Response:
     """Return Starlette's own errors, such as an unknown path, in OpenAI's shape."""
     headers = dict(error.headers or {})
     if error.status_code == 404:
+        if reason := MISSING.get(scope["path"]):
+            return error_response(ApiError(reason, 404, code="unsupported"))
         paths = [spec.path.replace(":path", "") for spec in ROUTES]
         hint = printable.did_you_mean(scope["path"], paths)
         message = f"there is no such path{hint} (there are: {', '.join(paths)})"

@@ -123,7 +123,7 @@ def chat_call(body: Any, shared: Shared) -> Call:
     request.check()
     served = find(shared.models, request.model)
     strategy, notes = shared.strategy_of(body, request, rest)
-    strategy, calls = with_tools(with_format(strategy, request), request, served)
+    strategy, calls = with_tools(strategy, request, served)
     prompt = _rendered(request, served)
     settings = {
         "n": request.n,
@@ -302,21 +302,25 @@ def with_format(strategy: Strategy, request: TextRequest) -> Strategy:
 def with_tools(
     strategy: Strategy, request: ChatRequest, served: ServedModel
 ) -> tuple[Strategy, CallFormat | None]:
-    """Return a strategy whose texts may call the request's tools, and how calls are written.
+    """Return a strategy whose texts have the request's format or call its tools, and the calls'.
 
     Raises:
         ApiError: tools that can't be offered, or no corelm-grammar.
     """
     tools = request.callable_tools
     if not tools:
-        return strategy, None
-    if request.response_format is not None and request.response_format.schema is not None:
-        message = "response_format excludes tools; forbid their calls with tool_choice none"
-        raise ApiError(message, param="response_format", code="excluded_field")
+        return with_format(strategy, request), None
+    schema = request.response_format.schema if request.response_format is not None else None
     form = CallFormat.of(getattr(served.model.vocabulary, "chat_template", None) or "")
     optional = request.tool_choice in (None, "auto")
+    if schema is not None and optional and not form.begin:
+        message = (
+            "response_format excludes tools here: this model's calls are JSON without a mark; "
+        )
+        message += "set tool_choice to none or required"
+        raise ApiError(message, param="response_format", code="excluded_field")
     several = request.parallel_tool_calls and (optional or request.tool_choice == "required")
-    grammar = form.grammar(tools, optional=optional, several=several)
+    grammar = form.grammar(tools, optional=optional, several=several, schema=schema)
     try:
         return _constrained(strategy, "lark", "tools", grammar=grammar), form
     except ApiError:

@@ -57,27 +57,41 @@ class CallFormat:
             return cls("<tool_call>", "</tool_call>", "arguments")
         return cls("", "", "parameters" if '"parameters": ' in template else "arguments")  # Llama
 
-    def grammar(self, tools: Sequence[Tool], *, optional: bool, several: bool) -> str:
+    def grammar(
+        self,
+        tools: Sequence[Tool],
+        *,
+        optional: bool,
+        several: bool,
+        schema: dict[str, Any] | None = None,
+    ) -> str:
         """Return the grammar of an answer, in llguidance's form of Lark.
 
         Args:
             tools: the tools that may be called, at least one.
             optional: the answer may be a text without calls, or with a text before them.
             several: it may have more than one call, if the format has tags between them.
+            schema: the JSON schema of a text without calls; None for any text.
         """
         names = [f"call_{i}" for i in range(len(tools))]
         rules = [f"call: {' | '.join(names)}", f"SPACES: /{SPACE}{{0,4}}/"]
         for name, tool in zip(names, tools, strict=True):
             rules.append(f'{name}: {self._head(tool.function.name)} {name}_arguments SPACES "}}"')
             rules.append(f"{name}_arguments: %json {json.dumps(tool.function.schema)}")
-        if not self.begin:
-            rules.append(r"TEXT: /(\s*[^\s{](?s:.*))?/")
-            return "\n".join(["start: SPACES call" + (" | TEXT" if optional else ""), *rules])
-        tag, more = re.escape(self.begin), " more?" if several else ""
-        rules.append(f"rest: SPACES call SPACES {json.dumps(self.end)}{more}")
-        rules.append(f"more: SPACES {json.dumps(self.begin)} rest")
+        calls = "SPACES call"
+        if self.begin:
+            begin, end, more = json.dumps(self.begin), json.dumps(self.end), " more?" * several
+            rules += [f"rest: SPACES call SPACES {end}{more}", f"more: SPACES {begin} rest"]
+            calls = f"SPACES {begin} rest"
         if not optional:
-            return "\n".join([f"start: SPACES {json.dumps(self.begin)} rest", *rules])
+            return "\n".join([f"start: {calls}", *rules])
+        if schema is not None:
+            return "\n".join(
+                [f"start: {calls} | text", *rules, f"text: %json {json.dumps(schema)}"]
+            )
+        if not self.begin:
+            return "\n".join([f"start: {calls} | TEXT", *rules, r"TEXT: /(\s*[^\s{](?s:.*))?/"])
+        tag = re.escape(self.begin)
         # Lazy: a greedy match would run past the beginning of a call.
         rules += ["before[lazy]: BEFORE", f"BEFORE: /(?s:.*){tag}/"]
         rules.append(f"TEXT: /(?s:.*)/ & ~/(?s:.*){tag}(?s:.*)/")

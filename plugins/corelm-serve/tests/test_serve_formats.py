@@ -242,6 +242,21 @@ def test_the_model_chooses_between_a_text_and_a_call(client):
             assert each.finish_reason in ("stop", "length")
 
 
+def test_an_answer_with_tools_calls_one_or_has_the_format(client):
+    answer = ask(client, n=32, tools=[CLOCK], response_format=AS_FILM, max_tokens=2000)
+    called = [each for each in answer.choices if each.message.tool_calls]
+    assert 0 < len(called) < 32
+    for each in answer.choices:
+        if each not in called and each.finish_reason == "stop":
+            jsonschema.validate(json.loads(each.message.content), FILM)
+        assert not (each in called and each.message.content)
+    settings = {"n": 4, "tools": [CLOCK], "response_format": AS_FILM}
+    required = ask(client, **settings, tool_choice="required").choices
+    assert all(each.message.tool_calls for each in required)
+    forbidden = ask(client, **settings, tool_choice="none", max_tokens=2000).choices
+    assert not any(each.message.tool_calls for each in forbidden)
+
+
 @pytest.mark.parametrize("model", ["chat", "llama"])
 @pytest.mark.parametrize("choice", ["auto", "required"])
 def test_streamed_calls_are_those_of_the_whole_answer(client, model, choice):
@@ -343,7 +358,10 @@ def test_without_a_choice_tools_change_nothing(client):
             "messages", "arguments is not JSON",
         ),
         ({"tools": [CLOCK, CLOCK]}, "tools", "two tools have the same name"),
-        ({"tools": [CLOCK], "response_format": AS_FILM}, "response_format", "excludes tools"),
+        (
+            {"model": "llama", "tools": [CLOCK], "response_format": AS_FILM},
+            "response_format", "this model's calls are JSON without a mark",
+        ),
         ({"functions": [{"name": "f"}]}, "functions", "use tools, its newer name"),
         (
             {"messages": [{"role": "assistant", "content": None}]},

@@ -4,6 +4,9 @@ import pytest
 from serve_client import ToyModel
 from test_serve_chat import ChatModel
 
+import corelm
+from corelm.errors import UsageError
+
 MESSAGES = [{"role": "user", "content": "the"}]
 NOTHING = {
     "store": False, "metadata": {}, "service_tier": "auto", "user": "me",
@@ -23,9 +26,19 @@ def client(open_client):
         {"logprobs": False},
         {"stream_options": {"include_usage": True, "include_obfuscation": False}, "stream": True},
         {"penalize_nl": False},
+        {
+            "parallel_tool_calls": True, "ignore_eos": False, "priority": 0,
+            "chat_template_kwargs": {}, "service_tier": "default", "stop_token_ids": [],
+            "skip_special_tokens": True, "add_generation_prompt": True, "length_penalty": 1.0,
+            "include_stop_str_in_output": False, "use_beam_search": False, "bad_words": [],
+        },
+        {
+            "cache_prompt": True, "id_slot": -1, "n_keep": 0, "n_probs": 0, "grammar": "",
+            "n_predict": -1, "min_keep": 0, "return_tokens": False, "timings_per_token": False,
+        },
         {"repeat_penalty": 1.0, "typical_p": 1, "mirostat": 0, "dry_multiplier": 0.0},
     ],
-)
+)  # fmt: skip
 def test_values_that_ask_for_nothing(client, more):
     body = {"model": "toy", "prompt": "the", "seed": 1, "max_tokens": 8}
     plain = client.post("/v1/completions", json={**body, "stream": "stream" in more})
@@ -69,12 +82,38 @@ def test_values_of_a_chat_that_ask_for_nothing(client):
         ({"typical_p": 0.5, "top_p": 0.9}, "engine", "name the engine: typical_p"),
         ({"top_n_sigma": 1.5}, "engine", "name the engine: top_n_sigma"),
         ({"temperatur": 1}, "temperatur", "did you mean 'temperature'"),
+        ({"priority": 1}, "priority", "there is no field 'priority'"),
+        ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs", "there is no field"),
+        ({"skip_special_tokens": False}, "skip_special_tokens", "there is no field"),
+        ({"id_slot": 3}, "id_slot", "there is no field 'id_slot'"),
     ],
 )
 def test_errors_that_lead_on(client, more, param, message):
     status, error = client.refused(**more)
     assert (status, error["param"]) == (400, param)
     assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("responses", "send them to /v1/chat/completions"), ("embeddings", "it gives no embeddings")],
+)
+def test_routes_that_clients_try_are_refused_in_words(client, path, words):
+    status, error = client.refused(f"/v1/{path}", model="toy", input="the")
+    assert (status, error["code"]) == (404, "unsupported")
+    assert words in error["message"]
+
+
+def test_the_sampler_and_the_decoder_of_an_answer_write_its_text_again(client):
+    for more in ({}, {"decoder": "likeliest"}):
+        answer = client.complete(sampler="top_p(p=0.9)", max_tokens=6, seed=2, **more)
+        about, model = answer["corelm"], ToyModel()
+        settings = {name: about[name] for name in ("sampler", "decoder", "seed")}
+        [text] = corelm.generate(model, "the", length=6, **settings)
+        assert text.text == answer["choices"][0]["text"]
+    for wrong in ("greedy", "top_k(k=2) | likeliest"):
+        with pytest.raises(UsageError, match="decoder= takes one decoder, such as"):
+            corelm.generate(ToyModel(), "the", sampler="greedy", decoder=wrong)
 
 
 def test_images_are_refused_in_words(client):
@@ -116,7 +155,6 @@ def test_a_list_with_an_empty_list_of_ids_is_an_empty_prompt(client):
 
 
 def test_a_sampler_that_raises_keyboard_interrupt_costs_its_own_request(client):
-    import corelm
     from corelm.runs import plugins
 
     class Interrupts(corelm.Sampler):

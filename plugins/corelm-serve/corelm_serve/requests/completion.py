@@ -30,6 +30,7 @@ from corelm_serve.requests.settings import (
     ENGINE,
     ENGINES,
     SETTINGS,
+    asks_for_nothing,
     is_neutral,
     preset_of,
     read_settings,
@@ -258,6 +259,7 @@ def strategy_of(request: TextRequest, rest: dict[str, Any]) -> tuple[Strategy, d
             expression that cannot be used.
     """
     declared = {name: getattr(request, name) for name in SETTINGS}
+    rest = {name: value for name, value in rest.items() if not asks_for_nothing(name, value)}
     if request.engine is None:  # what changes nothing implies no engine and no defaults
         rest = {name: value for name, value in rest.items() if not is_neutral(name, value)}
     settings = {name: value for name, value in declared.items() if value is not None} | rest

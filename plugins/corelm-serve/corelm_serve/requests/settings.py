@@ -23,9 +23,44 @@ NEUTRAL: dict[str, tuple[float, ...]] = {
     "penalize_nl": (False,),
 }
 """Values that have no effect in any engine with the field."""
+NO: tuple[Any, ...] = (False,)
+NOTHING: tuple[Any, ...] = ("", [], {}, False, 0)
+UNASKED: dict[str, tuple[Any, ...]] = {
+    # OpenAI's
+    "parallel_tool_calls": (True, False),
+    # vLLM's
+    **dict.fromkeys(("ignore_eos", "include_stop_str_in_output", "use_beam_search"), NO),
+    **dict.fromkeys(("return_token_ids", "return_tokens_as_token_ids"), NO),
+    **dict.fromkeys(("continue_final_message", "priority", "echo", "prompt_logprobs"), NOTHING),
+    **dict.fromkeys(("chat_template_kwargs", "mm_processor_kwargs", "vllm_xargs"), NOTHING),
+    **dict.fromkeys(("documents", "stop_token_ids", "bad_words", "chat_template"), NOTHING),
+    **dict.fromkeys(("logits_processors", "kv_transfer_params", "allowed_token_ids"), NOTHING),
+    **dict.fromkeys(("add_generation_prompt", "include_reasoning", "detokenize"), (True,)),
+    **dict.fromkeys(("skip_special_tokens", "spaces_between_special_tokens"), (True,)),
+    **dict.fromkeys(("length_penalty", "best_of"), (1,)),
+    "truncation_side": ("left",),
+    # llama.cpp's
+    **dict.fromkeys(("n_probs", "n_keep", "n_indent", "n_discard", "min_keep"), NOTHING),
+    **dict.fromkeys(("n_cache_reuse", "t_max_predict_ms", "lora", "response_fields"), NOTHING),
+    **dict.fromkeys(("grammar", "json_schema", "grammar_lazy", "image_data"), NOTHING),
+    **dict.fromkeys(("return_tokens", "return_progress", "post_sampling_probs"), NO),
+    **dict.fromkeys(("timings_per_token", "backend_sampling", "thinking_forced_open"), NO),
+    **dict.fromkeys(("id_slot", "n_predict"), (-1,)),
+    "cache_prompt": (True, False),
+    "n_cmpl": (1,),
+    "reasoning_format": ("none", "auto"),
+}
+"""Fields of other servers that this one lacks, with the values that ask for nothing."""
 SETTINGS = ("min_tokens", "logit_bias", "repetition_penalty", "frequency_penalty",
             "presence_penalty", "temperature", "min_p", "top_k", "top_p")  # fmt: skip
 """The fields that each set one sampler parameter."""
+
+
+def asks_for_nothing(name: str, value: Any) -> bool:
+    """Return True for a field of another server that changes nothing with a value."""
+    values = UNASKED.get(name, ())
+    is_flag = isinstance(value, bool)  # 0 equals False
+    return any(value == each and isinstance(each, bool) == is_flag for each in values)
 
 
 def is_neutral(name: str, value: Any) -> bool:
