@@ -173,8 +173,14 @@ def test_the_manifest_says_how_the_model_was_made_and_the_checkpoint_is_gone(tex
     assert manifest["figures"]["held_out"]["perplexity"] > 1
 
 
-def test_training_learns_what_follows_what(texts):
-    path = train(settings(texts, epochs=40), Notes())
+def test_training_learns_what_follows_what_and_tensorflow_warns_of_no_retracing(texts, caplog):
+    tensorflow_log = logging.getLogger("tensorflow")
+    tensorflow_log.addHandler(caplog.handler)
+    try:
+        path = train(settings(texts, epochs=40), Notes())
+    finally:
+        tensorflow_log.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
     [text] = corelm.generate(corelm.load(path), "a b", sampler="greedy", length=3)
     assert text.text.lower() == " c d e"
 
@@ -388,16 +394,6 @@ def test_a_target_is_tried_before_the_first_step(texts, place):
     with pytest.raises(CorelmError, match="taken"):
         train(settings(texts, out=out / "model" if place == "below a file" else out), notes)
     assert notes.steps == []
-
-
-def test_tensorflow_does_not_warn_of_retracing(texts, caplog):
-    tensorflow_log = logging.getLogger("tensorflow")
-    tensorflow_log.addHandler(caplog.handler)
-    try:
-        train(settings(texts, epochs=8, length=1), Notes())
-    finally:
-        tensorflow_log.removeHandler(caplog.handler)
-    assert "retracing" not in caplog.text
 
 
 def test_another_backend_is_refused_in_one_line(texts, monkeypatch):
