@@ -171,6 +171,7 @@ def checked(
 
 
 @pytest.mark.slow
+@pytest.mark.packages
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_mistake_is_silent(
     checked: Callable[..., Checked], capsys: pytest.CaptureFixture[str]

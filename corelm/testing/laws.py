@@ -15,7 +15,7 @@ import numpy as np
 
 from corelm.context import Context
 from corelm.errors import ParameterError
-from corelm.language_model import Vocabulary
+from corelm.language_model import Vocabulary, never_drawn
 from corelm.numerics.branches import Branches, mixture_of
 from corelm.numerics.distributions import Array, greedy, softmax
 from corelm.sampling import Coin, Mask, Sampler
@@ -270,6 +270,9 @@ def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
                 continue
             if fault := fault_of_mask(allowed, case.logits.shape):
                 yield case, f"allowed {fault}"
+            words = case.context.vocabulary
+            if words and not np.delete(allowed, never_drawn(words), axis=1).any(axis=-1).all():
+                yield case, "allowed only tokens that are never drawn, such as padding"
             # Greedy before the mask leaves one token, so the mask must often fall back.
             alone, after = answer(mask, case), answer(_Likeliest() | mask, case)
             possible = allowed & (case.logits > -np.inf)
