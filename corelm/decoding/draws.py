@@ -333,9 +333,10 @@ class DrawPlan:
         for name, *each in calls:
             if name == "allow_tokens":
                 allowed &= each[0]
-        of_trace, fell_back = masks_of(trace or (), shape)
-        allowed &= of_trace
-        return allowed, fell_back
+        if not trace:
+            return allowed, np.zeros(shape[0], dtype=bool)
+        of_trace, fell_back = masks_of(trace, shape)
+        return allowed & of_trace, fell_back
 
 
 def calls_of(
