@@ -216,4 +216,6 @@ def test_possible_ids_in_keras_hub(kind, options, logits, ids):
     sampler = getattr(keras_hub.samplers, kind)(**options)
     rows = keras.ops.convert_to_tensor(np.tile(logits, (FEW, 1)).astype("float32"))
     drawn = np.asarray(sampler.get_next_token(sampler.compute_probabilities(rows)))
-    assert {*drawn.tolist()} <= ids
+    # Of equal logits at the cut-off, the sort of the backend keeps some.
+    assert {*logits[drawn]} <= {*logits[[*ids]]}
+    assert len({*drawn.tolist()}) <= len(ids)

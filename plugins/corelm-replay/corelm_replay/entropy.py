@@ -11,7 +11,7 @@ import numpy as np
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import SafeFile, json_object, numbered_lines
 from corelm_replay.documents import are_ids, are_numbers
-from corelm_replay.recording import Rollouts
+from corelm_replay.recording import ROUNDING, Rollouts
 
 LARGEST = 2**28
 """The largest log, in bytes."""
@@ -101,15 +101,22 @@ class EntropyLog:
         try:
             for place, line in numbered_lines(SafeFile(path).text(LARGEST), str(path)):
                 step = TrainingStep(**json_object(line, place))
-                figures = [0 if value is None and name == "reward" else value
-                           for name, value in vars(step).items()]  # fmt: skip
-                if not are_ids([step.step]) or not are_numbers(figures):
+                nats = [step.entropy, step.model_entropy, step.surprisal]
+                shares = [step.kept_mass, step.certain, step.outside]
+                if not (
+                    are_ids([step.step])
+                    and are_numbers(nats, least=-ROUNDING)
+                    and are_numbers(shares, least=-ROUNDING, most=1 + ROUNDING)
+                    and are_numbers([0 if step.reward is None else step.reward])
+                ):
                     raise TypeError
                 log.steps.append(step)
         except ModelFileError as error:
             raise UsageError(f"cannot read {path}: {error}") from None
         except TypeError:
             raise UsageError(f"{place} is no step in a log of entropies") from None
+        if not log.steps:
+            raise UsageError(f"{path} has no step, so it shows nothing")
         return log
 
     def collapse(self) -> int | None:

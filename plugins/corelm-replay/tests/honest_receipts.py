@@ -26,6 +26,7 @@ from corelm_replay import Receipt, TokenLog, receipts, verify
 from corelm_replay.recording import figures_of
 
 import corelm
+from corelm.runs import NamedModel
 
 CHAINS = (
     "stochastic",
@@ -62,7 +63,7 @@ class InVllm:
             max_logprobs=-1,
             additional_config={"corelm_records": str(self.file)},
         )
-        self.model = corelm.load(VllmModel(self.llm))
+        self.model = NamedModel.of(VllmModel(self.llm)).model
 
     def receipts(self, prompt, chain, length, seed):
         """Return the receipts of a batch."""

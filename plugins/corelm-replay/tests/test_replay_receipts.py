@@ -329,6 +329,20 @@ def test_a_log_finds_the_collapse_that_rollouts_show(tmp_path):
     assert EntropyLog().collapse() is None
 
 
+@pytest.mark.parametrize(
+    "line", ["", "{}", {"entropy": -1}, {"kept_mass": 5}, {"outside": 2}, {"step": -1}], ids=str
+)
+def test_a_log_without_possible_steps_shows_no_entropy(line, tmp_path):
+    log = EntropyLog(tmp_path / "entropy.jsonl")
+    log.add(0, record(ToyModel(), ["the"], sampler="top_k(k=5)", seed=1))
+    assert EntropyLog.read(log.path).steps == log.steps
+    if isinstance(line, dict):
+        line = json.dumps(json.loads(log.path.read_text()) | line)
+    log.path.write_text(line)
+    with pytest.raises(UsageError, match=r"is no step|has no step"):
+        EntropyLog.read(log.path)
+
+
 def test_padding_that_the_mask_forgot_is_seen():
     logits, tokens, _, _ = drawn_batch("top_k(k=2)")
     whole = np.ones(tokens.shape)
