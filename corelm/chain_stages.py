@@ -210,7 +210,8 @@ class Run:
     def toss(self, stage: Coin, logits: Array, place: Place) -> Array | Branches:
         """Return the branches of a coin, or their mixture if no stage follows."""
         is_last = not place.follows
-        if stage.is_neutral or self._masks_alone or (is_last and stage._is_built_in):
+        is_whole = is_last and stage._is_built_in and hasattr(stage, "kernels")
+        if stage.is_neutral or self._masks_alone or is_whole:
             return self.call(stage, logits, place)
         result = self._branches(stage, logits)
         result = mixture_of(result) if is_last else result
