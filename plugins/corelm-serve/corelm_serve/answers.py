@@ -15,7 +15,7 @@ from typing import Any
 from corelm import Generation, TokenRecord
 from corelm.runs import Strategy
 from corelm_serve.errors import as_api_error
-from corelm_serve.requests.completion import NUMBERS
+from corelm_serve.requests.completion import new_id
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import SETS, Scores, rollout
 from corelm_serve.service import ServedModel
@@ -82,7 +82,7 @@ class Call:
     is_masked: bool = False
     calls: CallFormat | None = None
     notes: dict[str, Any] = field(default_factory=dict)
-    id: str = field(default_factory=lambda: f"{NUMBERS.getrandbits(128):032x}")
+    id: str = field(default_factory=new_id)
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property

@@ -46,7 +46,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Another name of this machine in URLs; may be given more than once.",
+            help="Another name of this machine in URLs, or of a proxy in front of it; may be given "
+            "more than once.",
         ),
     ] = None,
     allow_origin: Annotated[

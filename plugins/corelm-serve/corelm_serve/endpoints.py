@@ -312,8 +312,9 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
 
 
 async def index(request: Request) -> Response:
-    """Name the server and its description."""
-    return json_response({"corelm": answers.corelm_version(), "openapi": "/openapi.json"})
+    """Name the server, its version and its description."""
+    version = answers.corelm_version()
+    return json_response({"corelm": version, "version": version, "openapi": "/openapi.json"})
 
 
 async def health(request: Request) -> Response:
@@ -368,6 +369,7 @@ ROUTES = (
     RouteSpec("GET", "/play", play),
     RouteSpec("GET", "/play/{file}", play_file),
     RouteSpec("GET", "/health", health),
+    RouteSpec("GET", "/version", index),
     RouteSpec("GET", "/metrics", metrics),
     RouteSpec("GET", "/openapi.json", openapi),
 )

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_serve.errors import ApiError
+from corelm_serve.requests.completion import new_id
 from corelm_serve.responses import error_response
 
 if TYPE_CHECKING:
@@ -54,13 +55,10 @@ JOIN = """<!doctype html><html lang="en"><meta charset="utf-8">
 autocapitalize="characters" maxlength="12" autofocus></label> <button>Join</button></form>
 <p role="alert">{}</p></main></html>
 """
-STAINLESS = tuple(
-    f"x-stainless-{name}"
-    for name in (
-        *("arch", "async", "custom-poll-interval", "helper-method", "lang", "os"),
-        *("package-version", "poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
-    )
-)
+STAINLESS = tuple(f"x-stainless-{name}" for name in (
+    "arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version",
+    "poll-helper", "retry-count", "runtime", "runtime-version", "timeout",
+))  # fmt: skip
 """The headers that OpenAI's client adds in a browser."""
 JOINING, STYLE = "/join", "/play/shared.css"
 STUDENT = "corelm_student"
@@ -74,6 +72,8 @@ OF_STUDENTS = frozenset(
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PAGES = ("/", "/play")
 """The pages whose URL may have the token."""
+REQUEST_ID = "x-request-id"
+"""The header that names a request in its answer and in the log, and the key of its scope."""
 OPEN = ("/health",)
 """The paths that need no token."""
 
@@ -94,6 +94,7 @@ class Access:
             name that points here by DNS rebinding is no address.
         token: the token; None for none.
         origins: other origins whose pages may ask, each whole.
+        at_proxy: the values of the Host header that a proxy in front passes on.
         classroom: lets students use the live page; None for no class.
     """
 
@@ -102,6 +103,7 @@ class Access:
     any_address: bool = False
     token: str | None = None
     origins: frozenset[str] = frozenset()
+    at_proxy: frozenset[str] = frozenset()
     classroom: Classroom | None = None
 
     @classmethod
@@ -119,7 +121,7 @@ class Access:
             host: the address or name.
             port: the port.
             token: the token; None for none.
-            names: more names of the machine.
+            names: more names of the machine, or of a proxy in front of it.
             origins: other origins whose pages may ask, such as `https://example.org`.
 
         Raises:
@@ -129,7 +131,10 @@ class Access:
         hosts = {f"{_bracketed(name)}:{port}" for name in own if not is_any(name)}
         if port == 80:  # clients leave it out
             hosts |= {_bracketed(name) for name in own}
-        return cls(frozenset(hosts), port, is_any(host), token, frozenset(map(origin_of, origins)))
+        # A proxy has the ports of http and https, and passes on the name that it got.
+        at_proxy = {f"{_bracketed(name)}{port}" for name in names for port in ("", ":80", ":443")}
+        pages = frozenset(map(origin_of, origins))
+        return cls(frozenset(hosts), port, is_any(host), token, pages, frozenset(at_proxy))
 
     @property
     def cookie(self) -> str:
@@ -144,15 +149,20 @@ class Access:
         """
         hosts = headers.getlist("host")
         host = hosts[0].lower() if len(hosts) == 1 else ""
-        if host in self.hosts or (self.any_address and _is_address(host, self.port)):
+        if host in self.hosts | self.at_proxy or (
+            self.any_address and _is_address(host, self.port)
+        ):
             return host
         message = "the Host header is not this server's; see --allow-host"
         raise ApiError(message, 421, code="wrong_host")
 
     def check_origin(self, headers: Headers, host: str) -> None:
         """Raise if a page of another origin asks."""
+        own = {f"http://{host}"}
+        if host in self.at_proxy:
+            own |= {f"https://{host.removesuffix(':443')}", f"http://{host.removesuffix(':80')}"}
         for origin in headers.getlist("origin"):
-            if origin.lower() != f"http://{host}" and origin not in self.origins:
+            if origin.lower() not in own | self.origins:
                 message = "pages of other origins may not use this server; see --allow-origin"
                 raise ApiError(message, 403, code="wrong_origin")
 
@@ -190,7 +200,7 @@ class Guard:
             allow_origins=access.origins,
             allow_methods=("GET", "POST"),
             allow_headers=("Authorization", *STAINLESS),
-            expose_headers=("Retry-After",),
+            expose_headers=("Retry-After", REQUEST_ID),
             allow_private_network=True,
         )
 
@@ -200,9 +210,13 @@ class Guard:
                 await self._app(scope, receive, send)
             return
 
+        asked = Headers(scope=scope).get(REQUEST_ID, "")
+        scope[REQUEST_ID] = asked if re.fullmatch("[!-~]{1,128}", asked) else new_id()
+        id_ = (REQUEST_ID.encode(), scope[REQUEST_ID].encode())
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS]
+                message["headers"] = [*message["headers"], *HEADERS, id_]
             await send(message)
 
         try:

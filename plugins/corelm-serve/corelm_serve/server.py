@@ -28,7 +28,7 @@ from corelm_serve.endpoints import ROUTES, Limiters, http_error
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.prepare import StrategyCache
 from corelm_serve.responses import GONE, Turns, Wakeups, error_response
-from corelm_serve.security import Access, Guard
+from corelm_serve.security import REQUEST_ID, Access, Guard
 from corelm_serve.service import Service
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ class Logged:
         request.app.state.service.metrics.note(self._route, status, seconds)
         length = getattr(request.state, "length", 0)
         logger.info(
-            "%s %s %d, %d bytes, %.0f ms", request.method, self._route, status, length,
-            seconds * 1000,
+            "%s %s %d, %d bytes, %.0f ms, %s", request.method, self._route, status, length,
+            seconds * 1000, request.scope[REQUEST_ID],
         )  # fmt: skip
         if body := getattr(request.state, "body", b""):
             logger.info("body %s", body.decode("utf-8", "replace"))

@@ -70,7 +70,7 @@ def test_openai_sees_headers_and_raw_answers(openai):
 
 def test_openai_names_errors_by_class(openai):
     with openai.OpenAI(max_retries=0) as client:
-        with pytest.raises(openai.NotFoundError, match="there is no such path"):
+        with pytest.raises(openai.NotFoundError, match="this server keeps no conversations"):
             client.responses.create(model="chat", input="the")
         with pytest.raises(openai.BadRequestError) as caught:
             client.chat.completions.create(model="chat", messages=[{"role": "x", "content": ""}])

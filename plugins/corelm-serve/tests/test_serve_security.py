@@ -1,5 +1,7 @@
 """Strangers: hosts, origins, tokens, and expressions that would open something."""
 
+from importlib.metadata import version
+
 import pytest
 from serve_client import URL, ToyModel, opened_client
 
@@ -93,6 +95,41 @@ def test_pages_of_other_origins_are_refused(client, origin, status):
 def test_no_preflight_is_answered(client):
     headers = {"Origin": "http://evil.com", "Access-Control-Request-Method": "POST"}
     assert client.options("/v1/completions", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("api.example.org", None, 200),
+        ("api.example.org:443", None, 200),
+        ("api.example.org", "https://api.example.org", 200),
+        ("api.example.org:443", "https://api.example.org", 200),
+        ("api.example.org:80", "http://api.example.org", 200),
+        ("api.example.org", "https://evil.com", 403),
+        ("api.example.org:8443", None, 421),
+        ("evil.com", None, 421),
+    ],
+)
+def test_a_proxy_passes_on_its_own_name(host, origin, status):
+    with opened_client(names=["api.example.org"]) as client:
+        headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+        assert client.get("/v1/models", headers=headers).status_code == status
+
+
+def test_a_request_has_a_name_in_its_answer_and_in_the_log(guarded, caplog):
+    with caplog.at_level("INFO"):
+        asked = guarded.get("/health", headers={"x-request-id": "mine-7"})
+        fresh = guarded.get("/health").headers["x-request-id"]
+    assert asked.headers["x-request-id"] == "mine-7"
+    assert len(fresh) == 32
+    assert "ms, mine-7" in caplog.text
+    assert f"ms, {fresh}" in caplog.text
+    bad = guarded.get("/v1/models", headers={"x-request-id": "a b" * 99})
+    assert (bad.status_code, len(bad.headers["x-request-id"])) == (401, 32)
+
+
+def test_the_version_is_corelms(client):
+    assert client.get("/version").json()["version"] == version("corelm")
 
 
 def test_every_response_has_the_headers_of_safety(guarded):

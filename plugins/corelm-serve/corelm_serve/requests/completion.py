@@ -64,6 +64,11 @@ PROMPT = either(
 )
 
 
+def new_id() -> str:
+    """Return a new name of a request or an answer."""
+    return f"{NUMBERS.getrandbits(128):032x}"
+
+
 def _no_number(value: Any) -> None:
     """Read false as None."""
     if value is not False:

@@ -23,33 +23,21 @@ NEUTRAL: dict[str, tuple[float, ...]] = {
     "penalize_nl": (False,),
 }
 """Values that have no effect in any engine with the field."""
-NO: tuple[Any, ...] = (False,)
-NOTHING: tuple[Any, ...] = ("", [], {}, False, 0)
-UNASKED: dict[str, tuple[Any, ...]] = {
-    # OpenAI's
-    "parallel_tool_calls": (True, False),
-    # vLLM's
-    **dict.fromkeys(("ignore_eos", "include_stop_str_in_output", "use_beam_search"), NO),
-    **dict.fromkeys(("return_token_ids", "return_tokens_as_token_ids"), NO),
-    **dict.fromkeys(("continue_final_message", "priority", "echo", "prompt_logprobs"), NOTHING),
-    **dict.fromkeys(("chat_template_kwargs", "mm_processor_kwargs", "vllm_xargs"), NOTHING),
-    **dict.fromkeys(("documents", "stop_token_ids", "bad_words", "chat_template"), NOTHING),
-    **dict.fromkeys(("logits_processors", "kv_transfer_params", "allowed_token_ids"), NOTHING),
-    **dict.fromkeys(("add_generation_prompt", "include_reasoning", "detokenize"), (True,)),
-    **dict.fromkeys(("skip_special_tokens", "spaces_between_special_tokens"), (True,)),
-    **dict.fromkeys(("length_penalty", "best_of"), (1,)),
-    "truncation_side": ("left",),
-    # llama.cpp's
-    **dict.fromkeys(("n_probs", "n_keep", "n_indent", "n_discard", "min_keep"), NOTHING),
-    **dict.fromkeys(("n_cache_reuse", "t_max_predict_ms", "lora", "response_fields"), NOTHING),
-    **dict.fromkeys(("grammar", "json_schema", "grammar_lazy", "image_data"), NOTHING),
-    **dict.fromkeys(("return_tokens", "return_progress", "post_sampling_probs"), NO),
-    **dict.fromkeys(("timings_per_token", "backend_sampling", "thinking_forced_open"), NO),
-    **dict.fromkeys(("id_slot", "n_predict"), (-1,)),
-    "cache_prompt": (True, False),
-    "n_cmpl": (1,),
-    "reasoning_format": ("none", "auto"),
-}
+_VALUES: tuple[tuple[tuple[Any, ...], str], ...] = (
+    (("", [], {}, False, 0), "ignore_eos include_stop_str_in_output use_beam_search echo "
+    "return_token_ids return_tokens_as_token_ids continue_final_message priority prompt_logprobs "
+    "chat_template_kwargs mm_processor_kwargs vllm_xargs documents stop_token_ids bad_words "
+    "chat_template logits_processors kv_transfer_params allowed_token_ids n_probs n_keep n_indent "
+    "n_discard min_keep n_cache_reuse t_max_predict_ms lora response_fields grammar json_schema "
+    "grammar_lazy image_data return_tokens return_progress post_sampling_probs timings_per_token "
+    "backend_sampling thinking_forced_open"),
+    ((True, 1), "add_generation_prompt include_reasoning detokenize skip_special_tokens "
+    "spaces_between_special_tokens length_penalty best_of n_cmpl"),
+    ((True, False), "parallel_tool_calls cache_prompt"),
+    ((-1,), "id_slot n_predict"),
+    (("left", "none", "auto"), "truncation_side reasoning_format"),
+)  # fmt: skip
+UNASKED = {name: values for values, names in _VALUES for name in names.split()}
 """Fields of other servers that this one lacks, with the values that ask for nothing."""
 SETTINGS = ("min_tokens", "logit_bias", "repetition_penalty", "frequency_penalty",
             "presence_penalty", "temperature", "min_p", "top_k", "top_p")  # fmt: skip
