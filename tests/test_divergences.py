@@ -13,7 +13,8 @@ from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context
-from corelm.divergences import DIVERGENCES, Distribution, Divergence, divergence
+from corelm.divergences import DIVERGENCES, Divergence, divergence
+from corelm.numerics.row_weights import Distribution
 from corelm.runs import ModelRows
 
 INF = float("inf")
