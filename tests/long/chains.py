@@ -6,7 +6,10 @@ are simulated here, with NumPy alone and without corelm's samplers:
 
 - `repeating`: in some topics two words lead to each other, so that many texts fall into a loop;
 - `unlike`: the prompts are of very unlike difficulty, from certain to six equally likely words;
-- `ending`: a text ends after each word with a probability that depends on the word.
+- `ending`: a text ends after each word with a probability that depends on the word;
+- `kinds`: prompts of six unlike kinds, from certain to uniform, whose texts have 0 to 60 words;
+- `copies`: three in ten prompts have one text alone, one in ten has only empty texts, and the
+  others are loops, so that most figures have atoms.
 """
 
 from __future__ import annotations
@@ -20,12 +23,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 WORDS, VOCABULARY = 6, 60
 CHAINS = ("repeating", "unlike", "ending")
-LENGTHS = {"repeating": 24, "unlike": 16, "ending": 40}
+LENGTHS = {"repeating": 24, "unlike": 16, "ending": 40, "kinds": 60, "copies": 30}
 """The tokens of a text, at most."""
 END = 2
 """The id of the end token."""
 PEOPLE = "temperature(t=1.15)"
 """The sampler that writes the texts of people."""
+KINDS = (("certain", 40.0, 0.02), ("sure", 4.0, 0.01), ("usual", 2.0, 0.05), ("unsure", 1.0, 0.1),
+         ("short", 0.5, 0.4), ("uniform", 0.0, 0.2))  # fmt: skip
+"""The kinds of prompts: how sharp their distributions are, and how likely a text's end is."""
 MANY, FIXED = 8, 77
 """The number of prompts from which they are the units, and the random seed of prompts that stay."""
 
@@ -55,12 +61,27 @@ def topics(chain: str, prompts: int, rng: np.random.Generator) -> Topics:
         logits[:, 2:, :2] -= 1.0
     elif chain == "unlike":
         logits[:, :, :WORDS] *= np.exp(rng.normal(0, 1.2, (prompts, 1, 1)))
+    elif chain == "ending":
+        _end(logits, rng.uniform(0.05, 0.25, (prompts, WORDS)))
+    elif chain == "kinds":
+        _, sharp, end = zip(
+            *(KINDS[i] for i in rng.integers(len(KINDS), size=prompts)), strict=True
+        )
+        logits[:, :, :WORDS] *= np.array(sharp)[:, None, None]
+        _end(logits, np.array(end)[:, None])
     else:
-        ends = rng.uniform(0.05, 0.25, (prompts, WORDS))
-        rest = np.logaddexp.reduce(logits[:, :, :WORDS], axis=2)
-        logits[:, :, WORDS] = rest + np.log(ends / (1 - ends))
+        kind = rng.random(prompts)
+        logits[kind < 0.3, :, :WORDS] *= 200.0
+        logits[kind >= 0.4, :, :WORDS] *= 3.0
+        _end(logits, np.where((kind >= 0.3) & (kind < 0.4), 1 - 1e-9, 0.01)[:, None])
     words = 3 + rng.permuted(np.tile(np.arange(VOCABULARY), (prompts, 1)), axis=1)[:, :WORDS]
     return Topics(words, logits)
+
+
+def _end(logits: Floats, ends: Floats) -> None:
+    """Let a text end after each word with these probabilities."""
+    rest = np.logaddexp.reduce(logits[:, :, :WORDS], axis=2)
+    logits[:, :, WORDS] = rest + np.log(ends / (1 - ends))
 
 
 def prompts_of(chain: str, prompts: int, rng: np.random.Generator) -> Topics:

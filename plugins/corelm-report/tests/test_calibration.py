@@ -88,8 +88,8 @@ def test_the_summary_is_true_of_both_models(case):
     fit = case.document.human.temperature
     low, high = fit.t_ci95
     expected = (
-        f"The maximum-likelihood temperature of human text is {fit.t:.2f} (95 % interval "
-        f"{low:.2f} to {high:.2f}): the model is {case.kind} (at 99 %)."
+        f"The maximum-likelihood temperature of human text is {fit.t:.2f} (95% interval "
+        f"{low:.2f} to {high:.2f}): the model is {case.kind} (at 99%)."
     )
     assert expected in case.report.evidence
     # People use the tail of an overconfident model: no temperature here goes beyond them.
@@ -119,7 +119,7 @@ def test_the_picture_names_the_crossing(case):
     name, document = "surprisal-against-temperature", case.report.to_dict()
     t = case.document.human.temperature.t
     caption = chart_of(document, name).caption
-    assert f"at the maximum-likelihood temperature: {t:.2f} (95 % interval" in caption
+    assert f"at the maximum-likelihood temperature: {t:.2f} (95% interval" in caption
     texts = [text.get_text() for text in axes_of(document, name)[0].texts]
     assert any(f"t = {t:.2f}" in text for text in texts)
     assert not any("t = 1.00" in text for text in texts)
@@ -162,7 +162,7 @@ def test_human_text_above_every_temperature_has_none():
 
 
 def test_a_calibrated_model_is_seldom_called_over_or_underconfident():
-    """Of 200 reports at most 4 say so (2 are to be expected); the 95 % interval would in 10."""
+    """Of 200 reports at most 4 say so (2 are to be expected); the 95% interval would in 10."""
     rng, said, t = np.random.default_rng(3), 0, [0.5, 1.0, 2.0]
     for _ in range(200):
         expected = rng.normal(4, 0.5, (12, 5))

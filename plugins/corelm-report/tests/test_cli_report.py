@@ -49,7 +49,7 @@ def test_a_table_and_what_it_says(report: Run) -> None:
     assert said <= 3  # the verdict is short
     assert " ".join(lines[:said]).endswith("nothing is compared with human text.")
     # There are no people to compare with.
-    assert lines[said + 1].split()[:3] == ["entropy", "mass", "kept"]
+    assert lines[said + 1].split()[:5] == ["entropy", "of", "2.40", "mass", "kept"]
     assert [line.split()[0] for line in lines[said + 2 : said + 4]] == ["greedy", "uniform"]
     assert "--details" in lines[-1]
     assert "means over the same" not in result.out
@@ -61,9 +61,9 @@ def test_people_stand_first(report: Run, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("the cat sat\nthe dog sat on the mat\n")
     result = report("--reference", "texts.txt", "--against", "human")
     table = [line.split() for line in result.out.partition("\n\n")[2].splitlines()]
-    assert table[0][:4] == ["entropy", "surprisal", "to", "human"]
+    assert table[0][:6] == ["entropy", "of", "2.40", "surprisal", "to", "human"]
     assert [line[0] for line in table[1:4]] == ["human", "greedy", "uniform"]
-    assert table[3][3].startswith("+")
+    assert table[3][4].startswith("+")
 
 
 @pytest.mark.slow
@@ -328,7 +328,7 @@ def test_conditions_that_hold_are_errors_and_the_exit_code_is_1(report: Run) -> 
     result = report("--fail-if", "uniform.entropy > 2", "--fail-if", "greedy.entropy > 0")
     assert result.code == 1
     [line] = [line for line in result.err.splitlines() if line.startswith("error:")]
-    assert line == ("error: uniform.entropy > 2: it is 2.398, 95 % interval 2.398 to 2.398")
+    assert line == ("error: uniform.entropy > 2: it is 2.398, 95% interval 2.398 to 2.398")
     assert "uniform" in result.out
 
 

@@ -57,7 +57,7 @@ def with_closest(document, **ends):
     return typed(document)
 
 
-AT_99 = "(at 99 %, with the error of human text)"
+AT_99 = "(at 99%, with the error of human text)"
 EQUIVALENT = "equivalent to human text in mean surprisal within 0.10 nats"
 
 
@@ -66,7 +66,7 @@ def test_the_closest_to_human_text(rows):
     assert evidence(with_closest(document, a=None, b=[-0.3, -0.12])) == (
         f"Only b may be the closest to human text by surprisal: 4.00 against 4.20 nats per token "
         f"{AT_99}. b differs from human text in mean surprisal by more than 0.10 nats (interval of "
-        "the difference: -0.30 to -0.12, at 99 %)."
+        "the difference: -0.30 to -0.12, at 99%)."
     )
 
 
@@ -80,9 +80,9 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
     assert evidence(with_closest(document, **ends)) == (
         "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
         f"4.10 against 4.20 nats per token {AT_99}. b is {EQUIVALENT} (interval of the difference: "
-        "-0.02 to 0.09, at 99 % for all 3 rows at once). Whether a and c are "
+        "-0.02 to 0.09, at 99% for all 3 rows at once). Whether a and c are "
         f"{EQUIVALENT} cannot be told (intervals of the differences, together: -0.30 to 0.10, at "
-        "99 % for all 3 rows at once)."
+        "99% for all 3 rows at once)."
     )
 
 
@@ -98,7 +98,7 @@ def test_one_row_alone_is_not_called_the_closest(rows):
     document = rows(HUMAN, a=figures(surprisal=4.1))
     assert evidence(with_closest(document, a=[-0.09, 0.05])) == (
         "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is "
-        f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 99 %)."
+        f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 99%)."
     )
 
 
@@ -177,7 +177,7 @@ def test_repetition_and_loops(rows):
     assert evidence(typed(document)) == (
         "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
         "a (73.5% of texts) and c (1.5% of texts) end in loops (the intervals begin at 1.5%, at "
-        "99 % for all 4 rows at once)."
+        "99% for all 4 rows at once)."
     )
     for each in document["samplers"]:  # too few texts for an interval, as of one text
         each["generated_texts"]["ci95"] = {"rep_4": None, "loops": None}
@@ -203,7 +203,7 @@ def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
         row["generated_texts"]["ci95"] = {"loops": loops, "rep_4": repeated}
     assert evidence(typed(document)) == (
         "b (30.0% of 4-grams) repeats itself. "
-        "b (50.0% of texts) ends in loops (the interval begins at 38.0%, at 99 % "
+        "b (50.0% of texts) ends in loops (the interval begins at 38.0%, at 99% "
         "for all 2 rows at once)."
     )
 
@@ -214,7 +214,7 @@ def test_when_nothing_loops(rows):
     assert evidence(typed(document)) == "At most 0.31% of a sampler's texts end in a loop."
     document["samplers"][1]["generated_texts"]["ci95"] = {"loops": [0.0, 0.057]}
     assert evidence(typed(document)) == (
-        "At most 0.31% of a sampler's texts end in a loop (95 % interval up to 5.7%)."
+        "At most 0.31% of a sampler's texts end in a loop (95% interval up to 5.7%)."
     )
 
 
@@ -226,7 +226,7 @@ def test_sampling_from_the_tail(rows):
     ends = {"a": [0.0, 0.0], "b": [0.9, 1.5], "c": [1.1, 1.5], "d": [4.0, 6.0], "e": None}
     assert evidence(with_excess(document, **ends)) == (
         "c and d sample from the tail (expected surprisal 5.30 and 9.00 nats, the model's own "
-        "4.00; the intervals begin 1.10 nats above it, at 99 % for all 5 rows at once)."
+        "4.00; the intervals begin 1.10 nats above it, at 99% for all 5 rows at once)."
     )
     assert evidence(with_excess(document, d=None)) == ""
 
@@ -300,7 +300,7 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
     document["best"] = [best, {**best, "name": "top_p"}, {**best, "ci95": None}]
     assert evidence(typed(document)) == (
         "Of 6 settings of temperature, c comes nearest to human text in this sample: 4.13 nats, "
-        "corrected for the choice (95 % interval 4.00 to 4.25)."
+        "corrected for the choice (95% interval 4.00 to 4.25)."
     )
 
 
@@ -308,8 +308,8 @@ def test_one_alone_is_in_the_singular(rows):
     document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
     assert evidence(with_excess(document, a=[4.5, 5.5])) == (
         "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops (the interval "
-        "begins at 50.0%, at 99 %). a samples from the tail (expected surprisal 9.00 nats, the "
-        "model's own 4.00; the interval begins 4.50 nats above it, at 99 %). b failed."
+        "begins at 50.0%, at 99%). a samples from the tail (expected surprisal 9.00 nats, the "
+        "model's own 4.00; the interval begins 4.50 nats above it, at 99%). b failed."
     )
 
 
@@ -343,12 +343,12 @@ def test_the_evidence_of_a_whole_report(made):
         (
             "underconfident",
             [0.9906, 0.9965],
-            "0.99 to 0.9965): the model is underconfident (at 99 %",
+            "0.99 to 0.9965): the model is underconfident (at 99%",
         ),
         (
             None,
             [0.9906, 0.9996],
-            "0.99 to 0.9996); at 99 % it cannot be told from the model's own, 1",
+            "0.99 to 0.9996); at 99% it cannot be told from the model's own, 1",
         ),
         (None, [0.98, 1.01], "0.98 to 1.01), which includes the model's own, 1"),
     ],

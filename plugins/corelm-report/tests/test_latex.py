@@ -65,16 +65,16 @@ def test_a_table_has_every_entry_with_its_intervals(report):
     assert rows(table)[1].startswith("human & ")
     assert rows(table)[2].startswith(r"\texttt{greedy}")
     low, high = report["samplers"][2]["generated_texts"]["ci95"]["surprisal"]
-    assert f"{low:.2f}" in rows(table)[4]
-    assert f"{high:.2f}" in rows(table)[4]
+    assert f"{low:.1f}" in rows(table)[4]
+    assert f"{high:.1f}" in rows(table)[4]
 
 
 def test_the_caption_is_one_sentence(report):
     table = report_of(report).to_latex()
     caption = re.search(r"\\caption\{(.*)\}$", table, re.MULTILINE)[1]
     assert caption == (
-        r"Samplers on ToyModel, from 12 texts of at most 8 tokens each, with 95 \% intervals; "
-        r"$^{\dagger}$ cannot be told from the closest to human text at 99 \%."
+        r"Samplers on ToyModel, from 12 texts of at most 8 tokens each, with 95\% intervals; "
+        r"$^{\dagger}$ cannot be told from the closest to human text at 99\%."
     )
     # What it meant in several sentences is above the table, for the text of the paper.
     assert "% entropy: how random the next token is" in table

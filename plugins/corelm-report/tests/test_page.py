@@ -103,7 +103,7 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     row["teacher_forced"]["expected_surprisal"] = 1.0
     row["teacher_forced"]["ci95"]["expected_surprisal"] = [0.9, 1.25]
     difference = row["differences"]["teacher_forced"]["expected_surprisal"]
-    difference.update(value=-0.5, ci95=[-0.75, -0.25], p=1e-6, units=32)
+    difference.update(value=-0.5, ci95=[-0.71, -0.29], p=1e-6, units=32)
     text = tables_of(document)
     cells = rows_of(text, ENTROPY)["temperature(t=0.5)"]
     figure = "1.00+0.25\N{MINUS SIGN}0.10"
@@ -112,7 +112,7 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     assert cells["choices"].figure.startswith("2.7")
     assert cells["median"] == Cell("1.100.25\N{EN DASH}2.25", "", "", bold=False)
     other = rows_of(text, DIVERGENCE)["temperature(t=0.5)"]["expected surprisal"]
-    assert other == Cell(figure, "", "\N{MINUS SIGN}0.50±0.25", bold=True)
+    assert other == Cell(figure, "", "\N{MINUS SIGN}0.5±0.2", bold=True)
     greatest = document["bounds"]["max"]
     at, low, high = (round(100 * nats / greatest, 1) for nats in (1.0, 0.25, 2.25))
     assert f'style="--at:{at}%;--low:{low}%;--high:{high}%"' in text

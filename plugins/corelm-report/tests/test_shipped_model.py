@@ -100,4 +100,4 @@ def test_the_summary(document):
     )
     assert "uniform sample from the tail (expected surprisal " in said
     assert " and 13." in said.split("sample from the tail")[1]
-    assert " nats, the model's own 4.17; the intervals begin 3.59 nats above it, at 99 %" in said
+    assert " nats, the model's own 4.17; the intervals begin 3.59 nats above it, at 99%" in said

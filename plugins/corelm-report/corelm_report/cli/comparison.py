@@ -13,7 +13,7 @@ from corelm_report.document.parts import Json
 from corelm_report.render.markdown import plain, table_row
 from corelm_report.report import Report, document_of
 
-TITLES = ("sampler", "figure", "before", "after", "difference", "its 95 % interval")
+TITLES = ("sampler", "figure", "before", "after", "difference", "its 95% interval")
 SHOWN = 60
 """The longest part of a header that is shown in full, in characters."""
 
@@ -49,7 +49,7 @@ def show_comparison(compared: Json, out: Output) -> None:
     """Write the figures that differ as a table, and sentences on how to read it."""
     lines = changed_figures(compared)
     if lines:
-        titles = [*TITLES[:4], "difference, 95 %"]  # its interval is enough
+        titles = [*TITLES[:4], "difference, 95%"]  # its interval is enough
         table = [[*line[:4], line[5]] for line in lines]
         out.show(blocks.figures(titles, table), blocks.line(""))
     out.show(*(blocks.line(note) for note in comparison_notes(compared)))

@@ -17,7 +17,7 @@ from corelm.errors import ReportError, UsageError
 from corelm.runs import SafeFile, printable
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.evidence import evidence
-from corelm_report.document.figure import TEACHER_FORCED
+from corelm_report.document.figure import DASH, MINUS, TEACHER_FORCED
 from corelm_report.document.gate import Condition, condition, conditions_of
 from corelm_report.document.lookup import estimate
 from corelm_report.document.verdict import verdict
@@ -313,17 +313,22 @@ def _longest(document: Document, width: int) -> int:
 
 
 def _columns(document: Document, unicode: bool, intervals: bool) -> list[_TableColumn]:
-    """Return all columns, with the bars after the entropies."""
+    """Return all columns, with the bars after the entropy."""
     most = document.bounds.max
-    bars = [f"0 to {most:.2f}", *(_bar(each, most, unicode) for each in document.entries)]
-    cells = zip(*(cells for _, cells in overview(document, intervals)), strict=True)
+    bars = [f"of {most:.2f}", *(_bar(each, most, unicode) for each in document.entries)]
+    rows = (cells for _, cells in overview(document, intervals))
+    cells = zip(*([_signs(cell, unicode) for cell in row] for row in rows), strict=True)
     columns = [
         _TableColumn(column.priority, [column.title, *texts], column)
         for column, texts in zip(overview_columns(document), cells, strict=True)
     ]
-    first = (at for at, column in enumerate(columns) if column.priority < BARS)
-    before = 1 + max(first, default=-1)
+    before = 1 + next((at for at, each in enumerate(columns) if each.cells[0] == "entropy"), -1)
     return [*columns[:before], _TableColumn(BARS, bars), *columns[before:]]
+
+
+def _signs(cell: str, unicode: bool) -> str:
+    """Write the signs of a cell in ASCII where standard output can't have others."""
+    return cell if unicode else cell.replace(MINUS, "-").replace(DASH, " to ")
 
 
 def _bar(entry: Entry, most: float, unicode: bool) -> str:

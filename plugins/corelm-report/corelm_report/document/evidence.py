@@ -142,7 +142,7 @@ def _calibration(document: Document) -> str:
     between = ""
     if fit.t_ci95:
         low, high = map(_temperature, fit.t_ci95)
-        between = f" (95 % interval {low} to {high})"
+        between = f" (95% interval {low} to {high})"
     sentence = f"The {temperature}{number(fit.t)}{between}"
     if fit.estimated:
         return f"{sentence}, estimated from human surprisal on other texts."
@@ -196,7 +196,7 @@ def _best(document: Document) -> str:
             sentences.append(
                 f"Of {best.tried} settings of {best.name}, {best.sampler} comes nearest to human "
                 f"text in this sample: {number(best.corrected)} nats, corrected for the choice "
-                f"(95 % interval {low} to {high})."
+                f"(95% interval {low} to {high})."
             )
     return " ".join(sentences)
 
@@ -297,7 +297,7 @@ def _rarely_looping(samplers: Samplers) -> str:
     shares = [each for entry in samplers if (each := estimate(entry, "loops", GENERATED))]
     ends = [each.high for each in shares if each.high is not None]
     word = _singular(ends, "interval", "intervals")
-    reach = f" (95 % {word} up to {share(max(ends))})" if ends else ""
+    reach = f" (95% {word} up to {share(max(ends))})" if ends else ""
     largest = max(each.value for each in shares)
     if not largest:
         return f"None of the texts ends in a loop{reach}."

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from corelm.runs import printable
 from corelm_report.metrics.intervals import LOGIT, FigureScale, perplexity
@@ -108,37 +108,86 @@ def interval(form: Format, low: float, high: float) -> str:
     return f"{first}{DASH}{last}"
 
 
-EXACT = "±0"
-"""The mark of an interval narrower than the digits shown; a figure without an interval has none."""
 ALIKE = 0.2
 """Up to this relative difference, both sides of an interval are written as one number."""
+FINEST = 4
+"""The most decimals; an interval narrower than they show counts as exact."""
+
+
+class Rounding(NamedTuple):
+    """The digits of a figure: as many as its interval supports.
+
+    Attributes:
+        form: the format of the figure, which writes it where no digits are decided.
+        places: the number of decimals, negative for tens and hundreds; None if undecided.
+    """
+
+    form: Format
+    places: int | None = None
+
+    @classmethod
+    def by_interval(
+        cls, form: Format, value: float, low: float | None, high: float | None
+    ) -> Rounding:
+        """Return the digits that an interval supports.
+
+        Its shorter side gets one digit, or two if these are 10 to 14.
+
+        Example:
+            >>> ends = ((4.3012, 4.21, 4.40), (30980, 1053, 71231), (0.042, 0.039, 0.045))
+            >>> [Rounding.by_interval(number, *each).text(each[0]) for each in ends]
+            ['4.30', '30,000', '0.042']
+            >>> Rounding.by_interval(share, 0.618, 0.587, 0.649).text(0.618)
+            '62%'
+        """
+        if low is None or high is None or "e" in form(value):
+            return cls(form)
+        magnitude = _MAGNITUDES.get(form, float)
+        sides = magnitude(high) - magnitude(value), magnitude(value) - magnitude(low)
+        wide = [side for side in sides if 0.5 * 10**-FINEST <= side < math.inf]
+        if not wide:
+            return cls(form)
+        side = min(wide)
+        size = math.floor(math.log10(side))
+        return cls(form, min(int(side < 1.45 * 10**size) - size, FINEST))
+
+    def text(self, value: float) -> str:
+        """Format a value of the figure."""
+        if self.places is None or (value == 0 and self.form is not number):
+            return self.form(value).replace("-", MINUS)
+        shown = self.amount(_MAGNITUDES.get(self.form, float)(value))
+        shown = shown.removeprefix("-") if _is_zero(shown) else shown.replace("-", MINUS)
+        return f"{shown}%" if self.form is share else shown
+
+    def amount(self, magnitude: float) -> str:
+        """Format a number that is in the unit shown."""
+        places = self.places or 0
+        return f"{round(magnitude, places):,.{max(places, 0)}f}"
 
 
 def margins(form: Format, value: float, low: float, high: float) -> tuple[str, ...]:
     """Format an interval as its distances from the value, with the value's digits.
 
     Returns:
-        Both sides, or only the longer one if they are about equally long; `EXACT` if both are
-        narrower than the digits shown; the interval itself if the value is outside it.
+        Both sides, or only the longer one if they are about equally long; none if both are
+        narrower than any digits shown; the interval itself if the value is outside it.
 
     Example:
-        >>> margins(number, 4.17, 4.09, 4.25), margins(number, 4.17, 4.169, 4.171)
-        (('±0.08',), ('±0',))
+        >>> margins(number, 4.17, 4.09, 4.25), margins(number, 4.17, 4.17, 4.17)
+        (('±0.08',), ())
         >>> margins(share, 0.0, 0.0, 0.057)
-        ('+5.7',)
+        ('+6',)
     """
-    magnitude = _MAGNITUDES.get(form, float)
+    rounding, magnitude = Rounding.by_interval(form, value, low, high), _MAGNITUDES.get(form, float)
     middle = magnitude(value)
     up, down = magnitude(high) - middle, middle - magnitude(low)
-    text = form(value)
-    if min(up, down) < 0 or "e" in text:
+    if min(up, down) < 0 or "e" in form(value):
         ends = interval(form, low, high)
         return (ends,) if ends else ()
-    places = _places(form, text, max(up, down))
-    above, below = (f"{side:,.{places}f}" for side in (up, down))
-    if _is_zero(above) and _is_zero(below):
-        return (EXACT,)
-    if abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10**-places):
+    if rounding.places is None:
+        return ()
+    above, below = map(rounding.amount, (up, down))
+    if abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10.0**-rounding.places):
         return (f"±{max((up, above), (down, below))[1]}",)
     sides = ("+", above), (MINUS, below)
     return tuple(sign + text for sign, text in sides if not _is_zero(text))
@@ -158,34 +207,21 @@ _MAGNITUDES: dict[Format, Callable[[float], float]] = {
 """The number that a format displays, if that isn't the value itself."""
 
 
-def _places(form: Format, text: str, side: float) -> int:
-    """Return how many decimals each side of an interval gets: as many as its value has.
-
-    From 1 % on, a side of a share has one decimal, like the share.
-    """
-    _, dot, decimals = text.removesuffix("%").partition(".")
-    if form is share:
-        return 2 if side < 1 and (not dot or len(decimals) > 1) else 1
-    if dot:
-        return len(decimals)
-    return 1 if form in (count, choices) and abs(float(text.replace(",", ""))) < 100 else 0
-
-
-def signed(form: Format, value: float, minus: str = MINUS) -> str:
+def signed(form: Format, value: float, low: float | None = None, high: float | None = None) -> str:
     """Format a difference with its sign; for shares, in percentage points (pp).
 
     Example:
         >>> signed(number, 0.5), signed(share, 0.25), signed(number, 0.0)
         ('+0.50', '+25.0 pp', '0.00')
-        >>> signed(share, -0.00001)
-        '<0.01 pp'
+        >>> signed(share, -0.00001), signed(number, 0.512, 0.2, 0.8)
+        ('<0.01 pp', '+0.5')
     """
-    text = form(abs(value))
+    text = Rounding.by_interval(form, value, low, high).text(abs(value))
     if _is_zero(text):
-        return text
+        return text.removesuffix("%")
     if text.startswith("<"):
         return f"{text.removesuffix('%')} pp"
-    sign = minus if value < 0 else "+"
+    sign = MINUS if value < 0 else "+"
     return f"{sign}{text.removesuffix('%')} pp" if text.endswith("%") else f"{sign}{text}"
 
 

@@ -74,7 +74,7 @@ class Condition:
         if not OPERATORS[self.operator](value, self.bound):
             return ""
         interval = (
-            "" if figure.low is None else f", 95 % interval {figure.low:.4g} to {figure.high:.4g}"
+            "" if figure.low is None else f", 95% interval {figure.low:.4g} to {figure.high:.4g}"
         )
         return f"{self.text}: it is {figure.value:.4g}{interval}"
 

@@ -112,7 +112,7 @@ def differences_as_pilots(document: Document, figure: str) -> Iterator[Pilot]:
             parts, other = VarianceParts(each.between, each.within), each.other or 0.0
             # A document that somebody edited may hold any numbers.
             if all(0 <= part < LARGEST for part in (parts.between or 0.0, parts.within, other)):
-                yield Pilot(entry.sampler, parts, places, other)
+                yield Pilot(entry.sampler, parts, places, other, each.units or 0)
 
 
 def _by_source(pilot: Pilot, design: StudyDesign) -> tuple[float, float, float]:

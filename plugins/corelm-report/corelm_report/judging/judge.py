@@ -33,7 +33,7 @@ from corelm_report.report import Report, document_of
 Judged = Sequence[tuple[Pair, float]]
 """Pairs, and the share of a win for the text shown first."""
 PAGES = (".html", ".htm")
-HEADER = ("sampler", "win rate", "95 % interval", "p (Holm)", "pairs", "units")
+HEADER = ("sampler", "win rate", "95% interval", "p (Holm)", "pairs", "units")
 
 
 def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -> int:

@@ -15,7 +15,7 @@ from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import Inference, Sample
 from corelm_report.metrics.intervals import Interval
 
-HEADER = ("log", "score", "mean", "difference", "95 % interval", "p (Holm)", "questions", "units")
+HEADER = ("log", "score", "mean", "difference", "95% interval", "p (Holm)", "questions", "units")
 
 
 def show_logs(
@@ -31,7 +31,11 @@ def show_logs(
     names = _names(paths)
     logs = {name: read_answers(path, cluster) for name, path in zip(names, paths, strict=True)}
     differences = paired_differences(logs, metrics)
-    out.rows(HEADER, [_row(each) for each in differences])
+    first = dict.fromkeys(
+        (each.against, each.metric, f"{each.values[1]:.4f}", "", "", "", f"{each.questions:,}", "")
+        for each in differences
+    )
+    out.rows(HEADER, [*first, *(_row(each) for each in differences)])
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
     left_out = max(each.left_out for each in differences)
     if left_out:

@@ -51,7 +51,7 @@ FEW = 30
 SAMPLED = 1000
 """The number of tokens to compare in two vocabularies."""
 INTERVALS = (
-    "95 %: Student's t over independent units, from the figure without each of them in turn "
+    "95%: Student's t over independent units, from the figure without each of them in turn "
     "(jackknife), on the log odds for shares; it reaches as far as Hall's correction for skewness "
     "says where that is further. The units are the prompts, or their clusters, if there are 8 or "
     "more: then it is about prompts like these; else the units are the texts of one seed and "
@@ -61,9 +61,9 @@ INTERVALS = (
     "texts share a phrase of four tokens, because its smoothing decides it there. Differences of "
     "samplers are paired by unit, and so are those from human continuations of the same prompts; "
     "those from other human texts are not, but for expected surprisal at their positions; each has "
-    "a p-value over the same units. The statements of the report share 5 %: its marked differences "
+    "a p-value over the same units. The statements of the report share 5%: its marked differences "
     "(as their false discovery rate), its permutation tests, the set of the closest samplers, "
-    "equivalence and shares above a limit have 1 % each"
+    "equivalence and shares above a limit have 1% each"
 )
 ANYTIME = (
     "95 % at every moment: in 95 of 100 studies the intervals hold the truth after every batch, so "

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm_report.metrics.estimates import FEWEST, MANY, Estimate
-from corelm_report.metrics.intervals import LEVEL, Interval, student
+from corelm_report.metrics.intervals import LEVEL, Interval, chi_square, student, tails
 
 KINDS = (
     "bold differences",
@@ -29,7 +29,7 @@ KINDS = (
 EACH = LEVEL / len(KINDS)
 """The level of each kind of statement: the chance that a report has a false one of this kind; of
 bold differences, the largest average share of false ones among them (the false discovery rate)."""
-CONFIDENCE = f"{100 * (1 - EACH):g} %"
+CONFIDENCE = f"{100 * (1 - EACH):g}%"
 """The confidence in all statements of a kind, in words."""
 
 
@@ -256,6 +256,19 @@ class Goal:
             reach += math.copysign(student(max(self.power, 0.5), freedom), 1)
         return reach * math.sqrt(variance) <= self.size
 
+    def power_of(self, variance: float, units: int) -> float:
+        """Return the chance to find a difference of this size with this variance over units.
+
+        Example:
+            >>> round(Goal(0.5, None).power_of(1 / 34, 34), 2)
+            0.81
+        """
+        freedom = max(units - 1, 1)
+        beyond = self.size / math.sqrt(variance) if variance else math.inf
+        beyond -= student(1 - LEVEL / 2, freedom)
+        tail = tails(min(beyond, 1e9), freedom) / 2
+        return 1 - tail if beyond > 0 else tail
+
 
 @dataclass(frozen=True)
 class StudyDesign:
@@ -304,25 +317,45 @@ class Pilot:
         parts: the variance of its difference between and within prompts.
         prompts: the number of prompts.
         other: the variance of the sample compared with, if that is not paired, as human text.
+        units: the number of independent units that the variances were measured over.
     """
 
     sampler: str
     parts: VarianceParts
     prompts: int
     other: float = 0.0
+    units: int = 0
 
     @property
     def about_prompts(self) -> bool:
         """True if its intervals are about prompts like these, not only about these prompts."""
         return self.prompts >= MANY
 
+    def of_design(self, design: StudyDesign) -> tuple[float, int]:
+        """Return the variance of the difference in a study of this design, and its units."""
+        if self.about_prompts:
+            parts = self.parts.of_design(design.prompts, design.texts)
+            return self.other + parts, design.prompts
+        return self.other + self.parts.within / design.cost, design.texts
+
     def reaches(self, goal: Goal, design: StudyDesign) -> bool:
         """Return True if a design reaches a goal."""
-        if self.about_prompts:
-            variance = self.other + self.parts.of_design(design.prompts, design.texts)
-            return design.prompts >= FEWEST and goal.is_reached(variance, design.prompts)
-        variance = self.other + self.parts.within / design.cost
-        return design.texts >= FEWEST and goal.is_reached(variance, design.texts)
+        variance, units = self.of_design(design)
+        return units >= FEWEST and goal.is_reached(variance, units)
+
+    def bounds(self) -> tuple[Pilot, Pilot]:
+        """Return the pilot with both ends of its variances' 95 % interval, the smaller first.
+
+        The interval is for normal differences, with the units' degrees of freedom.
+        """
+        freedom = max(self.units - 1, 1)
+        low, high = (freedom / chi_square(p, freedom) for p in (1 - LEVEL / 2, LEVEL / 2))
+        return self._scaled(low), self._scaled(high)
+
+    def _scaled(self, factor: float) -> Pilot:
+        between, within = self.parts.between, self.parts.within
+        parts = VarianceParts(between and factor * between, factor * within)
+        return replace(self, parts=parts, other=factor * self.other)
 
 
 def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> StudyDesign | None:

@@ -56,6 +56,19 @@ def tails(t: float, freedom: float) -> float:
     return math.erfc(size / math.sqrt(2))
 
 
+def chi_square(share: float, freedom: float) -> float:
+    """Return a quantile of the chi-square distribution.
+
+    Source: Wilson and Hilferty 1931, The distribution of chi-square.
+
+    Example:
+        >>> [round(chi_square(share, 15), 1) for share in (0.025, 0.975)]
+        [6.3, 27.5]
+    """
+    part = 2 / (9 * freedom)
+    return freedom * max(1 - part + NormalDist().inv_cdf(share) * math.sqrt(part), 0.01) ** 3
+
+
 LEVEL = 0.05
 """The probability that an interval misses the truth."""
 

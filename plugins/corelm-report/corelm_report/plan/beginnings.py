@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from corelm import LanguageModel, generate
+import numpy as np
+
+from corelm import LanguageModel, Vocabulary, generate
 from corelm.errors import UsageError
 from corelm.runs import Expression, NamedModel, printable
 from corelm_report.metrics import BEGINNING, LENGTH
@@ -82,23 +84,50 @@ def by_default(
             return Beginnings(prompts[:n], some, each, max(tokens, 1), "of human texts")
     elif prompts := _drawn(model, n, seed):
         each = -(-n // len(prompts))  # more of each, if there are fewer beginnings
-        return Beginnings(prompts, None, each, max(tokens, 1), "drawn from the model")
+        source = "drawn from the model"
+        source += ", each after a word of its vocabulary" if model.vocabulary.start is None else ""
+        return Beginnings(prompts, None, each, max(tokens, 1), source)
     human = human and replace(human, texts=human.texts[: max(n, contexts)])
     return Beginnings((NamedModel(model).default_prompt,), human, n, length, notes=notes)
 
 
 def _drawn(model: LanguageModel, count: int, seed: int) -> tuple[str, ...]:
-    """Draw distinct beginnings of texts from the model; none if it can't begin a text."""
+    """Draw distinct beginnings of texts from the model.
+
+    A model that can't begin a text goes on after single words of its vocabulary.
+    """
     vocabulary = model.vocabulary
-    if vocabulary.start is None or model.context_length <= BEGINNING:
+    if model.context_length <= BEGINNING:
         return ()
-    drawn = generate(
-        model, "", sampler=Expression.built_in("stochastic"), length=BEGINNING, n=SPARE * count,
-        seed=seed + APART,
-    )  # fmt: skip
-    whole = (each for each in drawn if len(each.tokens) == BEGINNING)
-    read = (each.text for each in whole if [*vocabulary.encode(each.text)] == [*each.tokens])
-    return tuple(dict.fromkeys(read))[:count]
+    starts = [("", SPARE * count)]
+    if vocabulary.start is None:
+        words = _words(vocabulary)
+        order = np.random.default_rng(seed).permutation(len(words))[: SPARE * count]
+        starts = [(words[at], 1) for at in order]
+    read = dict[str, None]()
+    for index, (start, n) in enumerate(starts):
+        ids = [*vocabulary.encode(start)]
+        drawn = generate(
+            model, start, sampler=Expression.built_in("stochastic"), length=BEGINNING - len(ids),
+            n=n, seed=seed + APART, prompt_index=index,
+        )  # fmt: skip
+        whole = [[*ids, *each.tokens] for each in drawn]
+        texts = [vocabulary.decode(each) for each in whole if len(each) == BEGINNING]
+        read |= dict.fromkeys(text for text in texts if [*vocabulary.encode(text)] in whole)
+        if len(read) >= count:
+            break
+    return tuple(read)[:count]
+
+
+def _words(vocabulary: Vocabulary) -> list[str]:
+    """Return the words of a vocabulary that are one token; capitalised ones, if it has any.
+
+    Capital letters begin a word, where other tokens may be a part of one.
+    """
+    texts = {vocabulary.decode([token]).strip() for token in range(len(vocabulary))}
+    words = sorted(text for text in texts if text.isalpha() and len(text) > 1)
+    words = [word for word in words if word.istitle()] or words
+    return [word for word in words if len(vocabulary.encode(word)) == 1]
 
 
 def of_human_texts(

@@ -82,7 +82,7 @@ def _matched(document: Document) -> Iterator[Chart]:
         "Matched",
         matched_samplers,
         f"The open parameters give {targets(document)}, so that other figures compare fairly. The "
-        "line through a dot is its 95 % interval."
+        "line through a dot is its 95% interval."
         + _of_human(document, "The upright line and band show human text."),
         "Figures of each matched sampler with their intervals. The table has the figures.",
         lambda document: csv_of_figures(document, *COMPARED),
@@ -99,7 +99,7 @@ def _sweep(document: Document) -> Iterator[Chart]:
         "Along the sweep",
         "Sweep",
         figures_of_sweeps,
-        "Each dot is one setting. The band around a line is the 95 % interval."
+        "Each dot is one setting. The band around a line is the 95% interval."
         + _of_human(document, "The dashed level is human text."),
         "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
         "figures.",
@@ -133,14 +133,14 @@ def _crossing(document: Document) -> str:
     if fit is None:
         return ""
     band = (
-        " The band is the surprisal of human words with its 95 % interval"
+        " The band is the surprisal of human words with its 95% interval"
         + (", measured on other texts and converted to these" if fit.estimated else "")
         + "."
     )
     if fit.t is None:
         return band
     low, high = map(number, fit.t_ci95 or (fit.t, fit.t))
-    between = f" (95 % interval {low} to {high})" if fit.t_ci95 else ""
+    between = f" (95% interval {low} to {high})" if fit.t_ci95 else ""
     where = f"{'about ' * fit.estimated}{number(fit.t)}{between}"
     return f"{band} It crosses the curve at the maximum-likelihood temperature: {where}."
 
@@ -152,7 +152,7 @@ def _surprisal(document: Document) -> Chart:
         "Surprisal",
         surprisal_against_diversity,
         "Texts further down are more likely to the model, texts further right are more diverse; "
-        f"thin crosses are 95 % intervals. {_front(document)}",
+        f"thin crosses are 95% intervals. {_front(document)}",
         "Surprisal under the model against diversity for the texts of each sampler. The table "
         "Generated texts has the figures.",
         lambda document: csv_of_figures(document, DIVERSITY, SURPRISAL),
@@ -181,7 +181,7 @@ def _recall(document: Document) -> Chart:
         recall_against_mass_kept,
         f"The share of the words at these {document.header.contexts.positions:,} positions that "
         "each sampler could still have drawn, against the model's probability that it keeps; thin "
-        "crosses are 95 % intervals. On the dashed diagonal the two are equal: below it a sampler "
+        "crosses are 95% intervals. On the dashed diagonal the two are equal: below it a sampler "
         "loses more of the words than the model expects.",
         "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
         lambda document: csv_of_figures(document, MASS, RECALL),

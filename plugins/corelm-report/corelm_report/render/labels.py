@@ -206,7 +206,8 @@ def name_marks(
     if len(names) <= MANY:
         inside = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 2, frame.y1 + 4)
         written, drawn = _written(axes), _drawn(axes)
-        sizes = [(wide, LINE) for wide in text_widths(names)]
+        # A browser's letters may be wider.
+        sizes = [(wide + 3, LINE) for wide in text_widths(names)]
         places = place_labels(points, sizes, inside, written, drawn)
         if clear([_letters(box) for box in places], inside, [*written, *drawn]):
             for mark, point, name, box in zip(marks, points, names, places, strict=True):

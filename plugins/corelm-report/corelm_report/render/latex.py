@@ -118,7 +118,7 @@ def _caption(document: Document) -> str:
     )
     text = (
         f"Samplers on {header.model.name}, from {printable.counted(n, 'text')}{where} of at most "
-        f"{printable.counted(header.length, 'token')} each, with 95 % intervals"
+        f"{printable.counted(header.length, 'token')} each, with 95% intervals"
     )
     if not document.closest:
         return f"{escaped(text)}."

@@ -9,15 +9,14 @@ from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, MatchedTo
 from corelm_report.document.figure import (
     ENTROPY,
-    EXACT,
     GENERATED,
     HUMAN,
-    MINUS,
     NATS,
     SHARE,
     TEACHER_FORCED,
     VARIETY,
     Figure,
+    Rounding,
     interval,
     listed,
     number,
@@ -153,16 +152,19 @@ class OverviewColumn:
         measured = lookup(entry, figure.looked_up, figure.view)
         if measured is None:
             return NOTHING
-        if not self.against:
-            return self._with_interval(
-                figure.form(measured.value), measured, spread_text(figure, entry)
-            )
-        return self._with_interval(signed(figure.form, measured.value, minus="-"), measured)
+        own = figure.form, measured.value, measured.low, measured.high
+        rounding = Rounding.by_interval(*own)
+        if self.against:
+            return self._with_interval(signed(*own), rounding, measured)
+        spread_of = spread_text(figure, entry)
+        return self._with_interval(rounding.text(measured.value), rounding, measured, spread_of)
 
-    def _with_interval(self, text: str, measured: Measurement, spread_of: str = "") -> str:
+    def _with_interval(
+        self, text: str, rounding: Rounding, measured: Measurement, spread_of: str = ""
+    ) -> str:
         if not self.with_interval or measured.low is None or measured.high is None:
             return text
-        ends = interval(self.figure.form, measured.low, measured.high).replace(MINUS, "-") or EXACT
+        ends = interval(rounding.text, measured.low, measured.high)
         ends = ends.replace("%", " pp") if self.against else ends
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text

@@ -25,11 +25,11 @@ from corelm_report.document.figure import (
     ENTROPY,
     GENERATED,
     HUMAN,
-    MINUS,
     TABLES,
     TEACHER_FORCED,
     VARIETY,
     Figure,
+    Rounding,
     interval,
     margins,
     share,
@@ -48,6 +48,8 @@ from corelm_report.render.overview import TARGET, columns_of, spread_text, text_
 
 WIDEST = 14
 """The longest margin that the style sheet has room for, in letters."""
+POINT, DIGIT = "\N{PUNCTUATION SPACE}", "\N{FIGURE SPACE}"
+"""White space as wide as a decimal point and as a digit."""
 FOLDED = 3
 """A sweep of at least this many settings gets its own heading, which folds them."""
 
@@ -58,6 +60,7 @@ class Amount:
 
     Attributes:
         text: the number.
+        pad: the white space that aligns its decimals with the ones of its column.
         margins: the distances of the ends of its interval: one text, or two if they differ.
         unit: the unit behind both.
     """
@@ -65,6 +68,7 @@ class Amount:
     text: str
     margins: tuple[str, ...] = ()
     unit: str = ""
+    pad: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,16 +169,25 @@ def _blocks(document: Document, rows: Sequence[Line]) -> list[tuple[str, Sequenc
 
 
 def _aligned(rows: Sequence[Line]) -> list[Line]:
-    """Give all cells of a column as much room for margins as the widest one needs."""
+    """Align the decimals of each column, and give its margins as much room as the widest needs."""
     # Letters in a fixed room align without a script, and in print too.
-    rooms: Counter[str] = Counter()
-    for cell in (cell for line in rows for cell in line.cells):
+    rooms, decimals = Counter[str](), Counter[str]()
+    for cell in (cell for line in rows for cell in line.cells if cell.figure):
         widths = map(len, cell.figure.margins if cell.figure else ())
         rooms[cell.title] = min(max([rooms[cell.title], *widths]), WIDEST)
-    return [
-        replace(line, cells=[replace(cell, room=rooms[cell.title]) for cell in line.cells])
-        for line in rows
-    ]
+        decimals[cell.title] = max(decimals[cell.title], _decimals(cell.figure))
+
+    def aligned(cell: TableCell) -> TableCell:
+        figure, most = cell.figure, decimals[cell.title]
+        pad = POINT * (most > 0 == _decimals(figure)) + DIGIT * (most - _decimals(figure))
+        return replace(cell, room=rooms[cell.title], figure=figure and replace(figure, pad=pad))
+
+    return [replace(line, cells=[*map(aligned, line.cells)]) for line in rows]
+
+
+def _decimals(figure: Amount | None) -> int:
+    """Return the number of decimals of a number."""
+    return len(figure.text.removesuffix("%").partition(".")[2]) if figure else 0
 
 
 def _says_something(document: Document, column: Figure) -> bool:
@@ -183,6 +196,8 @@ def _says_something(document: Document, column: Figure) -> bool:
     For example, only samplers with a mask have a constraint cost.
     """
     figures = [_cell(column, entry).figure for entry in document.samplers if not entry.error]
+    if column.name == "unknown" and not any(each and each.text != "0" for each in figures):
+        return False  # as for a model that knows every word
     return len(set(figures)) > 1 if column.name == TARGET.name else any(figures)
 
 
@@ -236,7 +251,8 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
     other = difference(entry, column.looked_up, column.view) if column.compared else None
     apart = None
     if other is not None:
-        text, _, unit = signed(column.form, other.value).partition(" ")
+        amount = signed(column.form, other.value, other.low, other.high)
+        text, _, unit = amount.partition(" ")
         apart = Amount(text, _sides(column, other), unit)
     return TableCell(
         column.title,
@@ -249,8 +265,10 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
 
 def _figure(column: Figure, measured: Measurement, entry: Entry) -> Amount:
     """Return a figure with its 95 % interval, or with the range that its column shows instead."""
-    text = column.form(measured.value).replace("-", MINUS)
+    own = column.form, measured.value, measured.low, measured.high
+    text = Rounding.by_interval(*own).text(measured.value)
     if column.between is not None:
+        text = Rounding(column.form).text(measured.value)
         low, high = (value(entry, end, column.view) for end in column.between)
         ends = "" if low is None or high is None else interval(column.form, low, high)
         return Amount(text, (ends,) if ends else ())

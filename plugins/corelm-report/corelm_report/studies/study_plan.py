@@ -123,6 +123,34 @@ def advice(
             f"{_texts(best, seeds):,}: {best.cost:,} texts of each sampler. For prompts like "
             f"{'it' if prompts == 1 else 'these'}, plan with {MANY} prompts or more."
         )
+    if best is not None and all(each.units > 1 for each in pilots):
+        yield from _uncertainty(pilots, goal, best, places)
+
+
+def _uncertainty(
+    pilots: Sequence[Pilot], goal: Goal, best: StudyDesign, places: str
+) -> Iterator[str]:
+    """Yield how far the design and its power may be off, as a pilot's variances are uncertain."""
+    about_prompts = pilots[0].about_prompts
+    units = min(each.units for each in pilots)
+    pilot = f"The pilot's {units:,} {places if about_prompts else 'texts of each prompt'}"
+    bounds = [each.bounds() for each in pilots]
+    costs = []
+    for some in zip(*bounds, strict=True):
+        design = cheapest(some, goal)
+        costs.append("any number of" if design is None else f"{design.cost:,}")
+    needed = f"it may take {costs[0]} to {costs[1]} texts of each sampler"
+    if goal.power is None:
+        yield f"{pilot} leave that uncertain (95% interval): {needed}."
+        return
+    high, low = (
+        min(goal.power_of(*each.of_design(best)) for each in some)
+        for some in zip(*bounds, strict=True)
+    )
+    yield (
+        f"{pilot} leave that uncertain (95% interval): this design has between {low:.0%} and "
+        f"{high:.0%} power, and {needed}."
+    )
 
 
 def _texts(design: StudyDesign, seeds: float) -> int:

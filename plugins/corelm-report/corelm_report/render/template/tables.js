@@ -34,6 +34,13 @@ function unfolding(label, open, toggle) {
   return button;
 }
 
+// On a telephone only the first table and the first pictures are open.
+for (const part of [...document.querySelectorAll(".wide:has(.figures) ~ .wide, #pictures figure, #try .playground")]) {
+  const title = part.querySelector("caption strong") ?? part.parentNode.querySelector("h2, h3, .heading > :first-child");
+  part.classList.add("closed");
+  title.prepend(unfolding(`Show ${title.textContent}`, false, (open) => part.classList.toggle("closed", !open)));
+}
+
 let meanings = 0;
 for (const table of document.querySelectorAll(".figures")) {
   const rows = [...table.tBodies].flatMap((home) => [...home.rows].map((row) => ({ row, home })));
