@@ -15,7 +15,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from functools import wraps
 from pathlib import Path
@@ -76,9 +76,26 @@ class TextCommand(_AsText, PlainCommand):
 
     Attributes:
         word: the option that a word without an option is probably meant for; None if there is none.
+        groups: the headings of the help, each with the names of its options.
     """
 
     word: str | None = None
+    groups: Mapping[str, Sequence[str]] = {}
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options under their headings."""
+        if not self.groups:
+            return super().format_options(ctx, formatter)
+        records = {each.name: each.get_help_record(ctx) for each in self.get_params(ctx)}
+        arguments = [each.name for each in self.params if each.param_type_name == "argument"]
+        grouped = {*arguments, *(name for names in self.groups.values() for name in names)}
+        others = [name for name in records if name not in grouped]
+        titles = {"Arguments": arguments, **self.groups, "Other options": others}
+        for title, names in titles.items():
+            if shown := [record for name in names if (record := records.get(name))]:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
+        return None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; words are left over only if `word` names an option."""
@@ -99,6 +116,7 @@ def application(
     commands: Mapping[str, tuple[Any, str]] | None = None,
     *,
     word: str | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
     cls: type[TextGroup] | None = None,
     no_args_is_help: bool = False,
     invoke_without_command: bool = False,
@@ -114,13 +132,14 @@ def application(
         short_help: its line in the list of commands.
         commands: the functions of several commands, each with its line in the list, by name.
         word: of one command: the option that a word without an option is probably meant for.
+        groups: of one command: the headings of its help, each with the names of its options.
         cls: of several commands: the class of the group.
         no_args_is_help: write the group's help if no command is given.
         invoke_without_command: call the group's function if no command is given.
     """
     if commands is None:
         app = typer.Typer()
-        own = type("WordCommand", (TextCommand,), {"word": word})
+        own = type("WordCommand", (TextCommand,), {"word": word, "groups": groups or {}})
         settings = {"allow_extra_args": word is not None}
         command = _with_shared_options(function)
         app.command(cls=own, short_help=short_help, context_settings=settings)(command)

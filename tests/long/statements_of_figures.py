@@ -1,7 +1,7 @@
 """Count false statements from figures alone: a hundred times as fast as from whole reports.
 
-The statements of `conclusions.py` follow from means over tokens and texts: `bold` and `p-values` of
-19 rows that write like a twentieth, `closest`, `margin` and `loops`. Two more are about contexts:
+The statements of `conclusions.py` follow from means over tokens and texts: here `closest` and
+`loops`; `few_prompts.py` has the others. Two more are about contexts:
 
 - `confident`: people write like the model, and it is called over- or underconfident;
 - `tail`: the expected surprisal of ten rows is exactly 1 nat above human surprisal, and one of them
@@ -16,26 +16,21 @@ from typing import NamedTuple
 import chains
 import numpy as np
 from corelm_report.document.evidence import LOOPING as NAMED
-from corelm_report.document.evidence import MARGIN, TAIL
+from corelm_report.document.evidence import TAIL
 from corelm_report.document.figure import EXPECTED
 from corelm_report.measure.comparisons import LIMITED, excess, fit_on_human_text
 from corelm_report.measure.entries import Measured
 from corelm_report.metrics import text_figures
 from corelm_report.metrics.conclusions import (
-    EACH,
     closest_set,
     confidence,
-    discoveries,
-    holm,
-    simultaneous,
 )
 from corelm_report.metrics.estimates import Estimate
 from corelm_report.metrics.inference import HUMAN, Inference
 from corelm_report.metrics.intervals import Sums, along_texts
-from corelm_report.render.permutation_tests import DRAWS, EXACT, MORE, RARE, p_value
 
-OF_FIGURES = ("bold", "tests", "closest", "margin", "loops", "confident", "tail")
-EQUAL, LIKE_PEOPLE, LOOPING = 20, 10, 8
+OF_FIGURES = ("closest", "loops", "confident", "tail")
+LIKE_PEOPLE, LOOPING = 10, 8
 """The numbers of rows."""
 BAND = (0.5, 1.5)
 SAMPLER, PEOPLE = "temperature(t=1.0)", "temperature(t=1.07)"
@@ -44,10 +39,6 @@ HUMAN_TEXTS, RARELY = 64, 0.003
 """The number of human texts, and the share of texts that end in a loop."""
 HOT = tuple(0.6 + 0.1 * i for i in range(LIKE_PEOPLE))
 """The temperatures of the rows that are 1 nat above human text."""
-LOOPS = "loops"
-DRIFT = "entropy_drift"
-"""Relative to the mean position of all texts, so no figure of one text, and a report has no
-permutation test of it."""
 Design = tuple[int, int]
 
 
@@ -77,14 +68,10 @@ def false_statements_of_figures(chain: str, design: Design, seed: int) -> list[b
     """Return whether each statement of a report is false; None if it says nothing."""
     rng = np.random.default_rng([seed, *design])
     some = chains.prompts_of(chain, design[0], rng)
-    equal = [_row(some, SAMPLER, design, rng, chain) for _ in range(EQUAL)]
-    bold, tested = _differ(equal)
+    equal = [_row(some, SAMPLER, design, rng, chain) for _ in range(LOOPING)]
     return [
-        bold,
-        tested,
         _closest_is_left_out(chain, design, some, rng),
-        _margin_is_wrong(equal[:LIKE_PEOPLE], chain, design, rng),
-        _loops_are_named(equal[:LOOPING], rng),
+        _loops_are_named(equal, rng),
         *_misjudged_on_contexts(chain, design, rng),
     ]
 
@@ -97,59 +84,6 @@ def _row(
     drawn = rng.random(shape) if uniforms is None else uniforms
     labels = [(p, 1, i) for p in range(design[0]) for i in range(design[1])]
     return Row(sums_of(chains.write(some, sampler, drawn)), Inference.of_design(labels))
-
-
-def _differ(rows: Sequence[Row]) -> tuple[bool, bool]:
-    """Return whether a difference is bold, and whether a test is significant."""
-    [first, *others] = rows
-    found, exchanged = [], []
-    for row in others:
-        for name in row.sums:
-            own, other = row.estimate(name), first.estimate(name)
-            if own is None or other is None or name == LOOPS:
-                continue
-            apart = own - other
-            if apart.variance > 0 and (p := apart.p_value()) is not None:
-                found.append(p)
-            if name != DRIFT:
-                exchanged.append(_apart(row, first, name))
-    tested = p_values(np.array(exchanged).T).tolist() if exchanged else []
-    return discoveries(found) >= 0, min(holm(tested), default=1.0) <= EACH
-
-
-def _apart(row: Row, first: Row, name: str) -> list[float]:
-    """Return the difference of each unit, as the tests of a report exchange it."""
-    pairs = zip(*row.sums[name], *first.sums[name], strict=True)
-    apart = [a / b - c / d if b and d else 0.0 for a, b, c, d in pairs]
-    tops, _ = row.inference.by_unit((apart, [1.0] * len(apart)))
-    return list(tops)
-
-
-def p_values(apart: np.ndarray) -> np.ndarray:
-    """Return `significance.p_value` of each column: all are exchanged with the same signs.
-
-    Example:
-        >>> both = np.random.default_rng(1).normal(size=(20, 2))
-        >>> p_values(both).tolist() == [p_value(column) for column in both.T]
-        True
-    """
-    n = len(apart)
-    if n <= EXACT:
-        return np.array([p_value(column) for column in apart.T])
-    random = np.random.default_rng(0)
-    found = _reaching(random, apart, DRAWS) + 1
-    rare = found <= RARE
-    found[rare] += _reaching(random, apart[:, rare], MORE)
-    return found / np.where(rare, DRAWS + MORE + 1, DRAWS + 1)
-
-
-def _reaching(random: np.random.Generator, apart: np.ndarray, draws: int) -> np.ndarray:
-    """Return how many random exchanges reach the sum of each column."""
-    least = np.abs(apart.sum(axis=0)) - 1e-9 * np.abs(apart).sum(axis=0)
-    if apart.shape[1] == 0:
-        return np.zeros(0, int)
-    signs = random.integers(0, 2, size=(draws, len(apart)), dtype=np.int8)
-    return (np.abs((1.0 - 2.0 * signs) @ apart) >= least).sum(axis=0)
 
 
 def _people(chain: str, count: int, some: chains.Topics, rng: np.random.Generator) -> Row:
@@ -198,26 +132,6 @@ def true_closest(chain: str, design: Design) -> str:
         names = [f"temperature(t={t})" for t in TEMPERATURES]
         _TRUTHS[chain, prompts] = min(names, key=lambda name: abs(mean(name) - target))
     return _TRUTHS[chain, prompts]
-
-
-def _margin_is_wrong(
-    rows: Sequence[Row], chain: str, design: Design, rng: np.random.Generator
-) -> bool | None:
-    """Human texts are written like the rows, with 0.1 nats more for each token."""
-    count = design[0] if design[0] < chains.MANY else HUMAN_TEXTS
-    some = chains.prompts_of(chain, count, rng)
-    texts = _row(some, SAMPLER, (count, -(-HUMAN_TEXTS // count)), rng, chain)
-    tops, bottoms = texts.sums["surprisal"]
-    raised = [top + MARGIN * bottom for top, bottom in zip(tops, bottoms, strict=True)]
-    names = [(HUMAN, i) for i in range(len(raised))]
-    target = Inference.of_names(names).estimate((raised, bottoms))
-    settings = [row.estimate("surprisal") for row in rows]
-    if target is None or any(each is None or (each.units or 0) < 8 for each in settings):
-        return None
-    ends = simultaneous([each - target for each in settings if each is not None], further=1)
-    known = [each for each in ends if each is not None]
-    near = any(low > -MARGIN and high < MARGIN for low, high in known)
-    return near or any(high < -MARGIN or low > MARGIN for low, high in known)
 
 
 def _loops_are_named(rows: Sequence[Row], rng: np.random.Generator) -> bool:

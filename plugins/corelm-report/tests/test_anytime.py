@@ -15,7 +15,7 @@ import corelm
 from corelm.errors import ReportError, UsageError
 from corelm.testing import ToyModel
 
-FIRST, LAST = 16, 512
+FIRST, LAST = 32, 512
 
 
 def ever_wrong(values, truth, anytime):
@@ -83,19 +83,26 @@ def asked(prompts, n=64):
 
 
 def test_texts_are_added_to_few_prompts_and_prompts_to_many():
-    assert [each.n for each in growing(asked(["the", "cat"], n=50))] == [16, 32, 50]
+    assert [each.n for each in growing(asked(["the", "cat"], n=50))] == [32, 50]
     stages = list(growing(asked([f"the {i}" for i in range(40)], n=2)))
-    assert [len(each.prompts) for each in stages] == [16, 32, 40]
+    assert [len(each.prompts) for each in stages] == [32, 40]
     assert set(stages[0].prompts) < set(stages[1].prompts)
     assert all(each.n == 2 and each.anytime for each in stages)
-    clusters = {f"the {i}": f"document {i // 2}" for i in range(40)}
-    found = list(growing(asked(clusters, n=2)))
-    assert [len(set(each.clusters)) for each in found] == [16, 20]
-    assert [len(each.prompts) for each in found] == [32, 40]
+    clusters = {f"the {i}": f"document {i // 2}" for i in range(80)}
+    stages = list(growing(asked(clusters, n=2)))
+    assert [len(set(each.clusters)) for each in stages] == [32, 40]
+    assert [len(each.prompts) for each in stages] == [64, 80]
 
 
 @pytest.mark.parametrize(
-    "text", ["surprisal < 0.1", "width(surprisal) > 0.1", "width(x) < 1", "width(zipf) < 0"]
+    "text",
+    [
+        "width(entropy_drift) < 1",
+        "surprisal < 0.1",
+        "width(surprisal) > 0.1",
+        "width(x) < 1",
+        "width(zipf) < 0",
+    ],
 )
 def test_another_condition_is_refused(text):
     with pytest.raises(UsageError):

@@ -32,6 +32,12 @@ def figures(**own):
     return {"error": None, "teacher_forced": None, "generated_texts": own}
 
 
+def test_empty_texts_are_counted(rows):
+    texts = {"a": figures(n=64, texts_used={"surprisal": 61}), "b": figures(n=64)}
+    said = evidence(typed(rows(None, **texts)))
+    assert "Empty texts, which have no figures: 3 of a." in said
+
+
 def on_contexts(expected, model=4.0, **own):
     """A row with these figures on the same contexts."""
     same = {"expected_surprisal": expected, "model_entropy": model}

@@ -30,12 +30,22 @@ def _file(form: str) -> Any:
     return typer.Option(metavar="FILE", help=f"Write {form} to a file; - is standard output.")
 
 
+GROUPS = {
+    "The most important options": ("html", "n", "prompts", "reference", "model"),
+    "Texts and figures": (
+        *(name for name in OPTIONS if name not in ("n", "prompts", "reference")), "device", "dtype",
+    ),
+    "Output": ("details", "json", "csv", "markdown", "latex", "p_values", "bibtex", "plots"),
+    "Runs": ("until", "fail_if", "workers", "scheduler", "resume"),
+    "Reports that exist": ("from_", "diff"),
+}  # fmt: skip
+"""The options by the headings of the help."""
 SHORT_HELP = "Compare samplers by their entropy and their texts."
 
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"report": application(report, SHORT_HELP)}
+    return {"report": application(report, SHORT_HELP, groups=GROUPS)}
 
 
 def _with_options(command: Callable[..., int]) -> Callable[..., int]:

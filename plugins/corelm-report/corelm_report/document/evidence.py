@@ -57,9 +57,21 @@ def evidence(document: Document) -> str:
         _repeating(document, samplers),
         _looping(document, samplers),
         _straying(document, samplers),
+        _empty(samplers),
         f"{listed(failed)} failed." if failed else "",
     )
     return " ".join(filter(None, parts))
+
+
+def _empty(samplers: Samplers) -> str:
+    """Count the texts without a token, which have no figures."""
+    texts = {entry.sampler: entry.generated_texts for entry in samplers}
+    empty = [
+        f"{each.n - each.texts_used[SURPRISAL]:,} of {name}"
+        for name, each in texts.items()
+        if each and each.n and SURPRISAL in (each.texts_used or {})
+    ]
+    return f"Empty texts, which have no figures: {named(empty)}." if empty else ""
 
 
 def _compared(document: Document) -> Measurement | None:

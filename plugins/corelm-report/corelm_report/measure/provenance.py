@@ -67,7 +67,8 @@ INTERVALS = (
 )
 ANYTIME = (
     "95 % at every moment: in 95 of 100 studies the intervals hold the truth after every batch, so "
-    "a study may stop when they are narrow enough. Asymptotic confidence sequences for means "
+    "a study may stop when they are narrow enough; not so for entropy_drift, which a few long texts "
+    "decide. Asymptotic confidence sequences for means "
     "(Waudby-Smith et al. 2024), the beta-binomial mixture for the share of texts that end in "
     "loops (Howard et al. 2021). " + INTERVALS
 )

@@ -23,9 +23,9 @@ from corelm_report.measure.run import ReportRun
 from corelm_report.metrics.estimates import MANY
 from corelm_report.plan.plan import Plan, RunUnits
 
-FIRST = 16
-"""The number of independent units in the first stage: with fewer, an interval says little."""
-DIFFERENCE = ".difference"
+FIRST = 32
+"""The number of independent units in the first stage: a few may lack a kind by chance."""
+DIFFERENCE, DRIFT = ".difference", "entropy_drift"
 _FORM = re.compile(r"width\(\s*([\w.]+)\s*\)\s*<\s*(\d*\.?\d+(?:e[-+]?\d+)?)", re.IGNORECASE)
 
 
@@ -71,6 +71,11 @@ class Until:
                 or f"; the figures are: {', '.join(names())}"
             )
             raise UsageError(f"{printable.shown(text)} names no figure{hint}")
+        if figure == DRIFT:
+            raise UsageError(
+                f"{DRIFT} can't be a condition of --until: a few long texts decide it, so its "
+                "intervals don't hold at every moment; fix the number of texts instead"
+            )
         return cls(text.strip(), figure, match[1].endswith(DIFFERENCE), float(match[2]))
 
     def holds(self, document: Document) -> bool:

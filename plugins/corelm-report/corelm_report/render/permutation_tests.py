@@ -4,6 +4,10 @@ Data frames and CSV have them, from the texts that a report keeps. Two samplers 
 and random numbers, so their units are pairs: prompts if there are 8 or more, else texts. If both
 had the same distribution, each pair could as well be the other way round: the p-value is the share
 of such exchanges in which the mean difference is at least as large as the one found.
+
+The report has an interval of the same difference, and bold type for it. So that these never
+contradict a test, its p-value is at least the interval's, and it is significant only where the page
+has bold type, which takes 32 units.
 """
 
 from __future__ import annotations
@@ -16,11 +20,12 @@ from numpy.typing import NDArray
 
 from corelm.errors import ReportError
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import HUMAN
-from corelm_report.document.lookup import against
+from corelm_report.document.figure import GENERATED, HUMAN
+from corelm_report.document.lookup import against, declared_difference
 from corelm_report.metrics.conclusions import EACH, with_holm
 from corelm_report.metrics.inference import Inference
 from corelm_report.metrics.intervals import sums_of
+from corelm_report.render.tables import clear_differences
 
 EXACT = 12
 """The most pairs for which all exchanges are tried."""
@@ -50,7 +55,7 @@ class PermutationTest:
         p: the two-sided p-value.
         p_holm: the p-value with Holm's correction for all tests of the report.
         significant: True if that is at most 1 %, the part of the report's 5 % that all its tests
-            have together.
+            have together, and the difference is bold.
     """
 
     sampler: str
@@ -88,7 +93,12 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
     entries = [each for each in document.samplers if each is not other and each.error is None]
     clusters = document.header.cluster_of
     tests = with_holm([test for each in entries for test in _tests(each, other, clusters)])
-    return [replace(test, significant=test.p_holm <= EACH) for test in tests]
+    bold = clear_differences(document)
+    places = [(test.sampler, GENERATED, test.metric) for test in tests]
+    return [
+        replace(test, significant=test.p_holm <= EACH and place in bold)
+        for test, place in zip(tests, places, strict=True)
+    ]
 
 
 def _tests(
@@ -105,9 +115,10 @@ def _tests(
         tops, counts = inference.by_unit(sums_of(apart))
         units = np.array([top for top, count in zip(tops, counts, strict=True) if count])
         if len(units) and name not in COUNTS:
+            declared = declared_difference(entry, name, GENERATED)
             yield PermutationTest(
                 entry.label, other.label, name, float(units.sum() / sum(counts)),
-                int(sum(counts)), len(units), p_value(units),
+                int(sum(counts)), len(units), max(p_value(units), (declared and declared.p) or 0.0),
             )  # fmt: skip
 
 
