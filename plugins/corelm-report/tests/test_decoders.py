@@ -204,7 +204,7 @@ def test_a_counted_model_offers_what_the_model_does():
 def test_a_report_makes_few_more_passes_than_its_longest_text_has_tokens():
     model, n, length = CountedModel(ToyModel(end=False), 1), 12, 40
     samplers = ["greedy", "stochastic", "top_p(p=0.9)", "temperature(t=0.7)", "min_p(p=0.1)"]
-    report = corelm.compare(model, samplers, n=n, length=length, contexts=n, seed=1)
+    report = corelm.compare(model, samplers, n=n, length=length, contexts=n, seed=1, prompts="the")
     assert not report.failed
     # The contexts, then all texts together: 60 fit into a batch.
     assert model.calls <= 1.1 * 2 * length

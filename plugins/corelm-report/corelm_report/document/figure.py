@@ -145,7 +145,7 @@ class Rounding(NamedTuple):
         magnitude = _MAGNITUDES.get(form, float)
         sides = magnitude(high) - magnitude(value), magnitude(value) - magnitude(low)
         wide = [side for side in sides if 0.5 * 10**-FINEST <= side < math.inf]
-        if not wide:
+        if not wide or min(sides) < 0:
             return cls(form)
         side = min(wide)
         size = math.floor(math.log10(side))
@@ -153,7 +153,7 @@ class Rounding(NamedTuple):
 
     def text(self, value: float) -> str:
         """Format a value of the figure."""
-        if self.places is None or (value == 0 and self.form is not number):
+        if self.places is None or (value == 0 and self.form is share):
             return self.form(value).replace("-", MINUS)
         shown = self.amount(_MAGNITUDES.get(self.form, float)(value))
         shown = shown.removeprefix("-") if _is_zero(shown) else shown.replace("-", MINUS)

@@ -66,11 +66,11 @@ INTERVALS = (
     "equivalence and shares above a limit have 1% each"
 )
 ANYTIME = (
-    "95 % at every moment: in 95 of 100 studies the intervals hold the truth after every batch, so "
-    "a study may stop when they are narrow enough; not so for entropy_drift, which a few long texts "
-    "decide. Asymptotic confidence sequences for means "
-    "(Waudby-Smith et al. 2024), the beta-binomial mixture for the share of texts that end in "
-    "loops (Howard et al. 2021). " + INTERVALS
+    "95% at every moment: in 95 of 100 studies the intervals hold the truth after every batch, so "
+    "a study may stop when they are narrow enough; not so for entropy_drift, which a few long "
+    "texts decide. Asymptotic confidence sequences for means (Waudby-Smith et al. 2024), the "
+    "beta-binomial mixture for the share of texts that end in loops (Howard et al. 2021). "
+    + INTERVALS
 )
 PAPERS_OF_INTERVALS = {
     Estimate.interval: "intervals",

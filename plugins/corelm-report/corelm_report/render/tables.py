@@ -196,8 +196,8 @@ def _says_something(document: Document, column: Figure) -> bool:
     For example, only samplers with a mask have a constraint cost.
     """
     figures = [_cell(column, entry).figure for entry in document.samplers if not entry.error]
-    if column.name == "unknown" and not any(each and each.text != "0" for each in figures):
-        return False  # as for a model that knows every word
+    if column.name == "unknown" and document.human is None:
+        return any(each and each.text != "0" for each in figures)  # of such a word, if any
     return len(set(figures)) > 1 if column.name == TARGET.name else any(figures)
 
 
