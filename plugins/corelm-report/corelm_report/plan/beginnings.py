@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from corelm import LanguageModel, Vocabulary
+from corelm import LanguageModel, Vocabulary, generate
 from corelm.errors import UsageError
-from corelm.runs import NamedModel, printable
-from corelm_report.measure.contexts import DrawContexts
+from corelm.runs import Expression, NamedModel, printable
 from corelm_report.metrics import BEGINNING, LENGTH
 from corelm_report.metrics.estimates import MANY
 from corelm_report.plan.texts import HOW_TO_GIVE, HumanCorpus, read_corpus
@@ -100,18 +99,26 @@ def _drawn(model: LanguageModel, count: int, seed: int) -> tuple[str, ...]:
     vocabulary = model.vocabulary
     if model.context_length <= BEGINNING:
         return ()
-    starts, each = [""], SPARE * count
+    starts, n = [""], SPARE * count
     if vocabulary.start is None:
         if isinstance(getattr(model, "default_prompt", None), str):
             return ()  # it continues a prompt of its own
         words = _words(vocabulary)
         order = np.random.default_rng(seed).permutation(len(words))[: SPARE * count]
-        starts, each = [words[at] for at in order], 1
-    length = BEGINNING - len(vocabulary.encode(starts[0])) if starts else 0
-    drawn = DrawContexts(tuple(starts), each, length, seed + APART)(model)["texts"]
-    texts = ((vocabulary.decode(ids), [*ids]) for ids in drawn if len(ids) == BEGINNING)
-    read = (text for text, ids in texts if [*vocabulary.encode(text)] == ids)
-    return tuple(dict.fromkeys(read))[:count]
+        starts, n = [words[at] for at in order], 1
+    read = dict[str, None]()
+    for index, start in enumerate(starts):
+        ids = [*vocabulary.encode(start)] if start else []
+        drawn = generate(
+            model, start, sampler=Expression.built_in("stochastic"), length=BEGINNING - len(ids),
+            n=n, seed=seed + APART, prompt_index=index,
+        )  # fmt: skip
+        whole = ([*ids, *each.tokens] for each in drawn)
+        texts = ((vocabulary.decode(each), each) for each in whole if len(each) == BEGINNING)
+        read |= {text: None for text, each in texts if [*vocabulary.encode(text)] == each}
+        if len(read) >= count:
+            break
+    return tuple(read)[:count]
 
 
 def _words(vocabulary: Vocabulary) -> list[str]:
