@@ -207,6 +207,7 @@ def test_what_never_ends_is_named(
     assert all(ENDLESS in said.of(mistake) for mistake in endless)
 
 
+@pytest.mark.slow
 def test_a_quick_check_applies_the_first_laws_alone(checked: Callable[..., Checked]) -> None:
     few = {each.kind: each for each in MISTAKES if each.row.get("where", "check") == "check"}
     said = checked([*few.values()], "--quick")
