@@ -102,9 +102,7 @@ def in_python(expression: str, tokens: Tokens, case: Case) -> Answer:
         past, prompt = past[1:], max(prompt - 1, 0)
     texts = np.repeat(past[None], len(case.logits), axis=0)
     context = Context.of(texts, prompt_length=prompt, vocabulary=tokens)
-    calls: tuple[rows.Call, ...] = ()
-    for stage in stages:
-        calls += calls_of(stage, context, case.logits.shape[1])
+    calls = calls_of(stages, context, case.logits.shape[1])
     stream = RandomStream(case.seed, [3])
     uniforms = np.array([stream.at(row)[0] for row in range(len(case.logits))])
     out, drawn, surprisals, valid = rows.sample(
