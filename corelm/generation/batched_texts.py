@@ -65,7 +65,7 @@ class BatchedTexts:
     @property
     def is_drawn(self) -> bool:
         """True if its next tokens are drawn, and not taken yet."""
-        return self.rows is not None and self.rows.is_drawn
+        return self.rows is not None and self.rows.drawn is not None
 
     @property
     def view(self) -> SessionView | None:
@@ -172,7 +172,7 @@ class RequestRows:
         self._uniforms, self._first = np.empty((len(self._samples), 0)), 0
         # The figures of the tokens that `take` got, their rows in them, position and samples, until
         # `advance` adds them to the texts.
-        self._drawn: tuple[RowFigures, slice, int, list[int]] | None = None
+        self.drawn: tuple[RowFigures, slice, int, list[int]] | None = None
         if len(self._samples) != 1:
             view.select(np.zeros(len(self._samples), dtype=np.int64))
         self.view: SessionView | None = view if texts.length and self._samples else None
@@ -211,11 +211,6 @@ class RequestRows:
         tokens = dict(zip(self._open_texts.samples, self._open_texts.tokens, strict=True))
         self.view.enter(model.start([[*self._prompt, *tokens[each]] for each in self._samples]))
         self.view.read()
-
-    @property
-    def is_drawn(self) -> bool:
-        """True if the tokens of its next step are drawn."""
-        return self._drawn is not None
 
     def uniforms(self, tokens: int = 1) -> NDArray[np.float64]:
         """Return the random numbers of the next tokens: (rows, tokens), of at least one.
@@ -270,7 +265,7 @@ class RequestRows:
                 f"the draw has {len(tokens)} tokens for a request of {len(self._samples)} rows, "
                 f"{size} of them in the session"
             )
-        self._drawn = figures, rows, self._position, self._samples
+        self.drawn = figures, rows, self._position, self._samples
         self._position += 1
         if is_appended:
             return
@@ -293,10 +288,10 @@ class RequestRows:
         An exception gets an attribute `generations`: the texts so far.
         """
         try:
-            if self._drawn is None and self.view is not None:  # not with others'
+            if self.drawn is None and self.view is not None:  # not with others'
                 alone = self._draw_alone(self.view)
                 self.take(RowFigures(alone, self._position), slice(0, len(alone.tokens)))
-            drawn, self._drawn = self._drawn, None
+            drawn, self.drawn = self.drawn, None
             if drawn is None:
                 return None
             figures, rows, _, samples = drawn

@@ -275,7 +275,8 @@ class OpenTexts:
             for _ in (samples if constrained and sampler.has_masks else ())
         ]
         writers = full.writers(ids, len(self.samples))
-        self.texts: list[Text] = [Text(vocabulary, ids, stops or None, each) for each in writers]
+        patterns = stops if stops.strings or stops.patterns else None
+        self.texts: list[Text] = [Text(vocabulary, ids, patterns, each) for each in writers]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self.with_entropies: bool = False
