@@ -110,6 +110,14 @@ def _compiled(source: str) -> tuple[Any, Any]:
     return environment, environment.from_string(source)
 
 
+def _refuse(message: str) -> None:
+    raise UsageError(message)
+
+
+def _as_json(value: Any, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=min(indent or 0, 8) or None)
+
+
 @requires("jinja2", "3.1.6")
 def _environment() -> Any:
     """Return a sandbox with the functions that templates of transformers may call."""
@@ -143,17 +151,11 @@ def _environment() -> Any:
             raise UsageError(f"its loops have more than {LOOPS:,} turns")
         return numbers
 
-    def refuse(message: str) -> None:
-        raise UsageError(message)
-
-    def as_json(value: Any, indent: int | None = None, **options: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=min(indent or 0, 8) or None)
-
     environment.globals |= {
         "range": bounded_range,
-        "raise_exception": refuse,
+        "raise_exception": _refuse,
         # A format with digits is refused: on some platforms they are a width of any size.
         "strftime_now": lambda form: datetime.now().strftime(re.sub(r"\d", "", form)),
     }
-    environment.filters["tojson"] = as_json
+    environment.filters["tojson"] = _as_json
     return environment
