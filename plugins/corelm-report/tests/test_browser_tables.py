@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,12 @@ def test_a_click_on_a_heading_sorts_and_the_third_returns_to_the_order_of_the_re
     assert before == ["human text", *map(sampler, swept["samplers"])]
     term = tab.locator(".figures").nth(2).locator(".term").first
     term.click()
-    by_surprisal = sorted(
-        swept["samplers"], key=lambda entry: -round(entry["generated_texts"]["surprisal"], 2)
-    )
-    assert names(tab) == ["human text", *map(sampler, by_surprisal)]
+    assert sorted(names(tab)) == sorted(before)
+    cells = tab.locator(".figures").nth(2).locator("tbody tr:not(.sweep, .human):visible")
+    shown = cells.locator("td:nth-child(2)").all_inner_texts()
+    numbers = [float(re.match(r"[\d.]+", text)[0]) for text in shown]
+    assert numbers == sorted(numbers, reverse=True)
+    assert len(numbers) == len(swept["samplers"])
     column = tab.locator(".figures").nth(2).locator("th[aria-sort]")
     assert column.get_attribute("aria-sort") == "descending"
     assert not tab.locator(".figures").nth(2).locator(".sweep").is_visible()
@@ -155,8 +158,11 @@ def test_on_a_telephone_a_cell_with_a_large_figure_wraps(opened):
 def test_on_a_telephone_a_row_is_a_folded_card(opened):
     tab = opened(viewport=TELEPHONE, has_touch=True)
     assert tab.locator("#table").bounding_box()["height"] < 8_000  # four tables of 23 rows
-    row = tab.locator(".figures").nth(2).locator("tbody tr").filter(has_text="uniform")
+    table = tab.locator(".figures").nth(2)
+    row = table.locator("tbody tr").filter(has_text="uniform")
     cells = row.locator("td:visible")
+    assert cells.count() == 0
+    table.locator("caption button").tap()  # only the first table is open
     assert cells.count() == 1
     button = row.get_by_role("button", name="All figures of uniform")
     button.tap()
@@ -176,7 +182,7 @@ def test_on_a_telephone_a_text_shows_its_first_lines(opened):
     words = text.locator(".words")
     long = "each => each.append(' and so on'.repeat(60))"
     words.evaluate(long)
-    assert round(words.evaluate(lines)) == 3
+    assert round(words.evaluate(lines)) == 2
     text.get_by_role("button", name="Whole text of ").tap()
     assert round(words.evaluate(lines)) > 10
     text.get_by_role("button", name="Whole text of ").tap()
