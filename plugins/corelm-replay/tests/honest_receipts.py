@@ -79,7 +79,11 @@ class InVllm:
 
 
 class VllmModel:
-    """The network in vLLM, which a forger asks for one distribution after the other."""
+    """The network in vLLM, which a forger asks for one distribution after the other.
+
+    vLLM reports log-probabilities and no logits, whose signs a repetition penalty reads, so this
+    forges and verifies its figures only roughly.
+    """
 
     def __init__(self, llm):
         own = corelm.load("gpt2")
@@ -213,7 +217,9 @@ def main():
         kind, _, path = name.partition(":")
         engine = InVllm(path) if kind == "vllm" else InCorelm(name, options.dtype)
         pairs = [("verifies itself", options.verified, engine, engine.model)]
-        if not options.itself:
+        if kind == "vllm":
+            pairs = [("draws", options.texts, engine, own.model)]
+        elif not options.itself:
             pairs.insert(0, ("draws", options.texts, engine, own.model))
             pairs.insert(1, ("verifies", options.verified, own, engine.model))
         for verb, texts, *pair in pairs:
