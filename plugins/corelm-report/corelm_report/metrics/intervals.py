@@ -57,13 +57,15 @@ def tails(t: float, freedom: float) -> float:
 
 
 def chi_square(share: float, freedom: float) -> float:
-    """Return a quantile of the chi-square distribution.
+    """Return a quantile of the chi-square distribution, approximately.
+
+    The exact quantiles of the example are 6.26 and 27.49.
 
     Source: Wilson and Hilferty 1931, The distribution of chi-square.
 
     Example:
-        >>> [round(chi_square(share, 15), 1) for share in (0.025, 0.975)]
-        [6.3, 27.5]
+        >>> [round(chi_square(share, 15), 2) for share in (0.025, 0.975)]
+        [6.24, 27.49]
     """
     part = 2 / (9 * freedom)
     return freedom * max(1 - part + NormalDist().inv_cdf(share) * math.sqrt(part), 0.01) ** 3
