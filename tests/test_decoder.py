@@ -20,7 +20,6 @@ from corelm import (
     RandomStream,
     Sampler,
     Step,
-    param,
 )
 from corelm.errors import ModelOutputError, PluginError, UsageError
 from corelm.testing import ToyModel
@@ -326,48 +325,17 @@ def test_scores_given_by_the_caller_stay_as_they_are():
 # Decoders of one's own
 
 
-class Yields(Decoder):
-    """What a mistaken loop yields in place of the steps of ancestral sampling."""
-
-    what: str = param("", "the mistake")
+class Continues(Decoder):
+    """Yield the end token of each sample at every step."""
 
     def __call__(self, task):
-        if self.what == "no advance":
-            decoding = task.start()
-            return iter([decoding.draw() for _ in range(task.length)])
-        steps = list(Ancestral()(task))
-        return {
-            "each step twice": [step for step in steps for _ in range(2)],
-            "reverse": steps[::-1],
-            "a step too few": steps[1:],
-            "steps too many": [*steps, replace(steps[-1], position=len(steps))],
-            "a row twice": [step.select(np.array([0, 0])) for step in steps],
-            "an ended sample": [replace(step, tokens=step.tokens * 0 + 2) for step in steps],
-            "a foreign sample": [replace(step, samples=step.samples + 1) for step in steps],
-            "tokens": [step.tokens for step in steps],
-            "nothing": None,
-        }[self.what]
+        return [replace(step, tokens=step.tokens * 0 + 2) for step in Ancestral()(task)]
 
 
-@pytest.mark.parametrize(
-    ("what", "message"),
-    [
-        ("no advance", "a step of position 0 where 1 of 3 is next: .* `decoding.advance"),
-        ("each step twice", "a step of position 0 where 1 of 3 is next"),
-        ("reverse", "a step of position 2 where 0 of 3 is next"),
-        ("a step too few", "a step of position 1 where 0 of 3 is next"),
-        ("steps too many", "a step of position 3 where 3 of 3 is next"),
-        ("a row twice", r"yielded the samples \[0, 0\] at step 0: .*`decoding.select`"),
-        ("an ended sample", r"yielded the samples \[0, 1\] at step 1"),
-        ("a foreign sample", r"yielded the samples \[1, 2\] at step 0"),
-        ("tokens", "yielded array.*yield a `corelm.Step`"),
-        ("nothing", "returned None; write `yield step`"),
-    ],
-)
-def test_a_decoder_yields_one_step_for_each_position(what, message):
-    options = {"sampler": "greedy", "length": 3, "n": 2, "decoder": Yields(what=what)}
-    with pytest.raises(PluginError, match=message):
-        corelm.generate(ToyModel(end=what == "an ended sample"), "the", **options)
+def test_a_decoder_yields_no_step_after_the_end_of_a_sample():
+    options = {"sampler": "greedy", "length": 3, "n": 2, "decoder": Continues()}
+    with pytest.raises(PluginError, match=r"yielded the samples \[0, 1\] at step 1"):
+        corelm.generate(ToyModel(), "the", **options)
 
 
 def test_the_drawn_tokens_are_appended_when_none_are_passed():

@@ -10,7 +10,6 @@ import pytest
 import corelm
 from corelm import Chain, Context, Mask
 from corelm.decoding.step import mass_of
-from corelm.errors import PluginError, SamplerError
 from corelm.runs import chain_stages, plugins
 from corelm.testing import ToyModel
 
@@ -237,40 +236,3 @@ def test_an_explanation_calls_each_stage_once():
     CALLS.clear()
     corelm.explain(MODEL, "a", corelm.sampler("top_k(k=2)") | Counted(ids=(B,)))
     assert CALLS == [1]
-
-
-# What a mask must not be
-
-
-def test_a_sampler_cannot_call_itself_a_mask():
-    with pytest.raises(PluginError, match=r"a mask inherits corelm\.Mask and has a method allowed"):
-
-        class Old(corelm.Sampler):
-            kind = "mask"
-
-            def __call__(self, logits, context):
-                return logits
-
-
-def test_a_mask_has_no_kind_of_its_own():
-    with pytest.raises(PluginError, match=r"leave out Filter\.kind; its class says mask"):
-        type("Filter", (Only,), {"kind": "filter"})
-
-
-def test_a_mask_of_numbers_is_refused():
-    class Wrong(Mask):
-        def allowed(self, context):
-            return np.ones((1, 6))
-
-    with pytest.raises(SamplerError, match="allowed float64 instead of bool at step 0"):
-        result(Wrong())
-
-
-@pytest.mark.parametrize("chosen", [[], corelm.sampler("greedy")])
-def test_a_choice_that_does_not_choose(chosen):
-    class Nobody(corelm.Switch):
-        def choose(self, context):
-            return chosen
-
-    with pytest.raises(SamplerError, match="must choose a sampler for each of 1 rows"):
-        result(Nobody())

@@ -374,17 +374,6 @@ def test_the_message_calls_a_decoder_a_decoder():
             width = param(4)
 
 
-@pytest.mark.parametrize(
-    "name", ["name", "expression", "parameters", "stages", "build", "kind", "reads", "neutral"]
-)
-def test_a_field_must_not_hide_an_attribute_of_every_sampler(name):
-    with pytest.raises(
-        PluginError,
-        match=f"^not a sampler: Hides.{name} hides an attribute of corelm.Sampler; choose",
-    ):
-        type("Hides", (Sampler,), {"__annotations__": {name: str}, name: param("x")})
-
-
 def test_a_subclass_may_declare_a_parameter_again():
     class Warmer(Plain):
         t: float = param(2.0, gt=1)
@@ -570,21 +559,6 @@ def test_a_class_attribute_may_be_mutable():
     assert Fine().is_neutral
 
 
-@pytest.mark.parametrize("base", [corelm.Mask, corelm.Switch])
-def test_a_call_in_place_of_its_method_says_which_it_needs(base):
-    method = {"Mask": "allowed", "Switch": "choose"}[base.__name__]
-    with pytest.raises(PluginError) as caught:
-
-        class Odd(base):
-            def __call__(self, logits, context):
-                return logits
-
-    assert str(caught.value) == (
-        f"not a sampler: Odd needs {method}(context), from which the core makes its __call__: "
-        f"write that in place of __call__, or inherit corelm.Sampler instead of {base.__name__}"
-    )
-
-
 def test_a_class_in_place_of_a_value_is_named():
     for options, word in (
         ({"sampler": type(corelm.sampler("greedy"))}, "a sampler is an object: write Greedy()"),
@@ -603,11 +577,3 @@ def test_expressions_are_samplers_everywhere():
         corelm.sampler("temperature(t=0.5) | greedy")
     )
     assert corelm.lint("temperature(t=0.5) | greedy")
-
-
-@pytest.mark.parametrize("method", ["__init__", "__eq__", "__hash__"])
-def test_a_method_that_parameters_make_is_refused(method):
-    """With its own __init__, all samplers of a class would be equal."""
-    body = {method: lambda self, *values: None, "__call__": lambda self, logits, context: logits}
-    with pytest.raises(PluginError, match=f"Mine.{method} is made of the parameters"):
-        type("Mine", (Sampler,), body)

@@ -199,29 +199,14 @@ def test_wrong_usage(
     assert err.splitlines()[-1] == f"error: {message[1]}"
 
 
-BROKEN = [
-    ("1 / 0", "ZeroDivisionError: division by zero"),
-    ("raise SystemExit(3)", "SystemExit: 3"),
-    ("app = 3" + OFFER, "not a command: hello is 3, not a typer.Typer"),
-    ("import typer; app = typer.Typer()" + OFFER, "RuntimeError: Could not get a command"),
-    ("x = 1", "not a plugin: no function in it is marked with @corelm.hookimpl"),
-    (
-        "import corelm\n@corelm.hookimpl\ndef corelm_models(): return {}",
-        "not a plugin of the group corelm.commands: it has the hook corelm_models",
-    ),
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("code", "reason"), BROKEN)
 def test_a_broken_command_fails_alone(
     install: Install,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    code: str,
-    reason: str,
 ) -> None:
-    install(code)
+    install("1 / 0")
+    reason = "ZeroDivisionError: division by zero"
     exit_code, out, err = run(capsys, "hello")
     assert (exit_code, out) == (2, "")
     beginning = "error: the command 'hello' cannot be used: plugin corelm-hello:hello failed: "
@@ -240,18 +225,6 @@ def test_plugins_lists_commands(install: Install, capsys: pytest.CaptureFixture[
     _, out, _ = run(capsys, "plugins")
     [row] = [line for line in out.splitlines() if line.startswith("hello")]
     assert row.split() == ["hello", "corelm-hello", "1.0", "command", "hello"]
-
-
-def test_a_command_in_the_group_of_samplers_is_refused(
-    installed_plugin: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
-    installed_plugin("corelm-hello", {"hello": "corelm_hello"}, HELLO)
-    _, out, _ = run(capsys, "plugins")
-    [row] = [line for line in out.splitlines() if line.startswith("hello")]
-    assert row.endswith(
-        "FAILED: not a plugin of the group corelm: it has the hook corelm_commands; "
-        "put commands into a module of their own, in the group corelm.commands"
-    )
 
 
 @pytest.mark.packages
@@ -342,11 +315,3 @@ def test_options_have_the_types_of_their_arguments(
 ) -> None:
     install(TYPED)
     assert run(capsys, "hello", *words.split()) == (0, f"{shown}\n", "")
-
-
-def test_a_value_of_another_type_is_wrong_usage(
-    install: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
-    install(TYPED)
-    code, _, error = run(capsys, "hello", "--count", "x")
-    assert (code, error.split(":")[:2]) == (2, ["error", " Invalid value for '--count'"])
