@@ -7,4 +7,4 @@ TESTS = str(Path(__file__).resolve().parents[1] / "tests")
 if TESTS not in sys.path:
     sys.path.insert(0, TESTS)
 
-pytest_plugins = ["surroundings", "command_line", "browsers"]
+pytest_plugins = ["surroundings", "command_line", "browsers", "killing"]

@@ -48,13 +48,14 @@ def corelm_models():
 '''
 
 
-def install(
-    installed_plugin: Callable[..., Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def killed(
+    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """Install it, and return the path of the file that it creates before it kills."""
+    """The file that exists once `kills_once` has killed its process."""
     names = ("kills_once", "fails_late", "cats", "dogs")
     installed_plugin("corelm-kills", dict.fromkeys(names, "corelm_kills"), PLUGIN)
-    monkeypatch.setenv("KILLED", str(folder / "killed"))
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
     path = [os.environ["PYTHONPATH"], str(Path(__file__).parent)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-    return folder / "killed"
+    return tmp_path / "killed"

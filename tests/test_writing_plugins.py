@@ -7,14 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_report import Inference
-from corelm_report.measure.plugin_metrics import HumanTexts, with_plugins
-from corelm_report.metrics.text_figures import WholeSet
 
 import corelm
 from corelm import RandomStream
-from corelm.registry.offers import Source
-from corelm.runs import plugins
 from corelm.testing import ToyModel
 
 
@@ -118,25 +113,3 @@ def test_a_decoder_cannot_change_the_random_numbers_and_the_prompt(write, monkey
     assert stream.at(0).tolist() == before
     explained = corelm.explain(ToyModel(), "the cat", "greedy", decoder=WritingDecoder())
     assert explained.tokens == tuple(ToyModel().vocabulary.encode("the cat"))
-
-
-def test_a_metric_cannot_change_the_texts_of_the_next_one():
-    class Clears(corelm.HumanMetric):
-        def compare(self, texts, human, model):
-            count = len(texts), len(human)
-            texts.clear()
-            human.clear()
-            return lambda rows: float(sum(count))
-
-    class Counts(corelm.HumanMetric):
-        def compare(self, texts, human, model):
-            return lambda rows: float(len(texts) + len(human))
-
-    offers = [
-        plugins.Offer(name, metric, Source("corelm-some", "1", name))
-        for name, metric in {"clears": Clears(), "counts": Counts()}.items()
-    ]
-    human = HumanTexts(["the dog", "the mat"], ToyModel())
-    whole = WholeSet(Inference.of_names(range(2)), {}, {}, 0)
-    figures = with_plugins(whole, offers, [[3], [3, 4]], ["the", "the cat"], human)
-    assert figures.values == {"corelm-some:clears": 4.0, "corelm-some:counts": 4.0}

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from killing import install
 
 import corelm
 
@@ -20,14 +18,11 @@ WORDS = (
 
 
 @pytest.fixture
-def folder(
-    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def folder(killed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, in which nothing has been killed yet; the third batch of texts is."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(killed.parent)
     monkeypatch.setenv("KILL_AT", "0 6")  # the first step of a batch of 6 texts
-    install(installed_plugin, tmp_path, monkeypatch)
-    return tmp_path
+    return killed.parent
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import ModelOutputError, SamplerError, UnknownNameError, UsageError
+from corelm.errors import SamplerError, UsageError
 from corelm.runs import Strategy, Texts
 from corelm.testing import ToyModel
 
@@ -36,11 +36,6 @@ def test_a_model_may_be_given_by_name():
     assert text == generate("This movie", loaded, sampler="greedy", length=3, seed=text.seed)[0]
     drawn = corelm.stream("imdb", "This movie", sampler="greedy", length=3)
     assert "".join(step.text for step in drawn) == text.text
-
-
-def test_an_unknown_name_of_a_model_is_named():
-    with pytest.raises(UnknownNameError, match="did you mean 'imdb'"):
-        corelm.generate("imbd", "This movie", sampler="greedy")
 
 
 def test_a_text_continues_its_prompt():
@@ -353,9 +348,8 @@ class Last:
 
     context_length = 8
 
-    def __init__(self, late=False, rows=None):
-        self.vocabulary = ToyModel().vocabulary
-        self.late, self.rows = late, rows
+    def __init__(self, late):
+        self.vocabulary, self.late = ToyModel().vocabulary, late
 
     def start(self, tokens):
         if not self.late:
@@ -365,7 +359,7 @@ class Last:
 
     def next_logits(self):
         self.tokens[:, -1]
-        return np.zeros((self.rows or len(self.tokens), len(self.vocabulary)), np.float32)
+        return np.zeros((len(self.tokens), len(self.vocabulary)), np.float32)
 
     def extend(self, tokens):
         self.tokens = np.column_stack([self.tokens, tokens])
@@ -380,11 +374,6 @@ def test_an_empty_prompt_that_a_model_cannot_continue_is_refused(late):
     with pytest.raises(UsageError, match="the model cannot continue an empty text"):
         generate("", Last(late=late))
     assert generate("", ENDLESS, length=2)[0].tokens  # it can continue an empty text
-
-
-def test_logits_of_too_few_rows_are_named():
-    with pytest.raises(ModelOutputError, match="must have 3 rows, one for each text, not 1"):
-        generate(model=Last(rows=1), n=3)
 
 
 def test_an_observer_that_writes_around_the_read_only_flag_changes_nothing(register):

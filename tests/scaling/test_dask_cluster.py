@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from killing import install
 from units import CountWords, Double, OddError, Raise, Suicide, loaded_models
 
 import corelm
@@ -41,14 +40,6 @@ LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait longer than users do: on a busy machine a worker takes a minute to start."""
     monkeypatch.setattr("corelm.scaling.dask_cluster.PATIENCE", 300)
-
-
-@pytest.fixture
-def killed(
-    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """The file that exists once a worker was killed."""
-    return install(installed_plugin, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from killing import install
 from units import CountWords, Double, OddError, Raise
 
 import corelm
@@ -19,13 +17,7 @@ from corelm.scaling.dependencies import Dependencies, hash_of_variable
 from corelm.scaling.job import Job, _loaded, differences, do, jobs_of, packed
 from corelm.testing import ToyModel
 
-
-@pytest.fixture(autouse=True)
-def models(
-    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two models by name, `cats` and `dogs`."""
-    install(installed_plugin, tmp_path, monkeypatch)
+pytestmark = pytest.mark.usefixtures("killed")  # which installs the models `cats` and `dogs`
 
 
 def job(*samplers: Sampler) -> Job:

@@ -313,9 +313,19 @@ def test_a_metric_cannot_change_the_texts(offer):
             texts.clear()
             return 1
 
-    offer(own=Greedy, per_text=PerText)
-    own, _ = figures_of(["own", "per_text"])
+    class Clears(corelm.HumanMetric):
+        meaning = "the texts of both"
+
+        def compare(self, texts, human, model):
+            count = len(texts) + len(human)
+            texts.clear()
+            human.clear()
+            return lambda rows: count
+
+    offer(own=Greedy, per_text=PerText, clears=Clears, again=Clears)
+    own, _ = figures_of(["own", "clears", "again", "per_text"], reference=PEOPLE)
     assert own["my-package:own"] == 1.0
+    assert own["my-package:clears"] == own["my-package:again"] == own["n"] + len(PEOPLE)
     assert own["my-package:per_text"] == figures_of("per_text")[0]["my-package:per_text"]
 
 

@@ -53,41 +53,6 @@ def test_every_number_is_pythons(opened):
             assert [float(p) for p in shares] == pytest.approx(trace.probabilities, abs=1e-6)
 
 
-def test_draw_undo_and_draw_to_the_end(opened):
-    page = opened()
-    for drawn in (1, 2, 3):
-        page.click("#draw")
-        until(page, f"document.getElementById('position').textContent === 'word {drawn + 1}'")
-    assert text_of(page) == written("top_k(k=4)", 3)
-    page.click("#undo")
-    settled(page)
-    assert page.inner_text("#position") == "word 3"
-    assert page.locator(".word.later").count() == 1
-    page.click("#restart")
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
-    settled(page)
-    assert text_of(page) == written("top_k(k=4)", 100)
-
-
-def test_a_slider_moves_the_bars_and_the_expression(opened):
-    page = opened({"sampler": "temperature(t=1.0)"})
-    before = page.get_attribute("#columns td:last-child .figures", "data-entropy")
-    page.locator("#cards input[type=range]").evaluate(
-        "e => { e.value = 100; e.dispatchEvent(new Event('input', {bubbles: true})); }"
-    )
-    until(
-        page,
-        "p => document.querySelector('#columns td:last-child .figures').dataset.entropy < p",
-        before,
-    )
-    expression = page.input_value("#expression")
-    assert re.fullmatch(r"temperature\(t=0\.\d+\)", expression)
-    found = float(page.get_attribute("#columns td:last-child .figures", "data-entropy"))
-    stage = corelm.explain(ToyModel(), "the", expression).stages[-1]
-    assert found == pytest.approx(stage.entropy, abs=1e-6)
-
-
 def test_cards_are_added_moved_switched_off_and_taken_out(opened):
     page = opened()
     page.select_option("#add", "greedy")

@@ -123,14 +123,6 @@ def test_a_link_has_the_branches_and_the_cards_that_are_off(opened):
     assert other.locator("#cards > .card.off").get_attribute("data-name") == "top_k"
 
 
-def test_a_link_in_the_same_tab_opens(opened):
-    page = opened()
-    link = quote(json.dumps({"prompt": "the cat", "sampler": "greedy"}))
-    page.evaluate(f"location.hash = '{link}'")
-    until(page, "document.getElementById('expression').value === 'greedy'")
-    assert page.input_value("#prompt") == "the cat"
-
-
 def test_a_link_is_not_overwritten_before_it_is_read(opened):
     page = opened()
     link = quote(json.dumps({"prompt": "the cat", "sampler": "greedy"}))
@@ -311,14 +303,6 @@ def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
     assert page.is_hidden("#ended")
 
 
-def test_an_edit_of_the_expression_survives_tab(opened):
-    page = opened()
-    page.fill("#expression", "temperature(t=0.5)")
-    page.press("#expression", "Tab")
-    page.wait_for_selector("#cards [data-name=temperature]")
-    assert page.input_value("#expression") == "temperature(t=0.5)"
-
-
 def test_an_error_stays_until_its_source_succeeds(opened):
     page = opened()
     page.evaluate(
@@ -334,15 +318,6 @@ def test_an_error_stays_until_its_source_succeeds(opened):
     page.click("#draw")
     settled(page)
     assert "does not answer" in page.inner_text("#failure")
-
-
-def test_a_sampler_that_returns_nan_is_named(opened):
-    page = opened()
-    page.fill("#expression", "top_k(k=4) | spoils")
-    until(page, "document.getElementById('chain-error').textContent")
-    assert "spoils" in page.inner_text("#chain-error")
-    assert page.locator("#cards > .faulty").get_attribute("data-name") == "spoils"
-    assert page.locator("#columns thead .name").count() == 2  # what came before is shown
 
 
 def test_sequence_breakers_keep_their_newline(opened):

@@ -189,18 +189,6 @@ def test_echo_scores_the_whole_prompt(open_client, model, prompt):
         assert choice["text"][offset:].startswith(found["tokens"][at])
 
 
-def test_a_start_token_in_the_ids_of_a_prompt_is_not_put_there_twice(open_client):
-    """lm-evaluation-harness sends it before texts without a context."""
-    client = open_client({"imdb": corelm.load("imdb")})
-    settings = {"model": "imdb", "echo": True, "logprobs": 1, "max_tokens": 0}
-    ids = corelm.load("imdb").vocabulary.encode("This movie was great")
-    alone, with_start = (
-        client.complete(prompt=prompt, **settings)["choices"][0]["logprobs"]["token_logprobs"]
-        for prompt in (ids, [2, *ids])
-    )
-    assert with_start == [None, *alone]
-
-
 @pytest.mark.parametrize(
     "settings", [{}, {"echo": True, "logprobs": 2}, {"decoder": "beam(width=2)"}, {"stream": True}]
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from killing import install
 
 STUDY = """
 title = "Cats"
@@ -22,14 +20,6 @@ folder = "results"
 forms = ["json", "csv", "latex"]
 plots = []
 """
-
-
-@pytest.fixture
-def killed(
-    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """The file that exists once `kills_once` has killed its process."""
-    return install(installed_plugin, tmp_path, monkeypatch)
 
 
 @pytest.fixture
