@@ -219,16 +219,6 @@ def test_near_infinity_all_that_is_in_play_is_equal(dtype, t):
     assert p[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], rel=1e-6)
 
 
-@BOTH
-def test_each_row_may_have_a_temperature_of_its_own(dtype):
-    rows = np.array([[1.0, 3.0, -INF]] * 4, dtype)
-    divided = apply_temperature(rows, np.array([0.5, 1.0, 0.0, 2.0]))
-    assert divided.tolist() == [
-        [2.0, 6.0, -INF], [1.0, 3.0, -INF], [-INF, 0.0, -INF], [0.5, 1.5, -INF],
-    ]  # fmt: skip
-    assert divided.dtype == dtype
-
-
 def test_between_ties_zero_and_next_to_zero_differ():
     tied = np.array([[2.0, 2.0, 1.0]])
     assert softmax(apply_temperature(tied, 0)).tolist() == [[1, 0, 0]]
