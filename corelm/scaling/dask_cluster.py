@@ -16,6 +16,7 @@ from typing import Any
 import dask.config
 import distributed
 from distributed.client import ClosedClientError
+from distributed.gc import disable_gc_diagnosis
 
 from corelm.errors import ExecutorError
 from corelm.native.cpu import VARIABLE, cpu_limit
@@ -60,6 +61,7 @@ class DaskCluster:
                 self._client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
             except (OSError, ValueError, TimeoutError) as error:
                 raise ExecutorError(f"no Dask scheduler answers at {workers}: {error}") from error
+        disable_gc_diagnosis(force=True)  # Ctrl-C while its callback runs would be ignored
         self._log_level = CLIENT_LOGGER.level
         CLIENT_LOGGER.setLevel(logging.CRITICAL)  # a lost scheduler becomes an ExecutorError
         self._address = self._client.scheduler.address

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from pages import pause, settled, until
+from serve_client import served
 
 import corelm
 from corelm.testing import ToyModel
@@ -339,13 +340,15 @@ def test_human_text_has_a_band_on_the_scale_of_surprisal_where_it_was_measured(o
 
 
 def test_a_sampler_that_hangs_is_named_on_its_card_and_the_page_goes_on(opened):
-    page = opened()
-    page.fill("#expression", "top_k(k=4) | hangs(seconds=20.0)")
-    until(page, "document.getElementById('chain-error').textContent")
-    assert page.locator("#cards > .faulty").get_attribute("data-name") == "hangs"
-    fault = page.inner_text("#chain-error")
-    assert fault == "hangs(seconds=20.0) took more than 5 seconds, and was given up"
-    page.click("#cards [aria-label='take hangs out']")
-    until(page, "!document.getElementById('chain-error').textContent")
-    page.click("#draw")
-    position(page, 2)
+    with served({"toy": ToyModel()}, "a-token", stall=5) as address:
+        page = opened(address=address)
+        page.fill("#expression", "top_k(k=4) | hangs(seconds=20.0)")
+        until(page, "document.getElementById('chain-error').textContent")
+        assert page.locator("#cards > .faulty").get_attribute("data-name") == "hangs"
+        fault = page.inner_text("#chain-error")
+        assert fault == "hangs(seconds=20.0) took more than 5 seconds, and was given up"
+        page.click("#cards [aria-label='take hangs out']")
+        until(page, "!document.getElementById('chain-error').textContent")
+        page.click("#draw")
+        position(page, 2)
+        page.close()
