@@ -108,7 +108,8 @@ def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
     steps: object = decoder(task)  # a plugin may return anything
     if not isinstance(steps, Iterable):
         raise PluginError(f"{decoder!r} returned {shown(steps)}; write `yield step` in __call__")
-    rows, ends = set(task.random_stream.samples), task.model.vocabulary.ends
+    rows, ends = set(task.random_stream.samples), set(task.model.vocabulary.ends)
+    steady = None  # the samples of a step after which no text ended; they are looked at once
     for position, step in enumerate(steps):
         if not isinstance(step, Step):
             raise PluginError(f"{decoder!r} yielded {shown(step)}; yield a `corelm.Step`")
@@ -118,14 +119,20 @@ def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
                 f"{task.length} is next: yield one step for each position, in order, and call "
                 "`decoding.advance()` after each"
             )
-        samples = step.samples.tolist()
-        if len(set(samples)) < len(samples) or not rows.issuperset(samples):
-            raise PluginError(
-                f"{decoder!r} yielded the samples {samples} at step {position}: each sample that "
-                "has not ended has one row; `decoding.select` drops and reorders rows"
-            )
+        if step.samples is not steady:
+            samples = step.samples.tolist()
+            if len(set(samples)) < len(samples) or not rows.issuperset(samples):
+                raise PluginError(
+                    f"{decoder!r} yielded the samples {samples} at step {position}: each sample "
+                    "that has not ended has one row; `decoding.select` drops and reorders rows"
+                )
         tokens = step.tokens.tolist()
-        rows = {sample for sample, token in zip(samples, tokens, strict=False) if token not in ends}
+        if ends.isdisjoint(tokens) and not step.samples.flags.writeable:
+            rows = rows if step.samples is steady else set(samples)
+            steady = step.samples
+        else:
+            pairs = zip(step.samples.tolist(), tokens, strict=False)
+            rows, steady = {sample for sample, token in pairs if token not in ends}, None
         yield step
 
 

@@ -38,15 +38,16 @@ class Ancestral(Decoder):
     def __call__(self, task: DecodingTask) -> Iterator[Step]:
         if not task:
             return
-        decoding = task.start()
+        decoding, ends = task.start(), set(task.model.vocabulary.ends)
         for position in range(task.length):
-            step = decoding.draw()
-            unfinished = ~decoding.is_end(step.tokens)
-            if position + 1 == task.length or not np.count_nonzero(unfinished):
-                yield step
-                return
-            # Finished rows leave first, so the model doesn't read their last tokens.
-            decoding.select(unfinished)
+            step, is_last = decoding.draw(), position + 1 == task.length
+            if is_last or not ends.isdisjoint(step.tokens.tolist()):
+                unfinished = ~decoding.is_end(step.tokens)
+                if is_last or not np.count_nonzero(unfinished):
+                    yield step
+                    return
+                # Finished rows leave first, so the model doesn't read their last tokens.
+                decoding.select(unfinished)
             decoding.advance()
             yield step
 
