@@ -185,6 +185,7 @@ class DrawPlan:
         before: the stages that run one at a time, first; None without any.
         after: the other stages, which are one call with the draw where there are kernels.
         kernels: the kernels of the whole chain if they are the same at every step; else None.
+        reads_model_surprisal: a stage reads what costs a pass over the vocabulary for each token.
 
     Example:
         >>> import corelm
@@ -205,6 +206,7 @@ class DrawPlan:
         self.stops: NDArray[np.int64] = np.array([*vocabulary.ends], dtype=np.int64)
         self._sampler, self.size = sampler, len(vocabulary)
         stages = sampler.active_stages
+        self.reads_model_surprisal: bool = any("model_surprisal" in each.reads for each in stages)
         example = example_context(vocabulary)
         examples = [calls_of([stage], example, self.size, longest=True) for stage in stages]
         # After a coin the stages act on each outcome, for which no call has arguments.

@@ -109,7 +109,8 @@ def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
     if not isinstance(steps, Iterable):
         raise PluginError(f"{decoder!r} returned {shown(steps)}; write `yield step` in __call__")
     rows, ends = set(task.random_stream.samples), set(task.model.vocabulary.ends)
-    steady = None  # the samples of a step after which no text ended; they are looked at once
+    # The samples of the last step, if they can't change and none of them ended.
+    steady: Ids | None = None
     for position, step in enumerate(steps):
         if not isinstance(step, Step):
             raise PluginError(f"{decoder!r} yielded {shown(step)}; yield a `corelm.Step`")
@@ -126,12 +127,10 @@ def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
                     f"{decoder!r} yielded the samples {samples} at step {position}: each sample "
                     "that has not ended has one row; `decoding.select` drops and reorders rows"
                 )
+            rows, steady = set(samples), None if step.samples.flags.writeable else step.samples
         tokens = step.tokens.tolist()
-        if ends.isdisjoint(tokens) and not step.samples.flags.writeable:
-            rows = rows if step.samples is steady else set(samples)
-            steady = step.samples
-        else:
-            pairs = zip(step.samples.tolist(), tokens, strict=False)
+        if not ends.isdisjoint(tokens):
+            pairs = zip(samples, tokens, strict=False)
             rows, steady = {sample for sample, token in pairs if token not in ends}, None
         yield step
 
@@ -182,10 +181,6 @@ class Decoding:
         rows = task.random_stream.samples if samples is None else samples
         self.samples: Ids = read_only(np.array(rows, dtype=np.int64))
         self._plan = DrawPlan(task.sampler, self._vocabulary, task.unknown)
-        # It costs a pass over the vocabulary for each token, so it is computed only if read.
-        self._reads_model_surprisal = any(
-            "model_surprisal" in stage.reads for stage in task.sampler.active_stages
-        )
         self._measured, self._length = task.measured, task.length
         # (tokens, batch) random numbers of `samples`, from the position `_first` on; empty for new
         # samples.
@@ -297,7 +292,7 @@ class Decoding:
         else:
             surprisal = self._surprisal_of(tokens)
         model = None
-        if self._reads_model_surprisal and self._last is not None:
+        if self._plan.reads_model_surprisal and self._last is not None:
             model = model_surprisals(self._selected(self._last.model_logits), tokens)
         self._builder.append(tokens, surprisal, model)
         self._forget()

@@ -182,8 +182,6 @@ class RequestRows:
         if not self.key:
             prompt = np.array(ids, dtype=np.int64)
             self._past = ContextBuilder(prompt, len(self._samples), texts.length, vocabulary)
-        stages = texts.strategy.sampler.active_stages
-        self._reads_model_surprisal = any("model_surprisal" in stage.reads for stage in stages)
 
     def read(self) -> None:
         """Compute the logits of the session's last token, if one is to be drawn."""
@@ -309,7 +307,7 @@ class RequestRows:
         drawn = self.plan.draw(view.next_logits(), uniforms, self.context, self.measured)
         if self._past is not None:
             model = None
-            if self._reads_model_surprisal:
+            if self.plan.reads_model_surprisal:
                 model = model_surprisals(drawn.model_logits, drawn.tokens)
             self._past.append(drawn.tokens, drawn.surprisal, model)
         return drawn

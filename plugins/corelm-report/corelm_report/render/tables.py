@@ -265,14 +265,13 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
 
 def _figure(column: Figure, measured: Measurement, entry: Entry) -> Amount:
     """Return a figure with its 95 % interval, or with the range that its column shows instead."""
-    own = column.form, measured.value, measured.low, measured.high
-    text = Rounding.by_interval(*own).text(measured.value)
     if column.between is not None:
         text = Rounding(column.form).text(measured.value)
         low, high = (value(entry, end, column.view) for end in column.between)
         ends = "" if low is None or high is None else interval(column.form, low, high)
         return Amount(text, (ends,) if ends else ())
-    sides = _sides(column, measured)
+    own = column.form, measured.value, measured.low, measured.high
+    text, sides = Rounding.by_interval(*own).text(measured.value), _sides(column, measured)
     # `share` writes an exact 0 as "0"; next to margins in percent it needs the unit.
     return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
 

@@ -122,8 +122,9 @@ class Shares:
             for each in self._of.values()
         )
 
-    def _share(self, parties: int) -> int:
-        return max(self._rows // parties, self._portion)
+    def _share(self, count: int) -> int:
+        """Return the rows of each of so many clients or requests."""
+        return max(self._rows // count, self._portion)
 
 
 class Scheduler:
