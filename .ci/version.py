@@ -1,7 +1,7 @@
 """Print the version of this repository, or set it: python .ci/version.py [VERSION]
 
-All projects of the repository have one version, and a plugin needs exactly this corelm; but a few
-are packaged as other authors would.
+All projects of the repository have one version. A plugin takes every corelm before the next
+version that may change the public names: the next minor one until 1.0, then the next major one.
 Setting it changes each pyproject.toml and the citation; the changelog is written by hand.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = (ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml")))
 CITATION = ROOT / "docs" / "CITATION.cff"
-OURS = re.compile(r'(?<=")((?:corelm|llm-corelm)(?:-[\w-]+)?(?:\[[\w,]+\])?)==[\w.]+(?=")')
-"""The exact requirement of a package of this repository."""
+OURS = re.compile(r'(?<=")((?:corelm|llm-corelm)(?:-[\w-]+)?(?:\[[\w,]+\])?)>=[\w.]+,<[\d.]+(?=")')
+"""The requirement of a package of this repository."""
 
 
 def current() -> str:
@@ -25,12 +25,19 @@ def current() -> str:
     return project["version"]
 
 
+def compatible(version: str) -> str:
+    """Return the versions that have the public names of this one, as a requirement says it."""
+    major, minor, patch = version.split(".")
+    lowest = f"{major}.{minor}" if patch.isdigit() else version  # which excludes a pre-release
+    return f">={lowest},<" + (f"0.{int(minor) + 1}" if major == "0" else f"{int(major) + 1}")
+
+
 def with_version(text: str, version: str) -> str:
     """Return the text of a pyproject.toml with this version, and this version required."""
     text = re.sub(
         r'^version = "[^"]+"$', f'version = "{version}"', text, count=1, flags=re.MULTILINE
     )
-    return OURS.sub(rf"\1=={version}", text)
+    return OURS.sub(rf"\g<1>{compatible(version)}", text)
 
 
 def main(words: list[str]) -> None:

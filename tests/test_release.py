@@ -12,13 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 VERSION: dict[str, Any] = runpy.run_path(str(ROOT / ".ci" / "version.py"))
-AS_OTHERS_WOULD = {"corelm-min-k", "corelm-p-less", "corelm-step-log"}
-"""Pages show how these are packaged, for authors who release on their own."""
 NAMES = re.compile(r"(?:llm-)?corelm\b")
 
 
 @pytest.mark.parametrize("file", VERSION["PROJECTS"], ids=lambda file: file.parent.name)
-def test_a_project_has_the_version_and_needs_exactly_this_corelm(file: Path) -> None:
+def test_a_project_has_the_version_and_takes_each_compatible_corelm(file: Path) -> None:
     project = tomllib.loads(file.read_text("utf-8"))["project"]
     assert project["version"] == VERSION["current"]()
     extras = project.get("optional-dependencies", {}).values()
@@ -26,20 +24,36 @@ def test_a_project_has_the_version_and_needs_exactly_this_corelm(file: Path) -> 
         *project.get("dependencies", []),
         *(each for some in extras for each in some),
     ]:
-        if NAMES.match(requirement) and project["name"] not in AS_OTHERS_WOULD:
-            assert requirement.endswith((f"=={project['version']}", "]")), requirement
+        if NAMES.match(requirement):
+            compatible = VERSION["compatible"](project["version"])
+            assert requirement.endswith((compatible, "]")), requirement
+
+
+@pytest.mark.parametrize("file", VERSION["PROJECTS"], ids=lambda file: file.parent.name)
+def test_a_project_has_the_license_and_says_that_its_packages_have_types(file: Path) -> None:
+    project = tomllib.loads(file.read_text("utf-8"))["project"]
+    assert project["license-files"] == ["LICENSE"]
+    license = (file.parent / "LICENSE").read_text("utf-8")
+    assert license == (ROOT / "LICENSE").read_text("utf-8")
+    packages = {init.parent for init in file.parent.glob("*corelm*/__init__.py")}
+    assert [package.name for package in packages if not (package / "py.typed").exists()] == []
 
 
 def test_setting_the_version_changes_it_wherever_it_stands() -> None:
     text = """version = "0.1.0"
-dependencies = ["corelm==0.1.0", "corelm-serve==0.1.0", "numpy>=2.1"]
+dependencies = ["corelm>=0.1,<0.2", "corelm-serve>=0.1,<0.2", "numpy>=2.1"]
 all = ["corelm[report,train]"]
 """
-    assert VERSION["with_version"](text, "1.0.0rc1") == (
-        'version = "1.0.0rc1"\n'
-        'dependencies = ["corelm==1.0.0rc1", "corelm-serve==1.0.0rc1", "numpy>=2.1"]\n'
-        'all = ["corelm[report,train]"]\n'
-    )
+    for version, compatible in (
+        ("0.2.1", ">=0.2,<0.3"),
+        ("1.0.0rc1", ">=1.0.0rc1,<2"),
+        ("1.3.0", ">=1.3,<2"),
+    ):
+        assert VERSION["with_version"](text, version) == (
+            f'version = "{version}"\n'
+            f'dependencies = ["corelm{compatible}", "corelm-serve{compatible}", "numpy>=2.1"]\n'
+            'all = ["corelm[report,train]"]\n'
+        )
 
 
 def test_free_threaded_python_can_build_the_source_distribution() -> None:

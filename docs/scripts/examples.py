@@ -40,6 +40,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
+from importlib.metadata import distributions
 from itertools import zip_longest
 from pathlib import Path
 
@@ -100,12 +101,18 @@ def _source(match: re.Match[str]) -> str:
 
 def pages() -> list[Path]:
     """Return every page that may have examples."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    plugins = ROOT.glob("plugins/*/README.md")
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(plugins)]
 
 
 def missing(page: Path) -> list[str]:
-    """Return the modules and commands that a page needs and that are not installed."""
-    return _missing(PAGE_NEEDS.findall(page.read_text("utf-8")))
+    """Return the modules and commands that a page needs and that are not installed.
+
+    The page of a plugin needs the plugin.
+    """
+    plugin = [page.parent.name] if page.parent.parent.name == "plugins" else []
+    absent = [name for name in plugin if not any(distributions(name=name))]
+    return [*absent, *_missing(PAGE_NEEDS.findall(page.read_text("utf-8")))]
 
 
 def _missing(needs: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Train a tiny GPT-2 with TRL's GRPOTrainer on rollouts under a chain, with or without replay.
 
-    pip install trl ./plugins/corelm-replay[torch] ./plugins/corelm-transformers
+    pip install trl corelm-replay[torch] corelm-transformers
     corelm models export gpt2 --to transformers tiny-gpt2
     python train_with_trl.py tiny-gpt2 60 [--no-replay]
 
