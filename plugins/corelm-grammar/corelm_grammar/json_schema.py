@@ -11,18 +11,24 @@ from corelm_grammar.constraint import PURE, Constraint, check_length
 MOST_TRIED = 500
 """The most parts of a schema to try when looking for the invalid one."""
 
+NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+"""Keywords whose value maps names of any kind to schemas."""
+INSTANCES = ("const", "enum", "default", "examples")
+"""Keywords whose values are JSON, not schemas."""
+
 
 class JsonSchema(Constraint):
     """Keep the tokens with which the text can still become JSON that is valid against a schema.
 
     Properties come in the order of the schema. Keywords that llguidance does not know, such as
-    `not` and `uniqueItems`, are refused. The text may begin with a space.
+    `not` and `uniqueItems`, are refused. `format` is an annotation, as in JSON Schema 2020-12,
+    unless `formats` is true; then unknown formats are refused too. The text may begin with a space.
 
     Related: regex, lark.
 
     Example:
-        >>> JsonSchema(schema={"type": "integer", "minimum": 1})
-        JsonSchema(schema='{"type": "integer", "minimum": 1}', space=True, whitespace=True)
+        >>> JsonSchema(schema={"type": "integer"})
+        JsonSchema(schema='{"type": "integer"}', space=True, whitespace=True, formats=False)
         >>> JsonSchema(schema='{"items": {"type": "number?"}}')
         Traceback (most recent call last):
         corelm.errors.ParameterError: schema at #/items: Invalid type: number?
@@ -31,6 +37,7 @@ class JsonSchema(Constraint):
     schema: str = param("{}", "the JSON schema, as text; in Python also as a mapping")
     space: bool = param(True, "allow a space before the text")
     whitespace: bool = param(True, "allow spaces and line breaks between the parts")
+    formats: bool = param(False, "hold texts to the format that a schema names, such as date")
 
     def __post_init__(self):
         if isinstance(self.schema, (Mapping, bool)):
@@ -40,12 +47,29 @@ class JsonSchema(Constraint):
     def _compile(self):
         check_length("schema", self.schema)
         schema = _read(self.schema)
+        if not self.formats:
+            schema = _without_formats(schema)
         fault = _fault(schema)
         if fault:
             raise ParameterError(f"schema at #{_place(schema, fault)}: {fault}")
         if not self.whitespace and isinstance(schema, dict):
             schema = schema | {"x-guidance": {"whitespace_flexible": False}}
         return _grammar(schema, 'start: " "? text' if self.space else "start: text")
+
+
+def _without_formats(schema):
+    """Return a schema without the keyword `format`; properties of that name stay."""
+    if isinstance(schema, list):
+        return [_without_formats(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {}
+    for key, value in schema.items():
+        if key in NAMED and isinstance(value, dict):
+            kept[key] = {name: _without_formats(each) for name, each in value.items()}
+        elif key != "format":
+            kept[key] = value if key in INSTANCES else _without_formats(value)
+    return kept
 
 
 def _grammar(schema, start="start: text"):

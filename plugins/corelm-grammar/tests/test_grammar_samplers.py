@@ -81,6 +81,28 @@ def test_every_json_text_is_valid_against_its_schema(model, name):
         jsonschema.validate(json.loads(text), SCHEMAS[name])
 
 
+def test_a_format_is_an_annotation_unless_it_is_asked_for(model):
+    """`format` is no keyword in a constant, nor as the name of a property."""
+    day = {"type": "string", "format": "date", "maxLength": 10}
+    schema = {"properties": {"format": {"const": {"format": "x"}}, "day": day}}
+    schema |= {"type": "object", "required": ["format", "day"], "additionalProperties": False}
+    plain, held = (
+        complete(model, JsonSchema(schema=schema, whitespace=False, formats=formats), n=40)
+        for formats in (False, True)
+    )
+    assert len(plain) >= 10
+    assert len(held) >= 10
+    for text in (*plain, *held):
+        jsonschema.validate(json.loads(text), schema)
+    dates = re.compile(r"\d{4}-\d\d-\d\d")
+    assert all(dates.fullmatch(json.loads(text)["day"]) for text in held)
+    assert not all(dates.fullmatch(json.loads(text)["day"]) for text in plain)
+    unknown = {"allOf": [{"format": "shoe-size"}]}
+    JsonSchema(schema=unknown)
+    with pytest.raises(corelm.ParameterError, match="schema at #/allOf/0: Unknown format: shoe-si"):
+        JsonSchema(schema=unknown, formats=True)
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_every_text_matches_its_pattern_as_a_whole(model, pattern):
     texts = complete(model, Regex(pattern=pattern, space=False), n=64, length=40)

@@ -296,7 +296,7 @@ def with_format(strategy: Strategy, request: TextRequest) -> Strategy:
     if schema is None:
         return strategy
     text = json.dumps(schema, ensure_ascii=False)
-    return _constrained(strategy, "json_schema", "response_format", schema=text)
+    return _constrained(strategy, "json_schema", "response_format", schema=text, formats=True)
 
 
 def with_tools(
@@ -333,7 +333,7 @@ def _check_schemas(tools: Sequence[Tool]) -> None:
     for tool in tools:
         function = tool.function
         try:
-            corelm.sampler("json_schema", schema=json.dumps(function.schema))
+            corelm.sampler("json_schema", schema=json.dumps(function.schema), formats=True)
         except CorelmError as error:
             message = f"parameters of {function.name}: {error}"
             raise ApiError(message, param="tools", code="invalid_value") from error

@@ -1,6 +1,7 @@
 """`response_format` and `tools`: exact constraints, with OpenAI's client."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -117,6 +118,19 @@ def ask(client, **body):
 
 
 # ---- response_format ----
+
+
+def test_a_format_of_a_schema_is_held(http):
+    schema = {"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}
+    schema |= {"required": ["day"], "additionalProperties": False}
+    body = {"model": "chat", "messages": MESSAGES, "max_tokens": 80, "seed": 1}
+    body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
+    answer = http.post("/v1/chat/completions", json=body).json()
+    day = json.loads(answer["choices"][0]["message"]["content"])["day"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", day)
+    schema["properties"]["day"]["format"] = "shoe-size"
+    error = http.post("/v1/chat/completions", json=body).json()["error"]
+    assert "Unknown format: shoe-size" in error["message"]
 
 
 def test_a_text_of_a_schema_is_valid_and_is_corelms_own(client):
