@@ -19,7 +19,8 @@ class Force(Mask):
     a token is impossible already, the most likely one stays instead.
 
     With `unless`, nothing is forced once that text has come later, and `since` counts again only
-    after it. So `since="<think>", unless="</think>"` limits how long a model thinks.
+    after it. So `since="<think>", unless="</think>"` limits how long a model thinks; where the
+    prompt has thought for longer already, the words come at once.
 
     Related: phase, min_length, ban.
 
@@ -71,7 +72,8 @@ class Force(Mask):
         if self.unless:
             places = find_in_turn(tokens, (self.since, self.unless), context.vocabulary)
             # The marks alternate: an odd number of them means that `unless` has not come later.
-            return places[-1] + self.at if len(places) % 2 else None
+            # If the prompt alone has more than `at` tokens since, the words come at its end.
+            return max(places[-1] + self.at, context.prompt_length) if len(places) % 2 else None
         place, end = None, -1
         for appearance in find_in_turn(tokens, (self.since,), context.vocabulary):
             if place is None or not place < appearance <= end:  # one of the words doesn't count

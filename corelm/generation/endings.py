@@ -253,12 +253,14 @@ class Endings:
         }
 
     @staticmethod
-    def in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:
+    def in_loop(
+        tokens: Sequence[int], repeats: int = REPEATS, shortest: int = SHORTEST, longest: int = 0
+    ) -> bool:
         """Return True if a text ends by repeating one phrase.
 
-        The phrase has two or more tokens. The text may break off inside the phrase, because it then
-        ends by repeating another phrase of the same length. One token six times in a row counts as
-        a phrase of two tokens, three times.
+        By default the phrase has two or more tokens. The text may break off inside the phrase,
+        because it then ends by repeating another phrase of the same length. One token six times in
+        a row counts as a phrase of two tokens, three times.
 
         Source: Holtzman et al. 2020, The curious case of neural text degeneration,
         arXiv 1904.09751.
@@ -266,6 +268,8 @@ class Endings:
         Args:
             tokens: the ids of the text.
             repeats: the number of times that the phrase occurs, at least 2.
+            shortest: the fewest tokens of the phrase.
+            longest: the most; 0 for any number.
 
         Example:
             >>> [Endings.in_loop(x) for x in ([9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3] * 6)]
@@ -277,5 +281,5 @@ class Endings:
         return any(
             tokens[-1] == tokens[-1 - size]
             and tokens[end - (repeats - 1) * size :] == tokens[end - repeats * size : end - size]
-            for size in range(SHORTEST, end // repeats + 1)
+            for size in range(shortest, min(longest or end, end // repeats) + 1)
         )

@@ -16,7 +16,12 @@ MODEL = ToyModel("abcde")
 VOCABULARY = MODEL.vocabulary
 
 
-@obeys_the_laws(BreakLoop(), BreakLoop(words=[0]), BreakLoop(words=[0, 0, 0], times=2))
+@obeys_the_laws(
+    BreakLoop(),
+    BreakLoop(words=[0]),
+    BreakLoop(words=[0, 0, 0], times=2),
+    BreakLoop(end=True, times=2, shortest=1, longest=3),
+)
 def test_law(sampler, law):
     law(sampler)
 
@@ -103,6 +108,38 @@ def test_the_words_never_become_a_loop_of_their_own(following, words):
     assert free.min() >= 4  # the shortest loop of two phrases
 
 
+def repeats(tokens, largest, smallest, count):
+    """Return True if vLLM's `repetition_detection` ends a text with these tokens."""
+    return any(
+        len(tokens) >= size * count
+        and all(tokens[-at] == tokens[-at - size] for at in range(1, size * (count - 1) + 1))
+        for size in range(smallest or 1, largest + 1)
+    )
+
+
+@pytest.mark.parametrize("sizes", [(1, 0, 3), (2, 2, 2), (3, 1, 2), (4, 3, 2), (4, 0, 3)])
+def test_a_text_ends_where_vllm_ends_it(sizes):
+    largest, smallest, count = sizes
+    sampler = BreakLoop(end=True, times=count, shortest=smallest or 1, longest=largest)
+    logits = np.zeros((1, len(VOCABULARY)))
+    for length in range(9):
+        for text in itertools.product(VOCABULARY.encode("a b"), repeat=length):
+            context = Context.of([*text], prompt_length=0, vocabulary=VOCABULARY)
+            kept = np.flatnonzero(np.isfinite(sampler(logits, context)[0])).tolist()
+            everything = list(range(len(VOCABULARY)))
+            assert kept == ([*VOCABULARY.ends] if repeats(text, *sizes) else everything)
+
+
+def test_an_end_is_the_end_tokens_if_there_are_any():
+    chain = BreakLoop(end=True, times=2) | corelm.sampler("greedy")
+    [text] = corelm.generate(ToyModel(), "the", sampler=chain, length=60, seed=1)
+    assert text.text == " cat sat on the cat sat on the"
+    assert text.finish_reason == "end"
+    endless = ToyModel("ab", logits=[0, 0, 1, 0], end=False)
+    [text] = corelm.generate(endless, "a", sampler=chain, length=9, seed=1)
+    assert len(text.tokens) == 9
+
+
 def test_each_row_is_its_own():
     a, b, d = VOCABULARY.encode("a b d")
     context = Context.of([[a, b, a, b], [a, b, b, a]], prompt_length=0, vocabulary=VOCABULARY)
@@ -140,5 +177,7 @@ def test_inside_a_phase_only():
 def test_values_that_are_refused():
     with pytest.raises(ParameterError, match="times must be at least 2, not 1"):
         BreakLoop(words=["a"], times=1)
+    with pytest.raises(ParameterError, match="end excludes words"):
+        BreakLoop(words=["a"], end=True)
     with pytest.raises(UsageError, match="'zebra'"):
         possible(BreakLoop(words=["zebra"]), "a b a b a b")

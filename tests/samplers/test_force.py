@@ -133,6 +133,21 @@ def test_unless_needs_since():
         Force(words=["b"], unless=")")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text", "word"),
+    [
+        ("( c c", "c", "b"),  # the prompt counts
+        ("( c c c", "", "b"),
+        ("( c c c c c", "", "b"),  # it is over the budget already
+        ("( c c c c c", "b", ")"),
+        ("( c c c c c", "b )", None),
+        ("( c c c c c )", "", None),
+    ],
+)
+def test_a_prompt_over_the_budget_gets_all_words_at_once(prompt, text, word):
+    assert forced(Force(**BUDGET), text, prompt) == word
+
+
 def written(after):
     """Return what a model writes that knows one word after each, under the budget."""
     words = ["(", ")", "a", "b"]

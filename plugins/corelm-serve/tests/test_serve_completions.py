@@ -269,6 +269,50 @@ def test_a_decoder_of_a_plugin(client):
     assert answer["corelm"]["decoder"].startswith("beam(width=3")
 
 
+THINKER = ToyModel(
+    ["<think>", "</think>", "so"],
+    logits=[[0, 0, -9, 9, -9, 0]] + [[0, 0, -9, -9, -9, 9]] * 5,
+)  # it thinks "so", and never ends
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, " so so so so so so"),
+        ({"thinking_token_budget": -1}, " so so so so so so"),
+        ({"thinking_token_budget": 0}, " </think> so so so so so"),
+        ({"thinking_token_budget": 2, "top_k": 3}, " so so </think> so so so"),
+        ({"reasoning_budget_tokens": 2}, " so so </think> so so so"),
+        ({"reasoning_budget_tokens": -1, "sampler": "greedy"}, " so so so so so so"),
+        (
+            {"reasoning_budget_tokens": 1, "reasoning_budget_message": "so so"},
+            " so so so </think> so so",
+        ),
+    ],
+)
+def test_a_budget_of_tokens_for_thinking(open_client, fields, text):
+    client = open_client({"toy": THINKER})
+    asked = fields if "sampler" in fields else {"temperature": 0, **fields}
+    answer = client.complete(prompt="<think>", max_tokens=6, seed=1, **asked)
+    assert answer["choices"][0]["text"] == text
+
+
+def test_a_loop_ends_a_text(client):
+    pytest.importorskip("corelm_break_loop")
+    loop = {"max_pattern_size": 8, "min_count": 2}
+    asked = {"temperature": 0, "max_tokens": 30}
+    [choice] = client.complete(repetition_detection=loop, **asked)["choices"]
+    assert choice["text"] == " cat sat on the cat sat on the"
+    assert choice["finish_reason"] == "stop"
+    for short in ({"max_pattern_size": 3, "min_count": 2}, {"max_pattern_size": 0}, {}):
+        [choice] = client.complete(repetition_detection=short, **asked)["choices"]
+        assert choice["finish_reason"] == "length"
+    for wrong in ({"max_pattern_size": 2, "min_count": 1}, {"max_pattern_size": 2, "size": 1}):
+        status, error = client.refused(repetition_detection=wrong)
+        assert status == 400
+        assert "repetition_detection" in f"{error['param']} {error['message']}"
+
+
 def test_banned_strings(client):
     pytest.importorskip("corelm_backtrack")
     answer = client.complete(banned_strings=["cat", "dog"], seed=1, max_tokens=30)

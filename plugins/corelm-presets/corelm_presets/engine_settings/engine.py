@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from corelm import Chain, Sampler
-from corelm.errors import SettingsError
+from corelm.errors import SettingsError, UnknownNameError
 from corelm.runs import printable
 from corelm_presets.engine_settings.setting import NoCounterpartError, Setting, Values, own, texts
 
@@ -309,7 +310,10 @@ def cold() -> Sampler:
 
 def is_own(stage: Sampler, name: str) -> bool:
     """Return True if a stage is corelm's own sampler with this name."""
-    return type(stage) is type(own(name))
+    if stage.name.rpartition(":")[2] == name.rpartition(":")[2]:
+        with suppress(UnknownNameError):  # a package that isn't installed
+            return type(stage) is type(own(name))
+    return False
 
 
 # ---- the same distribution from stages in another order, for engines that fix the order ----

@@ -26,6 +26,7 @@ from corelm_presets.engine_settings.setting import (
     penalty,
     plain,
     texts,
+    thinking_budget,
     token_ids,
 )
 
@@ -102,6 +103,7 @@ SETTINGS = (
         "ban", "words", "logit_bias", default=(), place="",
         read=banned_tokens, write=lambda words: [[i, False] for i in token_ids(words)],
     ),
+    thinking_budget("reasoning_budget_tokens", "reasoning_budget_message"),
     penalty("repetition_penalty", "repeat_penalty", 1.0, _LAST, "penalties"),
     penalty("frequency_penalty", "frequency_penalty", 0.0, _LAST, "penalties"),
     penalty("presence_penalty", "presence_penalty", 0.0, _LAST, "penalties"),
@@ -231,11 +233,15 @@ ENGINE: LlamaCpp = LlamaCpp(
         "grammar": "",
         "json_schema": {},
         "n_indent": 0,
+        "reasoning_budget_start_tag": "<think>",
+        "reasoning_budget_end_tag": "</think>",
+        "reasoning_budget_end_tags": ["</think>"],
     },
     other=(
         "seed n_predict stop stream n_probs n_keep n_discard prompt cache_prompt id_slot "
         "return_tokens return_progress timings_per_token post_sampling_probs response_fields lora "
-        "t_max_predict_ms n_cmpl n_cache_reuse grammar_lazy backend_sampling"
+        "t_max_predict_ms n_cmpl n_cache_reuse grammar_lazy backend_sampling reasoning_control "
+        "reasoning_format"
     ),
     # The server's names of other programs' keys, and llama-cpp-python's of llama.cpp's.
     spellings={
@@ -243,6 +249,10 @@ ENGINE: LlamaCpp = LlamaCpp(
         "max_completion_tokens": "n_predict",
         "temp": "temperature",
         "mirostat_mode": "mirostat",
+        "thinking_budget_tokens": "reasoning_budget_tokens",
+    },
+    differences={
+        "force": ("reasoning_budget_tokens", "there it first completes a character of many tokens")
     },
     list_key="samplers",
     repeats=True,

@@ -34,6 +34,8 @@ FLAGS = {
     "--reverse-prompt": "stop",
     "--ctx-size": "n_ctx",
     "--keep": "n_keep",
+    "--reasoning-budget": "reasoning_budget_tokens",
+    "--reasoning-budget-message": "reasoning_budget_message",
 }
 """The key of the server for each flag."""
 SPELLINGS = {
@@ -166,6 +168,8 @@ def _flag_value(key: str, value: Any) -> Any:
         return [_escaped(item) for item in value] or [NONE]
     if key == "logit_bias":
         return [f"{i}-inf" if bias is False else f"{i}{bias:+}" for i, bias in value]
+    if key == "reasoning_budget_message" and _escaped(value) != value:
+        raise SettingsError("a reasoning budget's message cannot hold control characters here")
     return value
 
 

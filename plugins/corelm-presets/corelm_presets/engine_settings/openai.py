@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from corelm.errors import ParameterError
 from corelm_presets.engine_settings.engine import Engine
 from corelm_presets.engine_settings.setting import (
     PROTECTED,
@@ -25,6 +26,7 @@ from corelm_presets.engine_settings.setting import (
     keyed,
     nones,
     plain,
+    thinking_budget,
     token_ids,
 )
 
@@ -61,6 +63,27 @@ OPENAI: Engine = Engine("openai", (LOGIT_BIAS, *PENALTIES, TEMPERATURE, TOP_P), 
 LOWEST = 1e-5
 """The temperature below which vLLM is greedy."""
 
+LOOPS = "corelm-break-loop:break_loop"
+"""The counterpart of vLLM's `repetition_detection`."""
+LOOP = ("max_pattern_size", "min_pattern_size", "min_count")
+"""The keys in it; each is 0 by default."""
+
+
+def _read_loop(detection: Any) -> Values | None:
+    if not {*LOOP}.issuperset(detection):
+        raise TypeError
+    longest, shortest, times = (detection.get(key) or 0 for key in LOOP)
+    if longest and shortest > longest:
+        raise ParameterError(f"min_pattern_size must be at most max_pattern_size, {longest}")
+    bounds = {"times": times, "shortest": shortest or 1, "longest": longest}
+    return {"end": True, **bounds} if longest else None
+
+
+def _write_loop(stage: Any) -> Values:
+    sizes = (stage.longest, stage.shortest, stage.times)
+    return {"repetition_detection": dict(zip(LOOP, sizes, strict=True))}
+
+
 VLLM: Engine = Engine(
     "vllm",
     (
@@ -68,6 +91,8 @@ VLLM: Engine = Engine(
         LOGIT_BIAS,
         plain("repetition_penalty", "penalty", "repetition_penalty", 1.0),
         *PENALTIES,
+        thinking_budget("thinking_token_budget"),
+        Setting(LOOPS, {"repetition_detection": {}}, {}, _read_loop, _write_loop),
         plain("temperature", "t", "temperature", 1.0, read=lambda t: 0 if 0 <= t < LOWEST else t),
         plain("min_p", "p", "min_p", 0.0),
         plain("top_k", "k", "top_k", 0, read=lambda k: 0 if k == -1 else k),  # both are off
@@ -80,7 +105,7 @@ VLLM: Engine = Engine(
         **nones("guided_json guided_regex guided_choice guided_grammar"),
         "ignore_eos": False,
         "use_beam_search": False,
-        **nones("thinking_token_budget repetition_detection extra_args vllm_xargs"),
+        **nones("extra_args vllm_xargs"),
     },
     other=OTHER
     + (
@@ -90,6 +115,7 @@ VLLM: Engine = Engine(
         "skip_reading_prefix_cache add_generation_prompt continue_final_message chat_template "
         "chat_template_kwargs priority length_penalty"
     ),
+    differences={LOOPS: ("repetition_detection", "here it may end a text before min_tokens")},
 )
 
 

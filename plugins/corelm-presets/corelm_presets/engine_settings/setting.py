@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from corelm import Sampler, renamed
-from corelm.errors import ParameterError, SettingsError
+from corelm.errors import ParameterError, SettingsError, UnknownNameError
 from corelm.runs import Expression, printable
 
 Values = Mapping[str, Any]
@@ -29,7 +29,7 @@ class Setting:
     """One sampler of an engine, and its counterpart in corelm.
 
     Attributes:
-        sampler: the name of the sampler in corelm.
+        sampler: the name of the sampler in corelm; the full name if a package has it.
         keys: the engine's keys for it, with the engine's defaults.
         off: values of keys that switch it off.
         read: converts the values of the keys to parameters; returns None if they switch it off.
@@ -67,6 +67,9 @@ class Setting:
             stage = None if parameters is None else own(self.sampler, **parameters)
         except NoCounterpartError:
             raise
+        except UnknownNameError:
+            package = self.sampler.partition(":")[0]
+            raise NoCounterpartError(f"it needs the package {package}") from None
         # A file may have any JSON value for a key, and `read` computes with it unchecked.
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             pairs = [f"{key}={printable.shown(v)}" for key, v in present.items() if v is not None]
@@ -269,6 +272,32 @@ def dry(
         return dict(zip(keys, values, strict=True))
 
     return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, place)
+
+
+def thinking_budget(budget: str, message: str = "") -> Setting:
+    """Return the setting that forces the end of a model's thinking after so many tokens.
+
+    Args:
+        budget: the key of the number of tokens; -1 there is any number.
+        message: the key of words to write before the end, if there is one.
+    """
+    begin, end = "<think>", "</think>"
+
+    def read(tokens: int, words: str = "") -> Values | None:
+        if not isinstance(words, str):  # a number would be a token id
+            raise TypeError
+        written = (words, end) if words else (end,)
+        return (
+            None
+            if tokens == -1
+            else {"words": written, "at": tokens, "since": begin, "unless": end}
+        )
+
+    def write(stage: Any) -> Values:
+        words = stage.words[0] if len(stage.words) > 1 else ""
+        return {budget: stage.at, **({message: words} if message else {})}
+
+    return Setting("force", {budget: -1, **({message: ""} if message else {})}, {}, read, write)
 
 
 def own(sampler: str, /, **parameters: Any) -> Sampler:

@@ -6,12 +6,14 @@ import json
 
 import pytest
 from corelm_presets.engine_settings.convert import ENGINES
+from corelm_presets.engine_settings.setting import NoCounterpartError, Setting
 
-from corelm import CorelmError, from_settings, preset, sampler
+from corelm import CorelmError, from_settings, preset, sampler, to_settings
 from corelm.errors import SettingsError, UnknownNameError, UsageError
 
 NUCLEUS = "top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)"
 PENALTY = "repetition_penalty(penalty=1.2, last={}, skip_prompt=False, normalised=False)"
+BUDGET = "force(words=('</think>',), at=9, since='<think>', unless='</think>')"
 
 KOBOLD_OFF = {"top_k": 0, "top_p": 1, "temperature": 1}
 
@@ -76,6 +78,18 @@ READ = [
     ("text-generation-webui", {"repetition_penalty": 1.2}, PENALTY.format(1024)),
     ("sillytavern", {"rep_pen": 1.2}, PENALTY.format(0)),
     ("vllm", {"repetition_penalty": 1.2}, PENALTY.format(0)),
+    # A budget of tokens for thinking.
+    ("vllm", {"thinking_token_budget": 9, "temperature": 0}, f"{BUDGET} | greedy"),
+    ("vllm", {"thinking_token_budget": -1, "repetition_detection": {}}, "stochastic"),
+    ("llama.cpp", {"reasoning_budget_tokens": 9, "top_k": 0}, f"{BUDGET} | {NUCLEUS}"),
+    ("llama.cpp", {"thinking_budget_tokens": 9, "top_k": 0}, f"{BUDGET} | {NUCLEUS}"),
+    ("llama.cpp-cli", {"--reasoning-budget": 9, "--top-k": 0}, f"{BUDGET} | {NUCLEUS}"),
+    (
+        "llama.cpp",
+        {"reasoning_budget_tokens": 9, "reasoning_budget_message": "So.", "mirostat": 2},
+        BUDGET.replace("('", "('So.', '").replace("',)", "')")
+        + " | temperature(t=0.8) | mirostat(tau=5.0, eta=0.1)",
+    ),
     ("mlx-lm", {"repetition_penalty": 1.2}, f"{PENALTY.format(20)} | greedy"),
     (
         "openai",
@@ -361,6 +375,34 @@ def test_the_engine_is_the_one_whose_keys_these_are(values, engine):
     assert from_settings(values).engine == engine
 
 
+@pytest.mark.parametrize(
+    ("detection", "loop"),
+    [
+        ({"max_pattern_size": 8, "min_count": 4}, "times=4, end=True, shortest=1, longest=8"),
+        (
+            {"max_pattern_size": 8, "min_pattern_size": 3, "min_count": 2},
+            "times=2, end=True, shortest=3, longest=8",
+        ),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0, 0.5])
+def test_a_loop_that_ends_a_text(detection, loop, temperature):
+    pytest.importorskip("corelm_break_loop")
+    values = {"repetition_detection": detection, "temperature": temperature}
+    settings = from_settings(values, "vllm")
+    last = "temperature(t=0.5)" if temperature else "greedy"
+    chain = f"corelm-break-loop:break_loop(words=(), {loop}) | {last}"
+    assert str(settings.sampler) == chain
+    written = to_settings(f"break_loop({loop}) | {last}", "vllm")
+    assert from_settings(written, "vllm").sampler == settings.sampler
+
+
+def test_a_setting_may_need_a_package():
+    missing = Setting("corelm-missing:loops", {"loops": 0}, {}, lambda loops: {}, dict)
+    with pytest.raises(NoCounterpartError, match="it needs the package corelm-missing"):
+        missing.stage({"loops": 2})
+
+
 def test_keys_of_several_engines_are_refused_unless_they_mean_the_same():
     with pytest.raises(UsageError) as caught:
         from_settings({"temperature": 0.7, "top_p": 0.9})
@@ -377,6 +419,11 @@ def test_keys_of_several_engines_are_refused_unless_they_mean_the_same():
     [
         ({"colour": 1}, None, UsageError, "no key is a sampler's in transformers, llama.cpp, "),
         ({}, None, UsageError, "no key is a sampler's in "),
+        (
+            {"repetition_detection": {"max_pattern_size": 2, "min_pattern_size": 3}},
+            "vllm", SettingsError, "repetition_detection={'max_pattern_size': 2, "
+            "'min_pattern_size': 3}: min_pattern_size must be at most max_pattern_size, 2",
+        ),
         ({"top_k": 1}, "vlm", UnknownNameError, "there is no engine 'vlm'; did you mean 'vllm'"),
         ({"top_p": 3}, "vllm", SettingsError, "top_p=3: p must be at least 0 and at most 1, not 3"),
         ({"top_p": "hot"}, "vllm", SettingsError, "top_p='hot': p must be a number, not 'hot'"),

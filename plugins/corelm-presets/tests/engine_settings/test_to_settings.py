@@ -74,7 +74,10 @@ WRITTEN = {
         "repetition_penalty(penalty=1.3) | greedy",
         "stochastic",
     ],
-    "llama.cpp": LLAMA,
+    "llama.cpp": [
+        *LLAMA,
+        "force(words=['So.', '</think>'], at=9, since='<think>', unless='</think>') | greedy",
+    ],
     "llama.cpp-cli": [*LLAMA, "dry(multiplier=0.8, last=8)"],
     "openai": [
         "logit_bias(bias={3: 2.0}) | frequency_penalty(penalty=0.5, skip_prompt=True) | "
@@ -83,6 +86,7 @@ WRITTEN = {
         "stochastic",
     ],
     "vllm": [
+        "force(words=['</think>'], at=9, since='<think>', unless='</think>') | greedy",
         "min_length(n=4) | logit_bias(bias={3: 2.0}) | repetition_penalty(penalty=1.3) | "
         "frequency_penalty(penalty=0.5, skip_prompt=True) | temperature(t=0.7) | min_p(p=0.1) | "
         "top_k(k=20) | top_p(p=0.9)",
@@ -215,7 +219,7 @@ def test_a_control_character_does_not_reach_the_terminal():
          "ban(words=('cat',)) (it takes token ids, not words) has no counterpart in llama.cpp"),
         ("llama.cpp", "top_k(k=3) | mirostat",
          "top_k cannot act in llama.cpp with mirostat, which replaces every sampler but "
-         "logit_bias, ban and temperature"),
+         "logit_bias, ban, force and temperature"),
         ("koboldcpp", "xtc(probability=0.5) | top_k(k=3)", "koboldcpp applies top_k before xtc"),
         ("koboldcpp", "top_k(k=3) | ban(words=[1])", "koboldcpp applies ban before top_k"),
         ("koboldcpp", "presence_penalty(penalty=1, last=3, skip_prompt=True)",

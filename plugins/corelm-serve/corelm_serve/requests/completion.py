@@ -89,6 +89,17 @@ class StreamOptions(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepetitionDetection(Request):
+    """The loops that end a text."""
+
+    max_pattern_size: int = field(
+        whole(0, 1_024), "the most tokens of a phrase; 0: no loop ends it", 0
+    )
+    min_pattern_size: int = field(whole(0, 1_024), "the fewest tokens of a phrase; 0: 1", 0)
+    min_count: int = field(whole(0, 1_000), "how often in a row it occurs, at least 2", 0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextRequest(Request):
     """A request for texts of a model: OpenAI's fields, and corelm's own."""
 
@@ -113,6 +124,13 @@ class TextRequest(Request):
     )
     repetition_penalty: float | None = field(
         number(0), "divides the logits of tokens of the prompt and the text"
+    )
+    thinking_token_budget: int | None = field(
+        whole(-1, 2**31), "after `<think>` and this many tokens, `</think>` comes; -1: no limit"
+    )
+    repetition_detection: RepetitionDetection | None = field(
+        nested(RepetitionDetection),
+        "end where the last phrase is repeated; needs the plugin corelm-break-loop",
     )
     min_tokens: int | None = field(whole(0, 2**31), "no end before this number of tokens")
     sampler: str | None = field(
@@ -267,7 +285,11 @@ def strategy_of(request: TextRequest, rest: dict[str, Any]) -> tuple[Strategy, d
     rest = {name: value for name, value in rest.items() if not asks_for_nothing(name, value)}
     if request.engine is None:  # what changes nothing implies no engine and no defaults
         rest = {name: value for name, value in rest.items() if not is_neutral(name, value)}
-    settings = {name: value for name, value in declared.items() if value is not None} | rest
+    settings = {
+        name: vars(value) if isinstance(value, Request) else value
+        for name, value in declared.items()
+        if value is not None and not is_neutral(name, value)
+    } | rest
     _check_one_way(request, settings)
     with Sampler.refuse_local():
         (sampler, decoder), notes = _sampler(request, settings)

@@ -19,6 +19,7 @@ NEUTRAL: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("repeat_penalty", "rep_pen", "typical_p", "typical", "tfs", "tfs_z"), (1,)),
     **dict.fromkeys(("dry_multiplier", "xtc_probability", "mirostat", "top_a"), (0,)),
     **dict.fromkeys(("dynatemp_range", "smoothing_factor", "no_repeat_ngram_size"), (0,)),
+    **dict.fromkeys(("thinking_token_budget", "reasoning_budget_tokens"), (-1,)),
     "top_n_sigma": (-1, 0),
     "penalize_nl": (False,),
 }
@@ -40,7 +41,8 @@ _VALUES: tuple[tuple[tuple[Any, ...], str], ...] = (
 UNASKED = {name: values for values, names in _VALUES for name in names.split()}
 """Fields of other servers that this one lacks, with the values that ask for nothing."""
 SETTINGS = ("min_tokens", "logit_bias", "repetition_penalty", "frequency_penalty",
-            "presence_penalty", "temperature", "min_p", "top_k", "top_p")  # fmt: skip
+            "presence_penalty", "thinking_token_budget", "repetition_detection", "temperature",
+            "min_p", "top_k", "top_p")  # fmt: skip
 """The fields that each set one sampler parameter."""
 
 
