@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -42,6 +44,13 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    uds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Listen on a Unix domain socket, for a proxy, in place of --host and --port.",
+        ),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,9 +96,9 @@ def serve(
     """Serve models to OpenAI-compatible clients, with corelm's samplers.
 
     The URL is written to standard output. It has a token, which clients send as their API key; set
-    it with the environment variable CORELM_SERVE_TOKEN. A request with a seed gets the text that
-    `corelm sample` writes with it, no matter what else the server writes; from llama.cpp it may
-    differ with the number of texts in a pass.
+    it with the environment variable CORELM_SERVE_TOKEN, or several, one a line. A request with a
+    seed gets the text that `corelm sample` writes with it, no matter what else the server writes;
+    from llama.cpp it may differ with the number of texts in a pass.
 
     \b
     corelm serve --model imdb
@@ -100,6 +109,8 @@ def serve(
     from corelm_serve.server import serve as run
     from corelm_serve.service import Service
 
+    if uds is not None:
+        host, port = "localhost", 80  # what clients of such a socket write in URLs
     if no_token and not is_loopback(host):
         raise UsageError(f"--no-token is for a loopback address such as 127.0.0.1, not {host}")
     for name, value in {"seconds": seconds, "stall": stall, "grace": grace}.items():
@@ -109,12 +120,11 @@ def serve(
         rows=rows, waiting=waiting, length=length, prompt=prompt, seconds=seconds, stall=stall,
         grace=grace, prefixes=prefixes,
     )  # fmt: skip
-    token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
-    if token is not None and not re.fullmatch("[!-~]+", token):
-        raise UsageError(f"{TOKEN} must have visible ASCII characters alone, as a header has")
-    with listen(host, port) as listening:
-        port = listening.getsockname()[1]
-        access = Access.to(host, port, token, allow_host or (), allow_origin or ())
+    tokens = [] if no_token else _tokens()
+    with listen(host, port) if uds is None else listen_unix(uds) as listening:
+        if uds is None:
+            port = listening.getsockname()[1]
+        access = Access.to(host, port, tokens, allow_host or (), allow_origin or ())
         service = Service(loaded(model or [DEFAULT], device, dtype), limits, log_texts)
         if not is_loopback(host):
             typer.echo(
@@ -122,8 +132,18 @@ def serve(
                 "they travel unencrypted",
                 err=True,
             )
-        typer.echo(url_of(host, port, token))
+        token = next(iter(tokens), None)
+        typer.echo(url_of(host, port, token) if uds is None else f"unix:{uds}{_query(token)}")
         run(service, access, listening)
+
+
+def _tokens() -> list[str]:
+    """Return the tokens of the environment, one a line; a random one by default."""
+    lines = os.environ.get(TOKEN, "").splitlines()
+    tokens = [line for line in lines if line] or [secrets.token_urlsafe(24)]
+    if not all(re.fullmatch("[!-~]+", token) for token in tokens):
+        raise UsageError(f"{TOKEN} must have visible ASCII characters alone, as a header has")
+    return tokens
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -148,6 +168,31 @@ def listen(host: str, port: int) -> socket.socket:
         # `create_server` adds the address to the reason.
         reason = str(error.strerror or error).partition(" (while")[0]
         raise UsageError(f"cannot listen on {host}:{port}: {reason}") from None
+
+
+def listen_unix(path: str) -> socket.socket:
+    """Return a listening Unix domain socket, which replaces one that an ended server left.
+
+    The umask decides who may connect.
+
+    Raises:
+        UsageError: a server listens there, or there can be no socket.
+    """
+    import socket
+
+    if not hasattr(socket, "AF_UNIX"):
+        raise UsageError("this system has no Unix domain sockets; use --host and --port")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.setblocking(False)
+    try:
+        if Path(path).is_socket() and listening.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+        listening.bind(path)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise UsageError(f"cannot listen at {path}: {error.strerror or error}") from None
+    return listening
 
 
 def loaded(
@@ -196,7 +241,11 @@ def _public_name(model: str) -> str:
 def url_of(host: str, port: int, token: str | None, page: str = "") -> str:
     """Return the URL of a page, with the token."""
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/{page}" + (f"?token={quote(token, safe='')}" if token else "")
+    return f"http://{name}:{port}/{page}{_query(token)}"
+
+
+def _query(token: str | None) -> str:
+    return f"?token={quote(token, safe='')}" if token else ""
 
 
 @corelm.hookimpl

@@ -45,7 +45,7 @@ from corelm_serve.responses import (
     json_response,
     written,
 )
-from corelm_serve.security import STUDENT
+from corelm_serve.security import CLIENT, STUDENT
 from corelm_serve.service import Service, find
 from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -153,7 +153,7 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     service, body, app = service_of(request), await read_body(request), request.app.state
     inbox, turns, strategies = Inbox(app.wakeups), app.turns, app.strategies
     key = strategies.key_of(body) if request.state.length < SHORT else None
-    client = request.client.host if request.client else ""
+    client = request.scope.get(CLIENT) or (request.client.host if request.client else "")
     shared = Shared(service.models, service.limits, strategies, key, inbox.tell, client)
     if strategies.knows(key):
         call = _guarded(prepare, body, shared)

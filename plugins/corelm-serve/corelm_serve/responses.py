@@ -360,6 +360,8 @@ class EventResponse:
 
 def _start(kind: str) -> dict[str, Any]:
     headers = [(b"content-type", kind.encode())]
+    if kind == EVENTS:
+        headers.append((b"x-accel-buffering", b"no"))  # nginx would collect some kilobytes first
     return {"type": "http.response.start", "status": 200, "headers": headers}
 
 

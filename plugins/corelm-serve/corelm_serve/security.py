@@ -63,6 +63,8 @@ STAINLESS = tuple(f"x-stainless-{name}" for name in (
 JOINING, STYLE = "/join", "/play/shared.css"
 STUDENT = "corelm_student"
 """The key of a request's scope that says that a student makes it."""
+CLIENT = "corelm_client"
+"""The key of a request's scope that says which of several tokens it has."""
 OF_STUDENTS = frozenset(
     {("GET", path) for path in ("/play", "/api/samplers", "/v1/models", "/api/class")}
     | {("POST", f"/api/{name}") for name in ("chain", "next", "write", "picture")}
@@ -92,7 +94,7 @@ class Access:
         port: the port.
         any_address: also take any IP address with the port, as where the server listens on all. A
             name that points here by DNS rebinding is no address.
-        token: the token; None for none.
+        tokens: any of them admits; none for no check.
         origins: other origins whose pages may ask, each whole.
         at_proxy: the values of the Host header that a proxy in front passes on.
         classroom: lets students use the live page; None for no class.
@@ -101,7 +103,7 @@ class Access:
     hosts: frozenset[str]
     port: int
     any_address: bool = False
-    token: str | None = None
+    tokens: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
     at_proxy: frozenset[str] = frozenset()
     classroom: Classroom | None = None
@@ -111,7 +113,7 @@ class Access:
         cls,
         host: str,
         port: int,
-        token: str | None = None,
+        tokens: Iterable[str] = (),
         names: Iterable[str] = (),
         origins: Iterable[str] = (),
     ) -> Access:
@@ -120,7 +122,7 @@ class Access:
         Args:
             host: the address or name.
             port: the port.
-            token: the token; None for none.
+            tokens: any of them admits; none for no check.
             names: more names of the machine, or of a proxy in front of it.
             origins: other origins whose pages may ask, such as `https://example.org`.
 
@@ -134,7 +136,7 @@ class Access:
         # A proxy has the ports of http and https, and passes on the name that it got.
         at_proxy = {f"{_bracketed(name)}{port}" for name in names for port in ("", ":80", ":443")}
         pages = frozenset(map(origin_of, origins))
-        return cls(frozenset(hosts), port, is_any(host), token, pages, frozenset(at_proxy))
+        return cls(frozenset(hosts), port, is_any(host), tuple(tokens), pages, frozenset(at_proxy))
 
     @property
     def cookie(self) -> str:
@@ -167,18 +169,20 @@ class Access:
                 raise ApiError(message, 403, code="wrong_origin")
 
     def is_token(self, text: str) -> bool:
-        """Return True if a text is the token."""
-        return self.token is not None and is_secret(text, self.token)
+        """Return True if a text is one of the tokens."""
+        return any(is_secret(text, token) for token in self.tokens)
 
     def check_token(self, request: HTTPConnection) -> None:
-        """Raise if a request has neither the token nor its cookie."""
-        if self.token is None:
+        """Raise if a request has neither a token nor its cookie, and note whose request it is."""
+        if not self.tokens:
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(token.strip()):
-            return
-        if self.is_token(request.cookies.get(self.cookie, "")):
-            return
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        for text in (bearer, request.cookies.get(self.cookie, "")):
+            if self.is_token(text):
+                if len(self.tokens) > 1:
+                    request.scope[CLIENT] = text
+                return
         message = "the token is missing or wrong; the server printed it when it started"
         headers_ = {"WWW-Authenticate": "Bearer"}
         raise ApiError(message, 401, code="invalid_api_key", headers=headers_)
@@ -249,7 +253,7 @@ class Guard:
         if scope["path"] in OPEN:
             return None
         if scope["path"] in PAGES and (token := request.query_params.get("token")):
-            return self._exchange(scope["path"], token)
+            return self._exchange(request, token)
         if self._access.classroom is None:
             self._access.check_token(request)
             return None
@@ -295,11 +299,13 @@ class Guard:
         response.set_cookie(self._class_cookie, token, httponly=True, samesite="lax")
         return response
 
-    def _exchange(self, page: str, token: str) -> ASGIApp:
+    def _exchange(self, request: HTTPConnection, token: str) -> ASGIApp:
         """Exchange the token in the URL for a cookie; the redirect leaves it out."""
-        response = RedirectResponse(page, 303)
+        response, is_secure = RedirectResponse(request.scope["path"], 303), request.url.is_secure
         if self._access.is_token(token):
-            response.set_cookie(self._access.cookie, token, httponly=True, samesite="strict")
+            response.set_cookie(
+                self._access.cookie, token, httponly=True, samesite="strict", secure=is_secure
+            )
         return response
 
 

@@ -51,6 +51,9 @@ AFTER_GRACE = 2
 """Seconds that the last events get to reach their clients."""
 CONNECTIONS, FILES = 1_024, 128
 """Connections at a time, and the files that the server needs for other things."""
+LOCAL = ("127.0.0.1", 0)
+"""The address of clients of a Unix domain socket: a proxy of this machine, which is believed whom
+it asks for."""
 FULL = 1
 """Seconds that a client has to read that there is no room for it."""
 SWITCH = 1e-4
@@ -198,6 +201,8 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
 
     most = CONNECTIONS
     """The most connections; the one that has been idle for longest goes for the next."""
+    client: tuple[str, int] | None
+    """The address that it comes from."""
     _active = 0.0
     """The time of its beginning, or of its last answer."""
     _answered: Any = None
@@ -209,6 +214,7 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to look for requests."""
         super().connection_made(Joined(transport, self.loop))
+        self.client = self.client or LOCAL
         self._active = self.loop.time()
         self._looking = self.loop.call_later(SILENCE, self._look)
         others = [x for x in self.connections if not (x is self or x.transport.is_closing())]

@@ -142,13 +142,13 @@ def opened_client(
         host: where it would listen.
         names: more names of its machine.
         models: its models by name.
-        token: its token.
+        token: its token, or several with spaces between them.
         classroom: the class of its live page.
         origins: other origins whose pages may ask.
         options: `log_texts`, `sources` and limits.
     """
     register()
-    access = Access.to(host, 8000, token, names, origins)
+    access = Access.to(host, 8000, (token or "").split(), names, origins)
     service = _service(models or {"toy": ToyModel()}, classroom, **options)
     with Client(create_app(service, replace(access, classroom=classroom)), service) as client:
         yield client
@@ -175,7 +175,7 @@ def served(
         if buffer is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         port = listening.getsockname()[1]
-        rules = Access.to("127.0.0.1", port, token, origins=origins)
+        rules = Access.to("127.0.0.1", port, (token or "").split(), origins=origins)
         app = create_app(service, replace(rules, classroom=classroom))
         http = connection_type(fast=parser != "h11")
         config = uvicorn.Config(

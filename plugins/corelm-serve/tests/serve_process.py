@@ -52,7 +52,7 @@ def serving(*arguments, errors=True, **environment):
         if not line:
             raise AssertionError(process.communicate(timeout=SOON)[1])
         url, _, token = line.strip().partition("?token=")
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url), line
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/|unix:.+", url), line
         yield Process(process, url.rstrip("/"), token)
     finally:
         process.kill()

@@ -234,6 +234,28 @@ def test_after_the_grace_period_requests_end_with_an_error():
 # ---- the command ----
 
 
+@POSIX
+def test_a_unix_socket_replaces_the_one_that_an_ended_server_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # a path of a socket has at most 108 bytes
+    for _ in range(2):
+        with (
+            serving("--model", "imdb", "--uds", "s", CORELM_SERVE_TOKEN="one\ntwo\n") as server,
+            httpx.Client(transport=httpx.HTTPTransport(uds="s"), timeout=SOON) as http,
+        ):
+            assert (server.url, server.token) == ("unix:s", "one")
+            headers = {"Authorization": "Bearer two", "X-Forwarded-Proto": "https"}
+            listed = http.get("http://localhost/v1/models", headers=headers)
+            assert listed.json()["data"][0]["id"] == "imdb"
+            cookie = http.get("http://localhost/?token=two", headers=headers).headers["set-cookie"]
+            assert cookie.endswith("Secure")
+            assert http.get("http://evil.com/health").status_code == 421
+            assert main(["serve", "--uds", "s"]) == 2
+            assert "cannot listen at s: Address already in use" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["serve", "--uds", "file"]) == 2
+    assert (tmp_path / "file").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -255,7 +277,7 @@ def test_a_command_that_cannot_serve(arguments, message, capsys):
 
 
 def test_a_token_that_no_header_can_hold_is_refused(monkeypatch, capsys):
-    monkeypatch.setenv("CORELM_SERVE_TOKEN", "se cret\u00e9")
+    monkeypatch.setenv("CORELM_SERVE_TOKEN", "one\nse cret")
     assert main(["serve", "--port", "0"]) == 2
     assert "visible ASCII characters" in capsys.readouterr().err
 

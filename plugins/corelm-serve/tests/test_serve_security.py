@@ -36,6 +36,27 @@ def test_a_request_needs_the_token(guarded, headers, status):
         assert response.headers["www-authenticate"] == "Bearer"
 
 
+def test_each_of_several_tokens_is_a_client_with_a_share_of_its_own(open_client, monkeypatch):
+    client, clients = open_client(token="one two"), []
+    scheduler = client.service.schedulers["toy"]
+    submit = scheduler.submit
+    monkeypatch.setattr(scheduler, "submit", lambda jobs: clients.append(jobs[0]) or submit(jobs))
+    for token in ("one", "two", "one two", "one"):
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "203.0.113.9"}
+        asked = {"model": "toy", "prompt": "the", "max_tokens": 2}
+        response = client.post("/v1/completions", json=asked, headers=headers)
+        assert response.status_code == (401 if token == "one two" else 200)
+    assert [job.client for job in clients] == ["one", "two", "one"]
+
+
+def test_the_cookie_of_a_page_behind_tls_is_sent_over_tls_alone(open_client):
+    for scheme in ("http", "https"):
+        client = open_client(token=TOKEN)
+        url = f"{scheme}://127.0.0.1:8000/?token={TOKEN}"
+        cookie = client.get(url, follow_redirects=False).headers["set-cookie"]
+        assert ("Secure" in cookie) == (scheme == "https")
+
+
 def test_the_health_of_a_server_is_no_secret(guarded):
     assert guarded.get("/health").json() == {"status": "ok"}
 

@@ -92,7 +92,7 @@ def play(
         typer.echo(url)
         if browser:
             webbrowser.open(url)  # the socket listens already, so the page waits for the server
-        serve(service, replace(Access.to(host, port, token), classroom=room), socket)
+        serve(service, replace(Access.to(host, port, [token]), classroom=room), socket)
 
 
 def _open_class(port: int) -> Classroom:
