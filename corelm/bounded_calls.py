@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import Any
 
 from corelm.errors import CorelmError, ExecutorError, TooMuchError, UsageError
-from corelm.printable import reason_of
+from corelm.text.printable import reason_of
 
 PATIENCE = 10.0
 """Wall-clock seconds per second of processor time, after which the machine is too busy."""
@@ -44,7 +44,7 @@ class BoundedCalls:
 
     Example:
         >>> calls = BoundedCalls(seconds=1)
-        >>> calls.call("corelm.printable:one_line", "a\\nb")
+        >>> calls.call("corelm.text.printable:one_line", "a\\nb")
         'a b'
         >>> calls.call("time:sleep", "a")
         Traceback (most recent call last):

@@ -1,3 +1,4 @@
+from corelm.contracts.sampling import KernelSampler as KernelSampler
 from corelm.native.backend import compiled as compiled
 from corelm.numerics.arrays import array_namespace as array_namespace
 from corelm.numerics.arrays import in_library_of as in_library_of
@@ -13,11 +14,10 @@ from corelm.numerics.filters import surprisal_of_probability as surprisal_of_pro
 from corelm.numerics.filters import top_k as top_k
 from corelm.numerics.filters import within_min_entropy as within_min_entropy
 from corelm.numerics.filters import within_nats as within_nats
-from corelm.sampling import KernelSampler as KernelSampler
-from corelm.token_edits import allow_all_but as allow_all_but
-from corelm.token_edits import change_logits as change_logits
-from corelm.token_edits import remove_tokens as remove_tokens
-from corelm.token_edits import token_change as token_change
-from corelm.token_edits import token_counts as token_counts
-from corelm.token_names import TokenNames as TokenNames
-from corelm.token_texts import find_in_turn as find_in_turn
+from corelm.tokens.edits import allow_all_but as allow_all_but
+from corelm.tokens.edits import change_logits as change_logits
+from corelm.tokens.edits import remove_tokens as remove_tokens
+from corelm.tokens.edits import token_change as token_change
+from corelm.tokens.edits import token_counts as token_counts
+from corelm.tokens.names import TokenNames as TokenNames
+from corelm.tokens.texts import find_in_turn as find_in_turn

@@ -20,7 +20,7 @@ REPEATED = (
         "tests/registry/test_models",
         "tests/registry/test_registry",
     ),
-    *("tests/test_docs.py", "tests/test_portability.py", "tests/test_public_names.py"),
+    *("tests/test_docs.py", "tests/questions/test_portability.py", "tests/test_public_names.py"),
 )
 """Beginnings of tests that list the installed plugins, commands or models, or that look at what an
 import loads: they are run in each environment."""

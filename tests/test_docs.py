@@ -23,7 +23,8 @@ from public_names import names_in
 import corelm
 import corelm.interop
 import corelm.runs
-from corelm import errors, hookspecs
+from corelm import errors
+from corelm.contracts import hookspecs
 from corelm.registry import registry
 from corelm.testing import LAWS
 
@@ -173,7 +174,7 @@ def test_the_shell_keeps_its_folder(tmp_path: Path) -> None:
 @pytest.mark.packages
 def test_a_source_that_changed_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    source = "<!-- source: corelm/decoder.py {} -->\n```python\n{}\n```\n"
+    source = "<!-- source: corelm/contracts/decoder.py {} -->\n```python\n{}\n```\n"
     page.write_text(source.format("Decoder", inspect.getsource(corelm.Decoder).rstrip("\n")))
     assert examples.differences(page) == []
     page.write_text(source.format("Decoder", "class Decoder: ..."))

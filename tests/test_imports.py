@@ -32,15 +32,12 @@ PACKAGES: dict[str, set[str]] = {
 """The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
-    {"bounded_calls", "class_checks", "errors", "lazy", "machine", "markup"}
-    | {"native", "printable", "text_lines"},
-    {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"abilities", "chain_stages", "filters", "sampling", "stateless_model", "token_edits"}
-    | {"token_names", "token_texts", "validation"},
+    {"bounded_calls", "errors", "lazy", "machine", "native", "numerics", "text"},
+    {"contracts", "filters"},
+    {"abilities", "tokens"},
     {"decoding"},
-    {"decoder"},
     {"registry"},
-    {"divergences", "exact", "explanation", "generation", "linting", "scoring"},
+    {"generation", "questions"},
     {"models", "scaling"},
     {"testing"},
     {"bundles", "interop", "runs"},

@@ -45,7 +45,7 @@ LIMITED = [  # the place, how it reads, how often, and its limits
     ("corelm/models/atomic_files.py", "open_input", 1, "SafeFile.open: the callers limit bytes"),
     ("corelm/models/corpus.py", "open_input", 1, "one byte more than the limit"),
     ("corelm/models/atomic_files.py", "json.loads", 1, "json_object: its depth"),
-    ("corelm/text_lines.py", "json.loads", 1, "a line of a limited text"),
+    ("corelm/text/lines.py", "json.loads", 1, "a line of a limited text"),
     ("corelm_grammar/json_schema.py", "json.loads", 1, "a limited length"),
     ("corelm_inspect_logs.py", "import zipfile", 1, "sizes, values, depth"),
     ("corelm_llama_cpp/gguf_file.py", "open", 1, "the header's numbers"),

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, cast, overl
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.contracts.language_model import Session, Vocabulary, has_method
 from corelm.errors import UsageError
-from corelm.language_model import Session, Vocabulary, has_method
-from corelm.printable import shown
+from corelm.text.printable import shown
 
 if TYPE_CHECKING:
     from corelm.abilities.sessions import SessionAbilities
-    from corelm.context import Context
+    from corelm.contracts.context import Context
+    from corelm.contracts.step import Drawn
     from corelm.decoding.draws import DrawPlan
-    from corelm.decoding.step import Drawn
 
 OfSession = Literal["draw", "rewind", "join", "join_many", "fork", "hidden_states"]
 OfVocabulary = Literal["writer", "token_bytes", "texts_after", "token_name", "render_chat"]

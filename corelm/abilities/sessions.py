@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.context import Context
-from corelm.language_model import Session, has_method
+from corelm.contracts.context import Context
+from corelm.contracts.language_model import Session, has_method
 from corelm.numerics.distributions import Array
 
 if TYPE_CHECKING:
+    from corelm.contracts.step import Drawn
     from corelm.decoding.draws import DrawPlan
-    from corelm.decoding.step import Drawn
 
 
 class SessionAbilities(Session, Protocol):

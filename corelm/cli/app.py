@@ -25,11 +25,11 @@ from typer.main import get_command
 from corelm.cli.applications import PlainCommand, TextGroup, exit_code
 from corelm.cli.options.parameters import called, completed_words, with_optional_values
 from corelm.errors import CorelmError, PluginError, UsageError
-from corelm.printable import one_line, shown
 from corelm.registry.loading import OWN
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import COMMANDS as HOOK
 from corelm.registry.registry import Registry
+from corelm.text.printable import one_line, shown
 
 DEBUG = "--debug"
 COMMANDS = {"sample": "sample", "samplers": "samplers", "decoders": "samplers"}

@@ -28,7 +28,7 @@ from typer.core import TyperCommand, TyperGroup
 from corelm.cli.options.parameters import with_arguments
 from corelm.cli.output import messages
 from corelm.errors import CorelmError, UsageError
-from corelm.printable import message_of
+from corelm.text.printable import message_of
 
 SHARED = ("model", "device", "dtype", "workers", "scheduler")
 """The options that mean the same in every command; `choices` has each by its name."""

@@ -28,11 +28,11 @@ from corelm.cli.output.texts import SampleRequest
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
 from corelm.models import NamedModel, atomic_files
-from corelm.printable import counted
 from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
 from corelm.scaling.job import differences
 from corelm.scaling.text_batches import in_order, settings_of, units_of
+from corelm.text.printable import counted
 
 
 @dataclass(frozen=True)

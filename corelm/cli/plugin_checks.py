@@ -18,23 +18,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from corelm.abilities.stateless_model import SPECIAL
 from corelm.cli.app import COMMANDS, CommandRegistry
 from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output.describe import example
+from corelm.contracts.language_model import ModelScheme
+from corelm.contracts.params import Parameterized
+from corelm.contracts.sampling import Sampler
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
 from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.generation.generate import Ancestral
-from corelm.language_model import ModelScheme
-from corelm.params import Parameterized
-from corelm.printable import did_you_mean, listed
 from corelm.registry.expressions import Expression
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.models import installed
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import HOOKS, OBSERVER, Registry
-from corelm.sampling import Sampler
-from corelm.stateless_model import SPECIAL
+from corelm.text.printable import did_you_mean, listed
 
 GROUPS = ("corelm", "corelm.commands", "corelm.folders", "corelm.logs", "corelm.records")
 """The groups of entry points of corelm and its packages."""

@@ -13,8 +13,8 @@ from string import Template
 
 from corelm.cli.app import COMMANDS, CommandRegistry
 from corelm.cli.output import describe
+from corelm.contracts.hookspecs import API_VERSION
 from corelm.errors import UsageError
-from corelm.hookspecs import API_VERSION
 from corelm.registry.loading import OWN
 from corelm.registry.registry import Registry, registry
 

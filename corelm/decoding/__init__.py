@@ -1,1 +1,1 @@
-"""The parts of a decoding loop: random numbers, the growing context, the decoding state."""
+"""The parts of a decoding loop: random numbers, the plan of the draws, the decoding state."""

@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.chain_stages import (
+from corelm.contracts.chain_stages import (
     StageResult,
     apply,
     masks_of,
     run_stages,
 )
-from corelm.context import Context, ListingContext, example_context
-from corelm.decoding.step import Drawn, Figures, ModelLogits, NextLogits
+from corelm.contracts.context import Context, ListingContext, example_context
+from corelm.contracts.language_model import Vocabulary
+from corelm.contracts.sampling import Chain, KernelSampler, Mask, Sampler, Switch
+from corelm.contracts.step import Drawn, Figures, ModelLogits, NextLogits
+from corelm.contracts.validation import check_drawn, invalid_result
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary
 from corelm.native import rows
 from corelm.native.backend import FLOAT32
 from corelm.numerics.distributions import Array, draw_checked
 from corelm.numerics.masks import Forbidden, all_but
-from corelm.sampling import Chain, KernelSampler, Mask, Sampler, Switch
-from corelm.validation import check_drawn, invalid_result
 
 BLOCK = 64
 """Numbers taken at a time from each sample's generator: a call for each token would be slow."""
@@ -243,7 +243,7 @@ class DrawPlan:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
-            UsageError: as for `corelm.chain_stages.apply`.
+            UsageError: as for `corelm.contracts.chain_stages.apply`.
         """
         logits = self.prepare.check(logits, len(uniforms))
         if self.before is None and (

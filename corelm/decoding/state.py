@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.abilities.optional import draw_next
-from corelm.context import Context, ContextBuilder, read_only
+from corelm.contracts.context import Context, ContextBuilder, read_only
+from corelm.contracts.language_model import LanguageModel, Session, is_end
+from corelm.contracts.sampling import Sampler
+from corelm.contracts.step import Drawn, NextLogits, Step, model_surprisals
+from corelm.contracts.validation import check_result
 from corelm.decoding.draws import DrawPlan, RandomStream
-from corelm.decoding.step import Drawn, NextLogits, Step, model_surprisals
 from corelm.errors import CorelmError, PluginError, UsageError
-from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, surprisals
-from corelm.printable import shown
-from corelm.sampling import Sampler
-from corelm.validation import check_result
+from corelm.text.printable import shown
 
 if TYPE_CHECKING:
-    from corelm.decoder import Decoder
+    from corelm.contracts.decoder import Decoder
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]

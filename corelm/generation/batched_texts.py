@@ -8,14 +8,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context, ContextBuilder, read_only
+from corelm.contracts.context import Context, ContextBuilder, read_only
+from corelm.contracts.language_model import LanguageModel, Session, window_start
+from corelm.contracts.step import COLUMNS, Drawn, Step, model_surprisals
 from corelm.decoding.draws import RandomStream
-from corelm.decoding.step import COLUMNS, Drawn, Step, model_surprisals
 from corelm.generation.generate import Ancestral, Texts
 from corelm.generation.open_texts import OpenTexts, RowFigures
 from corelm.generation.prompts import PrefixCache, Prompt
 from corelm.generation.shared_session import SessionView, SharedSession
-from corelm.language_model import LanguageModel, Session, window_start
 from corelm.registry.registry import registry
 
 

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.chain_stages import Run, StageResult, masks_of
-from corelm.context import Context, ContextBuilder
-from corelm.decoding.step import Step, mass_of
+from corelm.contracts.chain_stages import Run, StageResult, masks_of
+from corelm.contracts.context import Context, ContextBuilder
+from corelm.contracts.language_model import Vocabulary
+from corelm.contracts.sampling import Sampler
+from corelm.contracts.step import Step, mass_of
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary
-from corelm.sampling import Sampler
 
 
 class ConstrainedText:

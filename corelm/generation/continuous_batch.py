@@ -12,11 +12,11 @@ from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
 
+from corelm.contracts.language_model import LanguageModel
 from corelm.generation.batched_texts import BatchedTexts
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.prompts import PrefixCache
 from corelm.generation.shared_session import SharedSession
-from corelm.language_model import LanguageModel
 from corelm.registry.registry import registry
 
 PIECE = 512

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelm.abilities import FullVocabulary
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.step import Step
 from corelm.decoding.draws import RandomStream
-from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.generate import stream
-from corelm.language_model import LanguageModel
 from corelm.registry.strategies import Strategy
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from corelm.abilities.optional import END
 from corelm.errors import UsageError
-from corelm.printable import shown
+from corelm.text.printable import shown
 
 TIMEOUT = 0.03
 """The most seconds of a processor for one search; the usual one takes microseconds."""

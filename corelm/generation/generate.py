@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from corelm.abilities.optional import FullVocabulary
-from corelm.decoder import Decoder
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.hookspecs import hookimpl
+from corelm.contracts.language_model import LanguageModel, StatelessModel
+from corelm.contracts.sampling import Sampler
+from corelm.contracts.step import Step
 from corelm.decoding.draws import RandomStream, whole_number
 from corelm.decoding.state import DecodingTask, steps_in_order
-from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, Generations, OpenTexts
-from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel, StatelessModel
-from corelm.printable import shown
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.models import as_model
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
-from corelm.sampling import Sampler
+from corelm.text.printable import shown
 
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.abilities.sessions import if_wrapped_can
+from corelm.contracts.language_model import Session, padded_rows
 from corelm.errors import UsageError
-from corelm.language_model import Session, padded_rows
 from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.abilities.optional import FullVocabulary, text_of
-from corelm.decoding.step import Drawn, FinishReason, Step
+from corelm.contracts.language_model import LanguageModel, Vocabulary
+from corelm.contracts.step import Drawn, FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.endings import Endings, TextPatterns
-from corelm.language_model import LanguageModel, Vocabulary
 from corelm.lazy import cached_property
-from corelm.markup import Displayable, Passage, Word
+from corelm.text.markup import Displayable, Passage, Word
 
 if TYPE_CHECKING:
     from corelm.generation.generate import Texts

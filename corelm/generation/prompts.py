@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.abilities.sessions import SessionAbilities
-from corelm.language_model import LanguageModel, Session
+from corelm.contracts.language_model import LanguageModel, Session
 
 LEAST = 16
 """The shortest prefix that is reused, in tokens, unless two prompts are equal: to copy and rewind

@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.abilities import can
 from corelm.abilities.optional import draw_next, join_all
 from corelm.abilities.sessions import SessionAbilities
+from corelm.contracts.language_model import Session, Vocabulary
+from corelm.contracts.sampling import Sampler
 from corelm.decoding.draws import DrawPlan
 from corelm.errors import CorelmError
 from corelm.generation.open_texts import RowFigures
-from corelm.language_model import Session, Vocabulary
 from corelm.numerics.distributions import Array
-from corelm.sampling import Sampler
 
 if TYPE_CHECKING:
     from corelm.generation.batched_texts import RequestRows

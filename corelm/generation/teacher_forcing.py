@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.abilities.optional import FullVocabulary
-from corelm.decoding.step import ModelLogits
+from corelm.contracts.language_model import LanguageModel, Vocabulary
+from corelm.contracts.step import ModelLogits
 from corelm.generation.generate import BATCH
-from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]

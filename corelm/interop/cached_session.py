@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.contracts.language_model import Vocabulary
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary
 from corelm.models.sliding_window import SlidingWindow
 from corelm.numerics.distributions import Array
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from corelm import native
-from corelm.context import example_context
+from corelm.contracts.context import example_context
+from corelm.contracts.language_model import Vocabulary, never_drawn
+from corelm.contracts.sampling import Sampler
 from corelm.decoding.draws import CONSTANT, calls_of
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary, never_drawn
 from corelm.native.rows import Call
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.sampling import Sampler
 
 
 def chain_text(sampler: Sampler | str, vocabulary: Vocabulary, *, unknown: bool = False) -> str:

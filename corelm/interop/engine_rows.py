@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.context import Context
-from corelm.decoding.step import model_surprisals
-from corelm.language_model import Vocabulary
+from corelm.contracts.context import Context
+from corelm.contracts.language_model import Vocabulary
+from corelm.contracts.step import model_surprisals
 from corelm.numerics.distributions import Array, surprisals
 
 Ids = NDArray[np.int64]

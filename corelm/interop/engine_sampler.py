@@ -11,19 +11,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.chain_stages import apply
-from corelm.context import Context
+from corelm.contracts.chain_stages import apply
+from corelm.contracts.context import Context
+from corelm.contracts.language_model import Vocabulary, never_drawn
+from corelm.contracts.sampling import Sampler
+from corelm.contracts.validation import check_drawn, check_logits, restored_token
 from corelm.decoding.draws import RandomStream
 from corelm.errors import UsageError
 from corelm.filters import array_namespace
 from corelm.interop.engine_rows import EngineRows, context_of
-from corelm.language_model import Vocabulary, never_drawn
 from corelm.numerics.arrays import in_library_of
 from corelm.numerics.distributions import Array, draw, mask_logits, mask_tokens
-from corelm.numerics.portability import runs_on
+from corelm.questions.portability import runs_on
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.sampling import Sampler
-from corelm.validation import check_drawn, check_logits, restored_token
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.contracts.language_model import Session, Vocabulary
 from corelm.errors import UsageError
 from corelm.interop.cached_session import CachedSession, KeyValueCache, LazyOutputs, Outputs
-from corelm.language_model import Session, Vocabulary
 from corelm.models.sliding_window import SlidingWindow
 
 Ids = NDArray[np.int64]

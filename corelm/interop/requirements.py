@@ -21,7 +21,7 @@ from corelm.errors import (
     UnknownNameError,
 )
 from corelm.models.atomic_files import SafeFile
-from corelm.printable import reason_of
+from corelm.text.printable import reason_of
 
 __all__ = ["check_model", "hub_models", "requires"]
 

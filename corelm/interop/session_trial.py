@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.abilities.sessions import SessionAbilities
+from corelm.contracts.language_model import Session
 from corelm.errors import CorelmError
-from corelm.language_model import Session
 from corelm.numerics.arrays import largest_difference
 from corelm.numerics.distributions import Array
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.exact import sampling_distribution
 from corelm.models.bundle import Bundle
 from corelm.models.byte_pairs import BytePairVocabulary
 from corelm.models.contents import shapes
 from corelm.models.networks.base import Architecture
+from corelm.questions.exact import sampling_distribution
 from corelm.registry.expressions import sampler
 from corelm.testing import g_test
 from corelm.testing.draw_checks import check_draws_ahead

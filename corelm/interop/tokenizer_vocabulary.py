@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from corelm.abilities.optional import NO_TEMPLATE
+from corelm.contracts.language_model import Vocabulary
 from corelm.errors import UsageError
 from corelm.interop.chat_template import ChatTemplate
-from corelm.language_model import Vocabulary
 from corelm.models.byte_pairs import byte_alphabet
 
 SPACE = "▁"

@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import ModelFileError, UsageError
-from corelm.hookspecs import hookimpl
 from corelm.registry.models import (
     MODEL,
     SHIPPED,
@@ -30,8 +30,8 @@ from corelm.registry.models import (
 from corelm.registry.registry import registry
 
 if TYPE_CHECKING:
-    from corelm.hookspecs import ModelLoader
-    from corelm.language_model import LanguageModel, StatelessModel
+    from corelm.contracts.hookspecs import ModelLoader
+    from corelm.contracts.language_model import LanguageModel, StatelessModel
     from corelm.registry.offers import Source
 
 
@@ -117,7 +117,7 @@ def _format_of(place: Path) -> _EngineFormat | None:
 @hookimpl
 def corelm_models() -> Mapping[str, ModelLoader]:
     """Return two models of IMDB reviews, read from disk when they are loaded, and the reader."""
-    from corelm.language_model import ModelScheme  # late: reports import the files alone
+    from corelm.contracts.language_model import ModelScheme  # late: reports import the files alone
 
     folder = Path(__file__).with_name("pretrained")
     shipped = {name: FromBundle(folder / name) for name in SHIPPED}
@@ -277,7 +277,7 @@ class NamedModel:
             ['the prompt has 130 tokens, and the model sees the last 81 of them: its context is 100']
         """  # noqa: E501  the note
         from corelm.abilities.optional import FullVocabulary
-        from corelm.language_model import window_start
+        from corelm.contracts.language_model import window_start
 
         vocabulary, context = FullVocabulary(self.model.vocabulary), self.model.context_length
         words = self.unknown_words(map(vocabulary.without_start, prompts))

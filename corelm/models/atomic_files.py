@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from corelm import printable
 from corelm.errors import ModelFileError, UsageError
 from corelm.machine import open_input
+from corelm.text import printable
 
 JSON_LIMIT = 2**20
 """The largest JSON document, in bytes."""

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.contracts.language_model import Vocabulary
 from corelm.errors import ModelFileError
-from corelm.language_model import Vocabulary
 from corelm.models.atomic_files import JSON_LIMIT, parse_json
 from corelm.models.byte_pairs import BYTE_PAIRS, BYTE_PAIRS_HELP, BytePairVocabulary
 from corelm.models.networks.base import Architecture

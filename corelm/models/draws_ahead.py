@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.context import Context
+from corelm.contracts.context import Context
+from corelm.contracts.step import Drawn, Figures
 from corelm.decoding.draws import DrawPlan
-from corelm.decoding.step import Drawn, Figures
 from corelm.models.sliding_window import SlidingWindow
 from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import native
+from corelm.contracts.language_model import Session
 from corelm.errors import UsageError
-from corelm.language_model import Session
 from corelm.models.contents import StoredVocabulary, check_fit
 from corelm.models.draws_ahead import DrawsAhead, NextDraws, TokenBlocks
 from corelm.models.networks.base import Architecture, BackgroundStep, Network

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.contracts.language_model import Vocabulary, padded_rows, window_start
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary, padded_rows, window_start
 
 LEAST = 64
 """The smallest number of tokens that memory is allocated for."""

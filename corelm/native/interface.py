@@ -314,7 +314,7 @@ class Kernels(Protocol):
             model: the model's, of the same shape.
             model_stats: (batch, 4): the likeliest token, min-entropy, possible tokens, entropy.
             tokens: (batch,), the tokens whose surprisal is returned.
-            out: (batch, 11), the figures of `corelm.divergences.Divergence`, then nats.
+            out: (batch, 11), the figures of `corelm.questions.divergences.Divergence`, then nats.
         """
 
     def moments(self, logits: Floats, temperatures: Doubles, out: Doubles, /) -> None:

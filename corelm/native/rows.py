@@ -164,7 +164,7 @@ def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[
 
 
 def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
-    # model: `corelm.divergences.ModelRows`, which caches the model's side of each
+    # model: `corelm.questions.divergences.ModelRows`, which caches the model's side of each
     # comparison.
     out = np.empty((len(rows), 11))
     logits = _ready(model.logits, FLOAT32)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UsageError
-from corelm.printable import shown
+from corelm.text.printable import shown
 
 ADAPTERS = {"torch": "array_api_compat.torch", "tensorflow": "corelm.numerics.keras_arrays"}
 """Libraries whose arrays do not name their namespace, and the module to use for each."""

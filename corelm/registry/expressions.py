@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from corelm.contracts.params import READERS, Parameter, Parameterized, renamed
+from corelm.contracts.sampling import Chain as Chain
+from corelm.contracts.sampling import Sampler as Sampler
 from corelm.errors import CorelmError, ExpressionError, ParameterError
-from corelm.params import READERS, Parameter, Parameterized, renamed
-from corelm.printable import reason_of, shown
 from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
-from corelm.sampling import Chain as Chain
-from corelm.sampling import Sampler as Sampler
+from corelm.text.printable import reason_of, shown
 
 _STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 # A quoted text as a whole, or one character.

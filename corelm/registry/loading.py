@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from corelm import hookspecs
+from corelm.contracts import hookspecs
 from corelm.errors import CorelmError, PluginError
-from corelm.printable import message_of, one_line, reason_of, shown
 from corelm.registry.offers import EntryPoint, Source
+from corelm.text.printable import message_of, one_line, reason_of, shown
 
 Undo = Callable[[], None]
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
 
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError, UsageError
 from corelm.machine import home
-from corelm.markup import Displayable, Table
-from corelm.printable import did_you_mean, listed, reason_of, shown
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
+from corelm.text.markup import Displayable, Table
+from corelm.text.printable import did_you_mean, listed, reason_of, shown
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from corelm.language_model import LanguageModel, ModelScheme, StatelessModel
+    from corelm.contracts.language_model import LanguageModel, ModelScheme, StatelessModel
     from corelm.numerics.distributions import Array
 
     Loader = Callable[[], LanguageModel]
@@ -210,12 +210,12 @@ def lifted(model: StatelessModel) -> LanguageModel:
         >>> np.exp(session.next_logits()).tolist()
         [[0.75, 0.25]]
     """
-    from corelm.language_model import check_model, has_special_tokens
+    from corelm.contracts.language_model import check_model, has_special_tokens
 
     check_model(model)
     if hasattr(model, "start") and has_special_tokens(model.vocabulary):
         return model  # type: ignore[return-value]
-    from corelm.stateless_model import LiftedModel  # few models need it
+    from corelm.abilities.stateless_model import LiftedModel  # few models need it
 
     return LiftedModel(model)
 
@@ -333,7 +333,9 @@ def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
 
 
 def _is_scheme(value: object) -> TypeGuard[ModelScheme]:
-    from corelm.language_model import ModelScheme  # late: the name of a model needs no arithmetic
+    from corelm.contracts.language_model import (
+        ModelScheme,  # late: the name of a model needs no arithmetic
+    )
 
     return isinstance(value, ModelScheme)
 

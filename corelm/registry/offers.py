@@ -22,10 +22,10 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from corelm.errors import PluginError
-from corelm.printable import shown
+from corelm.text.printable import shown
 
 if TYPE_CHECKING:
-    from corelm.params import Parameterized
+    from corelm.contracts.params import Parameterized
 
 MODULE = re.compile(r"[\w.]+")
 
@@ -219,21 +219,21 @@ def check_name(offer: Offer) -> None:
 
 def check_sampler(offer: Offer) -> None:
     """Raise if a sampler is not a complete subclass of `Sampler`."""
-    from corelm.sampling import Sampler
+    from corelm.contracts.sampling import Sampler
 
     _check_class(offer, Sampler, "sampler")
 
 
 def check_decoder(offer: Offer) -> None:
     """Raise if a decoder is not a complete subclass of `Decoder`."""
-    from corelm.decoder import Decoder
+    from corelm.contracts.decoder import Decoder
 
     _check_class(offer, Decoder, "decoder")
 
 
 def check_model(offer: Offer) -> None:
     """Raise if a model is neither a function without arguments nor a scheme."""
-    from corelm.language_model import ModelScheme
+    from corelm.contracts.language_model import ModelScheme
 
     scheme = offer.value if isinstance(offer.value, ModelScheme) else None
     loader = scheme.open if scheme else offer.value
@@ -257,7 +257,7 @@ def check_model(offer: Offer) -> None:
 
 def check_metric(offer: Offer) -> None:
     """Raise if a metric is not a complete subclass of one of the four kinds, with a meaning."""
-    from corelm.metric import KINDS, Metric
+    from corelm.contracts.metric import KINDS, Metric
 
     _check_class(offer, Metric, "metric", *KINDS)
     wrong, meaning, limits = f"not a metric: {offer.name}", offer.value.meaning, offer.value.limits

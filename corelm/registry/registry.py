@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
 
-from corelm import hookspecs
+from corelm.contracts import hookspecs
+from corelm.contracts.params import Parameterized, register_as
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.params import Parameterized, register_as
-from corelm.printable import did_you_mean, listed, one_line, shown
 from corelm.registry.loading import (
     OWN,
     check_version,
@@ -41,11 +40,12 @@ from corelm.registry.offers import (
     entry_points,
     offers_by_name,
 )
+from corelm.text.printable import did_you_mean, listed, one_line, shown
 
 if TYPE_CHECKING:
-    from corelm.decoder import Decoder
-    from corelm.decoding.step import Step
-    from corelm.sampling import Sampler
+    from corelm.contracts.decoder import Decoder
+    from corelm.contracts.sampling import Sampler
+    from corelm.contracts.step import Step
 
 OBSERVER = "corelm_next_token"
 COMMANDS = "corelm_commands"
@@ -150,7 +150,7 @@ class Registry:
 
     def observe(self, step: Step) -> None:
         """Pass a step to every observer; an observer that raises is not called again."""
-        from corelm.decoding.step import OwnStep  # late: many commands decode nothing
+        from corelm.contracts.step import OwnStep  # late: many commands decode nothing
 
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
             if impl.plugin_name in self.silenced:

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from corelm.chain_stages import apply
-from corelm.context import Context
-from corelm.decoder import Decoder
+from corelm.contracts.chain_stages import apply
+from corelm.contracts.context import Context
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.sampling import Sampler
 from corelm.errors import ExpressionError, SamplerError, UsageError
 from corelm.numerics.distributions import Array
 from corelm.registry.expressions import Expression, build, make, read_stages
 from corelm.registry.registry import registry
-from corelm.sampling import Sampler
 
 KINDS = ("corelm_samplers", "corelm_decoders")
 WITHOUT = "stochastic"

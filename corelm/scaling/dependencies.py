@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from corelm.params import Parameterized
+from corelm.contracts.params import Parameterized
 from corelm.registry import loading
 from corelm.registry.models import plugin_of
 from corelm.registry.registry import registry

@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.params import Parameter
 from corelm.errors import MissingDependencyError, UsageError
-from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
-from corelm.params import Parameter
 
 if TYPE_CHECKING:
     from corelm.scaling.dependencies import Dependencies

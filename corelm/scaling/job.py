@@ -20,16 +20,16 @@ from textwrap import shorten
 from typing import Any, Protocol, TypeAlias
 
 from corelm import machine
-from corelm.decoder import Decoder
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.sampling import Sampler
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
-from corelm.language_model import LanguageModel
 from corelm.models import NamedModel
-from corelm.printable import reason_of, shown, strip_controls
 from corelm.registry.models import LoadedAs, is_path, load, loaded_as, plugin_of
 from corelm.registry.registry import registry
 from corelm.registry.strategies import Strategy
-from corelm.sampling import Sampler
 from corelm.scaling.dependencies import Dependencies, digests, hash_of_variable
+from corelm.text.printable import reason_of, shown, strip_controls
 
 LONGEST_LIST = 200
 """The longest list of settings that a message shows, in characters."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corelm.contracts.language_model import LanguageModel
 from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.generate import BATCH, Texts, batches
 from corelm.generation.open_texts import Generation
-from corelm.language_model import LanguageModel
 from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.job import RunUnits, Unit
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from corelm.decoder import Decoder
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.language_model import LanguageModel, Vocabulary
+from corelm.contracts.metric import Metric
+from corelm.contracts.sampling import Sampler
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Vocabulary
-from corelm.metric import Metric
-from corelm.sampling import Sampler
 from corelm.testing.decoder_laws import DECODER_LAWS
 from corelm.testing.laws import SAMPLER_LAWS, runs_on_any_library, unless_reported
 from corelm.testing.metric_laws import METRIC_LAWS

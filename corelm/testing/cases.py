@@ -12,13 +12,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from corelm.context import Context
+from corelm.contracts.context import Context
+from corelm.contracts.language_model import Vocabulary
+from corelm.contracts.sampling import Sampler
+from corelm.contracts.validation import fault_of_array, fault_of_result, first_invalid_row
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
-from corelm.printable import message_of
-from corelm.sampling import Sampler
-from corelm.validation import fault_of_array, fault_of_result, first_invalid_row
+from corelm.text.printable import message_of
 
 SHAPES = ((1, 1), (3, 2), (2, 5), (4, 300))
 """The (batch, vocabulary) of the cases, if no vocabulary is given."""

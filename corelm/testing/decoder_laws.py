@@ -15,21 +15,21 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
-from corelm.decoder import Decoder
+from corelm.contracts.context import Context
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.sampling import Mask, Sampler
+from corelm.contracts.step import Step
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
-from corelm.decoding.step import Step
-from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, softmax, surprisals
 from corelm.numerics.filters import top_k
-from corelm.printable import shown
-from corelm.sampling import Mask, Sampler
 from corelm.testing.cases import global_random_state
 from corelm.testing.enumeration import Text, g_test, text_probabilities
 from corelm.testing.law import Law, law_maker
 from corelm.testing.time_limit import SECONDS, EndlessError, within
 from corelm.testing.toy_model import ToyModel
+from corelm.text.printable import shown
 
 DRAWS = 800
 """The number of seeds in the law that counts texts."""

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from corelm.abilities import SessionWrapper, can
-from corelm.context import Context
-from corelm.decoder import Decoder
+from corelm.contracts.context import Context
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.language_model import LanguageModel, Session
 from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.decoding.state import Decoding, DecodingTask
 from corelm.generation.continuous_batch import ContinuousBatch
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Ancestral, Texts, generate
 from corelm.generation.open_texts import Generation
-from corelm.language_model import LanguageModel, Session
 from corelm.numerics.distributions import Array
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.strategies import Strategy

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.sampling import Sampler
 from corelm.decoding.draws import RandomStream
 from corelm.decoding.state import DecodingTask
-from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import softmax
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.sampling import Sampler
 
 Text = tuple[int, ...]
 

@@ -13,12 +13,13 @@ from functools import partial
 
 import numpy as np
 
-from corelm.context import Context
+from corelm.contracts.context import Context
+from corelm.contracts.language_model import Vocabulary, never_drawn
+from corelm.contracts.sampling import Coin, Mask, Sampler
+from corelm.contracts.validation import fault_of_mask, fault_of_result, fault_of_toss
 from corelm.errors import ParameterError
-from corelm.language_model import Vocabulary, never_drawn
 from corelm.numerics.branches import Branches, mixture_of
 from corelm.numerics.distributions import Array, greedy, softmax
-from corelm.sampling import Coin, Mask, Sampler
 from corelm.testing.cases import (
     ALL,
     MODEST,
@@ -40,7 +41,6 @@ from corelm.testing.cases import (
     rounding,
 )
 from corelm.testing.law import Law, law_maker
-from corelm.validation import fault_of_mask, fault_of_result, fault_of_toss
 
 REPEATS = 20
 CONSTANTS = (-16.0, 0.5, 128.0)
@@ -324,7 +324,7 @@ def runs_on_any_library(sampler: Sampler, *, vocabulary: Vocabulary | None = Non
         >>> import corelm
         >>> runs_on_any_library(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
     """
-    from corelm.numerics import portability  # late: it needs another package
+    from corelm.questions import portability  # late: it needs another package
 
     for stage in sampler.stages:
         if not portability.is_portable(stage):

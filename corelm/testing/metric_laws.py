@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from corelm.context import read_only
-from corelm.metric import HumanMetric, Metric, SetMetric, TokenMetric
+from corelm.contracts.context import read_only
+from corelm.contracts.metric import HumanMetric, Metric, SetMetric, TokenMetric
 from corelm.numerics.distributions import Array
-from corelm.printable import shown
 from corelm.registry.offers import check_meaning
 from corelm.testing.cases import global_random_state
 from corelm.testing.law import Law, law_maker
 from corelm.testing.toy_model import ToyModel
+from corelm.text.printable import shown
 
 TEXTS = ("the cat", "the dog sat on the mat", "") * 2
 """Texts, each of them twice: a text in another place has the same figures."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from corelm.abilities import can
 from corelm.abilities.sessions import SessionAbilities
-from corelm.language_model import LanguageModel, Session, never_drawn
+from corelm.contracts.language_model import LanguageModel, Session, never_drawn
 from corelm.numerics.arrays import largest_difference
 from corelm.numerics.distributions import Array
 from corelm.registry.models import lifted

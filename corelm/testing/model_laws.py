@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from corelm.abilities import can
+from corelm.contracts.language_model import Session
+from corelm.contracts.validation import fault_of_rows, looks_like_probabilities
 from corelm.errors import UsageError
-from corelm.language_model import Session
 from corelm.numerics.distributions import softmax
-from corelm.printable import shown
 from corelm.testing.draw_checks import check_sessions
 from corelm.testing.model_examination import LONG_CONTEXT, Complaints, Examination, Ids, law
 from corelm.testing.model_examination import MODEL_LAWS as MODEL_LAWS
 from corelm.testing.toy_model import ToyModel
-from corelm.validation import fault_of_rows, looks_like_probabilities
+from corelm.text.printable import shown
 
 OPERATIONS = 30
 LONGEST = 40

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.abilities.optional import END
+from corelm.contracts.language_model import Session, padded_rows
 from corelm.errors import UsageError
-from corelm.language_model import Session, padded_rows
 from corelm.models.word_vocabulary import WordVocabulary
 from corelm.numerics.distributions import Array, softmax
 

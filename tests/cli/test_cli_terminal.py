@@ -11,7 +11,7 @@ from corelm import CorelmError
 from corelm.cli.output import messages
 from corelm.cli.output.messages import is_plain
 from corelm.commands import Output
-from corelm.printable import strip_controls
+from corelm.text.printable import strip_controls
 
 
 def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:

@@ -428,7 +428,7 @@ def test_the_last_rows_take_the_places_of_dropped_ones():
 def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):
     calls, figures = [], surprisals_and_entropy
     monkeypatch.setattr(
-        "corelm.decoding.step.surprisals_and_entropy",
+        "corelm.contracts.step.surprisals_and_entropy",
         lambda *args: calls.append("figures") or figures(*args),
     )
     batch = ContinuousBatch(Noted(GPT2, lambda call, rows: calls.append(call)))

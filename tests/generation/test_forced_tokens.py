@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from small_models import SMALL, small_model
 
+from corelm.contracts.language_model import never_drawn
 from corelm.generation.teacher_forcing import LOGITS_BYTES
-from corelm.language_model import never_drawn
 from corelm.runs import ForcedTokens
 from corelm.testing import ToyModel
 

@@ -9,10 +9,10 @@ from small_models import numbered_words
 import corelm
 from corelm import CorelmError
 from corelm.abilities import can
+from corelm.contracts.language_model import window_start
 from corelm.errors import UsageError
 from corelm.interop import CachedSession, check_session
 from corelm.interop.session_trial import session_faults
-from corelm.language_model import window_start
 from corelm.testing import LAWS
 
 SIZE, CONTEXT, WIDTH = 30, 8, 4

@@ -1,4 +1,4 @@
-/* Read chains from the standard input and draw with them, for tests/test_chain_library.py. Each is a
+/* Read chains from the standard input and draw with them, for tests/interop/test_chain_library.py. Each is a
  * header of six numbers of 32 bits (the bytes of the text, the rows, their logits, a seed, the tokens
  * of a prompt, the drawn tokens after it), the text, float32 rows, and int64 tokens. Its answer: one byte, 0 for a refused text, 1 for a draw, 2 for a row that
  * is no distribution; then the reason, or for each row token, surprisal, entropy and logits. */

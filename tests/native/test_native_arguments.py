@@ -18,11 +18,12 @@ from kernels import kernels
 from native_helpers import zeros
 
 import corelm
-from corelm import divergences, token_edits
 from corelm import filters as public_filters
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
 from corelm.numerics import distributions, filters, masks
+from corelm.questions import divergences
+from corelm.tokens import edits as token_edits
 
 ALL = np.ones((2, 3), bool)
 
@@ -244,8 +245,8 @@ def test_keywords_may_come_in_any_order():
 
 
 OTHERS = {"loaded", "sample", "start_streams", "next_uniforms"}
-"""`sample` joins other kernels: `tests/test_draw_plan.py` compares it with them. Random numbers are
-NumPy's: `tests/test_random_stream.py` compares them."""
+"""`sample` joins other kernels: `tests/decoding/test_draw_plan.py` compares it with them. Random
+numbers are NumPy's: `tests/decoding/test_random_stream.py` compares them."""
 
 FILES = Path(corelm_samplers.__path__[0]).glob("[a-z]*.py")
 OF_SAMPLERS = {

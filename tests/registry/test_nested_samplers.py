@@ -11,11 +11,11 @@ import pytest
 
 import corelm
 from corelm import Context, ParameterError, Sampler, Switch, hookimpl, lint, param, sampler
+from corelm.contracts.validation import READABLE
 from corelm.errors import ExpressionError, UnknownNameError
-from corelm.numerics.portability import is_portable
+from corelm.questions.portability import is_portable
 from corelm.runs import Expression, plugins
 from corelm.testing import ToyModel
-from corelm.validation import READABLE
 
 GREEDY, COLD = sampler("greedy"), sampler("temperature(t=0.5)")
 

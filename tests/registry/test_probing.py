@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from corelm import Sampler, param, sampler
-from corelm.linting import has_effect
+from corelm.questions.linting import has_effect
 from corelm.runs import Strategy
 
 INF = float("inf")

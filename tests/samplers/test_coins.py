@@ -12,7 +12,7 @@ import reference_filters as plain
 
 import corelm
 from corelm import Chain, Coin, Context, ParameterError, Sampler, Switch, param, sampler
-from corelm.chain_stages import StageResult, apply
+from corelm.contracts.chain_stages import StageResult, apply
 from corelm.decoding.draws import DrawPlan
 from corelm.errors import SamplerError, UsageError
 from corelm.interop import chain_text

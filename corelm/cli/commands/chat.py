@@ -12,13 +12,13 @@ from corelm.cli.applications import application
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.cli.output.words import style_of
+from corelm.contracts.hookspecs import hookimpl
+from corelm.contracts.params import Parameter
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
-from corelm.hookspecs import hookimpl
-from corelm.params import Parameter
-from corelm.printable import did_you_mean
 from corelm.registry.models import MODEL, load
 from corelm.registry.strategies import Strategy
+from corelm.text.printable import did_you_mean
 
 LENGTH = Parameter.of("length", int, 500, ge=1)
 SEED = Parameter.of("seed", int, None, ge=0)

@@ -12,13 +12,13 @@ from corelm.cli.options.choices import DECODER, DecoderChoice, Unknown
 from corelm.cli.options.inputs import Inputs, with_choices
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
-from corelm.decoder import Decoder
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.hookspecs import hookimpl
+from corelm.contracts.params import Parameter
 from corelm.errors import UsageError
-from corelm.explanation import ExplainedToken, Explanation
-from corelm.explanation import explain as explain_token
 from corelm.generation.generate import Ancestral
-from corelm.hookspecs import hookimpl
-from corelm.params import Parameter
+from corelm.questions.explanation import ExplainedToken, Explanation
+from corelm.questions.explanation import explain as explain_token
 from corelm.registry.models import label
 
 TOP = Parameter.of("top", int, 10, ge=0)

@@ -16,8 +16,8 @@ from corelm.cli.applications import TextGroup, application
 from corelm.cli.options.parameters import model_names
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
+from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import CorelmError, UsageError
-from corelm.hookspecs import hookimpl
 from corelm.machine import home
 from corelm.models.export import FORMATS as ENGINE_FORMATS
 from corelm.registry.expressions import sampler as read_sampler

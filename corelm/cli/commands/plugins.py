@@ -17,8 +17,8 @@ from corelm.cli.applications import ExitCode, application
 from corelm.cli.output import describe, messages
 from corelm.cli.output.messages import Output
 from corelm.cli.plugin_checks import faults_of_plugins, shadowing_parameters
+from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import UsageError
-from corelm.hookspecs import hookimpl
 from corelm.registry.offers import Source
 from corelm.registry.registry import Registry
 

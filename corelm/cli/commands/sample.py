@@ -35,16 +35,16 @@ from corelm.cli.options.choices import (
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.cli.output.texts import RecordWriter, SampleRequest, writer
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.params import Parameter
 from corelm.decoding.draws import RandomStream
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
-from corelm.language_model import LanguageModel
-from corelm.params import Parameter
 from corelm.registry.models import MODEL, label, load
 from corelm.registry.offers import entry_points
 from corelm.registry.strategies import Strategy
-from corelm.text_lines import SUFFIXES, text_lines
+from corelm.text.lines import SUFFIXES, text_lines
 
 if TYPE_CHECKING:
     from corelm.cli.output.alternatives import Alternatives

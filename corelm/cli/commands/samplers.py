@@ -12,11 +12,11 @@ from corelm.cli.applications import TextCommand
 from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names, sampler_names
 from corelm.cli.output import describe
 from corelm.cli.output.messages import Output
+from corelm.contracts.sampling import Sampler
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.registry import registry
-from corelm.sampling import Sampler
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -135,7 +135,7 @@ def _effect(sampler: Sampler) -> Effect | str:
 
 def _is_portable(sampler: Sampler) -> bool | None:
     """Return True if the sampler takes arrays of any library; None if that cannot be tried."""
-    from corelm.numerics.portability import is_portable
+    from corelm.questions.portability import is_portable
 
     try:
         return is_portable(sampler)

@@ -21,13 +21,13 @@ from corelm.cli.options.choices import (
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, style_of
+from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import UsageError
-from corelm.hookspecs import hookimpl
 from corelm.models import NamedModel
-from corelm.printable import one_line
+from corelm.questions.scoring import ScoredText, ScoredTotal, score
 from corelm.registry.models import MODEL, label, load
-from corelm.scoring import ScoredText, ScoredTotal, score
-from corelm.text_lines import SUFFIXES, text_lines
+from corelm.text.lines import SUFFIXES, text_lines
+from corelm.text.printable import one_line
 
 Human = Mapping[str, float] | None
 """The surprisal of human text under the model, if it was measured."""

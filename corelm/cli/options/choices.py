@@ -36,8 +36,8 @@ from corelm.registry.models import MODEL, label
 from corelm.registry.registry import registry
 
 if TYPE_CHECKING:
-    from corelm.language_model import LanguageModel
-    from corelm.sampling import Sampler
+    from corelm.contracts.language_model import LanguageModel
+    from corelm.contracts.sampling import Sampler
 
 __all__ = ["read_text"]
 
@@ -131,7 +131,7 @@ Color = Annotated[
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
     """Return the chosen sampler, and note likely mistakes in it on standard error."""
     # Late, as few commands need a sampler.
-    from corelm.linting import lint
+    from corelm.questions.linting import lint
     from corelm.registry.expressions import sampler as read_sampler
 
     if preset is not None:

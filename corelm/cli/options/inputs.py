@@ -22,10 +22,10 @@ from corelm.cli.options.choices import (
     with_chosen_options,
 )
 from corelm.cli.options.parameters import ParameterOptions, extended, own_flag, with_arguments
-from corelm.language_model import LanguageModel
-from corelm.params import Parameter
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.params import Parameter
+from corelm.contracts.sampling import Sampler
 from corelm.registry.models import MODEL, load
-from corelm.sampling import Sampler
 
 __all__ = ["Inputs", "with_choices"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import typer
 
 from corelm.cli.output.messages import Output
+from corelm.contracts.params import Parameter, Parameterized, renamed
 from corelm.errors import ParameterError
-from corelm.params import Parameter, Parameterized, renamed
-from corelm.printable import one_line
+from corelm.text.printable import one_line
 
 RESERVED = frozenset(
     {

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from corelm.cli.options.parameters import SHORT, Chosen, flag, scan
+from corelm.contracts.params import Parameterized
 from corelm.errors import ParameterError, UsageError
-from corelm.params import Parameterized
-from corelm.printable import did_you_mean
 from corelm.registry.registry import registry
+from corelm.text.printable import did_you_mean
 
 CLOSE = 0.8
 """The similarity at which another option is suggested; all of them share the two hyphens."""

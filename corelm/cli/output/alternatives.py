@@ -10,9 +10,9 @@ import numpy as np
 
 from corelm.abilities import FullVocabulary
 from corelm.cli.output.words import share, visible
-from corelm.decoding.step import Step
+from corelm.contracts.language_model import Vocabulary
+from corelm.contracts.step import Step
 from corelm.filters import likeliest_tokens
-from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import softmax
 
 

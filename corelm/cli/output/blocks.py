@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from corelm.printable import ENDLESS, one_line, strip_controls
+from corelm.text.printable import ENDLESS, one_line, strip_controls
 
 __all__ = ["entry", "figures", "line"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
+from corelm.contracts.params import Parameter, Parameterized
+from corelm.contracts.sampling import Sampler
 from corelm.errors import CorelmError
-from corelm.params import Parameter, Parameterized
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.offers import Offer, Source, citation_of, docstring, offers_by_name, section
-from corelm.sampling import Sampler
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

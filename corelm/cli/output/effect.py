@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from corelm.chain_stages import apply
-from corelm.context import Context
+from corelm.contracts.chain_stages import apply
+from corelm.contracts.context import Context
+from corelm.contracts.sampling import Sampler
 from corelm.numerics.distributions import entropy, softmax
-from corelm.sampling import Sampler
 
 WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "[end]")
 BEFORE = np.array([0.36, 0.22, 0.14, 0.10, 0.07, 0.05, 0.04, 0.02])

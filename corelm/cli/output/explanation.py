@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
-from corelm.decoder import Decoder
-from corelm.explanation import ExplainedStage, ExplainedToken, Explanation
-from corelm.params import Parameter
-from corelm.printable import counted, one_line
-from corelm.sampling import Sampler
+from corelm.contracts.decoder import Decoder
+from corelm.contracts.params import Parameter
+from corelm.contracts.sampling import Sampler
+from corelm.questions.explanation import ExplainedStage, ExplainedToken, Explanation
+from corelm.text.printable import counted, one_line
 
 NARROW = 60
 """Columns below which the figures of a stage are written under it instead of in a table."""

@@ -16,8 +16,8 @@ import typer
 
 from corelm.errors import CorelmError
 from corelm.lazy import cached_property
-from corelm.printable import ENDLESS, one_line, strip_controls
 from corelm.registry.loading import stdout_to_stderr, unclosable
+from corelm.text.printable import ENDLESS, one_line, strip_controls
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

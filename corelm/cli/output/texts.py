@@ -11,11 +11,11 @@ from corelm.cli.applications import PartialError
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, share, style_of
-from corelm.decoding.step import Step
+from corelm.contracts.language_model import LanguageModel
+from corelm.contracts.step import Step
 from corelm.errors import SamplerError
 from corelm.generation.generate import Texts, batches
 from corelm.generation.open_texts import Generation, OpenTexts
-from corelm.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from corelm.cli.output.alternatives import Alternatives

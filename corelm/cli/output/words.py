@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from corelm.cli.output.messages import Output
-from corelm.printable import SURPRISAL_SCALE, one_line, strip_controls
+from corelm.text.printable import SURPRISAL_SCALE, one_line, strip_controls
 
 STYLES: tuple[dict[str, Any], ...] = (
     {},

@@ -11,8 +11,8 @@ import pytest
 
 import corelm
 from corelm import CorelmError
+from corelm.contracts.language_model import window_start
 from corelm.errors import ModelFileError
-from corelm.language_model import window_start
 from corelm.runs import ContinuousBatch, Endings, Strategy, Texts
 from corelm.testing import LAWS
 

@@ -27,8 +27,8 @@ from tiny_mlx import (
 import corelm
 from corelm import CorelmError, ParameterError
 from corelm.abilities import can
+from corelm.contracts.language_model import window_start
 from corelm.generation.grouped_session import GroupedSession
-from corelm.language_model import window_start
 from corelm.testing import LAWS
 
 MODEL = MlxModel(ENGINE, TOKENIZER)

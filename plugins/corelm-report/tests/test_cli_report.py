@@ -380,7 +380,8 @@ def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
     code = (
         "import sys; from corelm.cli.app import main; code = main(['report', '--from', 'r.json']);"
         "names = {'corelm.models.numpy_model', 'corelm_toy', 'matplotlib', 'jinja2', 'keras'};"
-        "names |= {'corelm.numerics', 'corelm.sampling', 'corelm.native', 'corelm.language_model'};"
+        "names |= {'corelm.numerics', 'corelm.contracts.sampling', 'corelm.native'};"
+        "names |= {'corelm.contracts.language_model'};"
         "names |= {'corelm_report.measure', 'corelm_report.plan'};"
         "print(code, sorted(names"
         " & set(sys.modules)), file=sys.stderr)"

@@ -95,7 +95,7 @@ FIGURES = (
         formula="Σ q ln(q / p)",
         text="The distance of the sampler's distribution from the model's. For a filter it is -ln "
         "of the mass kept.",
-        source="corelm.divergences:divergence",
+        source="corelm.questions.divergences:divergence",
     ),
     Figure(
         name="total_variation", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE, title="TV",
@@ -109,7 +109,7 @@ FIGURES = (
         matched="mean Jensen-Shannon divergence", compared=False,
         formula="(KL(q, m) + KL(p, m)) / 2, m = (q + p) / 2",
         text="The Jensen-Shannon divergence: from 0, the same, to ln 2 = 0.69, nothing in common.",
-        source="corelm.divergences:jensen_shannon",
+        source="corelm.questions.divergences:jensen_shannon",
     ),
     Figure(
         name="mass_kept", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE, title="mass kept",

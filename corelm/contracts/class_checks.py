@@ -1,0 +1,62 @@
+"""Check what a class of a plugin declares, when Python makes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from types import FunctionType
+
+from corelm.errors import PluginError
+from corelm.text.printable import shown
+
+
+def refuse_unusable(cls: type, contract: type) -> None:
+    """Raise if a class has a field or a method that its contract excludes."""
+    not_a = f"not a {contract.__name__.lower()}: {cls.__name__}"
+    typed = inspect.get_annotations(cls)
+    fields = {name for name, hint in typed.items() if "ClassVar" not in str(hint)}
+    for method in ("__init__", "__new__", "__eq__", "__hash__"):
+        # Without fields, all samplers of the class would be equal, and copies have the defaults.
+        if isinstance(vars(cls).get(method), (FunctionType, staticmethod)):
+            raise PluginError(
+                f"{not_a}.{method} is made of the parameters; declare each as a field, such as "
+                "`t: float = param(1.0, ...)`, and leave the method out"
+            )
+    for name, value in vars(cls).items():
+        wrong = f"{not_a}.{name}"
+        if isinstance(value, dataclasses.Field) and name not in typed:
+            raise PluginError(f"{wrong} has no type; write `{name}: float = param(...)`")
+        if name in fields and type(value).__hash__ is None:  # which `dataclass` refuses
+            raise PluginError(
+                f"{wrong} has the mutable default {shown(value)}; declare a tuple with "
+                f'`{name}: tuple[str, ...] = param((), "...")`, pairs with '
+                f'`{name}: dict = param({{}}, "...")`'
+            )
+        if inspect.isfunction(value) and (name == "__call__" or name[0] != "_"):
+            _refuse_method(cls, value, wrong)
+        elif isinstance(getattr(contract, name, None), bool) and not isinstance(value, bool):
+            raise PluginError(f"{wrong} must be True or False, not {shown(value)}")
+    for name in fields:
+        if hasattr(contract, name):  # also `kind: str = "filter"`, which has a type too many
+            raise PluginError(
+                f"{not_a}.{name} hides an attribute of corelm.{contract.__name__}; choose another "
+                "name for the parameter, or leave the type of the attribute out"
+            )
+
+
+def _refuse_method(cls: type, method: FunctionType, wrong: str) -> None:
+    """Raise for an async method, or an argument in another place than the overridden method's."""
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        raise PluginError(f"{wrong} is async and never runs: write it without async")
+    name = method.__name__
+    bases = (vars(base)[name] for base in cls.__mro__[1:] if name in vars(base))
+    base = next(bases, None)
+    if not inspect.isfunction(base):
+        return
+    own, expected = (f.__code__.co_varnames[: f.__code__.co_argcount] for f in (method, base))
+    for at, argument in enumerate(own):
+        if argument in expected and expected.index(argument) != at:
+            raise PluginError(
+                f"{wrong} has the argument {argument} in another place; write "
+                f"{name}({', '.join(expected)})"
+            )

@@ -1,0 +1,1 @@
+"""Text that people read: tables, printable characters, and the lines of files."""

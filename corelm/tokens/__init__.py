@@ -1,0 +1,1 @@
+"""Words as tokens: their names, their texts, and the tokens of a context."""
