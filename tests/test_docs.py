@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import codeop
 import inspect
-import os
 import re
 import shutil
 import subprocess
@@ -179,34 +178,6 @@ def test_a_source_that_changed_is_found(tmp_path: Path) -> None:
     assert examples.differences(page) == []
     page.write_text(source.format("Decoder", "class Decoder: ..."))
     assert examples.differences(page) != []
-
-
-@pytest.mark.skipif(
-    not os.environ.get("CORELM_FRESH_SHELL"),
-    reason="installs everything from the network; CORELM_FRESH_SHELL=1 runs it",
-)
-def test_the_readme_works_in_a_fresh_shell(tmp_path: Path) -> None:
-    """Copy every block in order into one shell, in a copy of the repository."""
-    copy = tmp_path / "corelm"
-    files = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
-    for name in filter(None, files):
-        if (ROOT / name).exists():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    before = (copy / "pyproject.toml").read_bytes()
-    mine = Path(sys.executable).parent
-    path = [folder for folder in os.environ["PATH"].split(os.pathsep) if Path(folder) != mine]
-    own = {k: v for k, v in os.environ.items() if k in {"HOME", "LANG", "PIP_INDEX_URL"}}
-    done = subprocess.run(
-        ["bash", "-c", examples.script(ROOT / "README.md")],
-        cwd=copy,
-        env=own | {"PATH": os.pathsep.join(path), "CORELM_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    after = (copy / "pyproject.toml").read_bytes()
-    assert after == before, "the README overwrites corelm's own pyproject.toml"
 
 
 @pytest.mark.parametrize("page", ["index.md", "tutorial.md"])

@@ -328,7 +328,7 @@ class Run:
             raise SamplerError(f"{stage} returned {fault} at step {self._context.position}")
         if stage._is_built_in:
             return result
-        check_stage(stage, result, self._model_logits, self._context.position)
+        check_stage(stage, result, self._model_logits, self._context)
         return result.copy()  # a stage may return one buffer at each step
 
     def _context_of(self, stage: Sampler) -> Context:

@@ -169,7 +169,7 @@ def restored_token(sampler: Sampler, token: int, step: int, row: int | None = No
     )
 
 
-def check_stage(stage: Sampler, result: Array, model_logits: Array, step: int) -> None:
+def check_stage(stage: Sampler, result: Array, model_logits: Array, context: Context) -> None:
     """Raise if a stage restored a token that the model never draws, or returned probabilities.
 
     Both come of `return softmax(logits)`, which would be drawn from without a word.
@@ -178,10 +178,11 @@ def check_stage(stage: Sampler, result: Array, model_logits: Array, step: int) -
     never = never[(model_logits[:, never] == -np.inf).all(axis=0)]
     restored = never[(result[:, never] > -np.inf).any(axis=0)]
     if restored.size:
-        raise restored_token(stage, int(restored[0]), step)
+        raise restored_token(stage, int(restored[0]), context.position)
     if looks_like_probabilities(result):
         raise SamplerError(
-            f"{stage} returned probabilities at step {step}; return logits, such as np.log of them"
+            f"{stage} returned probabilities at step {context.position}; return logits, such as "
+            "np.log of them"
         )
 
 

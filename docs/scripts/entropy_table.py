@@ -1,4 +1,4 @@
-"""Write the table of samplers, with their entropy on the shipped model, into README.md.
+"""Write the table of samplers, with their entropy on the shipped model, into reference/samplers.md.
 
 python docs/scripts/entropy_table.py            write the table
 python docs/scripts/entropy_table.py --check    fail if the table has changed
@@ -21,7 +21,7 @@ from corelm.registry.loading import OWN
 from corelm.registry.registry import registry
 
 ROOT = Path(__file__).resolve().parents[2]
-README, TESTS = ROOT / "README.md", ROOT / "tests" / "samplers"
+PAGE, TESTS = ROOT / "docs" / "reference" / "samplers.md", ROOT / "tests" / "samplers"
 TABLE = re.compile(r"(<!-- entropy table: [^\n]* -->\n).*(<!-- end of the entropy table -->)", re.S)
 NUMBER = re.compile(r"\d+\.\d+")
 
@@ -117,14 +117,14 @@ def agree(page: str, now: str) -> bool:
 
 def main() -> int:
     """Run the command line."""
-    before = README.read_text("utf-8")
+    before = PAGE.read_text("utf-8")
     after = TABLE.sub(lambda match: match[1] + table() + match[2], before)
     if "--check" not in sys.argv:
-        README.write_text(after, "utf-8")
+        PAGE.write_text(after, "utf-8")
         return 0
     if agree(before, after):
         return 0
-    print("the table in README.md is out of date; write it with this script")
+    print("the table in reference/samplers.md is out of date; write it with this script")
     return 1
 
 

@@ -56,6 +56,7 @@ WRITTEN = "written to "
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 PAGE_NEEDS = re.compile(rf"{NEEDS.pattern}(?!\n *```)", re.MULTILINE)
 ANYTHING = "..."
+IN_A_CLONE = ("<!-- main job -->", "<!-- tests -->")
 
 
 @dataclass
@@ -225,14 +226,14 @@ def script(page: Path) -> str:
     """Return the blocks of a page in order as one shell script that stops at the first failure.
 
     Blocks that are not run for a reason are part of it: the reason is about the examples, and
-    the script is for a fresh shell. Left out are blocks marked with `<!-- tests -->`, blocks that
+    the script is for a fresh shell. Left out are blocks for a clone, blocks that
     need an engine, which is not installed there, and blocks whose output another page shows.
     """
     lines = [line for line in page.read_text("utf-8").split("\n") if not NOT_RUN.match(line)]
     parts = ["set -eu"]
     for block, output in with_outputs(lines):
         above = lines[block.first - 1]
-        if above == "<!-- tests -->" or NEEDS.match(above) or block.elsewhere:
+        if above in IN_A_CLONE or NEEDS.match(above) or block.elsewhere:
             continue
         if block.title:
             parts.append(f"cat > {block.title} <<'END'\n{block.text}\nEND")

@@ -31,7 +31,7 @@ EXAMPLES = {
     "typical": "typical(p=0.8)",
     "xtc": "xtc(probability=0.5, threshold=0.02)",
 }
-"""Samplers whose defaults change nothing, or that need parameters; the README shows these."""
+"""Samplers whose defaults change nothing, or that need parameters; their page shows these."""
 
 LAWFUL = {
     "adaptive_p": ["target=-1", "target=0", "target=0.3", "target=1", "target=0.5, decay=0",
