@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from programs import load_program
+
+import corelm
+from corelm.registry.registry import registry
 
 DOCS = 'pip install -e ".[docs]"'
 build = pytest.importorskip("mkdocs.commands.build", reason=DOCS)
@@ -110,3 +114,30 @@ def test_a_dead_link_stops_the_build(tmp_path: Path, caplog: pytest.LogCaptureFi
         site(tmp_path, "# Here\n\n" + "\n".join(f"[there]({link})" for link in dead))
     for name in ("no-such.md", "plugins/no-such", "#no-heading", "small.md#nothing"):
         assert name in caplog.text
+
+
+def test_programs_find_the_pages_in_one_file(tmp_path: Path) -> None:
+    built = site(tmp_path, "# Here\n\nA [page](small.ipynb) for readers. It has more.\n")
+    assert "- [Here](index.html): A page for readers.\n" in (built / "llms.txt").read_text("utf-8")
+    whole = (built / "llms-full.txt").read_text("utf-8")
+    assert whole.index("It has more.") < whole.index("# Small")
+
+
+def test_a_sampler_has_a_page_from_its_class() -> None:
+    """Its definition, parameters, names in engines and source; the list leads to it."""
+    pages = load_program(ROOT / "docs" / "scripts" / "site_samplers.py")
+    model = corelm.load("imdb")
+    logits = model.start([[0]]).next_logits()[0]
+    offer = registry().find("corelm_samplers", "repetition_penalty")
+    page = "\n".join(pages.page_of(offer, model, logits, [0]))
+    for part in (
+        "# Repetition penalty: `repetition_penalty`\n\nMake every token",
+        "| `last` | `0` | at least 0 | how many of the last tokens count; 0 is all |",
+        "| ollama | `repeat_penalty`, `repeat_last_n` |",
+        "arXiv 1909.05858",
+        "samplers/repetition_penalty.py",
+    ):
+        assert part in page
+    row = "| `min_p(p=0.05) \\| adaptive_p(target=0.3)` | does |"
+    linked = "| [`min_p(p=0.05) \\| adaptive_p(target=0.3)`](samplers/adaptive_p.md) | does |"
+    assert pages.ROW.sub(r"| [`\1`](samplers/\2.md) |", row) == linked

@@ -238,11 +238,14 @@ def script(page: Path) -> str:
         if block.title:
             parts.append(f"cat > {block.title} <<'END'\n{block.text}\nEND")
         elif block.language == "python":
-            parts.append(f"python - <<'END'\n{block.text}\nEND")
+            # The blocks of a page share one session, so each one runs after those before it.
+            parts.append(f"cat >> .session.py <<'END'\n{block.text}\nEND\npython .session.py")
         elif block.language == "bash":
             parts.append(f"! {block.text}" if shows_error(output) else block.text)
         elif block.language == "console":
-            parts.extend("\n".join(c).removeprefix("$ ") for c, _ in _commands(block.lines))
+            for command, shown in _commands(block.lines):
+                typed = "\n".join(command).removeprefix("$ ")
+                parts.append(f"! {typed}" if shows_error(shown) else typed)
     return "\n".join(parts) + "\n"
 
 

@@ -57,7 +57,11 @@ BODIES: Mapping[str, type[Request]] = {
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
-    """Add the two JSON documents to the site."""
+    """Add the two JSON documents, and the table of packages, whose links lead to more pages."""
+    if page := files.get_file_from_path("reference/packages.md"):
+        content = PART.sub("\n".join(_packages()), page.content_string)
+        files.remove(page)
+        files.append(File.generated(config, page.src_uri, content=content))
     for name, content in {"openapi.json": document(ROUTES), "report.schema.json": schema()}.items():
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         files.append(File.generated(config, f"reference/{name}", content=text))
@@ -149,6 +153,15 @@ def _promises() -> Iterator[str]:
         for file in dict.fromkeys(test.partition("::")[0] for test in tests):
             names = [test.partition("::")[2] for test in tests if test.startswith(f"{file}::")]
             yield f"- `{file}`: {', '.join(f'`{name}`' for name in names)}"
+
+
+def _packages() -> Iterator[str]:
+    """Yield the table of the packages in `plugins/`."""
+    yield "| package | what it is |\n|---|---|"
+    for file in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+        project = tomllib.loads(file.read_text("utf-8"))["project"]
+        link = f"[`{project['name']}`](../../plugins/{project['name']})"
+        yield _row(link, project["description"])
 
 
 def _mistakes() -> Iterator[str]:
