@@ -257,7 +257,9 @@ def generate(
 ) -> list[Generation]:
     """Write n texts. The list shows them in a notebook, and with `print`.
 
-    The text of a sample depends on the seed and its index alone, not on n.
+    The text of a sample depends on the seed and its index alone, not on n. Engines that round
+    otherwise with more texts in a pass are the exception: of 40 texts of 60 tokens from a GGUF file
+    with GELU in F32, 13 differ between n=1 and n=40, where logits differ by up to 0.001.
 
     Args:
         model: the language model, or the name of one as `load` takes it. A name is loaded each
