@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from logging import Logger
 from typing import Any, Self
 
 import numpy as np
@@ -102,6 +103,16 @@ class EngineSampler:
         self._random_stream = RandomStream(RandomStream.fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
+
+    def warn_of_coin(self, logger: Logger, engine: str) -> None:
+        """Log that an engine's later stages act on a mixture, if the engine draws after a coin."""
+        if self.sampler._coins and not self._draws:
+            logger.warning(
+                "%s tosses a coin, and stages of %s after it act on the mixture of its outcomes, "
+                "not on each: let none follow but the draw, or give a seed",
+                self.sampler,
+                engine,
+            )
 
     def __copy__(self) -> Self:
         """Return an object that continues the same texts independently of this one."""

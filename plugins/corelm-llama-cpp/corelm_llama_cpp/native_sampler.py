@@ -15,7 +15,7 @@ import numpy as np
 
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
-from corelm_llama_cpp.library import hold, llama, raise_held
+from corelm_llama_cpp.library import hold, llama, logger, raise_held
 from corelm_llama_cpp.processor import RECORD
 
 
@@ -168,7 +168,8 @@ def as_sampler(sampler, *, seed=None, vocabulary=None):
 
     Its text is the tokens that it accepted, so call `llama_sampler_accept` for each token of the
     prompt. With a seed it chooses the token, and is the last of its chain. Without one it changes
-    the distribution, and a later sampler, such as `llama_sampler_init_dist`, draws.
+    the distribution, and a later sampler, such as `llama_sampler_init_dist`, draws. A sampler
+    between the two acts on the mixture if this one tosses a coin; a warning in the log says so.
 
     Args:
         sampler: a sampler, a registered name or an expression.
@@ -179,6 +180,7 @@ def as_sampler(sampler, *, seed=None, vocabulary=None):
         UsageError: an expression that cannot be read, or a seed below 0.
     """
     engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
+    engine.warn_of_coin(logger, "llama.cpp")
     size = 0 if vocabulary is None else len(vocabulary)
     return LlamaCppSampler(State(engine, seed is not None, size))
 

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 
 from corelm.interop import EngineSampler
-from corelm_llama_cpp.library import free, hold, llama
+from corelm_llama_cpp.library import free, hold, llama, logger
 
 RECORD = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """`llama_token_data`."""
@@ -162,7 +162,8 @@ def as_logits_processor(sampler, *, seed=None, vocabulary=None, record=None):
 
     With a seed it draws, and llama.cpp can only choose the token drawn: the text is the one of
     `corelm.generate` with the same seed. Without a seed llama.cpp draws; pass `temperature=1.0,
-    top_k=0, top_p=1.0, min_p=0.0`, or its own defaults change the distribution further.
+    top_k=0, top_p=1.0, min_p=0.0`, or its own defaults change the distribution further. A warning
+    in the log says so for a sampler that tosses a coin.
 
     Args:
         sampler: a sampler, a registered name or an expression.
@@ -179,4 +180,6 @@ def as_logits_processor(sampler, *, seed=None, vocabulary=None, record=None):
         >>> processor(np.array([0, 2]), np.array([1, 3, 2], np.float32)).tolist()
         [-inf, 3.0, -inf]
     """
-    return LogitsProcessor(EngineSampler(sampler, seed=seed, vocabulary=vocabulary, record=record))
+    engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary, record=record)
+    engine.warn_of_coin(logger, "llama.cpp")
+    return LogitsProcessor(engine)

@@ -139,6 +139,17 @@ def test_draws_of_a_coin_before_other_samplers_are_those_of_llama_cpp():
     assert g_test(dict(enumerate(counts.tolist())), dict(enumerate(p.tolist()))) > 1e-3
 
 
+@pytest.mark.parametrize("make", [as_sampler, as_logits_processor])
+def test_a_coin_before_stages_of_llama_cpp_is_noted(make, caplog):
+    coin = "xtc(probability=0.5) | temperature(t=0.7)"
+    make(coin, seed=1)
+    make("temperature(t=0.7)")
+    assert not caplog.messages
+    make(coin)
+    [message] = caplog.messages
+    assert "tosses a coin, and stages of llama.cpp after it act on the mixture" in message
+
+
 def test_each_candidate_keeps_its_logit():
     stages = [lambda: llama.llama_sampler_init_top_k(4), lambda: as_sampler("temperature(t=0.5)")]
     assert dict(in_a_chain(stages, [0.0, 3.0, 1.0, 2.0], [])) == {0: 0.0, 1: 6.0, 2: 2.0, 3: 4.0}

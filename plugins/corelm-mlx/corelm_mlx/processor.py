@@ -1,5 +1,6 @@
 """A corelm sampler as a logits processor, and as a sampler, of mlx-lm."""
 
+import logging
 import sys
 
 import mlx.core as mx
@@ -10,12 +11,15 @@ from corelm.interop import EngineSampler
 from corelm_mlx.model import to_numpy, vocabulary_from
 from corelm_mlx.texts import Texts
 
+logger = logging.getLogger("corelm.mlx")
+
 
 def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None, ends=None):
     """Return a sampler as a function for `generate(logits_processors=[...])`.
 
     Without a seed it returns the sampler's logits, and mlx-lm draws from them: pass
-    `sampler=make_sampler(temp=1.0)`, since mlx-lm is greedy by default. With a seed it draws, and
+    `sampler=make_sampler(temp=1.0)`, since mlx-lm is greedy by default; a warning in the log says
+    what a coin in the chain needs. With a seed it draws, and
     returns 0 for the token drawn and minus infinity for all others, so that mlx-lm's own sampler
     changes nothing. That text is the one of `corelm.generate` with the same seed.
 
@@ -42,6 +46,7 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None, ends=No
     """
     vocabulary = None if tokenizer is None else vocabulary_from(tokenizer, ends)
     engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
+    engine.warn_of_coin(logger, "mlx-lm")
     texts = Texts(engine, alone=seed is not None)
     in_order = seed is not None or engine.reads
 

@@ -229,6 +229,13 @@ def test_a_sampler_without_tokens_knows_the_ends_too():
     assert found == own
 
 
+def test_a_coin_before_the_sampler_of_mlx_lm_is_noted(caplog):
+    as_logits_processor("xtc(probability=0.5)", seed=1)
+    assert not caplog.messages
+    as_logits_processor("xtc(probability=0.5)")
+    assert "and stages of mlx-lm after it act on the mixture" in caplog.text
+
+
 def test_the_ends_of_a_batch_are_an_argument():
     processor = as_logits_processor("min_length(n=6)", tokenizer=TOKENIZER, ends=ENDS)
     logits = processor(mx.array([1]), mx.zeros((1, ENGINE.args.vocab_size)))

@@ -71,7 +71,7 @@ LOOP = ("max_pattern_size", "min_pattern_size", "min_count")
 
 def _read_loop(detection: Any) -> Values | None:
     if not {*LOOP}.issuperset(detection):
-        raise TypeError
+        raise ParameterError(f"its keys are {', '.join(LOOP)}")
     longest, shortest, times = (detection.get(key) or 0 for key in LOOP)
     if longest and shortest > longest:
         raise ParameterError(f"min_pattern_size must be at most max_pattern_size, {longest}")

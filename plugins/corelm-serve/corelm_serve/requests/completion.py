@@ -11,6 +11,7 @@ from corelm.errors import UsageError
 from corelm.runs import Endings, Expression, Strategy
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import (
+    DOCUMENT,
     FLAG,
     Kind,
     Request,
@@ -89,17 +90,6 @@ class StreamOptions(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepetitionDetection(Request):
-    """The loops that end a text."""
-
-    max_pattern_size: int = field(
-        whole(0, 1_024), "the most tokens of a phrase; 0: no loop ends it", 0
-    )
-    min_pattern_size: int = field(whole(0, 1_024), "the fewest tokens of a phrase; 0: 1", 0)
-    min_count: int = field(whole(0, 1_000), "how often in a row it occurs, at least 2", 0)
-
-
-@dataclass(frozen=True, kw_only=True)
 class TextRequest(Request):
     """A request for texts of a model: OpenAI's fields, and corelm's own."""
 
@@ -128,9 +118,10 @@ class TextRequest(Request):
     thinking_token_budget: int | None = field(
         whole(-1, 2**31), "after `<think>` and this many tokens, `</think>` comes; -1: no limit"
     )
-    repetition_detection: RepetitionDetection | None = field(
-        nested(RepetitionDetection),
-        "end where the last phrase is repeated; needs the plugin corelm-break-loop",
+    repetition_detection: dict[str, int] | None = field(
+        DOCUMENT,
+        "end where a phrase of min_pattern_size to max_pattern_size tokens has come min_count "
+        "times in a row; needs the plugin corelm-break-loop",
     )
     min_tokens: int | None = field(whole(0, 2**31), "no end before this number of tokens")
     sampler: str | None = field(
@@ -286,7 +277,7 @@ def strategy_of(request: TextRequest, rest: dict[str, Any]) -> tuple[Strategy, d
     if request.engine is None:  # what changes nothing implies no engine and no defaults
         rest = {name: value for name, value in rest.items() if not is_neutral(name, value)}
     settings = {
-        name: vars(value) if isinstance(value, Request) else value
+        name: value
         for name, value in declared.items()
         if value is not None and not is_neutral(name, value)
     } | rest
