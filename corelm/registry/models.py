@@ -391,13 +391,16 @@ def _from_plugin(offer: Offer, name: str) -> LanguageModel:
 
 
 def _called(offer: Offer, loader: Loader) -> LanguageModel:
+    failed = f"the model {offer.full_name} could not be loaded"
     try:
-        return loader()
+        model = loader()
     except (CorelmError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        reason = reason_of(error)
-        raise PluginError(f"the model {offer.full_name} could not be loaded: {reason}") from error
+        raise PluginError(f"{failed}: {reason_of(error)}") from error
+    if model is None:
+        raise PluginError(f"{failed}: its loader returned None")
+    return model
 
 
 def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from corelm.errors import PluginError
+from corelm.errors import ParameterError, PluginError
 from corelm.text.printable import shown
 
 if TYPE_CHECKING:
@@ -56,6 +56,18 @@ class EntryPoint(NamedTuple):
 
 FOLDERS = ".folders"
 """The suffix of groups whose entry points are packages; each module in them is an entry point."""
+
+
+def without_entry_points() -> list[str]:
+    """Return the installed distributions that need corelm and have no entry points of any kind."""
+    from importlib import metadata
+
+    names = set()
+    for each in metadata.distributions():
+        needs = any(re.match(r"corelm(?![\w.-])", line) for line in each.requires or ())
+        if needs and not each.entry_points:
+            names.add(each.metadata["Name"])
+    return sorted(names)
 
 
 def entry_points(group: str) -> list[EntryPoint]:
@@ -302,6 +314,8 @@ def _check_class(
     offer: Offer, base: type[Parameterized], kind: str, *kinds: type[Parameterized]
 ) -> None:
     """Raise unless an offer is a complete subclass of its contract, or of a kind of it."""
+    from dataclasses import MISSING  # late, as the contracts are
+
     name, value = offer.name, offer.value
     if not inspect.isclass(value):
         raise PluginError(f"not a {kind}: {name} is {shown(value)}, not a class")
@@ -311,7 +325,12 @@ def _check_class(
     if inspect.isabstract(value):
         missing = ", ".join(sorted(vars(value)["__abstractmethods__"]))
         raise PluginError(f"not a {kind}: {value.__name__} has no {missing}")
-    value.parameters()  # raises for a field that isn't a valid parameter
+    for parameter in value.parameters():  # raises for a field that isn't a valid parameter
+        try:
+            if parameter.default is not MISSING:
+                parameter.convert(parameter.default)
+        except ParameterError as error:
+            raise PluginError(f"not a {kind}: the default of {value.__name__}: {error}") from error
 
 
 def distinct(offers: Iterable[Offer]) -> list[Offer]:

@@ -39,6 +39,7 @@ from corelm.registry.offers import (
     distinct,
     entry_points,
     offers_by_name,
+    without_entry_points,
 )
 from corelm.text.printable import did_you_mean, listed, one_line, shown
 
@@ -79,6 +80,7 @@ class Registry:
     """The hooks that a plugin of the group may implement."""
 
     def __init__(self, points: list[EntryPoint] | None = None, strict: bool | None = None) -> None:
+        self._is_of_installed = points is None
         self._points = wanted_points(entry_points(self.group) if points is None else points)
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
         self._sources = sorted(self._points, key=str)
@@ -123,6 +125,9 @@ class Registry:
                 self.failures[source] = str(error)
                 if warn or self._strict:
                     self._warn(source, str(error))
+            except KeyboardInterrupt:  # by the user, while it slept, or by the plugin
+                logger.warning("interrupted while plugin %s was loaded", source)
+                raise
         return source in self._offered
 
     def load_all(self) -> None:
@@ -293,6 +298,13 @@ class Registry:
                 "not a plugin: no function in it is marked with @corelm.hookimpl; "
                 f"the hooks are {', '.join(HOOKS)}"
             )
+        observing = {each.value for each in self._named.get(OBSERVER, ())}
+        is_observer = [caller.name for caller in callers] == [OBSERVER]
+        if is_observer and source in self._points and source.value not in observing:
+            raise PluginError(
+                f"not an observer: corelm calls it only by an entry point named {OBSERVER}, not "
+                f"{source.entry_point}"
+            )
         for hook in HOOKS:
             function = getattr(plugin, hook, None)
             if inspect.isfunction(function) and not hasattr(function, "corelm_impl"):
@@ -341,7 +353,14 @@ class Registry:
                 return f"the {kind} {name!r} cannot be used: plugin {source} failed: {reason}"
         names = sorted({offer.name for hook in hooks for offer in self.offers(hook)})
         hint = did_you_mean(name, names)
-        return f"there is no {kind} {name!r}{hint} (there are: {listed(names)})"
+        message = f"there is no {kind} {name!r}{hint}"
+        # Beside a close name, only a package with the name of the sampler is likely the cause.
+        ending = f"-{name.replace('_', '-')}" if hint else ""
+        silent = without_entry_points() if self._is_of_installed else []
+        if silent := [each for each in silent if each.endswith(ending)]:
+            lacking = f'below [project.entry-points.corelm] the line {name} = "MODULE"'
+            message += f"; {listed(silent)} offers nothing, as its pyproject.toml lacks {lacking}"
+        return f"{message} (there are: {listed(names)})"
 
 
 def _of_distribution(distribution: str, sources: Iterable[Source]) -> list[Source]:

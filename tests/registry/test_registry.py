@@ -291,10 +291,24 @@ def test_asking_for_a_failed_plugin_gives_the_reason(plugin):
         plugins.Registry().sampler("corelm-bad:bad")
 
 
-def test_an_interruption_is_not_a_failure_of_the_plugin(plugin):
+def test_an_interruption_is_not_a_failure_of_the_plugin(plugin, caplog):
+    """It is passed on, with the name of the plugin that was loading, such as one that sleeps."""
     plugin("corelm-bad", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         plugins.Registry().offers("corelm_samplers")
+    assert caplog.messages == ["interrupted while plugin corelm-bad:bad was loaded"]
+
+
+def test_an_unknown_name_comes_with_packages_that_lack_an_entry_point(tmp_path, monkeypatch):
+    info = tmp_path / "corelm_top_cube-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: corelm-top-cube\nRequires-Dist: corelm>=0.1,<0.2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnknownNameError) as caught:
+        plugins.Registry().sampler("top_cube")
+    assert "corelm-top-cube" in str(caught.value)
+    lacking = 'lacks below [project.entry-points.corelm] the line top_cube = "MODULE" (there are'
+    assert lacking in str(caught.value)
 
 
 # 2. A plugin that offers the wrong kind of thing

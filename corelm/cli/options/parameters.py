@@ -14,8 +14,9 @@ from typing import Any
 import typer
 
 from corelm.cli.output.messages import Output
-from corelm.contracts.params import Parameter, Parameterized, renamed
+from corelm.contracts.params import Parameter, Parameterized
 from corelm.errors import ParameterError
+from corelm.registry.expressions import make
 from corelm.text.printable import one_line
 
 RESERVED = frozenset(
@@ -132,8 +133,7 @@ class Chosen(ParameterOptions):
 
     def build(self, values: Mapping[str, Any]) -> Any:
         """Make the sampler or decoder from the arguments."""
-        built = self.cls.build(**super().build(values))
-        return renamed(built, self.name) if self.name else built
+        return make(self.cls, self.name or self.cls.name, [], super().build(values))
 
 
 def flag(name: str) -> str:
