@@ -392,3 +392,21 @@ class FullVocabulary:
         if not isinstance(template, str) or "tools" not in template:
             raise UsageError(NO_TOOLS)
         return str(render(messages, tools=tools))
+
+    def message(self, text: str) -> str:
+        """Return a user's message as the text of a chat, up to where the answer begins.
+
+        Raises:
+            UsageError: as `render_chat`.
+        """
+        return self.render_chat([{"role": "user", "content": text}])
+
+    @property
+    def is_chat(self) -> bool:
+        """True if the vocabulary has a chat template."""
+        return isinstance(getattr(self._vocabulary, "chat_template", None), str)
+
+    @property
+    def unit(self) -> str:
+        """What a token is called: "word" if the vocabulary says so, else "token"."""
+        return str(getattr(self._vocabulary, "unit", "token"))

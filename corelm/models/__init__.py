@@ -127,8 +127,8 @@ def corelm_models() -> Mapping[str, ModelLoader]:
 # ---- a model with its name ----
 
 
-PROMPT = "This movie"
-"""The prompt for models without one of their own whose vocabulary has these words."""
+OPENING = "The"
+"""The prompt of a model without one of its own, if its vocabulary has this word."""
 LISTED = 8
 """The most unknown words that a note lists."""
 PROBES = 16
@@ -151,6 +151,8 @@ class NamedModel:
 
     DEFAULT: ClassVar[str] = MODEL
     """The model to use when none is named."""
+    MESSAGE: ClassVar[str] = "Tell me a story."
+    """The message to a chat model when none is given."""
 
     name: str = ""
 
@@ -236,15 +238,15 @@ class NamedModel:
     def default_prompt(self) -> str:
         """The prompt to use when none is given.
 
-        A bundle states its prompt in its manifest. Another model gets "This movie" if its
-        vocabulary has these words, and otherwise the first word of its vocabulary.
+        A model states its prompt as `default_prompt`, a bundle in its manifest. Another one gets
+        "The", or the first word of a vocabulary that lacks it.
         """
         stated, vocabulary = getattr(self.model, "default_prompt", None), self.model.vocabulary
         if isinstance(stated, str):
             return stated
         words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
         usable = (word for word in words if word.isalpha() and self._can_read(word))
-        return PROMPT if self._can_read(PROMPT) else next(usable, PROMPT)
+        return OPENING if self._can_read(OPENING) else next(usable, OPENING)
 
     def _can_read(self, text: str) -> bool:
         try:

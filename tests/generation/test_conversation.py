@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,7 @@ import corelm
 from corelm.errors import UsageError
 from corelm.generation.conversation import Conversation
 from corelm.runs import Strategy, plugins
+from corelm.scoring import score
 from corelm.testing import ToyModel
 
 
@@ -22,6 +26,13 @@ class ChatToy(ToyModel):
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
         return " ".join(message["content"] for message in messages)
+
+
+class MarkedToy(ChatToy):
+    """A toy whose template begins with a mark."""
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        return f"the {super().render(messages)}"
 
 
 CHAIN = Strategy.of("top_p(p=0.9)")
@@ -80,7 +91,7 @@ class _Plugin:
     @staticmethod
     @corelm.hookimpl
     def corelm_models() -> Mapping[str, Callable[[], ChatToy]]:
-        return {"chat_toy": ChatToy}
+        return {"chat_toy": ChatToy, "marked_toy": MarkedToy}
 
 
 @pytest.fixture
@@ -152,3 +163,24 @@ def test_sample_answers_a_message(run: Callable[..., str]) -> None:
     assert shown.startswith(f"0\n{text.text}\n")  # without the marks of the template
     shown = run("sample", "the cat", "--model", "imdb", "--chat")
     assert "this model has no chat template" in shown
+
+
+def _json(shown: str) -> Any:
+    """The document that a command wrote, after its exit code."""
+    return json.JSONDecoder().raw_decode(shown.removeprefix("0\n"))[0]
+
+
+def test_explain_and_score_write_messages_in_the_template(
+    run: Callable[..., str], tmp_path: Path
+) -> None:
+    chosen = ("--model", "marked_toy", "--chat", "--json")
+    assert _json(run("explain", "cat", *chosen))["prompt"] == "the cat"
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"prompt": "cat", "text": " sat"}\n', "utf-8")
+    [text] = _json(run("score", str(file), *chosen))["texts"]
+    [expected] = score(ToyModel(), [("the cat", " sat")])
+    assert (text["prompt"], text["surprisal"]) == ("cat", expected.surprisal)
+    file.write_text('" sat"\n', "utf-8")
+    assert "--chat scores answers to messages: give a .jsonl file" in run(
+        "score", str(file), *chosen
+    )

@@ -15,9 +15,9 @@ from corelm.testing import ToyModel
 @pytest.mark.parametrize(
     ("words", "stated", "prompt"),
     [
-        (["This", "movie", "film"], None, "This movie"),
+        (["This", "The", "film"], None, "The"),
         (["7", "?", "film", "movie"], None, "film"),  # the first word that is a word
-        (["7", "?"], None, "This movie"),
+        (["7", "?"], None, "The"),
         (["film"], "Dear reader", "Dear reader"),
         (["film"], "", ""),
         (["film"], 3, "film"),

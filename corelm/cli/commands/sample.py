@@ -13,6 +13,7 @@ from corelm.cli.applications import TextCommand
 from corelm.cli.options.choices import (
     DECODER,
     STDIN,
+    Chat,
     Color,
     DecoderChoice,
     Device,
@@ -111,10 +112,7 @@ def sample(
             'object with a "prompt" in each line.',
         ),
     ] = None,
-    chat: Annotated[
-        bool,
-        typer.Option("--chat", help="Write a chat model's answer to the prompt."),
-    ] = False,
+    chat: Chat = False,
     unknown: Unknown = False,
     json: Annotated[
         bool,
@@ -197,17 +195,15 @@ def sample(
             ),
         }
         language_model = load(model, device=device, dtype=dtype)
-        first = prompts[0] if prompts else prompt_for(language_model, text)
+        note_prompts(language_model, prompts)
         if chat:
-            first = _as_message(language_model, first)
-            prompts = [_as_message(language_model, each) for each in prompts]
+            prompts = [FullVocabulary(language_model.vocabulary).message(each) for each in prompts]
         texts = Texts(
-            prompt=first,
+            prompt=prompts[0] if prompts else prompt_for(language_model, text, chat),
             strategy=Strategy(chosen, built["decoder"]),
             unknown=unknown,
             **settings,
         )
-        note_prompts(language_model, prompts)
         request = SampleRequest(
             label(model), language_model, texts, prompts, is_colored(out, color),
             _alternatives(language_model, texts.prompt, prompts, count),
@@ -276,10 +272,6 @@ def _receipt(file: str, name: str, model: LanguageModel, texts: Texts) -> Record
         raise MissingDependencyError("--receipt needs corelm-replay: pip install corelm-replay")
     make: Callable[..., RecordWriter] = offers[0].load()
     return make(name, model, prompt=texts.prompt, sampler=texts.strategy.sampler, seed=texts.seed)
-
-
-def _as_message(model: LanguageModel, prompt: str) -> str:
-    return FullVocabulary(model.vocabulary).render_chat([{"role": "user", "content": prompt}])
 
 
 def _refuse_unused(output: str | None, where: tuple[Any, ...], is_for_stdout: bool) -> None:

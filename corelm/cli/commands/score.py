@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
 
+from corelm.abilities import FullVocabulary
 from corelm.cli.applications import application
 from corelm.cli.options.choices import (
+    Chat,
     Color,
     Device,
     Dtype,
@@ -23,6 +25,11 @@ from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import UsageError
+<<<<<<< HEAD
+=======
+from corelm.hookspecs import hookimpl
+from corelm.language_model import LanguageModel
+>>>>>>> 787921b1 (Write messages in a chat model's template in explain, score and report)
 from corelm.models import NamedModel
 from corelm.questions.scoring import ScoredText, ScoredTotal, score
 from corelm.registry.models import MODEL, label, load
@@ -55,6 +62,7 @@ def score_file(
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Score [UNK], the token for unknown words, too.")
     ] = False,
+    chat: Chat = False,
     brief: Annotated[
         bool, typer.Option("--brief", help="Show the figures of each text, and no words.")
     ] = False,
@@ -78,7 +86,11 @@ def score_file(
     with Output.open() as out:
         texts = read_texts(file)
         language_model = load(model, device=device, dtype=dtype)
-        scored = score(language_model, texts, unknown)
+        scored = (
+            _answers(language_model, texts, unknown)
+            if chat
+            else score(language_model, texts, unknown)
+        )
         human = NamedModel(language_model).human_surprisal
         if json:
             out.json(_document(label(model), scored, human))
@@ -90,6 +102,25 @@ def score_file(
                 _write(number, len(scored), text, human, out)
         if brief or len(scored) > 1:
             _write_table(scored, human, out)
+
+
+def _answers(
+    model: LanguageModel, texts: Sequence[tuple[str, str]], unknown: bool
+) -> list[ScoredText]:
+    """Score the answers to messages, and return them with the messages as they were written.
+
+    Raises:
+        UsageError: a text without a message, or a model without a chat template.
+    """
+    if not all(prompt for prompt, _ in texts):
+        raise UsageError(
+            "--chat scores answers to messages: give a .jsonl file with a prompt and a text in "
+            "each line"
+        )
+    message = FullVocabulary(model.vocabulary).message
+    scored = score(model, [(message(prompt), text) for prompt, text in texts], unknown)
+    pairs = zip(texts, scored, strict=True)
+    return [replace(each, prompt=prompt) for (prompt, _), each in pairs]
 
 
 def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:

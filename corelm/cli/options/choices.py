@@ -116,6 +116,10 @@ Unknown = Annotated[
     bool,
     typer.Option("--unknown", help="Allow [UNK], the token for unknown words, to be sampled."),
 ]
+Chat = Annotated[
+    bool,
+    typer.Option("--chat", help="The prompt is a message to a chat model, in its template."),
+]
 
 
 Color = Annotated[
@@ -298,15 +302,26 @@ def _decoded(data: bytes, source: str) -> str:
     return text.replace("\r\n", "\n").removesuffix("\n")
 
 
-def prompt_for(model: LanguageModel, prompt: str | None) -> str:
-    """Return the prompt, or the model's own if there is none; note what the model can't read."""
+def prompt_for(model: LanguageModel, prompt: str | None, chat: bool = False) -> str:
+    """Return the prompt, or the model's own if there is none; note what the model can't read.
+
+    Args:
+        model: the language model.
+        prompt: the prompt.
+        chat: it is a message, to write in the model's chat template.
+
+    Raises:
+        UsageError: a message to a model without a template.
+    """
     # Late here and below: a command without a model reads arguments too.
+    from corelm.abilities import FullVocabulary
     from corelm.models import NamedModel
 
     if prompt is None:
-        return NamedModel(model).default_prompt
-    note_prompts(model, [prompt])
-    return prompt
+        prompt = NamedModel.MESSAGE if chat else NamedModel(model).default_prompt
+    else:
+        note_prompts(model, [prompt])
+    return FullVocabulary(model.vocabulary).message(prompt) if chat else prompt
 
 
 def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from corelm.cli.options.choices import (
+    Chat,
     Device,
     Dtype,
     Model,
@@ -45,6 +46,7 @@ class Inputs:
     device: Device = None
     dtype: Dtype = None
     prompt_file: PromptFile = None
+    chat: Chat = False
     built: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self) -> tuple[LanguageModel, Sampler, str]:
@@ -57,7 +59,7 @@ class Inputs:
         text = read_prompt(self.prompt, self.prompt_file)
         chosen = sampler_of(self.built, self.sampler, self.preset)
         model = load(self.model, device=self.device, dtype=self.dtype)
-        return model, chosen, prompt_for(model, text)
+        return model, chosen, prompt_for(model, text, self.chat)
 
 
 def with_choices(

@@ -35,7 +35,9 @@ MATCHED = ("temperature", "top_p", "min_p", "typical")
 Prompts = Sequence[str] | Mapping[str, str]
 """The prompts, or a mapping from each prompt to its cluster."""
 
-Kind = Literal["count", "seed", "seeds", "kept", "text", "texts", "path", "prompts", "model"]
+Kind = Literal[
+    "count", "seed", "seeds", "kept", "text", "texts", "path", "prompts", "model", "flag"
+]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class ReportSettings(TypedDict, total=False):
         str | Path | Sequence[str] | None,
         ReportSetting(
             "path",
-            "Human texts to compare with: a folder of .txt files, or one file. Default: the "
+            "Human texts to compare with: a folder of .txt files, or one file; of a .jsonl file "
+            "with a prompt and a text in each line, the prompts are continued. Default: the "
             "reviews of `corelm data imdb`, if they were downloaded.",
             metavar="PATH",
         ),
@@ -92,6 +95,15 @@ class ReportSettings(TypedDict, total=False):
             'document: a .jsonl file of {"prompt": ..., "cluster": ...}. Default: each text has a '
             "beginning of its own, of human texts if there are any, else drawn from the model.",
             metavar="FILE",
+        ),
+    ]
+    chat: Annotated[
+        bool,
+        ReportSetting(
+            "flag",
+            "The prompts are messages to a chat model, in its template.",
+            False,
+            is_plain=True,
         ),
     ]
     prompts_from_reference: Annotated[

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from documents import compare
+from documents import TEXTS, compare
 
 import corelm
 from corelm.bundles import WordVocabulary
 from corelm.errors import UsageError
+from corelm.scoring import score
 from corelm.testing import ToyModel
 
 TOPICS, WORDS, LENGTH = 16, 6, 12
@@ -204,3 +207,64 @@ def test_wrong_use_is_refused(model_and_prompts, asked, says, tmp_path, monkeypa
     with pytest.raises(UsageError) as refused:
         continued(model_and_prompts, **asked)
     assert says in str(refused.value)
+
+
+# Prompts that come with the human texts, and messages to a chat model
+
+
+class Marked(ToyModel):
+    """A chat model whose template begins with two words."""
+
+    def __init__(self):
+        super().__init__()
+        self.vocabulary.render_chat = lambda messages: f"the dog {messages[0]['content']}"
+
+
+FOLLOWED = {"the": " cat sat", "the cat": " sat on", "a": " dog ran", "the mat": " sat"} | {
+    f"{a} {b}": " sat on the" for a in ("the cat", "the dog") for b in ("sat", "ran", "on")
+}
+
+
+@pytest.fixture
+def answers(tmp_path):
+    """A file of human texts with their prompts."""
+    file = tmp_path / "answers.jsonl"
+    lines = [json.dumps({"prompt": prompt, "text": text}) for prompt, text in FOLLOWED.items()]
+    file.write_text("\n".join([*lines, lines[0]]), "utf-8")
+    return file
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_samplers_continue_the_prompts_of_human_texts(answers, chat):
+    model = Marked()
+    document = compare(
+        ["temperature(t=0.5)", "greedy"], model=model, prompts=None, reference=answers, chat=chat,
+        n=20, length=4, texts="all", against=None,
+    )  # fmt: skip
+    header, people = document["header"], document["reference"]
+    assert (header["prompts"], header["n"]) == ([*FOLLOWED], 2)
+    assert header.get("settings") == ({"chat": True} if chat else None)
+    assert people["same_places"]
+    assert people["generated_texts"]["n"] == len(FOLLOWED)
+    [note] = [each for each in document["warnings"] if "left out" in each]
+    assert note.startswith("1 of 11 human texts gives no prompt and is left out")
+    for at, prompt in enumerate(FOLLOWED):
+        whole = f"the dog {prompt}" if chat else prompt
+        expected = corelm.generate(
+            model, whole, sampler="greedy", length=4, n=2, seed=1, prompt_index=at
+        )
+        own = [each for each in document["samplers"][1]["texts"] if each["prompt"] == prompt]
+        assert [each["text"] for each in own] == [each.text for each in expected]
+    nats = [score(model, [(f"the dog {p}" if chat else p, t)])[0] for p, t in FOLLOWED.items()]
+    mean = sum(each.surprisal for each in nats) / sum(len(each.scored) for each in nats)
+    assert people["generated_texts"]["surprisal"] == pytest.approx(mean)
+
+
+def test_a_chat_model_is_compared_with_answers_alone(answers):
+    for asked in ({"reference": TEXTS, "prompts": None}, {"reference": answers, "prompts": "the"}):
+        with pytest.raises(UsageError, match="compared with human answers to the same messages"):
+            compare(["greedy"], model=Marked(), chat=True, **asked)
+    header = compare(["greedy"], model=Marked(), chat=True, prompts=None)["header"]
+    assert header["prompts"] == ["Tell me a story."]
+    with pytest.raises(UsageError, match="this model has no chat template"):
+        compare(["greedy"], model=ToyModel(), chat=True, prompts="the")

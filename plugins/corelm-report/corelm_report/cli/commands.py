@@ -61,17 +61,21 @@ def _with_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _option(name: str, setting: ReportSetting) -> inspect.Parameter:
+    kind: Any
     words = (setting.short,) if setting.short else ()
     names = {
         "metric": offered_names("corelm_metrics"),
         "scorer": offered_names("corelm_models"),
     }
-    option = typer.Option(
-        *words, metavar=setting.metavar, help=setting.help, autocompletion=names.get(name)
-    )
-    repeated = setting.kind == "texts"
-    default = None if repeated or setting.default is None else str(setting.default)
-    kind: Any = list[str] | None if repeated else str if default else str | None
+    repeated, default = setting.kind == "texts", setting.default
+    if setting.kind == "flag":
+        option, kind = typer.Option(f"--{name}", help=setting.help), bool
+    else:
+        option = typer.Option(
+            *words, metavar=setting.metavar, help=setting.help, autocompletion=names.get(name)
+        )
+        default = None if repeated or default is None else str(default)
+        kind = list[str] | None if repeated else str if default else str | None
     annotation = Annotated[kind, option]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation

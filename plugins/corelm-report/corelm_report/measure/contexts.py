@@ -78,7 +78,7 @@ class Contexts:
 
 
 def human_contexts(
-    model: LanguageModel, texts: Sequence[str], description: str, prompt_length: int = 0
+    model: LanguageModel, texts: Sequence[str], description: str, prompt_lengths: Sequence[int] = ()
 ) -> Contexts:
     """Return the beginnings of human texts, as long as the model's context.
 
@@ -89,7 +89,8 @@ def human_contexts(
         model: the model whose vocabulary encodes the texts.
         texts: the texts; one without a position is left out.
         description: their source, in words.
-        prompt_length: the tokens at the beginning of each text that are its prompt.
+        prompt_lengths: the tokens at the beginning of each text that are its prompt; by default
+            none.
 
     Raises:
         UsageError: no text has a position.
@@ -100,13 +101,13 @@ def human_contexts(
         Contexts(source='human', description='a fable', texts=((11, 4),), prompt_lengths=(0,))
     """
     first = 0 if model.vocabulary.start is not None else 1
-    prompt_length = max(prompt_length, first)
     # Within the model's context no window slides, so one pass over a text measures all positions.
     encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
-    long_enough = tuple(ids for ids in encoded if len(ids) > prompt_length)
+    pairs = zip(encoded, prompt_lengths or [first] * len(texts), strict=True)
+    long_enough = [(ids, max(length, first)) for ids, length in pairs if len(ids) > length]
     if not long_enough:
         raise UsageError(f"{description}: none of its texts has words to measure")
-    return Contexts("human", description, long_enough, (prompt_length,) * len(long_enough))
+    return Contexts("human", description, *zip(*long_enough, strict=True))
 
 
 @dataclass(frozen=True)

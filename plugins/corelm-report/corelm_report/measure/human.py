@@ -68,10 +68,12 @@ def from_texts(
     texts = [_text(plan, contexts, record, i) for i in range(len(contexts.texts))]
     scored = texts
     if _scorer_reads_unknown(plan):  # as the model read them
-        pairs = zip(texts, contexts.texts, strict=True)
-        scored = [{**t, "text": _behind_prompt(plan, ids, known_only=False)} for t, ids in pairs]
+        scored = [
+            {**each, "text": _behind_prompt(plan, contexts, i, known_only=False)}
+            for i, each in enumerate(texts)
+        ]
     scores = scorer(scored)
-    source = FROM_PROMPTS if plan.human_prompt_length else HUMAN
+    source = FROM_PROMPTS if plan.continues_people else HUMAN
     measured = TextSet(
         texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size, model=plan.model,
         source=source,
@@ -120,12 +122,13 @@ def _scorer_reads_unknown(plan: Plan) -> bool:
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:
     """Return the texts of the human entry: without tokens that cannot be drawn."""
-    return [_behind_prompt(plan, text) for text in contexts.texts]
+    return [_behind_prompt(plan, contexts, i) for i in range(len(contexts.texts))]
 
 
-def _behind_prompt(plan: Plan, text: Sequence[int], known_only: bool = True) -> str:
+def _behind_prompt(plan: Plan, contexts: Contexts, i: int, known_only: bool = True) -> str:
     """Return a human text without its prompt."""
-    decode, length = plan.model.vocabulary.decode, plan.human_prompt_length
+    decode, text = plan.model.vocabulary.decode, contexts.texts[i]
+    length = contexts.prompt_lengths[i] if plan.continues_people else 0
     own = _known_words(plan.model, text[length:]) if known_only else text[length:]
     if not length:
         return decode(own)
@@ -140,7 +143,7 @@ def _known_words(model: LanguageModel, text: Sequence[int]) -> list[int]:
 def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> TextRecord:
     """Return a human text's record, like a generated text's, without tokens that can't be drawn."""
     whole, prompt = contexts.texts[i], contexts.prompt_lengths[i]
-    length = plan.human_prompt_length
+    length = prompt if plan.continues_people else 0
     own = whole[prompt:], record["surprisal"][i], record["entropy"][i]
     scored = [each for each in zip(*own, strict=True) if each[1] is not None]
     entropies = [entropy for _, _, entropy in scored]
@@ -148,7 +151,7 @@ def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> TextRecord:
         prompt=plan.prompts[i] if length else "",
         seed=0,
         sample=i,
-        text=_behind_prompt(plan, whole),
+        text=_behind_prompt(plan, contexts, i),
         tokens=_known_words(plan.model, whole[length:]),
         end=None,
         finish_reason="end",

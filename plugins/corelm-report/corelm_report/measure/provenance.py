@@ -107,7 +107,7 @@ def header(
         model=ModelName(name=plan.model_name, sha256=plan.sha256),
         scorer=plan.model_name,
         second_scorer=ModelName(name=scorer.name, sha256=scorer.sha256) if scorer else None,
-        prompts=list(plan.prompts),
+        prompts=list(map(plan.written, plan.prompts)),
         beginnings=plan.beginnings,
         clusters=list(plan.clusters) or None,
         n=plan.n,
@@ -181,7 +181,7 @@ def warnings(
             f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "
             f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
             f"human texts, fewer than the {plan.set_size} of each sampler"
-            f"{'; -n 1 writes as many' if plan.human_prompt_length else ''}"
+            f"{'; -n 1 writes as many' if plan.continues_people else ''}"
         )
     if plan.scorer and have_one_vocabulary(plan.model, plan.scorer.model):
         yield (

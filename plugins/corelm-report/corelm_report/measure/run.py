@@ -156,7 +156,9 @@ class ReportRun:
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
             curve=of_temperature,
-            try_it=try_it(plan.model, plan.prompts[0]),
+            try_it=replace(
+                try_it(plan.model, plan.prompts[0]), prompt=plan.written(plan.prompts[0])
+            ),
             warnings=list(warnings(plan, contexts, entries, of_one_text)),
         )
 
@@ -170,7 +172,7 @@ class ReportRun:
             contexts = self._stages.result(unit)
             texts, lengths = tuple(map(tuple, contexts["texts"])), tuple(contexts["prompt_lengths"])
             return Contexts(contexts["source"], contexts["description"], texts, lengths)
-        whole = human_contexts(s.model, s.human.texts, s.human.description, s.human.prompt_length)
+        whole = human_contexts(s.model, s.human.texts, s.human.description, s.human.prompt_lengths)
         # As long as the generated texts: entropy depends on the position.
         return whole.cut(s.length)
 
@@ -317,7 +319,13 @@ class ReportRun:
         if self._plan.scorer is None:
             return by_entry
         units = [
-            ScoreTexts(stage, entry, some.start, tuple((t["prompt"], t["text"]) for t in part))
+            # The second scorer has a template of its own, or none.
+            ScoreTexts(
+                stage,
+                entry,
+                some.start,
+                tuple((self._plan.written(t["prompt"]), t["text"]) for t in part),
+            )
             for entry, drawn in enumerate(texts)
             for some in ContinuousBatch.batches(len(drawn))
             if (part := drawn[some.start : some.stop])
@@ -350,7 +358,10 @@ class ReportRun:
                 if own.record:
                     entry.teacher_forced = teacher_forced(own.record, contexts, own.inference)
                 entry.generated_texts = own.texts.summary()
-                entry.texts = kept_texts(own.texts.records, own.texts.of_text, self._plan.keeps)
+                entry.texts = [
+                    replace(text, prompt=self._plan.written(text.prompt))
+                    for text in kept_texts(own.texts.records, own.texts.of_text, self._plan.keeps)
+                ]
                 entry.failed_metrics = own.texts.failures
                 if human and against == HUMAN:
                     entry.differences = from_human(entry, own, human, contexts, self._people)

@@ -96,7 +96,7 @@ def growing(plan: Plan) -> Iterator[Plan]:
     Raises:
         UsageError: the prompts are from human texts.
     """
-    if plan.human_prompt_length:
+    if plan.continues_people:
         raise UsageError(
             "a report on human continuations cannot grow: leave out --until, or give prompts"
         )

@@ -8,18 +8,20 @@ first tokens of a human text, or otherwise tokens drawn from the model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from corelm import LanguageModel, Vocabulary, generate
+from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import Expression, NamedModel, printable
 from corelm_report.metrics import BEGINNING, LENGTH
 from corelm_report.metrics.estimates import MANY
 from corelm_report.plan.texts import HOW_TO_GIVE, HumanCorpus, read_corpus
+from corelm_report.settings import Prompts
 
 SPARE = 4
 """The human texts to read, or texts to draw, for each beginning, as some give none."""
@@ -39,6 +41,7 @@ class Beginnings:
         source: the source of the beginnings in words; None for prompts that a user gave, and for
             the model's own prompt.
         notes: what a reader should know of texts that were left out.
+        messages: of prompts in a chat template, the messages in them.
     """
 
     prompts: tuple[str, ...]
@@ -47,6 +50,42 @@ class Beginnings:
     length: int
     source: str | None = None
     notes: tuple[str, ...] = ()
+    messages: Mapping[str, str] = field(default_factory=dict)
+
+
+def distinct(source: str | Prompts) -> tuple[str, ...]:
+    """Return the distinct prompts."""
+    items = (
+        [source] if isinstance(source, str) or not isinstance(source, Iterable) else list(source)
+    )
+    if not all(isinstance(item, str) for item in items):
+        raise UsageError(f"prompts are texts, not {printable.shown(source)}")
+    prompts = tuple(dict.fromkeys(items))
+    if not prompts:
+        raise UsageError("a report needs at least one prompt")
+    return prompts
+
+
+def continued(
+    model: LanguageModel, human: HumanCorpus, n: int, length: int, write: Callable[[str], str] = str
+) -> Beginnings:
+    """Return the prompts of human texts, which samplers continue too.
+
+    Args:
+        model: the model.
+        human: the texts with their prompts.
+        n: the number of prompts, and of texts.
+        length: the largest number of tokens of a text.
+        write: writes a prompt for the model.
+    """
+    messages = {write(prompt): prompt for prompt in human.prompts}
+    of_message = {prompt: written for written, prompt in messages.items()}
+    written = replace(human, prompts=tuple(of_message[prompt] for prompt in human.prompts))
+    prompts, corpus, notes = of_human_texts(model, written)
+    some = prompts[:n]
+    return Beginnings(
+        some, corpus.first(n), -(-n // len(some)), length, notes=notes, messages=messages
+    )
 
 
 def by_default(
@@ -74,14 +113,16 @@ def by_default(
     tokens = min(LENGTH, model.context_length) - BEGINNING if length == LENGTH else length
     human = read_corpus(reference, model, max(SPARE * max(n, MANY), contexts))
     notes: tuple[str, ...] = ()
+    if human is not None and human.prompts:
+        return continued(model, human, n, length)
     if human is not None:
         try:
             prompts, corpus, _ = of_human_texts(model, human, BEGINNING)
         except UsageError as error:
             notes = (f"{error}; so samplers and human texts are compared on the contexts alone",)
         else:
-            each, some = -(-n // len(prompts[:n])), replace(corpus, texts=corpus.texts[:n])
-            return Beginnings(prompts[:n], some, each, max(tokens, 1), "of human texts")
+            each = -(-n // len(prompts[:n]))
+            return Beginnings(prompts[:n], corpus.first(n), each, max(tokens, 1), "of human texts")
     elif prompts := _drawn(model, n, seed):
         each = -(-n // len(prompts))  # more of each, if there are fewer beginnings
         source = "drawn from the model"
@@ -101,8 +142,6 @@ def _drawn(model: LanguageModel, count: int, seed: int) -> tuple[str, ...]:
         return ()
     starts, n = [""], SPARE * count
     if vocabulary.start is None:
-        if isinstance(getattr(model, "default_prompt", None), str):
-            return ()  # it continues a prompt of its own
         words = _words(vocabulary)
         order = np.random.default_rng(seed).permutation(len(words))[: SPARE * count]
         starts, n = [words[at] for at in order], 1
@@ -133,17 +172,17 @@ def _words(vocabulary: Vocabulary) -> list[str]:
 
 
 def of_human_texts(
-    model: LanguageModel, human: HumanCorpus | None, length: int
+    model: LanguageModel, human: HumanCorpus | None, length: int = 0
 ) -> tuple[tuple[str, ...], HumanCorpus, tuple[str, ...]]:
     """Divide human texts into prompts and their continuations.
 
-    A text is left out if it ends with its first `length` tokens, if these change by decoding and
+    A text is left out if it ends with its prompt, if the prompt's tokens change by decoding and
     encoding, as unknown words do, or if an earlier text begins with the same tokens.
 
     Args:
         model: the model whose vocabulary encodes the texts.
         human: the texts, or None if there are none.
-        length: the number of tokens of a prompt.
+        length: the number of tokens of a prompt; 0 for the prompts of the texts.
 
     Returns:
         The prompts, each once; the texts, one for each prompt; a note on texts that were left out.
@@ -162,19 +201,22 @@ def of_human_texts(
     """
     if human is None:
         raise UsageError(f"prompts from the reference need human texts: {HOW_TO_GIVE}")
-    by_prompt, reasons = dict[str, str](), Counter[str]()
-    for text in human.texts:
+    vocabulary = FullVocabulary(model.vocabulary)
+    by_prompt, reasons = dict[str, tuple[str, int]](), Counter[str]()
+    own = human.prompts if not length else ("",) * len(human.texts)
+    for text, prompt in zip(map("".join, zip(own, human.texts, strict=True)), own, strict=True):
         ids = list(model.vocabulary.encode(text))[: model.context_length]
-        prompt = model.vocabulary.decode(ids[:length])
-        if len(ids) <= length:
+        size = length or len(vocabulary.prompt_ids(prompt))
+        prompt = prompt or model.vocabulary.decode(ids[:size])
+        if len(ids) <= size:
             reasons["too short"] += 1
-        elif list(model.vocabulary.encode(prompt)) != ids[:length]:
+        elif vocabulary.prompt_ids(prompt) != ids[:size]:
             reasons["with unknown or divided words in it"] += 1
         elif prompt in by_prompt:
             reasons["with the beginning of an earlier one"] += 1
         else:
-            by_prompt[prompt] = text
-    if reasons["too short"] == len(human.texts):
+            by_prompt[prompt] = text, size
+    if length and reasons["too short"] == len(human.texts):
         raise UsageError(
             f"no human text has more than {printable.counted(length, 'token')} within the model's "
             f"context of {model.context_length}: take shorter prompts from the reference, or "
@@ -189,16 +231,17 @@ def of_human_texts(
             "contexts"
         )
     first = "token" if length == 1 else printable.counted(length, "token")
-    description = f"{human.description}, after their first {first}"
-    corpus = HumanCorpus(tuple(by_prompt.values()), description, length)
+    after = f"their first {first}" if length else "their prompts"
+    texts, sizes = zip(*by_prompt.values(), strict=True)
+    corpus = HumanCorpus(texts, f"{human.description}, after {after}", prompt_lengths=sizes)
     return tuple(by_prompt), corpus, left_out
 
 
 def _left_out(texts: int, reasons: Mapping[str, int], length: int) -> str:
     """Return a note that counts the texts that were left out, with the reasons."""
-    n = sum(reasons.values())
+    n, tokens = sum(reasons.values()), f" of {printable.counted(length, 'token')}" if length else ""
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return (
-        f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt of "
-        f"{printable.counted(length, 'token')} and {'is' if n == 1 else 'are'} left out ({why})"
+        f"{n} of {texts} human texts {'gives' if n == 1 else 'give'} no prompt{tokens} and "
+        f"{'is' if n == 1 else 'are'} left out ({why})"
     )

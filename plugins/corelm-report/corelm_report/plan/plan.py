@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 
 from corelm import Decoder, HumanMetric, LanguageModel, Sampler, lint
+from corelm.abilities import FullVocabulary
 from corelm.bundles import Corpus
 from corelm.errors import ExpressionError, UsageError
 from corelm.runs import Expression, NamedModel, Strategy, params, plugins, printable, scaling
 from corelm_report.document.figure import HUMAN
-from corelm_report.plan.beginnings import Beginnings, by_default, of_human_texts
+from corelm_report.plan.beginnings import (
+    Beginnings,
+    by_default,
+    continued,
+    distinct,
+    of_human_texts,
+)
 from corelm_report.plan.candidates import (
     Candidate,
     _candidates,
@@ -23,7 +30,7 @@ from corelm_report.plan.candidates import (
     numbers_of,
     releases_of,
 )
-from corelm_report.plan.targets import OF_HUMAN_WORDS, Target
+from corelm_report.plan.targets import Target, check_human
 from corelm_report.plan.texts import (
     HOW_TO_GIVE,
     HumanCorpus,
@@ -31,13 +38,14 @@ from corelm_report.plan.texts import (
     known_texts,
     read_corpus,
 )
-from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS, Prompts
+from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS
 
 OWN = ("corelm_report",)
 """The package whose code every report uses."""
 RunUnits = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
 """A function that takes units and the index of their model, and yields each unit with its result as
 JSON, in any order."""
+
 LEAST = {"count": 1, "seed": 0, "kept": 0}
 """The least number of each kind of setting that is one."""
 NUMBERS = {
@@ -73,6 +81,7 @@ class Plan:
         warnings: likely mistakes in it.
         anytime: its intervals are confidence sequences, because it may grow.
         plain: the other settings, which are checked and otherwise taken as they were given.
+        messages: of prompts in a chat template, the messages in them.
     """
 
     model: LanguageModel
@@ -94,6 +103,7 @@ class Plan:
     clusters: tuple[str, ...] = ()
     anytime: bool = False
     plain: Mapping[str, Any] = field(default_factory=dict)
+    messages: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -126,16 +136,20 @@ class Plan:
     @property
     def has_human_places(self) -> bool:
         """True if the samplers continue what the human texts begin with, or begin as they do."""
-        return bool(self.human_prompt_length) or (self.human is not None and self.prompts == ("",))
+        return self.continues_people or (self.human is not None and self.prompts == ("",))
 
     def compares_people(self, same_places: bool) -> bool:
         """Return True if texts compare with human text: at the same places, or if asked to."""
         return same_places or self.against == HUMAN
 
     @property
-    def human_prompt_length(self) -> int:
-        """The tokens of each human text that are a prompt; 0 if the prompts are not from them."""
-        return self.human.prompt_length if self.human else 0
+    def continues_people(self) -> bool:
+        """True if each prompt is the beginning of a human text."""
+        return bool(self.human and self.human.prompt_lengths)
+
+    def written(self, prompt: str) -> str:
+        """Return a prompt as the user wrote it, without the marks of a chat template."""
+        return self.messages.get(prompt, prompt)
 
     @property
     def models(self) -> list[LanguageModel]:
@@ -167,13 +181,13 @@ class Plan:
             "prompts": list(self.prompts),
             **({"clusters": list(self.clusters)} if self.clusters else {}),
             **({"anytime": True} if self.anytime else {}),
-            **self.plain,
+            **self.changed,
             "texts for each prompt": self.n,
             "length": self.length,
             "seeds": list(self.seeds),
             "reference": human and human.description,
             "texts of the reference": human and Corpus.digest(human.texts),
-            "prompts_from_reference": human.prompt_length or None if human else None,
+            "prompts_from_reference": max(human.prompt_lengths, default=None) if human else None,
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
             "against": self.against,
@@ -242,7 +256,7 @@ def plan(
     numbers = {name: NUMBERS[name].convert(options[name]) for name in ("n", "length", "contexts")}
     seeds = _seeds(options["seed"], options["seeds"])
     texts = _beginnings(model, options, numbers, seeds[0])
-    _check_human(texts.human, targets, model)
+    check_human(texts.human, targets, model)
     return Plan(
         model,
         model_name,
@@ -264,6 +278,7 @@ def plan(
             for name, value in ((n, options[n]) for n in SETTINGS if SETTINGS[n].is_plain)
         },
         scorer=scorer,
+        messages=texts.messages,
         clusters=clusters_of(options["prompts"]),
         warnings=(
             *warnings,
@@ -278,35 +293,39 @@ def plan(
 def _beginnings(
     model: LanguageModel, options: Mapping[str, Any], numbers: Mapping[str, int], seed: int
 ) -> Beginnings:
-    """Return what the samplers continue: prompts, beginnings of human texts, or the default."""
-    prompts, reference, n = options["prompts"], options["reference"], numbers["n"]
-    if options["prompts_from_reference"] is not None:
-        if prompts is not None:
+    """Return what the samplers continue: prompts, messages, beginnings of human texts.
+
+    Raises:
+        UsageError: settings that exclude each other, too few prompts, or a model without a template
+            for messages.
+    """
+    prompts, reference, chat = (options[name] for name in ("prompts", "reference", "chat"))
+    n, length, contexts = (numbers[name] for name in ("n", "length", "contexts"))
+    tokens = options["prompts_from_reference"]
+    if tokens is not None:
+        if prompts is not None or chat:
             raise UsageError("give prompts, or prompts from the reference, but not both")
-        name = "prompts_from_reference"
-        prompt_length = NUMBERS[name].convert(options[name])
-        corpus = read_corpus(reference, model, numbers["contexts"])
-        starts, human, notes = of_human_texts(model, corpus, prompt_length)
-        return Beginnings(starts, human, n, numbers["length"], notes=notes)
-    if prompts is None:
-        return by_default(model, reference, seed=seed, **numbers)
-    starts = _prompts(prompts)
+        corpus = read_corpus(reference, model, contexts)
+        size = NUMBERS["prompts_from_reference"].convert(tokens)
+        starts, human, notes = of_human_texts(model, corpus, size)
+        return Beginnings(starts, human, n, length, notes=notes)
+    if prompts is None and not chat:
+        return by_default(model, reference, n, length, contexts, seed)
+    starts = distinct(NamedModel.MESSAGE if prompts is None else prompts)
     # Enough human texts for the contexts, and as many as each sampler writes.
-    corpus = read_corpus(reference, model, max(numbers["contexts"], n * len(starts)))
-    return Beginnings(starts, corpus, n, numbers["length"])
-
-
-def _prompts(source: str | Prompts) -> tuple[str, ...]:
-    """Return the distinct prompts."""
-    items = (
-        [source] if isinstance(source, str) or not isinstance(source, Iterable) else list(source)
-    )
-    if not all(isinstance(item, str) for item in items):
-        raise UsageError(f"prompts are texts, not {printable.shown(source)}")
-    prompts = tuple(dict.fromkeys(items))
-    if not prompts:
-        raise UsageError("a report needs at least one prompt")
-    return prompts
+    human = read_corpus(reference, model, max(contexts, n * len(starts)))
+    if not chat:
+        return Beginnings(starts, human, n, length)
+    write = FullVocabulary(model.vocabulary).message
+    if human is None:
+        messages = {write(each): each for each in starts}
+        return Beginnings((*messages,), None, n, length, messages=messages)
+    if prompts is not None or not human.prompts:
+        raise UsageError(
+            "a chat model is compared with human answers to the same messages: give the reference "
+            "as a .jsonl file with a prompt and a text in each line, and no other prompts"
+        )
+    return continued(model, human, n, length, write)
 
 
 def _against(wanted: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
@@ -370,20 +389,3 @@ def _metric(text: str) -> plugins.Offer:
     if any(getattr(metric, each) != default for each, default in declared.items()):
         offer = offer._replace(name=str(metric))  # two settings of one metric are two figures
     return offer._replace(value=metric)
-
-
-def _check_human(
-    human: HumanCorpus | None, targets: Iterable[Target], model: LanguageModel
-) -> None:
-    """Raise if human texts are missing for a target, or the model knows none of their words."""
-    unknown = model.vocabulary.unknown
-    if human is None:
-        for figure in (target.figure for target in targets if target.figure in OF_HUMAN_WORDS):
-            raise UsageError(f"{figure} needs human contexts: {HOW_TO_GIVE}")
-    elif unknown is not None and all(
-        set(model.vocabulary.encode(text)) <= {unknown} for text in human.texts
-    ):
-        raise UsageError(
-            f"the model knows no word of the human texts ({human.description}); give texts in its "
-            "language and vocabulary as the reference"
-        )

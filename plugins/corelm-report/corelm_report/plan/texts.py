@@ -14,13 +14,15 @@ from typing import Any
 from corelm import LanguageModel
 from corelm.bundles import Corpus
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import NamedModel, machine, printable, text_lines
+from corelm.runs import NamedModel, SafeFile, machine, printable, text_lines
 from corelm_report.settings import Prompts
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
 
 SUFFIXES = (".jsonl", ".ndjson")
 """The suffixes of files of JSON lines."""
+LARGEST = 2**30
+"""The largest file of JSON lines, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,20 @@ class HumanCorpus:
     Attributes:
         texts: the texts.
         description: their source, in words.
-        prompt_length: the number of tokens at the beginning of each text that are the prompt of
-            the samplers; 0 if their prompts are not from these texts.
+        prompts: the prompt of each text, if a file of JSON lines has them.
+        prompt_lengths: the number of tokens at the beginning of each text that are a prompt of the
+            samplers; empty if their prompts are not from these texts.
     """
 
     texts: tuple[str, ...]
     description: str
-    prompt_length: int = 0
+    prompts: tuple[str, ...] = ()
+    prompt_lengths: tuple[int, ...] = ()
+
+    def first(self, count: int) -> HumanCorpus:
+        """Return the first texts."""
+        texts, lengths = self.texts[:count], self.prompt_lengths[:count]
+        return HumanCorpus(texts, self.description, self.prompts[:count], lengths)
 
 
 def read_corpus(source: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
@@ -49,7 +58,7 @@ def read_corpus(source: Any, model: LanguageModel, count: int) -> HumanCorpus | 
 
     Raises:
         UsageError: neither texts nor a path.
-        DataError: the path cannot be read.
+        DataError, ModelFileError: the path cannot be read.
     """
     if source is None:
         path = machine.home() / "data" / "aclImdb" / "test"
@@ -61,11 +70,26 @@ def read_corpus(source: Any, model: LanguageModel, count: int) -> HumanCorpus | 
         )
     if isinstance(source, (str, Path)):
         path = Path(source)
+        if path.suffix in SUFFIXES:
+            return _with_prompts(path, count)
         return HumanCorpus(tuple(Corpus.texts_in(path, count)), f"texts of {path.name}")
     texts = tuple(source)
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
     return HumanCorpus(texts[:count], f"{printable.counted(len(texts[:count]), 'text')} given")
+
+
+def _with_prompts(path: Path, count: int) -> HumanCorpus:
+    """Return the texts in a file of JSON lines, and their prompts if each has one.
+
+    Raises:
+        UsageError: an invalid line; the message has its number.
+        ModelFileError: the file cannot be read.
+    """
+    lines = text_lines(SafeFile(path).text(LARGEST), path.name, "text", "prompt")[:count]
+    texts, prompts = zip(*lines, strict=True)
+    has_prompts = all(isinstance(each, str) for each in prompts)
+    return HumanCorpus(texts, f"texts of {path.name}", prompts if has_prompts else ())
 
 
 def known_texts(source: Any, model: LanguageModel) -> tuple[str, ...]:

@@ -188,6 +188,12 @@ def _prompts(value: Any, place: _StudyText) -> Prompts:
     return prompts if isinstance(prompts, Mapping) else tuple(prompts)
 
 
+def _flag(value: Any, place: _StudyText) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 def _path(value: Any, place: _StudyText) -> Path:
     path = place.path.parent / _text(value, place)
     with suppress(OSError):  # the system refuses a name that is too long
@@ -223,7 +229,7 @@ def _write(value: Any, place: _StudyText) -> dict[str, Any]:
 
 READERS: Mapping[str, Reader] = {
     "count": _count, "seeds": _seeds, "kept": _text_count, "text": _text, "texts": _texts,
-    "path": _path, "prompts": _prompts,
+    "path": _path, "prompts": _prompts, "flag": _flag,
 }  # fmt: skip
 """The reader of each kind of setting; a study has no single seed, and loads its models itself."""
 KEYS: Mapping[str, ReportSetting] = {
