@@ -307,8 +307,9 @@ def _beginnings(
             raise UsageError("give prompts, or prompts from the reference, but not both")
         corpus = read_corpus(reference, model, contexts)
         size = NUMBERS["prompts_from_reference"].convert(tokens)
-        starts, human, notes = of_human_texts(model, corpus, size)
-        return Beginnings(starts, human, n, length, notes=notes)
+        corpus = read_corpus(reference, model, contexts)
+        starts, people, notes = of_human_texts(model, corpus, size)
+        return Beginnings(starts, people, n, length, notes=notes)
     if prompts is None and not chat:
         return by_default(model, reference, n, length, contexts, seed)
     starts = distinct(NamedModel.MESSAGE if prompts is None else prompts)

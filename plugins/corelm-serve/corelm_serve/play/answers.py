@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm import Array, CorelmError, Sampler, Vocabulary, lint, presets
+from corelm import Array, CorelmError, LanguageModel, Sampler, Vocabulary, lint, presets
 from corelm.abilities import FullVocabulary
 from corelm.runs import (
     ExplainedStage,
@@ -52,7 +52,16 @@ def samplers(models: Models) -> dict[str, Any]:
         "presets": presets(),
         "levels": printable.SURPRISAL_SCALE.bounds,
         "models": {name: served.source or name for name, served in models.items()},
+        "facts": {name: _facts(served.model) for name, served in models.items()},
     }
+
+
+def _facts(model: LanguageModel) -> dict[str, str | bool]:
+    """Return a model's first prompt, True if that is a message, and its word for a token."""
+    vocabulary = FullVocabulary(model.vocabulary)
+    is_chat = vocabulary.is_chat
+    prompt = NamedModel.MESSAGE if is_chat else NamedModel(model).default_prompt
+    return {"prompt": prompt, "chat": is_chat, "unit": vocabulary.unit}
 
 
 def chain(body: Any) -> dict[str, Any]:
@@ -103,6 +112,7 @@ def next_word(
         "averaged": len(nats),
         "human": NamedModel(place.model).human_surprisal,
         "vocabulary": len(place.vocabulary),
+        "unit": FullVocabulary(place.vocabulary).unit,
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
     } | _next_at(place, sampler, request, late)
@@ -245,11 +255,17 @@ def place_of(request: PlaceRequest, models: Models, caches: Caches, limits: Limi
     """Return the place in a text that a request is about.
 
     Raises:
-        ApiError: no such model or token, or a text that is too long.
+        ApiError: no such model or token, a text that is too long, or a message to a model without
+            a template.
     """
     served = find(models, request.model)
-    rows = caches[served.name, request.unknown]
-    place = Place(served, rows, request.prompt, request.tokens, request.seed)
+    rows, prompt = caches[served.name, request.unknown], request.prompt
+    if request.chat:
+        try:
+            prompt = FullVocabulary(served.model.vocabulary).message(prompt)
+        except CorelmError as error:
+            raise as_api_error(error, "prompt") from error
+    place = Place(served, rows, prompt, request.tokens, request.seed)
     check_at_most("prompt", len(place.ids), limits.prompt, "tokens, drawn ones included,")
     return place
 

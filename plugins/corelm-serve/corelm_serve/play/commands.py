@@ -42,6 +42,9 @@ def play(
             metavar="EXPRESSION", help="The chain to begin with. Default: temperature(t=0.7)."
         ),
     ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="The prompt is a message to a chat model.")
+    ] = False,
     lesson: Annotated[
         int | None,
         typer.Option(min=1, max=LESSONS, help="A lesson to begin with: predict, then see."),
@@ -75,7 +78,7 @@ def play(
     from corelm_serve.server import serve
     from corelm_serve.service import Service
 
-    state = _first_state(prompt, sampler, lesson, seed)
+    state = _first_state(prompt, sampler, lesson, seed) | ({"chat": True} if chat else {})
     token = secrets.token_urlsafe(24)
     host = ANYWHERE if of_class else HOST
     with listen(host, port) as socket:

@@ -31,7 +31,7 @@ def explained(
     place, chain = place_of(request, models, caches, limits), chain_of(request)
     try:
         explanation = corelm.explain(
-            place.model, request.prompt, chain, after=place.tokens, unknown=request.unknown
+            place.model, place.text, chain, after=place.tokens, unknown=request.unknown
         )
     except CorelmError as error:
         raise as_api_error(error, "sampler") from error

@@ -26,7 +26,7 @@ class Place:
     Args:
         served: the model.
         rows: its logits along texts.
-        prompt: the prompt.
+        prompt: the prompt, kept as `text`.
         tokens: the ids drawn since.
         seed: decides the random numbers.
     """
@@ -36,7 +36,7 @@ class Place:
     ) -> None:
         self.model = served.model
         self.vocabulary: Vocabulary = served.model.vocabulary
-        self.prompt = tuple(served.ids(prompt))
+        self.text, self.prompt = prompt, tuple(served.ids(prompt))
         self.ids = self.prompt + tuple(served.ids(tuple(tokens), may_be_empty=True))
         self.rows, self._seed, self._stream = rows, seed, RandomStream(seed, [0])
 

@@ -112,6 +112,7 @@ class PlaceRequest(ChainRequest):
 
     model: str | None = field(text(256, 1), "a name of `GET /v1/models`; default: the only one")
     prompt: str = field(text(), "the prompt", "")
+    chat: bool = field(FLAG, "the prompt is a message, in the model's chat template", False)
     tokens: tuple[int, ...] = field(
         list_of(ID, MOST_DRAWN, name="token ids"), "the tokens drawn after it", ()
     )

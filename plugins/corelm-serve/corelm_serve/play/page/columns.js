@@ -93,7 +93,7 @@ class Head {
     this.kept = h("td");
   }
 
-  show(column, { largest_entropy: largest, human }) {
+  show(column, { largest_entropy: largest, human, unit }) {
     const name = column.branch ? `${column.name} (${column.branch})` : column.name;
     for (const cell of [this.stage, this.entropy, this.expected, this.kept]) cell.classList.toggle("neutral", Boolean(column.neutral));
     this.name.title = `${column.stage ?? name}: see the numbers`;
@@ -102,8 +102,8 @@ class Head {
     Object.assign(this.nats.dataset, { entropy: String(column.entropy), kept: String(column.kept) });
     this.nats.querySelector("b").textContent = column.entropy.toFixed(2);
     this.bits.textContent = `${column.bits.toFixed(2)} bits`;
-    this.choices.textContent = `≈ ${number(column.choices)} words`;
-    this.choices.title = "as many equally likely words have this entropy";
+    this.choices.textContent = `≈ ${number(column.choices)} ${unit}s`;
+    this.choices.title = `as many equally likely ${unit}s have this entropy`;
     const nats = column.surprisal;
     this.surprisal.dataset.surprisal = String(nats);
     this.surprisal.querySelector("b").textContent = nats === null ? "unbounded" : nats.toFixed(2);

@@ -9,8 +9,8 @@ import { Tree } from "./tree.js";
 export const DRAWS = 100;
 
 // Return the state as JSON: what a link and a file hold.
-export function toSaved({ model, prompt, seed, decoder, compare, lesson }) {
-  return { model, prompt, seed, decoder, compare, ...(lesson === null ? {} : { lesson }), sides: shownSides().map(toSide) };
+export function toSaved({ model, prompt, chat, seed, decoder, compare, lesson }) {
+  return { model, prompt, ...(chat ? { chat } : {}), seed, decoder, compare, ...(lesson === null ? {} : { lesson }), sides: shownSides().map(toSide) };
 }
 
 const toSide = (one) => ({
@@ -28,7 +28,7 @@ function chainOf(cards) {
 
 // Read a saved state; `notes` say what of it can't be used. Its tokens mean other words to a model
 // that isn't its own.
-export function fromSaved(saved, { models, decoders }) {
+export function fromSaved(saved, { models, decoders, facts }) {
   if (typeof saved !== "object" || saved === null || Array.isArray(saved)) throw new Error("it holds no state of corelm play");
   const notes = [], lesson = Number.isInteger(saved.lesson) && saved.lesson in LESSONS ? saved.lesson : null;
   if (lesson === null && saved.lesson !== undefined) notes.push(`There is no lesson ${JSON.stringify(saved.lesson)}: links count them from 0 to ${LESSONS.length - 1}.`);
@@ -38,9 +38,11 @@ export function fromSaved(saved, { models, decoders }) {
   if (!isServed) notes.push(`This is for the model ${model}, which isn't served here: its prompt and its chain are shown with ${models[0]}, without its words. Start corelm play --model ${model} to see them.`);
   if (!isSeed(seed)) notes.push(NO_SEED);
   const sides = Array.isArray(saved.sides) && saved.sides.length ? saved.sides.slice(0, 2) : [saved];
+  const own = facts[isServed ? model : models[0]], isOwn = typeof saved.prompt !== "string";
   return {
     model: isServed ? model : models[0],
-    prompt: typeof saved.prompt === "string" ? saved.prompt : FIRST.prompt,
+    prompt: isOwn ? own.prompt : saved.prompt,
+    chat: own.chat && (isOwn || saved.chat === true),
     seed: isSeed(seed) ? seed : FIRST.seed,
     decoder: decoders.includes(saved.decoder) ? saved.decoder : "",
     compare: saved.compare === true && sides.length === 2,

@@ -19,7 +19,7 @@ const BETWEEN = 15; // ms from word to word, however many come at once
 const ANCESTRAL = "ancestral"; // is how words are drawn anyway
 const B = "-b"; // ends the ids of the second chain's elements
 
-const offered = { models: [], decoders: [] };
+const offered = { models: [], decoders: [], facts: {} };
 let views = [], pasteFor, guide, away, fragment = ""; // of the address, as last read or written
 let draws = new AbortController(), lastDraw = Promise.resolve(), typed = lastDraw;
 
@@ -74,7 +74,7 @@ function showTexts() {
     showBranches(view.part("branches"), view.text.tree, (node) => { view.text.tree.follow(node); moved(); });
     view.mark();
   }
-  const places = sides.map(({ tree }) => (tree.at.text === null ? "…" : `word ${tree.path().length + 1}`)); // null is on its way
+  const places = sides.map(({ tree }) => (tree.at.text === null ? "…" : `${offered.facts[state.model].unit} ${tree.path().length + 1}`)); // null is on its way
   byId("position").textContent = [...new Set(places)].join(" and ");
   const over = sides.every(hasEnded);
   byId("ended").hidden = !over;
@@ -96,6 +96,8 @@ function answered(reply) {
 function showControls() {
   for (const name of ["model", "prompt", "decoder"]) byId(name).value = state[name];
   byId("seed").value = String(state.seed);
+  byId("chat").checked = state.chat;
+  byId("chat-choice").hidden = !offered.facts[state.model].chat;
   byId("compare").setAttribute("aria-pressed", String(state.compare));
   document.querySelector("main").classList.toggle("two", state.compare);
   for (const each of document.querySelectorAll(`#panel${B}, #side${B}`)) each.hidden = !state.compare;
@@ -216,6 +218,14 @@ function readSeed({ target }) {
   else target.value = state.seed;
 }
 
+// Another model gets its own prompt, unless somebody has written one.
+function setModel(model) {
+  const before = offered.facts[state.model], now = offered.facts[model], isOwn = state.prompt === before.prompt;
+  Object.assign(state, { model, chat: now.chat && (isOwn || state.chat), prompt: isOwn ? now.prompt : state.prompt });
+  showControls();
+  restart();
+}
+
 // ---- the chains ----
 
 function compare() {
@@ -289,7 +299,8 @@ function connect() {
   on("seed", readSeed, "change");
   on("prompt", (e) => { state.prompt = e.target.value; restart(true); }, "input");
   on("decoder", (e) => { state.decoder = e.target.value; remember(); }, "change");
-  on("model", (e) => { state.model = e.target.value; restart(); }, "change");
+  on("chat", (e) => { state.chat = e.target.checked; restart(); }, "change");
+  on("model", (e) => setModel(e.target.value), "change");
   on("compare", compare);
   on("paste-use", usePasted);
   on("paste-close", () => byId("paste").close());
@@ -312,7 +323,7 @@ function connect() {
 async function start() {
   const [reply, models] = await Promise.all([get("/api/samplers"), get("/v1/models")]);
   const decoders = reply.decoders.filter((each) => each.name !== ANCESTRAL);
-  Object.assign(offered, { models: models.data.map(({ id }) => id), decoders: decoders.map(({ name }) => name), sources: reply.models });
+  Object.assign(offered, { models: models.data.map(({ id }) => id), decoders: decoders.map(({ name }) => name), sources: reply.models, facts: reply.facts });
   byId("model").replaceChildren(...offered.models.map((id) => h("option", { value: id }, id)));
   byId("legend").replaceChildren("surprisal ", ...[`under ${reply.levels[0]}`, ...reply.levels].flatMap((each, at) =>
     [h("span", { class: `s${at}` }, at === reply.levels.length ? `${each} nats and more` : String(each)), " "]));

@@ -168,13 +168,13 @@ export class Side {
   }
 
   // What can be compared with human text is the surprisal of a whole text, as in reports.
-  showMean({ surprisal, averaged, human, largest_entropy: largest }) {
+  showMean({ surprisal, averaged, human, unit, largest_entropy: largest }) {
     this.part("mean").hidden = surprisal === null;
     const people = human ? `human text: ${human.mean.toFixed(2)}` : "";
     const shown = this.part("mean-text"), mark = this.part("mean-human");
     mark.hidden = !human;
     mark.textContent = people;
-    shown.textContent = `mean surprisal of ${averaged === 1 ? "the word" : `these ${count(averaged)} words`}: ${(surprisal ?? 0).toFixed(2)} nats`;
+    shown.textContent = `mean surprisal of ${averaged === 1 ? `the ${unit}` : `these ${count(averaged)} ${unit}s`}: ${(surprisal ?? 0).toFixed(2)} nats`;
     shown.dataset.surprisal = String(surprisal);
     this.strip.show(surprisal ?? 0, largest, human, `${shown.textContent}${human ? `; ${people}` : ""}`);
   }

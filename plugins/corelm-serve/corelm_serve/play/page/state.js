@@ -6,7 +6,7 @@ import { written } from "./chain.js";
 import { watched } from "./notices.js";
 import { Tree } from "./tree.js";
 
-export const FIRST = { prompt: "this movie is", sampler: "temperature(t=0.7)", seed: 1 };
+export const FIRST = { sampler: "temperature(t=0.7)", seed: 1 };
 const LISTED = 8; // likely words, of the model and of the chain
 
 // A chain and its text. `chain` is an expression or stages, and the indexes of those that are `off`;
@@ -18,13 +18,13 @@ export const newSide = ({ chain, tree, draws = 0, stage = null, ahead = null }) 
   cards: null, before: { chain: { sampler: FIRST.sampler }, cards: null }, error: "", asked: null, answer: null,
 });
 
-export const state = { model: "", prompt: FIRST.prompt, seed: FIRST.seed, decoder: "", compare: false, lesson: null, sides: [] };
+export const state = { model: "", prompt: "", chat: false, seed: FIRST.seed, decoder: "", compare: false, lesson: null, sides: [] };
 
 export const shownSides = () => (state.compare ? state.sides : state.sides.slice(0, 1));
 
 // The place after a token, as requests name it.
 export const place = (one, node = one.tree.at) => ({
-  model: state.model, prompt: state.prompt, tokens: one.tree.ids(node), seed: state.seed, ...(one.chain ?? { stages: written(one.cards) }),
+  model: state.model, prompt: state.prompt, chat: state.chat, tokens: one.tree.ids(node), seed: state.seed, ...(one.chain ?? { stages: written(one.cards) }),
 });
 
 // Want another chain; if it can't be read, the one before it is wanted again.

@@ -41,13 +41,16 @@ export class Away {
   command(one) {
     const decoder = state.decoder ? ` --decoder ${shell(state.decoder)}` : "";
     const prompt = state.prompt.startsWith("-") ? `-- ${shell(state.prompt)}` : shell(state.prompt); // no option
-    return `corelm sample --model ${shell(this.model)} --sampler ${shell(expressionOf(one))} --seed ${state.seed} --length ${lengthOf(one)}${decoder} ${prompt}`;
+    return `corelm sample --model ${shell(this.model)} --sampler ${shell(expressionOf(one))} --seed ${state.seed} --length ${lengthOf(one)}${decoder}${state.chat ? " --chat" : ""} ${prompt}`;
   }
 
   python(one) {
     const [imported, decoder] = state.decoder
       ? ["\nfrom corelm.runs import strategy\n", `, decoder=strategy(${python(state.decoder)}).decoder`] : ["", ""];
-    return `import corelm${imported}\n\n[text] = corelm.generate(${python(this.model)}, ${python(state.prompt)}, sampler=${python(expressionOf(one))}, seed=${state.seed}, length=${lengthOf(one)}${decoder})\nprint(text.text)`;
+    const [written, model, prompt] = state.chat
+      ? [`from corelm.abilities import FullVocabulary\n\nmodel = corelm.load(${python(this.model)})\nprompt = FullVocabulary(model.vocabulary).message(${python(state.prompt)})\n`, "model", "prompt"]
+      : ["", python(this.model), python(state.prompt)];
+    return `import corelm${imported}\n${written}\n[text] = corelm.generate(${model}, ${prompt}, sampler=${python(expressionOf(one))}, seed=${state.seed}, length=${lengthOf(one)}${decoder})\nprint(text.text)`;
   }
 
   expression = expressionOf;
