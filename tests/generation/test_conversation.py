@@ -12,8 +12,8 @@ import pytest
 import corelm
 from corelm.errors import UsageError
 from corelm.generation.conversation import Conversation
+from corelm.questions.scoring import score
 from corelm.runs import Strategy, plugins
-from corelm.scoring import score
 from corelm.testing import ToyModel
 
 

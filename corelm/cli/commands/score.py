@@ -24,12 +24,8 @@ from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.cli.output.words import WordTable, style_of
 from corelm.contracts.hookspecs import hookimpl
+from corelm.contracts.language_model import LanguageModel
 from corelm.errors import UsageError
-<<<<<<< HEAD
-=======
-from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel
->>>>>>> 787921b1 (Write messages in a chat model's template in explain, score and report)
 from corelm.models import NamedModel
 from corelm.questions.scoring import ScoredText, ScoredTotal, score
 from corelm.registry.models import MODEL, label, load
@@ -86,11 +82,11 @@ def score_file(
     with Output.open() as out:
         texts = read_texts(file)
         language_model = load(model, device=device, dtype=dtype)
-        scored = (
-            _answers(language_model, texts, unknown)
-            if chat
-            else score(language_model, texts, unknown)
-        )
+        read = _in_template(language_model, texts) if chat else texts
+        scored = [
+            replace(each, prompt=prompt)
+            for each, (prompt, _) in zip(score(language_model, read, unknown), texts, strict=True)
+        ]
         human = NamedModel(language_model).human_surprisal
         if json:
             out.json(_document(label(model), scored, human))
@@ -104,23 +100,18 @@ def score_file(
             _write_table(scored, human, out)
 
 
-def _answers(
-    model: LanguageModel, texts: Sequence[tuple[str, str]], unknown: bool
-) -> list[ScoredText]:
-    """Score the answers to messages, and return them with the messages as they were written.
+def _in_template(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return answers with their messages in the model's chat template.
 
     Raises:
-        UsageError: a text without a message, or a model without a chat template.
+        UsageError: a text without a message, or a model without a template.
     """
     if not all(prompt for prompt, _ in texts):
         raise UsageError(
             "--chat scores answers to messages: give a .jsonl file with a prompt and a text in "
             "each line"
         )
-    message = FullVocabulary(model.vocabulary).message
-    scored = score(model, [(message(prompt), text) for prompt, text in texts], unknown)
-    pairs = zip(texts, scored, strict=True)
-    return [replace(each, prompt=prompt) for (prompt, _), each in pairs]
+    return [(FullVocabulary(model.vocabulary).message(prompt), text) for prompt, text in texts]
 
 
 def _note(model: Any, texts: Sequence[tuple[str, str]], unknown: bool) -> None:

@@ -11,7 +11,7 @@ from documents import TEXTS, compare
 import corelm
 from corelm.bundles import WordVocabulary
 from corelm.errors import UsageError
-from corelm.scoring import score
+from corelm.questions.scoring import score
 from corelm.testing import ToyModel
 
 TOPICS, WORDS, LENGTH = 16, 6, 12
