@@ -38,8 +38,8 @@ class Sequences:
     report what it changed, and loses nothing but time if its sequence goes to another row.
 
     The context is sized for the current texts, because there is seldom memory for whole windows of
-    131,072 tokens. For more texts, or for longer ones (with twice the positions), a new context is
-    created and the tokens are processed again.
+    131,072 tokens, and has twice their positions. For more texts, or for longer ones, a new context
+    is created and the tokens are processed again.
 
     Args:
         create: takes numbers of texts and positions and returns a `Context`.
@@ -164,14 +164,11 @@ class Sequences:
         old = self._context
         if old is not None and texts <= old.texts and length <= old.positions:
             return
-        positions = max(LEAST, length)
+        positions = max(LEAST, min(2 * length, self._context_length))
         if old is not None:
             old.free()  # first, so that two never exist at once
             self._context = None
-            if length <= old.positions:
-                positions = old.positions
-            else:
-                positions = max(length, min(2 * length, self._context_length))
+            positions = old.positions if length <= old.positions else positions
             # With room for more: rows often come one after the other.
             room = texts if texts <= old.texts else min(2 * old.texts, MOST_TEXTS)
             texts = max(texts, old.texts, room)

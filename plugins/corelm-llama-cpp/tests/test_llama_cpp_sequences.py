@@ -55,6 +55,16 @@ def test_rows_are_processed_in_the_order_of_their_sequences(gguf_file, passes):
         np.testing.assert_allclose(found[row], expected(model, text), atol=1e-5)
 
 
+def test_a_prompt_is_read_once(gguf_file, passes, monkeypatch):
+    monkeypatch.setattr("corelm_llama_cpp.sequences.LEAST", 8)
+    session = LlamaCppModel(gguf_file).start([PROMPT])
+    passes.clear()
+    for token in (3, 4):
+        session.next_logits()
+        session.extend([token])
+    assert list(map(len, passes)) == [len(PROMPT), 1]
+
+
 def test_a_session_that_joins_is_not_read_again(gguf_file, passes):
     model = LlamaCppModel(gguf_file)
     one, other = model.start([PROMPT]), model.start([PROMPT[::-1]])
