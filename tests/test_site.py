@@ -12,7 +12,7 @@ from programs import load_program
 import corelm
 from corelm.registry.registry import registry
 
-DOCS = 'pip install -e ".[docs]"'
+DOCS = "pip install --group docs"
 build = pytest.importorskip("mkdocs.commands.build", reason=DOCS)
 config = pytest.importorskip("mkdocs.config", reason=DOCS)
 exceptions = pytest.importorskip("mkdocs.exceptions", reason=DOCS)
