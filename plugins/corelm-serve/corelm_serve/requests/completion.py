@@ -272,15 +272,14 @@ def strategy_of(request: TextRequest, rest: dict[str, Any]) -> tuple[Strategy, d
         ApiError: fields that exclude each other, that are unknown or have no counterpart, or an
             expression that cannot be used.
     """
-    declared = {name: getattr(request, name) for name in SETTINGS}
-    rest = {name: value for name, value in rest.items() if not asks_for_nothing(name, value)}
-    if request.engine is None:  # what changes nothing implies no engine and no defaults
-        rest = {name: value for name, value in rest.items() if not is_neutral(name, value)}
+    values = {name: getattr(request, name) for name in SETTINGS} | rest
     settings = {
         name: value
-        for name, value in declared.items()
-        if value is not None and not is_neutral(name, value)
-    } | rest
+        for name, value in values.items()
+        # What changes nothing implies no engine and no defaults.
+        if not (value is None or asks_for_nothing(name, value))
+        and not (request.engine is None and is_neutral(name, value))
+    }
     _check_one_way(request, settings)
     with Sampler.refuse_local():
         (sampler, decoder), notes = _sampler(request, settings)
