@@ -16,8 +16,8 @@ from corelm.runs import printable
 from corelm_report.document.content import Difference, Document, SamplerEntry
 from corelm_report.document.figure import HUMAN, MEAN, SURPRISAL, listed, number
 from corelm_report.document.lookup import against
-from corelm_report.metrics.conclusions import Goal, Pilot, StudyDesign, VarianceParts, cheapest
 from corelm_report.metrics.intervals import LEVEL, student
+from corelm_report.metrics.study_design import Goal, Pilot, StudyDesign, VarianceParts, cheapest
 
 
 def randomness_sentences(document: Document) -> Iterator[str]:

@@ -39,7 +39,8 @@ from corelm_report.metrics import BEGINNING
 from corelm_report.metrics.estimates import FEWEST
 from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
 from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.intervals import Band, perplexity
+from corelm_report.metrics.intervals import Band
+from corelm_report.metrics.text_figures import perplexity
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]

@@ -28,7 +28,6 @@ from corelm_report.measure.text_records import (
     without_end,
 )
 from corelm_report.metrics import text_figures as metrics
-from corelm_report.metrics.conclusions import VarianceParts
 from corelm_report.metrics.estimates import FEWEST, Estimate
 from corelm_report.metrics.inference import (
     GENERATED,
@@ -45,11 +44,11 @@ from corelm_report.metrics.intervals import (
     KnownByInterval,
     Sums,
     of_difference,
-    perplexity,
     ratio,
 )
 from corelm_report.metrics.ngrams import sharing
-from corelm_report.metrics.text_figures import WholeSet
+from corelm_report.metrics.study_design import VarianceParts
+from corelm_report.metrics.text_figures import WholeSet, perplexity
 
 SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm_report.metrics.conclusions import VarianceParts
 from corelm_report.metrics.estimates import MANY, Estimate, effective_number
 from corelm_report.metrics.intervals import (
     LEVEL,
@@ -31,6 +30,7 @@ from corelm_report.metrics.intervals import (
     ratio,
     share_interval,
 )
+from corelm_report.metrics.study_design import VarianceParts
 
 GROUPS = 64
 """The most parts of a set that are left out in turn."""

@@ -267,8 +267,6 @@ def along_texts(
     }
 
 
-LARGEST = 700.0
-"""The largest exponent; `math.exp` overflows beyond 709."""
 HALVINGS = 60
 """The steps of the bisection for a limit, enough for the last bit of a float64."""
 
@@ -286,11 +284,6 @@ def bisected(
         middle = (inside + outside) / 2
         inside, outside = (inside, middle) if is_outside(middle) else (middle, outside)
     return inside, outside
-
-
-def perplexity(surprisal: float) -> float:
-    """Return the exponential of a surprisal, without overflow."""
-    return math.exp(min(surprisal, LARGEST))
 
 
 def share_interval(share: float | None, n: float, level: float = 1 - LEVEL) -> Interval | None:
@@ -402,13 +395,3 @@ class KnownByInterval:
             return 1.0 if self.value == 0 else 0.0
         freedom = math.inf if self.units is None else max(self.units - 1, 1)
         return tails(abs(self.value) / half * student(0.975, freedom), freedom)
-
-
-def sums_of(values: Sequence[float | None]) -> Sums:
-    """Return the sums for the mean over the texts that have a value.
-
-    Example:
-        >>> sums_of([2.0, None, 4.0])
-        ([2.0, 0.0, 4.0], [1, 0, 1])
-    """
-    return [value or 0.0 for value in values], [int(value is not None) for value in values]

@@ -3,28 +3,30 @@
 Data frames and CSV have them, from the texts that a report keeps. Two samplers share prompts, seeds
 and random numbers, so their units are pairs: prompts if there are 8 or more, else texts. If both
 had the same distribution, each pair could as well be the other way round: the p-value is the share
-of such exchanges in which the mean difference is at least as large as the one found.
+of such exchanges in which the difference is at least as large as the one found.
 
-The report has an interval of the same difference, and bold type for it. So that these never
-contradict a test, its p-value is at least the interval's, and it is significant only where the page
-has bold type, which takes 32 units.
+The report has the same difference, with an interval and bold type. So a text weighs as much here as
+there: as its tokens in a mean over tokens, as its bytes in one over bytes. The p-value is at least
+the interval's, and a test is significant only where the page has bold type, which takes 32 units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ReportError
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import GENERATED, HUMAN
+from corelm_report.document.figure import GENERATED, HUMAN, SURPRISAL
 from corelm_report.document.lookup import against, declared_difference
+from corelm_report.document.texts import KeptText
 from corelm_report.metrics.conclusions import EACH, with_holm
 from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import sums_of
+from corelm_report.metrics.intervals import Sums
 from corelm_report.render.tables import clear_differences
 
 EXACT = 12
@@ -38,6 +40,12 @@ BLOCK = 2**22
 """The most signs in memory at a time."""
 COUNTS = ("tokens",)
 """The figures of a text that don't characterise its sampler."""
+OF_SCORER = ("scorer_surprisal", "scorer_bits_per_byte")
+"""The figures whose weights no report has; the tokens and bytes of the texts stand in for them."""
+OF_TOKENS = (SURPRISAL, "model_entropy", "outside_human_band", "unknown", OF_SCORER[0])
+OF_BYTES = ("bits_per_byte", OF_SCORER[1])
+OF_DRAWS = ("model_calls", "tokens_read")
+"""The figures that are means over tokens, bytes, and tokens with the end; others are over texts."""
 
 Pair = tuple[str, int | None, int]
 
@@ -49,7 +57,7 @@ class PermutationTest:
     Attributes:
         sampler, against: the two samplers.
         metric: the figure of a text.
-        difference: the mean over the pairs of texts, the first sampler minus the other.
+        difference: the first sampler's figure minus the other's, as in the report.
         n: the number of pairs of texts in which both have the figure.
         units: the number of independent units that are exchanged.
         p: the two-sided p-value.
@@ -104,36 +112,63 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
 def _tests(
     entry: SamplerEntry, other: SamplerEntry, clusters: Mapping[str, str]
 ) -> Iterator[PermutationTest]:
-    first, second = _figures_of_texts(entry), _figures_of_texts(other)
+    first, second = _texts(entry), _texts(other)
     pairs = [pair for pair in first if pair in second]
     samples = [(prompt, seed or 0, i) for prompt, seed, i in pairs]
     inference = Inference.of_design(samples, clusters=clusters)
-    names = list(first[pairs[0]]) if pairs else []
-    for name in names:
-        both = [(first[pair].get(name), second[pair].get(name)) for pair in pairs]
-        apart = [None if a is None or b is None else a - b for a, b in both]
-        tops, counts = inference.by_unit(sums_of(apart))
-        units = np.array([top for top, count in zip(tops, counts, strict=True) if count])
-        if len(units) and name not in COUNTS:
+    names = (first[pairs[0]].figures or {}) if pairs else {}
+    for name in (name for name in names if name not in COUNTS):
+        sums = [_sums([texts[pair] for pair in pairs], name) for texts in (first, second)]
+        n = sum(a > 0 < b for a, b in zip(sums[0][1], sums[1][1], strict=True))
+        units = np.array([inference.by_unit(each) for each in sums])
+        units = units[:, :, units[:, 1].any(axis=0)]
+        if units.shape[2] and units[:, 1].sum(axis=1).all():
             declared = declared_difference(entry, name, GENERATED)
+            own = declared.value if declared and name in OF_SCORER else None
             yield PermutationTest(
-                entry.label, other.label, name, float(units.sum() / sum(counts)),
-                int(sum(counts)), len(units), max(p_value(units), (declared and declared.p) or 0.0),
+                entry.label, other.label, name,
+                float(_apart(*units.sum(axis=2))) if own is None else own, n, units.shape[2],
+                max(p_value(units), (declared and declared.p) or 0.0),
             )  # fmt: skip
 
 
-def _figures_of_texts(entry: SamplerEntry) -> dict[Pair, dict[str, float | None]]:
-    """Return the figures of an entry's texts, by the keys that pair them."""
+def _sums(texts: Sequence[KeptText], name: str) -> Sums:
+    """Return each text's figure times its weight, and the weight; both 0 without the figure."""
+    values = [(text.figures or {}).get(name) for text in texts]
+    weights = [
+        0.0 if value is None else _weight(text, name)
+        for text, value in zip(texts, values, strict=True)
+    ]
+    return [(v or 0.0) * w for v, w in zip(values, weights, strict=True)], weights
+
+
+def _weight(text: KeptText, name: str) -> float:
+    """Return the weight of a text in a mean: its tokens or bytes, or 1 in a mean over texts."""
+    tokens = (text.figures or {})["tokens"] or 0.0
+    if name in OF_TOKENS:
+        return tokens - (text.finish_reason == "end")
+    if name in OF_BYTES:
+        return float(len(text.text.encode()))
+    return tokens if name in OF_DRAWS else 1.0
+
+
+def _apart(first: Any, second: Any) -> Any:
+    """Return the difference of two figures, each given as the sum and the weights."""
+    return first[0] / first[1] - second[0] / second[1]
+
+
+def _texts(entry: SamplerEntry) -> dict[Pair, KeptText]:
+    """Return an entry's texts, by the keys that pair them."""
     written = entry.generated_texts
     if written is None or written.n != len(entry.texts):
         raise ReportError(
             f"permutation tests need every text, and the report keeps {len(entry.texts)} of "
             f'{entry.label}: make it with texts="all" (--texts all)'
         )
-    return {(text.prompt, text.seed, text.sample): text.figures or {} for text in entry.texts}
+    return {(text.prompt, text.seed, text.sample): text for text in entry.texts}
 
 
-def p_value(differences: NDArray[np.float64]) -> float:
+def p_value(units: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of a paired permutation test.
 
     With up to 12 pairs it is exact; with more, it is estimated from 9,999 random exchanges and the
@@ -141,36 +176,45 @@ def p_value(differences: NDArray[np.float64]) -> float:
     valid, because more exchanges are tried only where the first p-value is the smaller one.
 
     Args:
-        differences: (pairs,) of the two samplers' figures, one for each independent unit.
+        units: (2, 2, pairs) of both samplers the sum and the weights of each independent unit.
 
     Source: Besag and Clifford 1991, Sequential Monte Carlo p-values,
     doi 10.1093/biomet/78.2.301.
 
     Example:
-        >>> p_value(np.array([1.0, 2.0, 3.0])), p_value(np.zeros(5)), p_value(np.ones(64))
-        (0.25, 1.0, 1e-05)
+        >>> ones, tops = np.ones(3), np.array([1.0, 2.0, 3.0])
+        >>> p_value(np.array([[tops, ones], [0 * ones, ones]]))
+        0.25
     """
-    n = len(differences)
+    n = units.shape[2]
     # Sums in another order round differently.
-    least = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()
+    largest = np.abs(units[:, 0]).sum() / units[:, 1].sum()
+    least = abs(float(_apart(*units.sum(axis=2)))) - 1e-9 * largest
     if n <= EXACT:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float(np.mean(np.abs(signs @ differences) >= least))
+        return float(np.mean(_exchanged(units, signs) >= least))
     random = np.random.default_rng(0)
-    reached = 1 + _reached(random, differences, least, DRAWS)
+    reached = 1 + _reached(random, units, least, DRAWS)
     if reached > RARE:
         return reached / (DRAWS + 1)
-    return (reached + _reached(random, differences, least, MORE)) / (DRAWS + MORE + 1)
+    return (reached + _reached(random, units, least, MORE)) / (DRAWS + MORE + 1)
 
 
 def _reached(
-    random: np.random.Generator, differences: NDArray[np.float64], least: float, draws: int
+    random: np.random.Generator, units: NDArray[np.float64], least: float, draws: int
 ) -> int:
-    """Return how many random exchanges have a sum at least that far from 0."""
-    reached, n = 0, len(differences)
+    """Return how many random exchanges have a difference at least that far from 0."""
+    reached, n = 0, units.shape[2]
     while draws:
         rows = min(draws, max(1, BLOCK // n))
         signs = 1 - 2 * random.integers(0, 2, size=(rows, n), dtype=np.int8)
-        reached += int(np.sum(np.abs(signs @ differences) >= least))
+        reached += int(np.sum(_exchanged(units, signs) >= least))
         draws -= rows
     return reached
+
+
+def _exchanged(units: NDArray[np.float64], signs: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how far the figures are apart if the units with the sign -1 change places."""
+    mean, half = units.mean(axis=0).sum(axis=1)[:, None], (units[0] - units[1]) @ signs.T / 2
+    with np.errstate(divide="ignore", invalid="ignore"):  # one side may be left without a weight
+        return np.nan_to_num(np.abs(_apart(mean + half, mean - half)), nan=np.inf)

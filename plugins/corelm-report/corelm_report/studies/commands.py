@@ -242,7 +242,7 @@ def plan(
     corelm study plan study.toml --width 0.2
     """
     from corelm.runs import scaling
-    from corelm_report.metrics.conclusions import Goal
+    from corelm_report.metrics.study_design import Goal
     from corelm_report.studies.study_file import read_study
     from corelm_report.studies.study_plan import pilot_of, plan_study
 

@@ -18,14 +18,14 @@ from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
 from corelm_report.document.remarks import differences_as_pilots
-from corelm_report.metrics.conclusions import (
+from corelm_report.metrics.estimates import MANY
+from corelm_report.metrics.study_design import (
     Goal,
     Pilot,
     StudyDesign,
     cheapest,
     texts_needed,
 )
-from corelm_report.metrics.estimates import MANY
 from corelm_report.studies.study_file import Study
 from corelm_report.studies.study_reports import planned
 from corelm_report.studies.unit_cache import UnitCache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report import Document, Inference
-from corelm_report.metrics.conclusions import (
+from corelm_report.metrics.study_design import (
     Goal,
     Pilot,
     StudyDesign,
