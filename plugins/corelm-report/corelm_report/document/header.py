@@ -15,6 +15,11 @@ class ModelName(DocumentPart):
     name: str
     sha256: str | None
 
+    @property
+    def title(self) -> str:
+        """The last part of its path, for headings."""
+        return self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
 
 @dataclass(kw_only=True)
 class ContextsSummary(DocumentPart):

@@ -196,8 +196,9 @@ def _says_something(document: Document, column: Figure) -> bool:
     For example, only samplers with a mask have a constraint cost.
     """
     figures = [_cell(column, entry).figure for entry in document.samplers if not entry.error]
-    if column.name == "unknown" and document.human is None:
-        return any(each and each.text != "0" for each in figures)  # of such a word, if any
+    if column.name == "unknown":  # few models have such a word, and few texts
+        figures += [_cell(column, document.human).figure] if document.human else []
+        return any(each and each.text != "0" for each in figures)
     return len(set(figures)) > 1 if column.name == TARGET.name else any(figures)
 
 
