@@ -78,8 +78,9 @@ def _scope(document: Document) -> str:
 
 def _population(header: Header) -> str:
     count = len(header.prompts)
+    prompt = "message" if (header.settings or {}).get("chat") else "prompt"
     if header.beginnings:
         return f"For {printable.counted(count, 'beginning')} {header.beginnings}"
     if count == 1:
-        return f'After the prompt "{printable.one_line(header.prompts[0])}" alone'
-    return f"After {printable.counted(count, 'prompt')}"
+        return f'After the {prompt} "{printable.one_line(header.prompts[0])}" alone'
+    return f"After {printable.counted(count, prompt)}"
