@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corelm import Mask, ParameterError, hookimpl, param
+from corelm import Mask, hookimpl, param
 from corelm.filters import TokenNames
 from corelm.runs import Endings
 
@@ -14,7 +14,7 @@ class BreakLoop(Mask):
     which `--stop-loop` ends a text. After the words the text continues and the count starts again,
     so the words never become a loop of their own: they come again once a phrase after them has
     occurred as often. So a model that thinks in circles can be led to `</think>`. With `end`, only
-    an end token is possible there, as vLLM's `repetition_detection` ends a text.
+    an end token is possible after the words; without words, vLLM's `repetition_detection` does so.
 
     Related: force, phase, no_repeat_ngram, dry.
 
@@ -32,22 +32,15 @@ class BreakLoop(Mask):
 
     words: tuple[int | str, ...] = param((), "the words or token ids to write, in order")
     times: int = param(3, "how often the last phrase must have come", ge=2)
-    end: bool = param(False, "end the text there instead of writing words")
+    end: bool = param(False, "end the text after the words")
     shortest: int = param(2, "the fewest tokens of a phrase", ge=1)
     longest: int = param(0, "the most tokens of a phrase; 0 is any number", ge=0)
 
-    def __post_init__(self):
-        super().__post_init__()
-        if self.end and self.words:
-            raise ParameterError("end excludes words: after the end nothing is written")
-
     def allowed(self, context):
         size = context.vocabulary_size
-        if self.end:
-            ends = () if context.vocabulary is None else context.vocabulary.ends
-            choices = [list(ends)] if ends else []
-        else:
-            choices = [[i] for i in TokenNames(context.vocabulary, size).written(self.words)]
+        words = TokenNames(context.vocabulary, size).written(self.words)
+        ends = [*context.vocabulary.ends] if self.end and context.vocabulary is not None else []
+        choices = [*([i] for i in words), *([ends] if ends else [])]
         ids = [choice[0] for choice in choices]
         loop = {"shortest": self.shortest, "longest": self.longest}
         turns = [turn_of(row, ids, self.times, **loop) for row in context.drawn.tolist()]

@@ -135,6 +135,9 @@ def test_an_end_is_the_end_tokens_if_there_are_any():
     [text] = corelm.generate(ToyModel(), "the", sampler=chain, length=60, seed=1)
     assert text.text == " cat sat on the cat sat on the"
     assert text.finish_reason == "end"
+    chain = BreakLoop(words=["and"], end=True, times=2) | corelm.sampler("greedy")
+    [after] = corelm.generate(ToyModel(), "the", sampler=chain, length=60, seed=1)
+    assert after.text == f"{text.text} and"
     endless = ToyModel("ab", logits=[0, 0, 1, 0], end=False)
     [text] = corelm.generate(endless, "a", sampler=chain, length=9, seed=1)
     assert len(text.tokens) == 9
@@ -177,7 +180,5 @@ def test_inside_a_phase_only():
 def test_values_that_are_refused():
     with pytest.raises(ParameterError, match="times must be at least 2, not 1"):
         BreakLoop(words=["a"], times=1)
-    with pytest.raises(ParameterError, match="end excludes words"):
-        BreakLoop(words=["a"], end=True)
     with pytest.raises(UsageError, match="'zebra'"):
         possible(BreakLoop(words=["zebra"]), "a b a b a b")
