@@ -135,8 +135,8 @@ def test_an_end_is_the_end_tokens_if_there_are_any():
     [text] = corelm.generate(ToyModel(), "the", sampler=chain, length=60, seed=1)
     assert text.text == " cat sat on the cat sat on the"
     assert text.finish_reason == "end"
-    chain = BreakLoop(words=["and"], end=True, times=2) | corelm.sampler("greedy")
-    [after] = corelm.generate(ToyModel(), "the", sampler=chain, length=60, seed=1)
+    after_words = BreakLoop(words=["and"], end=True, times=2) | corelm.sampler("greedy")
+    [after] = corelm.generate(ToyModel(), "the", sampler=after_words, length=60, seed=1)
     assert after.text == f"{text.text} and"
     endless = ToyModel("ab", logits=[0, 0, 1, 0], end=False)
     [text] = corelm.generate(endless, "a", sampler=chain, length=9, seed=1)
