@@ -72,7 +72,13 @@ def serve(
     ] = False,
     device: Device = None,
     dtype: Dtype = None,
-    rows: Annotated[int, typer.Option(min=1, help="Texts that a model writes at once.")] = 64,
+    rows: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Texts that a model writes at once; up to four times as many while others wait.",
+        ),
+    ] = 64,
     waiting: Annotated[int, typer.Option(min=1, help="Requests that wait; more get 429.")] = 256,
     length: Annotated[int, typer.Option(min=1, help="Tokens drawn for a text, at most.")] = 4096,
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt, at most.")] = 32768,
