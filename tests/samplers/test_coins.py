@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference_filters as plain
+from kernels import needs_kernels
 
 import corelm
 from corelm import Chain, Coin, Context, ParameterError, Sampler, Switch, param, sampler
@@ -270,6 +271,7 @@ def test_a_plan_draws_from_the_mixture():
         assert np.array_equal(drawn.logits, apply(chain, drawn.model_logits, context))
 
 
+@needs_kernels
 def test_a_chain_for_c_has_its_coin_last():
     assert "xtc" in chain_text("top_k(k=4) | xtc(probability=0.5)", VOCABULARY)
     with pytest.raises(UsageError, match="a chain for C tosses a coin last"):
