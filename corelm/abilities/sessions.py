@@ -100,7 +100,8 @@ class if_wrapped_can:  # noqa: N801
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
-        self.__doc__, self.__name__ = method.__doc__, method.__name__
+        self.__doc__ = method.__doc__
+        self.__name__: str = method.__name__
 
     def __get__(self, wrapper: Any, owner: type) -> Any:
         if wrapper is None:

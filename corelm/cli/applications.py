@@ -117,7 +117,7 @@ def application(
     *,
     word: str | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
-    cls: type[TextGroup] | None = None,
+    cls: type[Any] | None = None,
     no_args_is_help: bool = False,
     invoke_without_command: bool = False,
 ) -> typer.Typer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -299,7 +299,9 @@ class ModelLogits:
         self._size = len(vocabulary)
         self.never: NDArray[np.int64] = never_drawn(vocabulary, unknown)
 
-    surprisals = staticmethod(model_surprisals)
+    surprisals: ClassVar[Callable[[Array, NDArray[np.int64]], NDArray[np.float64]]] = staticmethod(
+        model_surprisals
+    )
     """The surprisals of any tokens under such logits."""
 
     def __call__(self, logits: Array, step: int, batch: int | None = None) -> Array:

@@ -201,10 +201,11 @@ class DrawPlan:
     """
 
     def __init__(self, sampler: Sampler, vocabulary: Vocabulary, unknown: bool = False) -> None:
-        self.prepare = ModelLogits(vocabulary, unknown)
+        self.prepare: ModelLogits = ModelLogits(vocabulary, unknown)
         self.never: NDArray[np.int64] = self.prepare.never
         self.stops: NDArray[np.int64] = np.array([*vocabulary.ends], dtype=np.int64)
-        self._sampler, self.size = sampler, len(vocabulary)
+        self._sampler = sampler
+        self.size: int = len(vocabulary)
         stages = sampler.active_stages
         self.reads_model_surprisal: bool = any("model_surprisal" in each.reads for each in stages)
         example = example_context(vocabulary)

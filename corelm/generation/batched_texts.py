@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from corelm.contracts.context import Context, ContextBuilder, read_only
 from corelm.contracts.language_model import LanguageModel, Session, window_start
 from corelm.contracts.step import COLUMNS, Drawn, Step, model_surprisals
-from corelm.decoding.draws import RandomStream
+from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.generation.generate import Ancestral, Texts
 from corelm.generation.open_texts import OpenTexts, RowFigures
 from corelm.generation.prompts import PrefixCache, Prompt
@@ -160,6 +160,8 @@ class RequestRows:
         session: Session,
         ids: Sequence[int],
     ) -> None:
+        self.key: str
+        self.plan: DrawPlan
         self.key, self.plan = shared.plan_of(texts.strategy.sampler, texts.unknown)
         vocabulary, view = shared.vocabulary, SessionView(shared, session)
         self._vocabulary, self._texts, self._open_texts = vocabulary, texts, open_texts

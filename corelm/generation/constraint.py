@@ -42,7 +42,7 @@ class ConstrainedText:
         ids = np.array(prompt, dtype=np.int64)
         self._past = ContextBuilder(ids, batch=1, vocabulary=vocabulary)
         self.masses: list[float] = []
-        self.fallbacks = 0
+        self.fallbacks: int = 0
 
     @property
     def cost(self) -> float | None:

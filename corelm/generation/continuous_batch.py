@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from corelm.contracts.language_model import LanguageModel
 from corelm.generation.batched_texts import BatchedTexts
@@ -75,7 +75,7 @@ class ContinuousBatch:
          sat on the
     """
 
-    batches = staticmethod(batches)
+    batches: ClassVar[Callable[[int], Iterator[range]]] = staticmethod(batches)
     """The indices of n samples, in batches that are decoded together."""
 
     ROWS = BATCH

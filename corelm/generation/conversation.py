@@ -42,7 +42,8 @@ class Conversation:
         length: int = 500,
         system: str = "",
     ) -> None:
-        self._model, self.length = model, length
+        self._model = model
+        self.length: int = length
         self.strategy = strategy
         self.seed: int = RandomStream.fresh_seed() if seed is None else seed
         self.messages: list[dict[str, str]] = []

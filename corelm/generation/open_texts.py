@@ -264,12 +264,14 @@ class OpenTexts:
     ) -> None:
         vocabulary, sampler = model.vocabulary, texts.strategy.sampler
         full, stops = FullVocabulary(vocabulary), texts.endings.stops
-        ids = self.ids = full.prompt_ids(texts.beginning)
+        self.ids: list[int] = full.prompt_ids(texts.beginning)
+        ids = self.ids
         self.prompt: str = texts.prompt if isinstance(texts.prompt, str) else vocabulary.decode(ids)
         self.samples: tuple[int, ...] = tuple(samples)
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._of, self._ends = texts, vocabulary.ends
-        self.measured, self._failed = measured, False
+        self.measured: bool = measured
+        self._failed = False
         self._constrained = [
             ConstrainedText(sampler, vocabulary, ids)
             for _ in (samples if constrained and sampler.has_masks else ())

@@ -48,7 +48,8 @@ class SharedSession:
     """
 
     def __init__(self, vocabulary: Vocabulary, context_length: int | None) -> None:
-        self.vocabulary, self._context_length = vocabulary, context_length
+        self.vocabulary: Vocabulary = vocabulary
+        self._context_length = context_length
         self._ends = frozenset(vocabulary.ends)
         self._session: SessionAbilities | None = None  # None while it has no rows
         self._logits: Array | None = None  # of its last tokens; None if they aren't computed
@@ -272,8 +273,8 @@ class SessionView:
     def __init__(self, shared: SharedSession, own: Session) -> None:
         self._shared = shared
         self.own: Session | None = own
-        self.size = 1
-        self.place = 0
+        self.size: int = 1
+        self.place: int = 0
         # The next three belong to one step: `place_at` or `enter` ends it.
         self._selected: NDArray[np.int64] | None = None  # the rows selected in it; None for all
         self._tokens: NDArray[Any] | None = None  # to be appended to these

@@ -54,7 +54,8 @@ class ChatTemplate:
     def __init__(self, source: str, variables: Mapping[str, str] | None = None) -> None:
         if len(source) > LARGEST:
             raise UsageError(f"a chat template has at most {LARGEST:,} characters")
-        self.source, self._variables = source, dict(variables or {})
+        self.source: str = source
+        self._variables = dict(variables or {})
         try:
             CALLS.call(f"{__name__}:check", source)
         except UsageError as error:

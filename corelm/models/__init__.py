@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,7 @@ from corelm.registry.registry import registry
 if TYPE_CHECKING:
     from corelm.contracts.hookspecs import ModelLoader
     from corelm.contracts.language_model import LanguageModel, StatelessModel
+    from corelm.registry.models import ListedModel
     from corelm.registry.offers import Source
 
 
@@ -157,7 +158,8 @@ class NamedModel:
     name: str = ""
 
     def __init__(self, model: LanguageModel, name: str = "") -> None:
-        self.model, self.name = model, name
+        self.model: LanguageModel = model
+        self.name = name
 
     @classmethod
     def of(cls, model: StatelessModel | str | os.PathLike[str]) -> NamedModel:
@@ -170,9 +172,9 @@ class NamedModel:
             return cls(load(model), label(os.fspath(model)))
         return cls(as_model(model), label(loaded_name(model) or type(model).__name__))
 
-    label = staticmethod(label)
-    plugin_of = staticmethod(plugin_of)
-    listed = staticmethod(list_models)
+    label: ClassVar[Callable[[str], str]] = staticmethod(label)
+    plugin_of: ClassVar[Callable[[object], Source | None]] = staticmethod(plugin_of)
+    listed: ClassVar[Callable[..., list[ListedModel]]] = staticmethod(list_models)
 
     @property
     def plugin(self) -> Source | None:

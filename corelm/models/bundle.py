@@ -83,7 +83,9 @@ class Bundle:
         prompt = self.manifest.get(PROMPT)
         return prompt if isinstance(prompt, str) else None
 
-    read_vocabulary = staticmethod(read_vocabulary)
+    read_vocabulary: ClassVar[Callable[[str, str], StoredVocabulary]] = staticmethod(
+        read_vocabulary
+    )
 
     @classmethod
     def read(cls, path: StrPath) -> Bundle:

@@ -303,7 +303,7 @@ class WordVocabulary:
 
     reserved: tuple[str, str] = (PADDING, UNKNOWN)
     """The first two tokens of every vocabulary."""
-    spaced: ClassVar = ((DASH, " -- "), (MARKED, r" \0 "))
+    spaced: ClassVar[tuple[tuple[str, str], ...]] = ((DASH, " -- "), (MARKED, r" \0 "))
     """The substitutions, in RE2's syntax, that set apart the tokens of `words+punctuation`."""
     padding: int = 0
     unknown: int = 1

@@ -191,7 +191,8 @@ class Dependencies:
     """
 
     def __init__(self, things: Iterable[Any], modules: Iterable[str] = ()) -> None:
-        self.things, self.modules = [*things], [*modules]
+        self.things: list[Any] = [*things]
+        self.modules: list[str] = [*modules]
 
     @property
     def code(self) -> dict[str, str]:

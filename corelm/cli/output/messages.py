@@ -46,7 +46,7 @@ class Output:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.terminal = stream.isatty()
+        self.terminal: bool = stream.isatty()
         self._plain = is_plain(stream)
         self._breaker = LineBreaker(shutil.get_terminal_size().columns)
 
