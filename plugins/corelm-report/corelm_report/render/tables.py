@@ -255,9 +255,12 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
         amount = signed(column.form, other.value, other.low, other.high)
         text, _, unit = amount.partition(" ")
         apart = Amount(text, _sides(column, other), unit)
+    figure = _figure(column, measured, entry)
+    if is_human and figure and column.name == "outside_human_band" and figure.text == "10.0%":
+        figure, note = replace(figure, margins=()), "by definition"
     return TableCell(
         column.title,
-        _figure(column, measured, entry),
+        figure,
         note,
         apart,
         (entry.label, column.view, column.looked_up) in clear,
