@@ -197,8 +197,8 @@ def _full(figure: str) -> str:
     return MEAN if figure == "entropy" else figure
 
 
-DIGITS = 7
-"""The longest number at the end of a run of settings, in characters."""
+DIGITS = 5
+"""The longest number in a sentence's name of settings, in characters; longer ones are rounded."""
 SHORTEST = 3
 """The fewest neighbouring settings that a sentence names as one run, `t = 1.3 to 2.0`."""
 
@@ -276,10 +276,11 @@ def _name_of_run(run: Sequence[SamplerEntry]) -> str:
     """Return the first setting's expression, with the range in place of its number."""
     first, last = run[0].sampler, run[-1].sampler
     ends = zip(_NUMBER.findall(first), _NUMBER.findall(last), strict=True)
-    texts = iter([low if low == high else f"{_short(low)} to {_short(high)}" for low, high in ends])
+    pairs = ((_short(low), _short(high)) for low, high in ends)
+    texts = iter([low if low == high else f"{low} to {high}" for low, high in pairs])
     return _NUMBER.sub(lambda _: next(texts), first)
 
 
 def _short(digits: str) -> str:
-    """Return a setting's number without digits that are only rounding errors."""
-    return digits if len(digits) <= DIGITS else f"{float(digits):.{DIGITS - 1}g}"
+    """Return a setting's number with three digits, if a sweep has given it many."""
+    return digits if len(digits) <= DIGITS or "." not in digits else f"{float(digits):.3g}"
