@@ -93,11 +93,11 @@ def run(
     corelm probe run transformers:probes/slope --sampler "temperature(t=0.8) | top_k(k=20)"
     corelm probe run http://localhost:8080 --api llama.cpp --model ties --from request.json
     """
-    from corelm_probe.checks import run_checks
+    from corelm_probe.checks import NEIGHBOURS, run_checks
     from corelm_probe.engines import open_engine
     from corelm_probe.models import model_named
     from corelm_probe.report import document, lines
-    from corelm_probe.verdict import probe
+    from corelm_probe.verdict import SEVERAL, SINGLE, probe
 
     # The folder or file is named after the model; a server has no such name.
     of_target = "slope" if target.startswith("http") else Path(target.partition(":")[2]).stem
@@ -110,6 +110,8 @@ def run(
     verdict = probe(announced, sent, probed, draws=draws, seed=seed, level=level)
     real = verdict.explanation.sampler if verdict.explanation else verdict.fit.chain
     checks = run_checks(engine, sent, real, probed, seed)
+    if verdict.fault in (SEVERAL, SINGLE):
+        checks = {**checks, NEIGHBOURS: f"no: the draws are wrong for {verdict.fault} alone"}
     verdict = replace(verdict, checks=checks)
     if json:
         typer.echo(json_format.dumps(document(verdict), indent=2, default=str))
@@ -123,7 +125,7 @@ class _Announced:
     """An engine whose requests are named on stderr: a slow one can take minutes for each."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine, self._announced = engine, ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -131,7 +133,10 @@ class _Announced:
     def draw(
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
     ) -> Any:
-        typer.echo(f"drawing {n:,} x {length} tokens after {len(prompt)} of a prompt", err=True)
+        line = f"drawing {n:,} x {length} tokens after {len(prompt)} of a prompt"
+        if line != self._announced:  # once for all texts that are drawn alone
+            typer.echo(line, err=True)
+            self._announced = line
         return self._engine.draw(prompt, settings, n, seed, length)
 
 

@@ -18,6 +18,8 @@ Settings = Mapping[str, Any]
 STRIDE = 100_003
 """The distance between the seeds of two draws, so that texts of different requests never share
 one."""
+MOST = 1_000
+"""The most requests of a probe but those for texts alone, whose seeds are so far apart."""
 LENGTH = 100
 """The length of the long texts in tokens: without history, each token of a text is a draw."""
 SHORT = 2
@@ -99,22 +101,31 @@ class CallableEngine(Engine):
 
 @dataclass(frozen=True)
 class DrawRequest:
-    """A request for n texts of a length after a prompt."""
+    """A request for n texts of a length after a prompt, or for each of them `alone`."""
 
     prompt: tuple[int, ...]
     n: int
     length: int
+    alone: bool = False
 
 
 def requests_for(chain: Sampler, model: ProbeModel, draws: int) -> list[DrawRequest]:
-    """Return the requests whose draws show most about a chain, after a short and a long prompt."""
+    """Return the requests whose draws show most about a chain, after a short and a long prompt.
+
+    Some texts are drawn alone: an engine may have other code for several at a time.
+    """
     short, long = (_ranked(model)[1],), prompt_with_history(model)
     if reads_history(chain):
-        n = max(1, draws // (2 * SHORT))
-        return [DrawRequest(short, n, SHORT), DrawRequest(long, n, SHORT)]
+        n, few = max(1, draws // (2 * SHORT)), max(1, draws // (20 * SHORT))
+        texts = [DrawRequest(short, max(1, n - few), SHORT), DrawRequest(long, n, SHORT)]
+        return [*texts, DrawRequest(short, few, SHORT, alone=True)]
     few = draws // 10  # one token at a time costs an engine without batches more than long texts
-    texts = max(1, (draws - few) // LENGTH)
-    return [DrawRequest(short, texts, LENGTH), DrawRequest(long, max(1, few), 1)]
+    several, alone = max(1, (draws - 2 * few) // LENGTH), max(1, few // LENGTH)
+    return [
+        DrawRequest(short, several, LENGTH),
+        DrawRequest(long, max(1, few), 1),
+        DrawRequest(short, alone, LENGTH, alone=True),
+    ]
 
 
 def prompt_with_history(model: ProbeModel) -> tuple[int, ...]:
@@ -156,9 +167,16 @@ def collect(
     """
     texts = []
     for i, request in enumerate(requests):
-        drawn = engine.draw(request.prompt, settings, request.n, seed + i, request.length)
-        shape = (request.n, request.length)
-        texts.append(DrawnTexts(request.prompt, checked(drawn, shape, engine.name)))
+        counts = [1] * request.n if request.alone else [request.n]
+        drawn = [
+            checked(
+                engine.draw(request.prompt, settings, n, seed + i + MOST * j, request.length),
+                (n, request.length),
+                engine.name,
+            )
+            for j, n in enumerate(counts)
+        ]
+        texts.append(DrawnTexts(request.prompt, np.concatenate(drawn), request.alone))
     return Evidence(model, texts)
 
 

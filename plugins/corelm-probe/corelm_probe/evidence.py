@@ -15,7 +15,7 @@ from corelm_probe.models import SIZE, ProbeModel
 HISTORY = frozenset({"tokens", "position", "surprisal", "model_surprisal"})
 """The parts of the context that make a chain's distribution depend on the text."""
 
-STAGES = ("first tokens", "later tokens")
+STAGES = ("first tokens", "later tokens", "texts drawn alone")
 
 
 def reads_history(sampler: Sampler) -> bool:
@@ -30,10 +30,12 @@ class DrawnTexts:
     Attributes:
         prompt: its ids.
         tokens: (texts, length) ids; -1 after the end of a text that is shorter.
+        alone: True if each text had a request of its own.
     """
 
     prompt: tuple[int, ...]
     tokens: NDArray[np.int64]
+    alone: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +97,10 @@ class Evidence:
     def transitions(self) -> Mapping[str, NDArray[np.int64]]:
         """The counts of drawn tokens after each last token, (tokens, tokens), by stage."""
         tables = {stage: np.zeros((SIZE, SIZE), np.int64) for stage in STAGES}
-        for steps in self._steps:
+        for texts, steps in zip(self.texts, self._steps, strict=True):
             for i, (contexts, drawn) in enumerate(steps):
-                np.add.at(tables[STAGES[min(i, 1)]], (contexts[:, -1], drawn), 1)
+                table = tables[STAGES[2 if texts.alone else min(i, 1)]]
+                np.add.at(table, (contexts[:, -1], drawn), 1)
         return tables
 
     @cached_property
@@ -202,6 +205,7 @@ class Evidence:
     def _cells_of_contexts(self, sampler: Sampler) -> Iterator[CountedDraws]:
         for number, (texts, steps) in enumerate(zip(self.texts, self._steps, strict=True), 1):
             where = f"the prompt of {len(texts.prompt)} tokens"
+            where += " alone" if texts.alone else ""
             for i, part in enumerate(self._followed(sampler, texts, steps), 1):
                 _, first, group = np.unique(
                     part.contexts, axis=0, return_index=True, return_inverse=True

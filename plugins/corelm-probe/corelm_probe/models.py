@@ -159,6 +159,17 @@ MODELS: Mapping[str, ProbeModel] = {
 """The models by name."""
 
 
+_SAME = "logits of another step, text or model that are the same (see `last`)"
+UNSEEN: Mapping[str, str] = {
+    "slope": f"{_SAME}; ties at a cut (see `ties`)",
+    "ties": f"{_SAME}; a cut that moves within a group, if all its ties are kept (see `slope`)",
+    "peaked": f"{_SAME}; most of what acts on the rare tokens (see `slope`)",
+    "flat": f"{_SAME}; temperatures and their orders (see `slope`)",
+    "last": "tokens before the last one, and positions: they don't act on its logits",
+}
+"""The faults that each model can't show."""
+
+
 def model_named(name: str) -> ProbeModel:
     """Return the model of a name.
 

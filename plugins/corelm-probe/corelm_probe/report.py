@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from corelm_probe.models import UNSEEN
 from corelm_probe.verdict import Fit, RivalHypothesis, Verdict
 
 MOST = 6
@@ -26,6 +27,7 @@ def lines(verdict: Verdict) -> Iterator[str]:
     if not verdict.consistent:
         yield from _deviation(verdict)
     yield from _alternatives(verdict)
+    yield f"unseen     with {verdict.model}: {UNSEEN[verdict.model]}"
     for question, answer in verdict.checks.items():
         yield f"check      {question}: {answer}"
 
@@ -33,8 +35,8 @@ def lines(verdict: Verdict) -> Iterator[str]:
 def _summary(verdict: Verdict) -> str:
     if verdict.equal_texts and verdict.explanation is None:
         return (
-            f"not independent: {verdict.equal_texts:,} texts are copies of another one of the same "
-            "request"
+            f"not independent: {verdict.equal_texts:,} texts are copies of another one after "
+            "the same prompt"
         )
     word = "consistent" if verdict.consistent else "not consistent"
     return f"{word} with its settings, p = {_p(verdict.fit.p_value)} (level {verdict.level:g})"
@@ -76,7 +78,9 @@ def _alternatives(verdict: Verdict) -> Iterator[str]:
 
 def _listed(rows: list[RivalHypothesis]) -> Iterator[str]:
     for one in rows[:MOST]:
-        needed = "" if math.isinf(one.draws) else f" (some {_rounded(one.draws):,} draws would do)"
+        needed = ""
+        if not math.isinf(one.draws):
+            needed = f" (some {_rounded(one.draws):,} draws in all would do)"
         yield f"           {one.hypothesis.about or 'as the settings say'}{needed}"
     if len(rows) > MOST:
         yield f"           and {len(rows) - MOST} more"
@@ -122,6 +126,7 @@ def document(verdict: Verdict) -> dict[str, Any]:
             for one in verdict.alternatives
         ],
         "unsupported": dict(verdict.unsupported),
+        "unseen": UNSEEN[verdict.model],
         "checks": dict(verdict.checks),
     }
 

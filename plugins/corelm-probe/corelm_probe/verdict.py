@@ -31,6 +31,7 @@ from corelm_probe.models import ProbeModel
 from corelm_probe.statistics import StageTest, stage_tests
 
 DRAWS, LEVEL = 20_000, 0.001
+SEVERAL, SINGLE = "several texts at a time", "a text at a time"
 SAME = 1e-6
 """The largest difference in nats, over all draws, of chains that count as one distribution."""
 
@@ -56,8 +57,8 @@ class RivalHypothesis:
 
     Attributes:
         hypothesis: the chain and its deviation.
-        draws: the number that would rule it out at the level; inf if the distributions are equal
-            here.
+        draws: the number that would rule it out at the level, those already drawn included; inf if
+            the distributions are equal here.
     """
 
     hypothesis: Hypothesis
@@ -81,7 +82,8 @@ class Verdict:
         nearest: the likeliest hypothesis if none explains the draws.
         tried: the number of hypotheses.
         fault: the first setting that does not do what it says, or `no setting` if the engine
-            deviates with every sampler off; empty if unknown.
+            deviates with every sampler off; or `several texts at a time` or `a text at a time`, if
+            only those deviate; empty if unknown.
         alternatives: chains that these draws cannot distinguish from the explanation.
         unsupported: settings that corelm has no counterpart for, and that were not tested.
         checks: other facts, by question.
@@ -159,7 +161,9 @@ def probe(
         alike = alternatives(tried[0], tried, evidence, level)
         return replace(verdict, alternatives=alike, tried=len(tried))
     explained = _explained(engine, settings, chain, evidence, draws, seed, level)
-    fault = first_fault(engine, settings, chain, model, draws, seed, level)
+    nearest = explained.get("explanation") or explained["nearest"]
+    probed = (engine, settings, chain, model, draws, seed, level)
+    fault = number_at_fault(*probed, nearest.sampler) or first_fault(*probed)
     return replace(verdict, **explained, fault=fault)
 
 
@@ -231,16 +235,46 @@ def alternatives(
 
     A hypothesis is ruled out if the draws are 1 / level times likelier under the best one.
     """
-    least = evidence.log_likelihood(best.sampler) + math.log(level)
+    likelihood = evidence.log_likelihood(best.sampler)
     rows: dict[str, RivalHypothesis] = {}
     for other in others:
         if other.sampler == best.sampler or str(other.sampler) in rows:
             continue
-        if evidence.log_likelihood(other.sampler) >= least:
+        missing = evidence.log_likelihood(other.sampler) - likelihood - math.log(level)
+        if missing >= 0:
             nats = evidence.divergence(best.sampler, other.sampler)
-            needed = math.inf if nats * evidence.draws < SAME else -math.log(level) / nats
+            equal = nats * evidence.draws < SAME
+            needed = math.inf if equal else evidence.draws + missing / nats
             rows[str(other.sampler)] = RivalHypothesis(other, needed)
     return sorted(rows.values(), key=lambda alternative: -alternative.draws)
+
+
+def number_at_fault(
+    engine: Engine,
+    settings: Settings,
+    chain: Sampler,
+    model: ProbeModel,
+    draws: int,
+    seed: int,
+    level: float,
+    nearest: Sampler,
+) -> str:
+    """Return the number of texts at a time that deviates, if the other one doesn't.
+
+    The other draws must be consistent with the settings, and less likely under the nearest
+    hypothesis.
+    """
+    requests = requests_for(chain, model, draws)
+    few = requests_for(chain, model, draws // 4)  # one request a text takes its time
+    for fault, others in (
+        (SEVERAL, [replace(request, alone=True) for request in few]),
+        (SINGLE, [request for request in requests if not request.alone]),
+    ):
+        evidence = collect(engine, model, settings, others, seed + 200)
+        is_likelier = evidence.log_likelihood(chain) > evidence.log_likelihood(nearest)
+        if is_likelier and fitted(evidence, chain, seed).p_value > level:
+            return fault
+    return ""
 
 
 def first_fault(

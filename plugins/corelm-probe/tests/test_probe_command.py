@@ -53,9 +53,10 @@ def test_a_verdict_is_lines_or_one_document(probe, monkeypatch):
     right = ["run", "http://x", "--model", "ties", "--format", "corelm", "--draws", "1000"]
     code, out, err = probe(*right, "--sampler", "top_k(k=7)")
     assert code == 0
-    assert err.startswith("drawing 9 x 100 tokens after 1 of a prompt\n")
+    assert err.startswith("drawing 8 x 100 tokens after 1 of a prompt\n")
     assert "verdict    consistent with its settings" in out
     assert "check      a seed repeats its text: yes" in out
+    assert "unseen     with ties: logits of another step, text or model" in out
     code, out, _ = probe(*right, "--sampler", "top_k(k=9)", "--json")
     assert code == 1
     document = json.loads(out)

@@ -157,12 +157,31 @@ def test_an_engine_that_draws_nothing_is_named():
     assert fault == "no setting"
 
 
+@pytest.mark.parametrize("fault", ["several texts at a time", "a text at a time"])
+def test_a_fault_of_several_texts_or_of_one_is_named(fault):
+    def draw(prompt, settings, n, seed, length):
+        is_wrong = (n > 1) == (fault == "several texts at a time")
+        chain = "temperature(t=1.2)" if is_wrong else settings["sampler"]
+        return drawn(corelm.sampler(chain), SLOPE, prompt, n, seed, length)
+
+    verdict = probed(CallableEngine(draw), "temperature(t=0.8)", draws=6000, level=0.01)
+    assert verdict.fault == fault
+
+
+def test_draws_that_would_do_are_more_than_those_that_did_not():
+    verdict = probed(engine_of(SLOPE), "temperature(t=0.8)", draws=500)
+    needed = [one.draws for one in verdict.alternatives]
+    assert verdict.consistent
+    assert [one for one in needed if np.isfinite(one)]
+    assert min(needed) > verdict.draws
+
+
 def test_copies_in_one_request_are_named():
     def copies(prompt, settings, n, seed, length):
         return np.repeat(drawn(corelm.sampler("stochastic"), SLOPE, prompt, 1, seed, length), n, 0)
 
     verdict = probed(CallableEngine(copies), "temperature(t=1)", draws=2000)
-    assert (verdict.consistent, verdict.equal_texts) == (False, 71)
+    assert (verdict.consistent, verdict.equal_texts) == (False, 63)
 
 
 @pytest.mark.parametrize(
