@@ -3,7 +3,7 @@
     python docs/scripts/hostile_requests.py [--seconds 20] [--turns 2]
 
 Each kind has a client of its own, which asks as soon as it has its answer and a short pause. Four
-other clients ask for a text of 20 tokens. It needs corelm-serve, corelm-grammar and corelm-beam.
+other clients ask for a text of 20 tokens. It needs corelm-serve, and corelm-grammar and corelm-beam for some kinds.
 """
 
 from __future__ import annotations
@@ -152,8 +152,10 @@ async def ordinary(server: Server, end: float, seconds: list[float]) -> None:
 
 async def turn(server: Server, duration: float, seen: Counter[str] | None) -> list[float]:
     """Return the seconds of ordinary requests, beside hostile ones if these are counted."""
-    others, seconds = kinds(server).items() if seen is not None else (), list[float]()
-    tasks = [asyncio.ensure_future(hostile(ask, name, seen)) for name, ask in others]
+    tasks, seconds = list[asyncio.Future[None]](), list[float]()
+    if seen is not None:
+        every = kinds(server).items()
+        tasks = [asyncio.ensure_future(hostile(ask, name, seen)) for name, ask in every]
     end = time.monotonic() + duration
     await asyncio.gather(*(ordinary(server, end, seconds) for _ in range(4)))
     for task in tasks:

@@ -29,8 +29,9 @@ CHAINS = (
     "stochastic", "temperature(t=0.7)", "top_p(p=0.9) | temperature(t=1.3)", "mirostat(tau=3.0)",
     "min_p(p=0.05) | repetition_penalty(penalty=1.2)", "dry | top_k(k=40)",
 )  # fmt: skip
-LENGTHS, SEEDS, MOST = (5, 20, 60), 20, 3
-ALONE = ("prompt", "sampler", "seed", "max_tokens")
+LENGTHS, SEEDS = (5, 20, 60), 20
+TEXTS = (1, 2, 3) * 10 + (64,)
+ALONE = ("prompt", "sampler", "seed", "max_tokens", "n")
 LEAVES = 0.1
 """The share of clients that go away."""
 
@@ -55,7 +56,7 @@ def body(rng):
         "sampler": rng.choice(CHAINS),
         "seed": rng.randrange(SEEDS),
         "max_tokens": rng.choice(LENGTHS),
-        "n": rng.randint(1, MOST),
+        "n": rng.choice(TEXTS),
         "stream": rng.random() < 0.5,
     }
 
@@ -122,19 +123,15 @@ def wrong(texts):
     model = corelm.load("imdb")
 
     @cache
-    def alone(prompt, sampler, seed, length):
+    def alone(prompt, sampler, seed, length, n):
         return [
             text.text
             for text in corelm.generate(
-                model, prompt, sampler=sampler, seed=seed, length=length, n=MOST
+                model, prompt, sampler=sampler, seed=seed, length=length, n=n
             )
         ]
 
-    return [
-        asked
-        for asked, found in texts
-        if found != alone(*(asked[name] for name in ALONE))[: asked["n"]]
-    ]
+    return [asked for asked, found in texts if found != alone(*(asked[name] for name in ALONE))]
 
 
 def percentile(values, share):
