@@ -3,7 +3,8 @@
     python docs/scripts/hostile_requests.py [--seconds 20] [--turns 2]
 
 Each kind has a client of its own, which asks as soon as it has its answer and a short pause. Four
-other clients ask for a text of 20 tokens. It needs corelm-serve, and corelm-grammar and corelm-beam for some kinds.
+other clients ask for a text of 20 tokens. It needs corelm-serve, and corelm-grammar and corelm-beam
+for some kinds.
 """
 
 from __future__ import annotations
