@@ -42,3 +42,13 @@ def test_another_file_is_refused(monkeypatch, tmp_path):
     file.write_bytes(b"GGUF")
     with pytest.raises(ModelFileError, match=r"differs from the published file.*pip install"):
         corelm.load("smollm2")
+
+
+@pytest.mark.slow
+def test_one_seed_writes_one_text(model):
+    asked = {"sampler": "temperature(t=0.9)", "length": 12, "seed": 5}
+    [alone] = corelm.generate(model, QUESTION, **asked)
+    first, second, _ = corelm.generate(model, QUESTION, n=3, **asked)
+    streamed = "".join(step.text for step in corelm.stream(model, QUESTION, **asked))
+    assert first.text == streamed == alone.text
+    assert second.text != alone.text
