@@ -343,10 +343,15 @@ class FullVocabulary:
         )
 
     def text_or_bytes(self, token: int, text: str) -> str:
-        """Return a token's text, or the bytes of a part of a character, such as `<0xE7>`."""
-        if text.strip("\ufffd") or not can(self._vocabulary, "token_bytes"):
+        """Return a token's text, with the bytes of a part of a character, such as `<0xE7>`.
+
+        A token that adds no text, such as the beginning of a message, has its name instead.
+        """
+        if (text and "\ufffd" not in text) or not can(self._vocabulary, "token_bytes"):
             return text
-        return "".join(f"<0x{byte:02X}>" for byte in self._vocabulary.token_bytes(token)) or text
+        escaped = self._vocabulary.token_bytes(token).decode("utf-8", "surrogateescape")
+        part = re.sub("[\udc80-\udcff]", lambda c: f"<0x{ord(c[0]) - 0xDC00:02X}>", escaped)
+        return part or self.token_name(token) or text
 
     def token_name(self, token: int | None) -> str | None:
         """Return the name of a token, such as `<|endoftext|>`; None if it has none.

@@ -174,6 +174,26 @@ def test_several_ids_have_the_text_that_they_add_one_by_one(pieces):
                 break
 
 
+def test_tokens_that_write_no_whole_character_have_names_of_their_own():
+    class Pieces:
+        """Tokens that decode to the same sign, or to nothing."""
+
+        bytes_of = (b" \xe2\x80", b" \xc2", b"\xe7", b"", b" ok", "\ufffd".encode())
+        ends = ()
+
+        def decode(self, ids):
+            return b"".join(self.bytes_of[token] for token in ids).decode("utf-8", "replace")
+
+        def token_bytes(self, token):
+            return self.bytes_of[token]
+
+        def token_name(self, token):
+            return "<|im_start|>" if token == 3 else None
+
+    names = [*map(FullVocabulary(Pieces()).text_after([4]), range(6))]
+    assert names == [" <0xE2><0x80>", " <0xC2>", "<0xE7>", "<|im_start|>", " ok", "\ufffd"]
+
+
 def test_defaults_stand_in_for_what_a_vocabulary_lacks():
     class Plain:
         """The toy's vocabulary without its abilities."""

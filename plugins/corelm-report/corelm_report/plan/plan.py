@@ -307,7 +307,6 @@ def _beginnings(
             raise UsageError("give prompts, or prompts from the reference, but not both")
         corpus = read_corpus(reference, model, contexts)
         size = NUMBERS["prompts_from_reference"].convert(tokens)
-        corpus = read_corpus(reference, model, contexts)
         starts, people, notes = of_human_texts(model, corpus, size)
         return Beginnings(starts, people, n, length, notes=notes)
     if prompts is None and not chat:
