@@ -217,4 +217,5 @@ def _exchanged(units: NDArray[np.float64], signs: NDArray[Any]) -> NDArray[np.fl
     """Return how far the figures are apart if the units with the sign -1 change places."""
     mean, half = units.mean(axis=0).sum(axis=1)[:, None], (units[0] - units[1]) @ signs.T / 2
     with np.errstate(divide="ignore", invalid="ignore"):  # one side may be left without a weight
-        return np.nan_to_num(np.abs(_apart(mean + half, mean - half)), nan=np.inf)
+        apart: NDArray[np.float64] = np.abs(_apart(mean + half, mean - half))
+    return np.nan_to_num(apart, nan=np.inf)
