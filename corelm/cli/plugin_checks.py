@@ -30,8 +30,8 @@ from corelm.decoding.state import DecodingTask
 from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.generation.generate import Ancestral
 from corelm.registry.expressions import Expression
+from corelm.registry.listed_models import installed
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
-from corelm.registry.models import installed
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import HOOKS, OBSERVER, Registry
 from corelm.text.printable import did_you_mean, listed

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import ModelFileError, UsageError
+from corelm.registry.listed_models import SHIPPED, list_models
 from corelm.registry.models import (
     MODEL,
-    SHIPPED,
     as_model,
     label,
-    list_models,
     load,
     loaded_name,
     plugin_of,
@@ -32,7 +31,7 @@ from corelm.registry.registry import registry
 if TYPE_CHECKING:
     from corelm.contracts.hookspecs import ModelLoader
     from corelm.contracts.language_model import LanguageModel, StatelessModel
-    from corelm.registry.models import ListedModel
+    from corelm.registry.listed_models import ListedModel
     from corelm.registry.offers import Source
 
 

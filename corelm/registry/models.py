@@ -5,18 +5,18 @@ Plugins offer the named models and the reader of paths; corelm's own are plugins
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError, UsageError
 from corelm.machine import home
-from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
+from corelm.registry.listed_models import READER, is_bundle, is_scheme, list_models
+from corelm.registry.loading import OWN
 from corelm.registry.offers import Offer, Source
 from corelm.registry.registry import registry
 from corelm.text.markup import Displayable, Table
@@ -25,41 +25,16 @@ from corelm.text.printable import did_you_mean, listed, reason_of, shown
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from corelm.contracts.language_model import LanguageModel, ModelScheme, StatelessModel
+    from corelm.contracts.language_model import LanguageModel, StatelessModel
     from corelm.numerics.distributions import Array
 
     Loader = Callable[[], LanguageModel]
 
-__all__ = ["MODEL", "as_model", "label", "list_models", "loaded_name", "plugin_of"]
+__all__ = ["MODEL", "as_model", "label", "loaded_name", "plugin_of"]
 
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
 of this name."""
-SHIPPED = ("gpt2", "imdb")
-"""The models that come with corelm."""
-READER = f"{OWN}:path"
-"""The scheme that opens a folder or a file by its path."""
-MANIFEST = "manifest.json"
-"""The file that makes a folder a model."""
-
-ASIDE = ".old"
-"""The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
-
-logger: logging.Logger = logging.getLogger("corelm")
-
-
-class ListedModel(NamedTuple):
-    """A model that can be loaded by name.
-
-    Attributes:
-        name: what `load` takes.
-        source: the plugin that offers it, or its folder.
-        path: its folder, if it is known; `Bundle.describe` reads more about it.
-    """
-
-    name: str
-    source: str
-    path: Path | None
 
 
 def load(
@@ -254,64 +229,6 @@ def _plugin_of_name(name: str) -> Source | None:
     return registry().find("corelm_models", scheme[0] if scheme else name).source
 
 
-def list_models(own: bool = False) -> list[ListedModel]:
-    """Return every named model: first the plugins' models, then the models in corelm's home.
-
-    A scheme lists the models that it finds on this machine, or its form if it finds none.
-
-    Args:
-        own: leave out the models of plugins, of which none is loaded: only corelm's own models and
-            those in its home are listed, by name.
-
-    Example:
-        >>> "imdb" in [model.name for model in list_models(own=True)]
-        True
-    """
-    if own:
-        models = {name: ListedModel(name, name, None) for name in SHIPPED}
-        models |= {path.name: ListedModel(path.name, str(path), path) for path in _home_bundles()}
-        return [models[name] for name in sorted(models)]
-    offered = [listed for offer in registry().offers("corelm_models") for listed in _listed(offer)]
-    return offered + [ListedModel(path.name, str(path), path) for path in _home_bundles()]
-
-
-def _home_bundles() -> list[Path]:
-    """Return the folders of models in corelm's home."""
-    folder, names = home() / "models", list[str]()
-    with suppress(OSError):
-        names = os.listdir(folder)
-    # A killed write may have left the only good copy under the hidden name.
-    left = {name[1 : -len(ASIDE)] for name in names if name[0] == "." and name.endswith(ASIDE)}
-    listed = {name for name in names if name[0] != "."} | left
-    return [path for name in sorted(listed) if _is_bundle(path := folder / name)]
-
-
-def _listed(offer: Offer) -> Iterator[ListedModel]:
-    if offer.full_name == READER:  # models in corelm's home go by their names
-        return
-    if _is_scheme(offer.value):
-        rests = [offer.value.metavar]
-        try:
-            rests = installed(offer) or rests
-        except PluginError as error:  # the others are listed all the same
-            logger.warning("%s cannot list its models: %s", offer.full_name, error)
-        yield from (ListedModel(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
-        return
-    yield ListedModel(offer.name, offer.full_name, getattr(offer.value, "path", None))
-
-
-def installed(offer: Offer) -> list[str]:
-    """Return the models that a scheme finds on this machine.
-
-    Raises:
-        PluginError: the scheme failed, or returned no names.
-    """
-    with plugin_errors(), stdout_to_stderr():
-        if isinstance(names := offer.value.installed(), str):
-            raise PluginError(f"installed returned {shown(names)}; return a list of names")
-        return [*map(str, names)]
-
-
 def is_path(name: str | os.PathLike[str]) -> bool:
     """Return True if `load` takes the name for a path."""
     if not isinstance(name, str):
@@ -332,18 +249,10 @@ def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
     return (first, rest) if first in {source.entry_point for source in sources} else None
 
 
-def _is_scheme(value: object) -> TypeGuard[ModelScheme]:
-    from corelm.contracts.language_model import (
-        ModelScheme,  # late: the name of a model needs no arithmetic
-    )
-
-    return isinstance(value, ModelScheme)
-
-
 def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageModel:
     offer = registry().find("corelm_models", name)
     scheme = offer.value
-    if not _is_scheme(scheme):
+    if not is_scheme(scheme):
         raise UsageError(f"the model {name!r} takes nothing after its name, not {rest!r}")
     if not rest:
         raise UsageError(f"give the model to open: {name}:{scheme.metavar}")
@@ -381,11 +290,11 @@ def _places(name: str) -> list[str]:
     if name.startswith(f"{OWN}:"):  # the path is in the name
         return []
     places = {str(home() / "models" / name), os.path.join(".", name)}
-    return [place for place in sorted(places) if _is_bundle(Path(place))]
+    return [place for place in sorted(places) if is_bundle(Path(place))]
 
 
 def _from_plugin(offer: Offer, name: str) -> LanguageModel:
-    if _is_scheme(offer.value):
+    if is_scheme(offer.value):
         raise UsageError(f"give the model to open: {name}:{offer.value.metavar}")
     return _called(offer, offer.value)
 
@@ -419,12 +328,3 @@ def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
         f"there is no model {name!r}{hint} (there are: {listed(names)}; "
         f"for a folder or a .keras file give its path, such as ./{name})"
     )
-
-
-def _is_bundle(path: Path) -> bool:
-    """Return True for a model's folder, or its backup after a killed write."""
-    try:
-        place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
-        return (place / MANIFEST).is_file()
-    except (OSError, ValueError):
-        return False

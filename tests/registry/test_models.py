@@ -17,7 +17,8 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.models.numpy_model import NumpyModel
-from corelm.registry.models import list_models, plugin_of
+from corelm.registry.listed_models import list_models
+from corelm.registry.models import plugin_of
 from corelm.runs import plugins
 from corelm.testing import ToyModel
 

@@ -21,7 +21,8 @@ from corelm.errors import CorelmError, UsageError
 from corelm.machine import home
 from corelm.models.export import FORMATS as ENGINE_FORMATS
 from corelm.registry.expressions import sampler as read_sampler
-from corelm.registry.models import ListedModel, list_models, load
+from corelm.registry.listed_models import ListedModel, list_models
+from corelm.registry.models import load
 
 if TYPE_CHECKING:
     from corelm.models.bundle import Description

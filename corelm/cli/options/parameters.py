@@ -312,7 +312,7 @@ def offered_names(hook: str) -> Callable[[], list[str]]:
     def names() -> list[str]:
         with Output.open():
             if hook == "corelm_models":
-                from corelm.registry.models import list_models
+                from corelm.registry.listed_models import list_models
 
                 return [model.name for model in list_models()]
             from corelm.registry.registry import registry

@@ -65,7 +65,7 @@ def test_a_downloaded_preset_is_found_by_its_name(folder, tmp_path, monkeypatch)
     (other / "config.json").write_text("{}")
     (other / "task.json").write_text('{"class_name": "BertMaskedLM"}')
     assert len(corelm.load("keras_hub:tiny_en").vocabulary) == 264
-    from corelm.registry.models import list_models
+    from corelm.registry.listed_models import list_models
 
     listed = [model.name for model in list_models() if model.name.startswith("keras_hub:")]
     assert listed == ["keras_hub:tiny_en"]
