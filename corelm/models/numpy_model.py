@@ -137,6 +137,7 @@ class NumpySession(DrawsAhead):
 
     def _append(self, tokens: ArrayLike, following: NextDraws | None) -> None:
         self._finish_background()  # the background step reads the window and writes the cache
+        self._make_room()
         if self._copies > 1:
             tokens = self._of_texts(np.asarray(tokens))
         before = self._window.length
@@ -203,6 +204,7 @@ class NumpySession(DrawsAhead):
             if not session._processed == session._cached_at == length:
                 session._last_outputs(1)
             session._copies_to_texts()
+        self._make_room()  # the other rows are copied from wherever they are
         times = [session._cached_time() for session in sessions]
         self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(*(session._window for session in sessions[1:]))
@@ -223,11 +225,19 @@ class NumpySession(DrawsAhead):
         self._stored_logits()  # before the fork, so that they are computed once
         other, time = copy(self), self._cached_time()
         other._window = self._window.fork()
-        other._cache = self._network.new_cache(len(self._cache))
-        other._cache[..., :time, :] = self._cache[..., :time, :]
+        # Without room for more tokens: forks of short prompts that wait in a cache would otherwise
+        # hold a whole window each, 0.6 MB for 4 tokens of imdb.
+        other._cache = self._cache[..., :time, :].copy()
         other._outputs = self._outputs[:, -1:].copy()
         other._logits = None if self._logits is None else self._logits.copy()
         return other
+
+    def _make_room(self) -> None:
+        """Let the cache of a fork grow to a whole window."""
+        cache, time = self._cache, self._cache.shape[-2]
+        if time < self._network.cache_time:
+            self._cache = self._network.new_cache(len(cache))
+            self._cache[..., :time, :] = cache
 
     def _stored_logits(self) -> Array:
         """Return the logits of the next token, computed once and stored."""
@@ -340,6 +350,7 @@ class NumpySession(DrawsAhead):
             runs = self._window.runs
             caches = [self._cached(rows) for rows in runs]
             spans = [[*self._window.spans(count, rows)] for rows in runs]
+            self._make_room()
             # Empty until all are processed: an exception may interrupt the loop.
             self._processed = 0
             if count == 1 and len(runs) > 1:

@@ -1,5 +1,7 @@
 """Prompts that begin alike are read once, and no text depends on it."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from small_models import SMALL, small_model
@@ -128,17 +130,11 @@ def test_texts_are_the_same_with_and_without_the_cache(kind, monkeypatch):
     assert cache.tokens <= 30
 
 
-def test_a_shared_history_is_read_once():
-    lengths = []
-
-    class Counting(ToyModel):
-        context_length = 1000
-
-        def start(self, tokens):
-            lengths.append(np.shape(tokens)[1])
-            return super().start(tokens)
-
-    batch = ContinuousBatch(Counting(end=False), prefixes=PrefixCache(100))
-    for seed in range(5):
-        written(batch, ONE + OTHER[:seed], seed)
-    assert lengths == [20]
+def test_short_prompts_have_no_room_for_a_whole_window():
+    model, cache = corelm.load("imdb"), PrefixCache(8_192)
+    tracemalloc.start()
+    for i in range(3, 103):
+        cache.keep([i, i], model.start([[i, i]]))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 100 * 100_000  # a window of keys and values has 614,400 bytes, logits 60,000

@@ -219,6 +219,8 @@ class Network(ABC):
 
     def __init__(self, *cache_shape: int) -> None:
         self._cache_shape = cache_shape
+        self.cache_time: int = cache_shape[-2]
+        """The most tokens in a cache."""
 
     def new_cache(self, batch: int) -> Array:
         """Return an empty cache: (batch, ..., context, size)."""
