@@ -208,6 +208,15 @@ def test_every_word_can_be_reached_and_has_its_figures(made, whole):
     ]
 
 
+def test_a_text_from_right_to_left_is_shown_so(made):
+    document = copy.deepcopy(made)
+    text = document["samplers"][1]["texts"][0]
+    for i, token in enumerate(text["tokens"]):
+        token["token"] = ("!", " كان", " IMDb")[min(i, 2)]
+    shown = re.findall(r'<p class="words[a-z ]*"( dir="rtl")?>', page(document))
+    assert len(shown) > shown.count(' dir="rtl"') == 1
+
+
 def test_every_heading_of_a_figure_has_its_definition(whole):
     meaning = (
         r'<bdi>([^<]*)</bdi><span role="tooltip">\s*<b><bdi>(.*?)</bdi></b>(, [^<]*)?'

@@ -12,6 +12,7 @@ from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED, a
 from corelm_report.document.lookup import estimate
 from corelm_report.render.canvas import COLUMN, HEIGHT, SHRUNK, WIDTH, element, image, shrink, style
 from corelm_report.render.curves import (
+    MOST_LINES,
     entropy_by_position,
     has_cuts,
     has_positions,
@@ -62,10 +63,12 @@ def charts(document: Document) -> Iterator[Chart]:
     yield from surprisal + temperature if first else temperature + surprisal
     if has_recall(document):
         yield _recall(document)
+    few = f" At most {MOST_LINES} samplers are drawn, evenly spread by entropy; the data have all."
+    few *= len(document.samplers) > MOST_LINES
     if has_positions(document):
-        yield _ENTROPY
+        yield replace(_ENTROPY, caption=_ENTROPY.caption + few)
     if has_cuts(document):
-        yield _MASS
+        yield replace(_MASS, caption=_MASS.caption + few)
 
 
 def _matched(document: Document) -> Iterator[Chart]:

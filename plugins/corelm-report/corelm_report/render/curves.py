@@ -163,9 +163,25 @@ def _end_below_leaders(axes: Axes, dropped: Line2D) -> None:
         dropped.set_ydata([ends[0, 1], axes.transData.inverted().transform((across, end))[1]])
 
 
+MOST_LINES = 12
+"""The most lines by position that can be told apart."""
+
+
+def _spread(entries: list[Labelled]) -> list[Labelled]:
+    """Return at most `MOST_LINES` samplers, evenly spread by the rank of their entropy."""
+    rising = sorted(entries, key=_entropy)
+    at = np.linspace(0, len(rising) - 1, min(MOST_LINES, len(rising))).round().astype(int)
+    chosen = {rising[i][0] for i in at}
+    return [(label, entry) for label, entry in entries if label in chosen]
+
+
+def _entropy(labelled: Labelled) -> float:
+    return value(labelled[1], "entropy", TEACHER_FORCED) or 0
+
+
 def entropy_by_position(document: Document, axes: Axes | None = None) -> Figure:
-    """Draw the mean entropy at each position."""
-    entries = named(document)
+    """Draw the mean entropy at each position, of at most `MOST_LINES` samplers."""
+    entries = _spread(named(document))
     drawing, axes = _positions([label for label, _ in entries], axes)
     axes.set_ylabel("mean entropy (nats)")
     ends = _draw_lines(axes, entries, "entropy", _colours(entries))
@@ -178,10 +194,12 @@ def entropy_by_position(document: Document, axes: Axes | None = None) -> Figure:
 def mass_kept_by_position(document: Document) -> Figure:
     """Draw the mean share of the model's probability that can still be drawn, by position."""
     entries = named(document)
-    cut = [(label, entry) for label, entry in entries if (mass(entry) or 1) < ALL]
+    cut = _spread([(label, entry) for label, entry in entries if (mass(entry) or 1) < ALL])
     whole = [(label, entry) for label, entry in entries if (mass(entry) or 0) >= ALL]
     # All lines at 1 coincide, so draw one for all.
     rest = name_of_rest([label for label, _ in whole], others=bool(cut))
+    if len(cut) + len(whole) < len(entries):
+        rest = "nothing cut"
     one_of_them = [(rest, entry) for _, entry in whole[:1]]
     lines = cut + one_of_them
     drawing, axes = _positions([label for label, _ in lines])
@@ -217,7 +235,7 @@ def _positions(names: Sequence[str], axes: Axes | None = None) -> tuple[Figure, 
 
 def _colours(entries: Sequence[Labelled]) -> dict[str, str]:
     """Return a colour for each sampler, in the order of their entropies; neighbours' differ."""
-    rising = sorted(entries, key=lambda pair: value(pair[1], "entropy", TEACHER_FORCED) or 0)
+    rising = sorted(entries, key=_entropy)
     # A few are spread over all colours; of many, those with one colour are far apart.
     step = len(LINES) / len(rising) if 0 < len(rising) <= len(LINES) else 1
     return {label: LINES[int(at * step) % len(LINES)] for at, (label, _) in enumerate(rising)}

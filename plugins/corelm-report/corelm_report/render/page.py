@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -256,6 +257,12 @@ class ShownText:
 
     sampler: str
     words: Sequence[ShownWord] = ()
+
+    @property
+    def is_right_to_left(self) -> bool:
+        """True if its first letter belongs to a script that is written from right to left."""
+        letters = map(unicodedata.bidirectional, "".join(each.text for each in self.words))
+        return next((kind for kind in letters if kind in ("L", "R", "AL")), "L") != "L"
 
 
 @dataclass(frozen=True)
