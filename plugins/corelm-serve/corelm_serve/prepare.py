@@ -271,7 +271,7 @@ class StrategyCache:
             request: the body, read.
             rest: fields that the request doesn't declare.
         """
-        noted = self._strategies.get(key) if key else None
+        noted = self._strategies.get(key) if key and not rest else None
         if noted is None:
             noted = strategy_of(request, dict(rest))
         if key:

@@ -31,10 +31,12 @@ def client(open_client):
             "chat_template_kwargs": {}, "service_tier": "default", "stop_token_ids": [],
             "skip_special_tokens": True, "add_generation_prompt": True, "length_penalty": 1.0,
             "include_stop_str_in_output": False, "use_beam_search": False, "bad_words": [],
+            "early_stopping": False, "logprob_token_ids": [], "prompt_cache_retention": "in_memory",
         },
         {
             "cache_prompt": True, "id_slot": -1, "n_keep": 0, "n_probs": 0, "grammar": "",
             "n_predict": -1, "min_keep": 0, "return_tokens": False, "timings_per_token": False,
+            "parse_tool_calls": True,
         },
         {"repeat_penalty": 1.0, "typical_p": 1, "mirostat": 0, "dry_multiplier": 0.0},
     ],

@@ -63,6 +63,13 @@ def test_an_error_is_not_kept(client, built):
     assert built == [2, 2]
 
 
+@pytest.mark.parametrize("field", ["tokens", "add_special_tokens", "return_token_strs"])
+def test_a_field_of_tokenize_is_refused_beside_a_known_strategy(client, field):
+    client.complete(max_tokens=1)
+    status, error = client.refused(max_tokens=1, **{field: True})
+    assert (status, error["param"]) == (400, field)
+
+
 @pytest.mark.parametrize("more", [{"logit_bias": {"5": 1.0}}, {"banned_strings": "cat"}])
 def test_settings_that_are_not_plain_are_not_kept(client, built, more):
     if "banned_strings" in more:

@@ -31,12 +31,13 @@ _VALUES: tuple[tuple[tuple[Any, ...], str], ...] = (
     "chat_template logits_processors kv_transfer_params allowed_token_ids n_probs n_keep n_indent "
     "n_discard min_keep n_cache_reuse t_max_predict_ms lora response_fields grammar json_schema "
     "grammar_lazy image_data return_tokens return_progress post_sampling_probs timings_per_token "
-    "backend_sampling thinking_forced_open"),
+    "backend_sampling thinking_forced_open early_stopping logprob_token_ids"),
     ((True, 1), "add_generation_prompt include_reasoning detokenize skip_special_tokens "
-    "spaces_between_special_tokens length_penalty best_of n_cmpl"),
+    "spaces_between_special_tokens length_penalty best_of n_cmpl parse_tool_calls"),
     ((True, False), "parallel_tool_calls cache_prompt"),
     ((-1,), "id_slot n_predict"),
     (("left", "none", "auto"), "truncation_side reasoning_format"),
+    (("in_memory", "in-memory"), "prompt_cache_retention"),
 )  # fmt: skip
 UNASKED = {name: values for values, names in _VALUES for name in names.split()}
 """Fields of other servers that this one lacks, with the values that ask for nothing."""
