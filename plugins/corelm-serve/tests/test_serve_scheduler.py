@@ -4,8 +4,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from corelm_serve.errors import ApiError
 from corelm_serve.scheduling.jobs import Job
-from corelm_serve.scheduling.scheduler import Shares
+from corelm_serve.scheduling.scheduler import Limits, Scheduler, Shares
 from serve_client import SOON, Counted, ToyModel, complete, events_of, sample, wait_until
 
 import corelm
@@ -199,12 +200,13 @@ def test_parts_of_a_request_have_its_pieces_tables_and_records(open_client):
     assert [complete(events, i) for i in range(12)] == [x["text"] for x in alone["choices"]]
 
 
-def test_shares_are_those_of_clients_and_then_of_their_requests():
-    def job(client, request, n, begun=0):
-        made = Job([1], Strategy.of("greedy"), n, 1, 9, Endings(), client=client)
-        made.request, made.begun = request, begun
-        return made
+def job(client, request=0, n=1, begun=0):
+    made = Job([3], Strategy.of("greedy"), n, 1, 900, Endings(), client=client)
+    made.request, made.begun = request, begun
+    return made
 
+
+def test_shares_are_those_of_clients_and_then_of_their_requests():
     def given(running, waiting):
         shares, rows = Shares(64, running, waiting), Counter()
         while any(x.begun < x.rows for x in waiting) and (
@@ -233,6 +235,17 @@ def test_a_full_queue_is_429_with_the_time_to_wait(open_client):
     assert answers[-1].status_code == 429
     assert answers[-1].headers["retry-after"] == "2"
     assert answers[-1].json()["error"]["type"] == "rate_limit_error"
+
+
+def test_a_client_with_many_requests_is_refused_before_others():
+    scheduler = Scheduler(Counted(0.05), Limits(rows=1, waiting=8))
+    scheduler.submit([job("a") for _ in range(20)])
+    with pytest.raises(ApiError, match="8 requests wait already"):
+        scheduler.submit([job("a")])
+    scheduler.submit([job("b") for _ in range(4)])
+    with pytest.raises(ApiError):
+        scheduler.submit([job("b")])
+    scheduler.close()
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -48,7 +48,8 @@ class Limits:
         entries: log-probabilities in an answer.
         rows: texts that a model writes at once, and texts of one prompt. Requests that would wait
             for larger ones are written too, up to four times as many texts in all.
-        waiting: requests that wait for a model; more are refused with 429.
+        waiting: requests that wait for a model; more are refused with 429, but for those of a
+            client with less than an equal share.
         seconds: the time of a request, from its arrival to its last token.
         stall: seconds that one step of one request may take before it is given up, and again that
             many for every 256 tokens of prompts that it reads.
@@ -184,10 +185,13 @@ class Scheduler:
     def waiting(self) -> int:
         """The number of jobs that wait."""
         with self._lock:
-            return self._count_waiting()
+            return self._count_waiting().total()
 
-    def _count_waiting(self) -> int:
-        return sum(not job.begun for queue in self._waiting.values() for job in queue)
+    def _count_waiting(self) -> Counter[str]:
+        """Return the number of jobs of each client that wait."""
+        return Counter(
+            job.client for queue in self._waiting.values() for job in queue if not job.begun
+        )
 
     @property
     def running(self) -> int:
@@ -216,8 +220,11 @@ class Scheduler:
         with self._lock:
             if self._closing:
                 raise ApiError(STOPPING, 503, code="stopping")
-            if self._count_waiting() >= self._limits.waiting:
-                message = f"{self._limits.waiting} requests wait already; ask again later"
+            waiting, most, client = self._count_waiting(), self._limits.waiting, jobs[0].client
+            # A client with many requests is refused before the others.
+            share = most // len({*waiting, client})
+            if waiting.total() >= most and waiting[client] >= share:
+                message = f"{most} requests wait already; ask again later"
                 raise ApiError(message, 429, code="busy")
             self._requests, kind = self._requests + 1, self._lane_of(kind)
             for job in jobs:
