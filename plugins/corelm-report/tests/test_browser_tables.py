@@ -174,6 +174,17 @@ def test_on_a_telephone_a_row_is_a_folded_card(opened):
     assert cells.count() == 1
 
 
+def test_on_a_telephone_a_long_sweep_is_closed_at_first(opened):
+    assert len(names(opened(viewport=WIDE), 0)) == 22
+    tab = opened(viewport=TELEPHONE, has_touch=True)
+    assert len(names(tab, 0)) == 2
+    button = tab.locator(".sweep .unfold").first
+    assert button.get_attribute("aria-expanded") == "false"
+    button.tap()
+    assert len(names(tab, 0)) == 22
+    assert button.get_attribute("aria-expanded") == "true"
+
+
 def test_on_a_telephone_a_text_shows_its_first_lines(opened):
     tab = opened(viewport=TELEPHONE, has_touch=True)
     height = "each.getBoundingClientRect().height"

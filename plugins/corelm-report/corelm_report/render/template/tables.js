@@ -41,6 +41,9 @@ for (const part of [...document.querySelectorAll(".wide:has(.figures) ~ .wide, #
   title.prepend(unfolding(`Show ${title.textContent}`, false, (open) => part.classList.toggle("closed", !open)));
 }
 
+// There a sweep of more settings than this is closed too: twenty cards are three screens long.
+const telephone = matchMedia("screen and (max-width: 40rem)"), MOST_CARDS = 12;
+
 let meanings = 0;
 for (const table of document.querySelectorAll(".figures")) {
   const rows = [...table.tBodies].flatMap((home) => [...home.rows].map((row) => ({ row, home })));
@@ -66,7 +69,9 @@ for (const table of document.querySelectorAll(".figures")) {
   for (const { row, home } of rows) {
     const name = row.cells[0];
     if (row.matches(".sweep")) {
-      const button = unfolding("", true, (open) => home.classList.toggle("folded", !open));
+      const isOpen = !telephone.matches || home.rows.length <= MOST_CARDS;
+      home.classList.toggle("folded", !isOpen);
+      const button = unfolding("", isOpen, (open) => home.classList.toggle("folded", !open));
       button.append(...name.childNodes);
       name.append(button);
     } else {
