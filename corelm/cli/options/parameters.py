@@ -16,7 +16,6 @@ import typer
 from corelm.cli.output.messages import Output
 from corelm.contracts.params import Parameter, Parameterized
 from corelm.errors import ParameterError
-from corelm.registry.expressions import make
 from corelm.text.printable import one_line
 
 RESERVED = frozenset(
@@ -133,6 +132,8 @@ class Chosen(ParameterOptions):
 
     def build(self, values: Mapping[str, Any]) -> Any:
         """Make the sampler or decoder from the arguments."""
+        from corelm.registry.expressions import make  # late: `--help` needs no arithmetic
+
         return make(self.cls, self.name or self.cls.name, [], super().build(values))
 
 
