@@ -199,8 +199,6 @@ def _full(figure: str) -> str:
 
 DIGITS = 5
 """The longest number in a sentence's name of settings, in characters; longer ones are rounded."""
-SHORTEST = 3
-"""The fewest neighbouring settings that a sentence names as one run, `t = 1.3 to 2.0`."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
 
@@ -262,22 +260,21 @@ def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[Sample
 def _neighbours(
     settings: Sequence[SamplerEntry], names: set[str], entry: SamplerEntry
 ) -> list[SamplerEntry]:
-    """Return the run of chosen settings around an entry; the entry alone in a short run."""
+    """Return the run of chosen settings around an entry."""
     first = last = next(i for i, each in enumerate(settings) if each.sampler == entry.sampler)
     while first > 0 and settings[first - 1].sampler in names:
         first -= 1
     while last + 1 < len(settings) and settings[last + 1].sampler in names:
         last += 1
-    run = list(settings[first : last + 1])
-    return run if len(run) >= SHORTEST else [entry]
+    return list(settings[first : last + 1])
 
 
 def _name_of_run(run: Sequence[SamplerEntry]) -> str:
     """Return the first setting's expression, with the range in place of its number."""
-    first, last = run[0].sampler, run[-1].sampler
+    first, last, word = run[0].sampler, run[-1].sampler, "and" if len(run) == 2 else "to"
     ends = zip(_NUMBER.findall(first), _NUMBER.findall(last), strict=True)
     pairs = ((_short(low), _short(high)) for low, high in ends)
-    texts = iter([low if low == high else f"{low} to {high}" for low, high in pairs])
+    texts = iter([low if low == high else f"{low} {word} {high}" for low, high in pairs])
     return _NUMBER.sub(lambda _: next(texts), first)
 
 
