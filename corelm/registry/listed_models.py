@@ -7,17 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import NamedTuple
 
 from corelm.errors import PluginError
 from corelm.machine import home
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
-from corelm.registry.offers import Offer
+from corelm.registry.offers import Offer, is_scheme
 from corelm.registry.registry import registry
 from corelm.text.printable import shown
-
-if TYPE_CHECKING:
-    from corelm.contracts.language_model import ModelScheme
 
 __all__ = ["list_models"]
 
@@ -104,14 +101,6 @@ def installed(offer: Offer) -> list[str]:
         if isinstance(names := offer.value.installed(), str):
             raise PluginError(f"installed returned {shown(names)}; return a list of names")
         return [*map(str, names)]
-
-
-def is_scheme(value: object) -> TypeGuard[ModelScheme]:
-    from corelm.contracts.language_model import (
-        ModelScheme,  # late: the name of a model needs no arithmetic
-    )
-
-    return isinstance(value, ModelScheme)
 
 
 def is_bundle(path: Path) -> bool:

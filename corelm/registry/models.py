@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError, UsageError
 from corelm.machine import home
-from corelm.registry.listed_models import READER, is_bundle, is_scheme, list_models
+from corelm.registry.listed_models import READER, is_bundle, list_models
 from corelm.registry.loading import OWN
-from corelm.registry.offers import Offer, Source
+from corelm.registry.offers import Offer, Source, is_scheme
 from corelm.registry.registry import registry
 from corelm.text.markup import Displayable, Table
 from corelm.text.printable import did_you_mean, listed, reason_of, shown

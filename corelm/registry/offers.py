@@ -19,12 +19,13 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 from corelm.errors import ParameterError, PluginError
 from corelm.text.printable import shown
 
 if TYPE_CHECKING:
+    from corelm.contracts.language_model import ModelScheme
     from corelm.contracts.params import Parameterized
 
 MODULE = re.compile(r"[\w.]+")
@@ -384,3 +385,11 @@ def citation_of(thing: object) -> str:
         'Nguyen et al. 2024, Turning up the heat: min-p sampling, arXiv 2407.01082.'
     """
     return section(thing, "Sources?")
+
+
+def is_scheme(value: object) -> TypeGuard[ModelScheme]:
+    from corelm.contracts.language_model import (
+        ModelScheme,  # late: the name of a model needs no arithmetic
+    )
+
+    return isinstance(value, ModelScheme)
