@@ -14,6 +14,12 @@ __all__ = ["facts", "home"]
 SAME_BITS = ("platform", "kernels", "vector_width")
 """The facts that decide the last bits of a result."""
 
+MANIFEST = "manifest.json"
+"""The file that makes a folder a model."""
+
+ASIDE = ".old"
+"""The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
+
 
 def facts(same_bits: bool = False) -> dict[str, Any]:
     """Return the hardware, the versions and the build.
@@ -75,6 +81,15 @@ def home() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("corelm", appauthor=False)
+
+
+def is_bundle(path: Path) -> bool:
+    """Return True for a model's folder, or its backup after a killed write."""
+    try:
+        place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
+        return (place / MANIFEST).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def open_input(path: str | os.PathLike[str]) -> BinaryIO:

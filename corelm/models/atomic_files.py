@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.machine import open_input
+from corelm.machine import ASIDE, open_input
 from corelm.text import printable
 
 JSON_LIMIT = 2**20
@@ -266,7 +266,7 @@ def _partial_path(target: Path) -> Path:
 
 def backup_path(target: Path) -> Path:
     """Return the path of the old folder during its replacement; a crash may leave it there."""
-    return target.with_name(f".{target.name}.old")
+    return target.with_name(f".{target.name}{ASIDE}")
 
 
 def _replace(new: Path, target: Path) -> None:

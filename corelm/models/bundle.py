@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ModelFileError
+from corelm.machine import MANIFEST
 from corelm.models import atomic_files
 from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.contents import (
@@ -38,7 +39,7 @@ from corelm.models.contents import (
 from corelm.models.networks.base import Architecture
 
 FORMAT = 1
-MANIFEST, CONFIG = "manifest.json", "config.json"
+CONFIG = "config.json"
 VOCABULARY, WEIGHTS = "vocabulary.txt", "model.safetensors"
 PROMPT = "prompt"
 """The optional field of the manifest for the model's default prompt."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corelm.errors import PluginError
-from corelm.machine import home
+from corelm.machine import ASIDE, home, is_bundle
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.registry.offers import Offer, is_scheme
 from corelm.registry.registry import registry
@@ -22,11 +22,6 @@ SHIPPED = ("gpt2", "imdb")
 """The models that come with corelm."""
 READER = f"{OWN}:path"
 """The scheme that opens a folder or a file by its path."""
-MANIFEST = "manifest.json"
-"""The file that makes a folder a model."""
-
-ASIDE = ".old"
-"""The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
 
 logger: logging.Logger = logging.getLogger("corelm")
 
@@ -101,12 +96,3 @@ def installed(offer: Offer) -> list[str]:
         if isinstance(names := offer.value.installed(), str):
             raise PluginError(f"installed returned {shown(names)}; return a list of names")
         return [*map(str, names)]
-
-
-def is_bundle(path: Path) -> bool:
-    """Return True for a model's folder, or its backup after a killed write."""
-    try:
-        place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
-        return (place / MANIFEST).is_file()
-    except (OSError, ValueError):
-        return False

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError, UsageError
-from corelm.machine import home
-from corelm.registry.listed_models import READER, is_bundle, list_models
+from corelm.machine import home, is_bundle
+from corelm.registry.listed_models import READER, list_models
 from corelm.registry.loading import OWN
 from corelm.registry.offers import Offer, Source, is_scheme
 from corelm.registry.registry import registry
