@@ -33,12 +33,12 @@ def written(batch, ids, seed):
 
 
 def test_the_longest_known_prefix_is_found():
-    cache = kept(PrefixCache(100), ONE, ONE + OTHER)
+    cache = kept(PrefixCache(100), ONE, ONE + OTHER, [5] * 20)
     session, count = cache.find(ONE + OTHER[:10] + [5])
     assert count == 30
     expected = MODEL.start([ONE + OTHER[:10]]).next_logits()
     np.testing.assert_array_equal(session.next_logits(), expected)
-    assert (cache.hits, cache.saved, cache.tokens) == (1, 30, 60)
+    assert (cache.hits, cache.saved, cache.tokens) == (1, 30, 80)
 
 
 def test_what_happens_to_a_found_session_does_not_change_the_next():
