@@ -222,7 +222,7 @@ def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[
         >>> [run.name for run in runs(every, every[1:])]
         ['temperature(t=1.0 to 2.0)']
         >>> [run.name for run in runs(every, every[2:])]
-        ['temperature(t=1.5)', 'temperature(t=2.0)']
+        ['temperature(t=1.5 and 2.0)']
     """
     names = {entry.sampler for entry in chosen}
     groups: list[SettingRange] = []
