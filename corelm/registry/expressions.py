@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 import threading
 import warnings
@@ -31,6 +32,10 @@ _UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 # Beside other requests, 3 of 988 were a SystemError on Python 3.11.7, whose parser may count the
 # depth of two threads together. `catch_warnings` isn't safe in threads either.
 _PARSER = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child would wait for a thread that it lacks
+    os.register_at_fork(
+        before=_PARSER.acquire, after_in_parent=_PARSER.release, after_in_child=_PARSER.release
+    )
 
 T = TypeVar("T", bound=Parameterized)
 ParsedStage = tuple[str, list[Any], dict[str, Any]]

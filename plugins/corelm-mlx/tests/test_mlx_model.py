@@ -232,7 +232,7 @@ def test_the_example_of_the_readme_runs(tmp_path):
     readme = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", code.replace("PATH", str(folder))],
+        [sys.executable, "-c", code.replace('"model"', repr(str(folder)))],
         capture_output=True,
         encoding="utf-8",
     )

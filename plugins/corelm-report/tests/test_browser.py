@@ -325,8 +325,8 @@ def test_malicious_strings_do_nothing(opened, made, tmp_path):
     assert warning == visible(EVIL)
     words(tab, 0).first.focus()
     assert tip(words(tab, 0).first).is_visible()
-    # A model's title is the last part of its name, and a tag that ends has a slash.
-    end = visible(EVIL + BACKWARDS).rpartition("/")[2]
+    # A model's title is the last part of its name, and a formula begins with a backslash.
+    end = visible(EVIL + BACKWARDS).rpartition("\\")[2]
     assert tab.evaluate("document.title") == f"Entropy comparison report: {end}"
     assert asked == []
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from corelm.runs import printable
+from corelm_report.metrics.estimates import perplexity
 from corelm_report.metrics.intervals import LOGIT, FigureScale
-from corelm_report.metrics.text_figures import perplexity
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]

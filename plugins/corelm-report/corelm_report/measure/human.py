@@ -36,11 +36,10 @@ from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
 from corelm_report.metrics import BEGINNING
-from corelm_report.metrics.estimates import FEWEST
+from corelm_report.metrics.estimates import FEWEST, perplexity
 from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
 from corelm_report.metrics.inference import HUMAN, Inference
 from corelm_report.metrics.intervals import Band
-from corelm_report.metrics.text_figures import perplexity
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]

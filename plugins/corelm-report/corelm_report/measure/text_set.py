@@ -28,7 +28,7 @@ from corelm_report.measure.text_records import (
     without_end,
 )
 from corelm_report.metrics import text_figures as metrics
-from corelm_report.metrics.estimates import FEWEST, Estimate
+from corelm_report.metrics.estimates import FEWEST, Estimate, perplexity
 from corelm_report.metrics.inference import (
     GENERATED,
     HUMAN,
@@ -48,7 +48,7 @@ from corelm_report.metrics.intervals import (
 )
 from corelm_report.metrics.ngrams import sharing
 from corelm_report.metrics.study_design import VarianceParts
-from corelm_report.metrics.text_figures import WholeSet, perplexity
+from corelm_report.metrics.text_figures import WholeSet
 
 SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
 

@@ -374,3 +374,8 @@ def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
 def of_interval(value: float, ends: Interval) -> Estimate:
     """Return an estimate from an interval, as if the error were normal."""
     return Estimate(value, noise=((ends[1] - ends[0]) / 2 / NORMAL) ** 2)
+
+
+def perplexity(surprisal: float) -> float:
+    """Return the exponential of a surprisal, without overflow."""
+    return math.exp(min(surprisal, 700.0))  # exp overflows beyond 709

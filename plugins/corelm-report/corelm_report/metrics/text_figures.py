@@ -8,7 +8,6 @@ only between sets with the same number of texts of the same length.
 from __future__ import annotations
 
 import gzip
-import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,11 +34,6 @@ header weighs much in so few bytes."""
 SMALL = 6
 """The least compressed size of a part in bytes. In smaller parts, each part's header and rounding
 to whole bytes, which gzip has once for the whole, would hide the differences between parts."""
-
-
-def perplexity(surprisal: float) -> float:
-    """Return the exponential of a surprisal, without overflow."""
-    return math.exp(min(surprisal, 700.0))  # exp overflows beyond 709
 
 
 def distinct(texts: Texts, n: int) -> float | None:
