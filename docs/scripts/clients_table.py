@@ -116,7 +116,7 @@ def javascript_command(name: str, folder: Path) -> tuple[list[str], str]:
         home.mkdir()
         (home / "package.json").write_text('{"type": "module"}')
         subprocess.run(["npm", "install", "--silent", *NPM], cwd=home, check=True)
-    for source in PROGRAMS.glob("*.mjs"):  # node looks for packages beside the program
+    for source in PROGRAMS.glob("*.mjs"):  # node looks for packages next to the program
         (home / source.name).write_text(source.read_text("utf-8"), "utf-8")
     about = json.loads((home / "node_modules" / package / "package.json").read_text("utf-8"))
     return ["node", str(home / f"{program}.mjs")], about["version"]

@@ -1,4 +1,4 @@
-"""Ask a server for short texts, alone and beside hostile requests of 22 kinds, and print both p99.
+"""Ask a server for short texts, alone and with hostile requests of 22 kinds, and print both p99.
 
     python docs/scripts/hostile_requests.py [--seconds 20] [--turns 2]
 
@@ -152,7 +152,7 @@ async def ordinary(server: Server, end: float, seconds: list[float]) -> None:
 
 
 async def turn(server: Server, duration: float, seen: Counter[str] | None) -> list[float]:
-    """Return the seconds of ordinary requests, beside hostile ones if these are counted."""
+    """Return the seconds of ordinary requests, with hostile ones if these are counted."""
     tasks, seconds = list[asyncio.Future[None]](), list[float]()
     if seen is not None:
         every = kinds(server).items()
@@ -182,12 +182,12 @@ def main() -> None:
         server, seen = Server(port), Counter[str]()
         try:
             for number in range(2 * options.turns):
-                beside = number % 2 == 1
+                is_with = number % 2 == 1
                 seconds = sorted(
-                    asyncio.run(turn(server, options.seconds, seen if beside else None))
+                    asyncio.run(turn(server, options.seconds, seen if is_with else None))
                 )
                 median, late = (1000 * seconds[int(x * len(seconds))] for x in (0.5, 0.99))
-                print(f"{'beside hostile ones' if beside else 'alone'}: {len(seconds)} requests, "
+                print(f"{'with hostile ones' if is_with else 'alone'}: {len(seconds)} requests, "
                       f"median {median:.0f} ms, 99 % {late:.0f} ms, "
                       f"longest {1000 * seconds[-1]:.0f} ms", flush=True)  # fmt: skip
         finally:

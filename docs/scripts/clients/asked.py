@@ -33,3 +33,29 @@ def tried(*tasks):
         except Exception as error:
             line = {"task": task.__name__, "error": f"{type(error).__name__}: {error}"}
         print(json.dumps(line), flush=True)
+
+
+def tasks_of_chat(create):
+    """Return the tasks of a client whose chats are answered with OpenAI's objects.
+
+    Args:
+        create: asks for an answer to `MESSAGES`; a field that is None is left out.
+    """
+
+    def chat():
+        return create().choices[0].message.content
+
+    def stream():
+        return "".join(event.choices[0].delta.content or "" for event in create(stream=True))
+
+    def tools():
+        message = create(tools=[TOOL], tool_choice="required").choices[0].message
+        return json.loads(message.tool_calls[0].function.arguments)
+
+    def response_format():
+        return json.loads(create(response_format=FORM).choices[0].message.content)
+
+    def sampler():
+        return create(temperature=None, extra_body=SAMPLER).choices[0].message.content
+
+    return chat, stream, tools, response_format, sampler
