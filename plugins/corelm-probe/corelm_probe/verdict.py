@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import corelm
 from corelm import Sampler
@@ -111,6 +111,18 @@ class Verdict:
         return self.fit.p_value > self.level and not self.equal_texts
 
 
+class Trial(NamedTuple):
+    """The arguments of `probe`, with the chain that the settings stand for."""
+
+    engine: Engine
+    settings: Settings
+    chain: Sampler
+    model: ProbeModel
+    draws: int
+    seed: int
+    level: float
+
+
 def probe(
     engine: Engine,
     settings: Settings,
@@ -160,10 +172,10 @@ def probe(
         tried = hypotheses(chain, evidence)
         alike = alternatives(tried[0], tried, evidence, level)
         return replace(verdict, alternatives=alike, tried=len(tried))
-    explained = _explained(engine, settings, chain, evidence, draws, seed, level)
+    trial = Trial(engine, settings, chain, model, draws, seed, level)
+    explained = _explained(trial, evidence)
     nearest = explained.get("explanation") or explained["nearest"]
-    probed = (engine, settings, chain, model, draws, seed, level)
-    fault = number_at_fault(*probed, nearest.sampler) or first_fault(*probed)
+    fault = number_at_fault(trial, nearest.sampler) or first_fault(trial)
     return replace(verdict, **explained, fault=fault)
 
 
@@ -182,19 +194,12 @@ def fitted(evidence: Evidence, chain: Sampler, seed: int) -> Fit:
     return Fit(chain, tests, min(1.0, len(tests) * min(test.p_value for test in tests)))
 
 
-def _explained(
-    engine: Engine,
-    settings: Settings,
-    chain: Sampler,
-    evidence: Evidence,
-    draws: int,
-    seed: int,
-    level: float,
-) -> dict[str, Any]:
+def _explained(trial: Trial, evidence: Evidence) -> dict[str, Any]:
     """Find the likeliest hypothesis, and test it on fresh draws.
 
     Pairs of deviations are tried if no single one passes.
     """
+    engine, settings, chain, model, draws, seed, level = trial
     tried = hypotheses(chain, evidence)
     result: dict[str, Any] = {}
     for more in ((), pairs_of_deviations(chain, evidence)):
@@ -207,14 +212,14 @@ def _explained(
         if fit.p_value <= level:
             continue
         seed += len(evidence.texts)
-        requests = requests_for(best.sampler, evidence.model, draws)
-        fresh = collect(engine, evidence.model, settings, requests, seed)
+        requests = requests_for(best.sampler, model, draws)
+        fresh = collect(engine, model, settings, requests, seed)
         fit = fitted(fresh, best.sampler, seed)
         if fit.p_value > level:
             alike = alternatives(best, tried, fresh, level)
             return {"explanation": best, "explained": fit, "alternatives": alike,
                     "tried": len(tried)}  # fmt: skip
-        evidence = Evidence(evidence.model, [*evidence.texts, *fresh.texts])
+        evidence = Evidence(model, [*evidence.texts, *fresh.texts])
     return result
 
 
@@ -249,21 +254,13 @@ def alternatives(
     return sorted(rows.values(), key=lambda alternative: -alternative.draws)
 
 
-def number_at_fault(
-    engine: Engine,
-    settings: Settings,
-    chain: Sampler,
-    model: ProbeModel,
-    draws: int,
-    seed: int,
-    level: float,
-    nearest: Sampler,
-) -> str:
+def number_at_fault(trial: Trial, nearest: Sampler) -> str:
     """Return the number of texts at a time that deviates, if the other one doesn't.
 
     The other draws must be consistent with the settings, and less likely under the nearest
     hypothesis.
     """
+    engine, settings, chain, model, draws, seed, level = trial
     requests = requests_for(chain, model, draws)
     few = requests_for(chain, model, draws // 4)  # one request a text takes its time
     for fault, others in (
@@ -277,20 +274,13 @@ def number_at_fault(
     return ""
 
 
-def first_fault(
-    engine: Engine,
-    settings: Settings,
-    chain: Sampler,
-    model: ProbeModel,
-    draws: int,
-    seed: int,
-    level: float,
-) -> str:
+def first_fault(trial: Trial) -> str:
     """Return the first setting that does not do what it says.
 
     It starts with every sampler off, and switches the chain's samplers on one after the other, in
     the engine's order, until the draws deviate.
     """
+    engine, settings, chain, model, draws, seed, level = trial
     stages = chain.active_stages
     for count in range(len(stages) + 1):
         part = chain_of(stages[:count])
