@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 """The file that makes a folder a model."""
 
 ASIDE = ".old"
-"""The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
+"""The end of the hidden name of a folder while it is replaced."""
 
 
 def facts(same_bits: bool = False) -> dict[str, Any]:
@@ -83,10 +83,15 @@ def home() -> Path:
     return user_data_path("corelm", appauthor=False)
 
 
+def backup_path(target: Path) -> Path:
+    """Return the path of the old folder during its replacement; a crash may leave it there."""
+    return target.with_name(f".{target.name}{ASIDE}")
+
+
 def is_bundle(path: Path) -> bool:
     """Return True for a model's folder, or its backup after a killed write."""
     try:
-        place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
+        place = path if path.exists() else backup_path(path)
         return (place / MANIFEST).is_file()
     except (OSError, ValueError):
         return False

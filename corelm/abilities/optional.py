@@ -413,5 +413,5 @@ class FullVocabulary:
 
     @property
     def unit(self) -> str:
-        """What a token is called: "word" if the vocabulary says so, else "token"."""
+        """The name of a token, in the singular: the vocabulary's `unit`, or "token"."""
         return str(getattr(self._vocabulary, "unit", "token"))

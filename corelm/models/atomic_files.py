@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.machine import ASIDE, open_input
+from corelm.machine import backup_path, open_input
 from corelm.text import printable
 
 JSON_LIMIT = 2**20
@@ -262,11 +262,6 @@ def _partial_path(target: Path) -> Path:
 
     # Next to the target: a rename between file systems would copy, and could be cut off.
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
-
-
-def backup_path(target: Path) -> Path:
-    """Return the path of the old folder during its replacement; a crash may leave it there."""
-    return target.with_name(f".{target.name}{ASIDE}")
 
 
 def _replace(new: Path, target: Path) -> None:

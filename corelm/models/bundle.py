@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ModelFileError
-from corelm.machine import MANIFEST
+from corelm.machine import MANIFEST, backup_path
 from corelm.models import atomic_files
 from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.contents import (
@@ -250,7 +250,7 @@ def _folder(path: StrPath) -> Path:
     """Return the folder at a path, or its backup if a replacement was interrupted."""
     try:
         real = Path(os.path.realpath(path))
-        folder = Path(path) if os.path.lexists(real) else atomic_files.backup_path(real)
+        folder = Path(path) if os.path.lexists(real) else backup_path(real)
         mode = folder.stat().st_mode
     except FileNotFoundError:
         raise ModelFileError(f"there is no model at {str(path)!r}") from None

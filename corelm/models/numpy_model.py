@@ -233,7 +233,7 @@ class NumpySession(DrawsAhead):
         return other
 
     def _make_room(self) -> None:
-        """Let the cache of a fork grow to a whole window."""
+        """Enlarge the cache of a fork to a whole window."""
         cache, time = self._cache, self._cache.shape[-2]
         if time < self._network.cache_time:
             self._cache = self._network.new_cache(len(cache))

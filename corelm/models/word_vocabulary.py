@@ -283,7 +283,7 @@ class WordVocabulary:
     END = END
     """The word of the end token."""
     unit = "word"
-    """What a token is called."""
+    """The name of a token, for people."""
 
     def __init__(self, words: Sequence[str], style: str) -> None:
         if len(words) < 2 or words[0] != PADDING or words[1] != UNKNOWN:

@@ -29,8 +29,8 @@ _NAMES = {"inf": math.inf, "nan": math.nan, "true": True, "false": False}
 """The literals that Python has no syntax for; true and false are JSON's."""
 _UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 """The errors of Python's parser for a text that is not a literal."""
-# Beside other requests, 3 of 988 were a SystemError on Python 3.11.7, whose parser may count the
-# depth of two threads together. `catch_warnings` isn't safe in threads either.
+# In threads, 3 of 988 long expressions were a SystemError on Python 3.11.7, whose parser may count
+# the depth of two of them together. `catch_warnings` isn't safe in threads either.
 _PARSER = threading.Lock()
 if hasattr(os, "register_at_fork"):  # a child would wait for a thread that it lacks
     os.register_at_fork(

@@ -354,7 +354,7 @@ class Registry:
         names = sorted({offer.name for hook in hooks for offer in self.offers(hook)})
         hint = did_you_mean(name, names)
         message = f"there is no {kind} {name!r}{hint}"
-        # Beside a close name, only a package with the name of the sampler is likely the cause.
+        # If a name is close, only a package with the name of the sampler is likely the cause.
         ending = f"-{name.replace('_', '-')}" if hint else ""
         silent = without_entry_points() if self._is_of_installed else []
         if silent := [each for each in silent if each.endswith(ending)]:
