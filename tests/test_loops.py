@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.metrics.text_figures import loops
+from corelm_stats.text_figures import loops
 
 from corelm.runs import Endings
 

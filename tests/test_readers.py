@@ -57,7 +57,7 @@ LIMITED = [  # the place, how it reads, how often, and its limits
     ("corelm_probe/engines/http.py", "import http", 1, "bytes, and a timer"),
     ("corelm_probe/engines/http.py", "import socket", 1, "to end a connection"),
     ("corelm_probe/engines/http.py", "json.loads", 1, "a limited answer"),
-    ("corelm_report/studies/study_file.py", "import tomllib", 1, "a megabyte"),
+    ("corelm_study/study_file.py", "import tomllib", 1, "a megabyte"),
     ("corelm_train/checkpoint.py", "safe_open", 1, "safetensors' own limits"),
     ("corelm_train/checkpoint.py", "json.loads", 1, "below its checksum"),
     ("corelm_train/imdb.py", ".open", 2, "an archive, in pieces up to a sum"),
@@ -68,7 +68,6 @@ LIMITED = [  # the place, how it reads, how often, and its limits
     ("corelm_train/keras_file.py", ".open", 1, "a limited member"),
 ]  # fmt: skip
 JOURNAL = "corelm_report/measure/journal.py"
-STUDIES = "corelm_report/studies"
 OWN = [  # what corelm, the system or an installed package wrote
     ("corelm/bounded_calls.py", "json.loads", 2, "between a parent and its child"),
     ("corelm/bounded_calls.py", "open", 1, "/proc"),
@@ -93,13 +92,13 @@ OWN = [  # what corelm, the system or an installed package wrote
     ("corelm/scaling/job.py", "import pickle", 1, "between the scheduler and its workers"),
     (JOURNAL, "json.loads", 4, "lines with a checksum in corelm's home"),
     (JOURNAL, "open", 2, "lines with a checksum in corelm's home"),
-    ("corelm_report/metrics/text_figures.py", "import gzip", 1, "to compress"),
-    ("corelm_report/render/bibtex.py", ".read_text", 1, "corelm's own file"),
-    ("corelm_report/render/page.py", ".read_text", 1, "templates"),
-    ("corelm_report/report.py", "json.loads", 1, "its own JSON"),
-    (f"{STUDIES}/study_reports.py", "json.loads", 1, "the cache of results"),
-    (f"{STUDIES}/unit_cache.py", "import sqlite3", 1, "the cache of results"),
-    (f"{STUDIES}/unit_cache.py", "json.loads", 2, "the cache of results"),
+    ("corelm_stats/text_figures.py", "import gzip", 1, "to compress"),
+    ("corelm_pages/bibtex.py", ".read_text", 1, "corelm's own file"),
+    ("corelm_pages/page.py", ".read_text", 1, "templates"),
+    ("corelm_pages/report.py", "json.loads", 1, "its own JSON"),
+    ("corelm_study/study_reports.py", "json.loads", 1, "the cache of results"),
+    ("corelm_study/unit_cache.py", "import sqlite3", 1, "the cache of results"),
+    ("corelm_study/unit_cache.py", "json.loads", 2, "the cache of results"),
     ("corelm_serve/commands.py", "import socket", 3, "to listen; limits: safety.md"),
     ("corelm_serve/play/classroom.py", "import socket", 1, "this address"),
     ("corelm_serve/play/files.py", ".read_bytes", 1, "the page"),

@@ -69,7 +69,8 @@ def dependencies(project: Path) -> set[str]:
     return {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in listed}
 
 
-PACKAGES = ("corelm_bench", "corelm_presets", "corelm_report", "corelm_train")
+PACKAGES = ("corelm_bench", "corelm_pages", "corelm_presets", "corelm_report", "corelm_stats",
+            "corelm_study", "corelm_train")  # fmt: skip
 """The other packages in corelm's wheel; the heart alone does without."""
 
 

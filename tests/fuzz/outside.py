@@ -17,15 +17,15 @@ from corelm_replay import EntropyLog, Rollouts, TokenLog, receipts, record, veri
 from corelm_replay.documents import stated_sampler
 from corelm_replay.ratios import audit_of
 from corelm_replay.receipts import Receipt
-from corelm_report.judging.pairs import read_verdicts
-from corelm_report.logs.answers import read_answers
 from corelm_report.plan.plan import plan
 from corelm_report.plan.texts import parse_prompts
-from corelm_report.studies.registration import REGISTRATION, changes, compared
-from corelm_report.studies.study_file import read_study
-from corelm_report.studies.study_output import diff_results
-from corelm_report.studies.study_reports import StudyResult
-from corelm_report.studies.unit_cache import UnitCache
+from corelm_study.judging.pairs import read_verdicts
+from corelm_study.logs.answers import read_answers
+from corelm_study.registration import REGISTRATION, changes, compared
+from corelm_study.study_file import read_study
+from corelm_study.study_output import diff_results
+from corelm_study.study_reports import StudyResult
+from corelm_study.unit_cache import UnitCache
 from targets import changed, chosen, folder, target, text_of
 
 import corelm

@@ -14,8 +14,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from corelm_report.metrics.conclusions import best_of
-from corelm_report.metrics.estimates import Estimate
+from corelm_stats.conclusions import best_of
+from corelm_stats.estimates import Estimate
 
 TRUE_MEANS: dict[str, list[float]] = {
     "20 at the target": [0.0] * 20,

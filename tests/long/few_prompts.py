@@ -21,14 +21,14 @@ from functools import cache, partial
 
 import chains
 import numpy as np
-from corelm_report.document.evidence import MARGIN
+from corelm_pages.evidence import MARGIN
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure.comparisons import LIMITED
-from corelm_report.metrics import text_figures
-from corelm_report.metrics.conclusions import confidence, discoveries, simultaneous
-from corelm_report.metrics.estimates import FEWEST, STATED
-from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import of_difference, tails
+from corelm_stats import text_figures
+from corelm_stats.conclusions import confidence, discoveries, simultaneous
+from corelm_stats.estimates import FEWEST, STATED
+from corelm_stats.inference import Inference
+from corelm_stats.intervals import of_difference, tails
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from corelm_report.metrics.ngrams import self_bleu
-from corelm_report.metrics.text_figures import distinct, diversity, repetition
+from corelm_stats.ngrams import self_bleu
+from corelm_stats.text_figures import distinct, diversity, repetition
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 Text = list[int]

@@ -15,19 +15,19 @@ from typing import NamedTuple
 
 import chains
 import numpy as np
-from corelm_report.document.evidence import LOOPING as NAMED
-from corelm_report.document.evidence import TAIL
+from corelm_pages.evidence import LOOPING as NAMED
+from corelm_pages.evidence import TAIL
 from corelm_report.document.figure import EXPECTED
 from corelm_report.measure.comparisons import LIMITED, excess, fit_on_human_text
 from corelm_report.measure.entries import Measured
-from corelm_report.metrics import text_figures
-from corelm_report.metrics.conclusions import (
+from corelm_stats import text_figures
+from corelm_stats.conclusions import (
     closest_set,
     confidence,
 )
-from corelm_report.metrics.estimates import Estimate
-from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.intervals import Sums, along_texts
+from corelm_stats.estimates import Estimate
+from corelm_stats.inference import HUMAN, Inference
+from corelm_stats.intervals import Sums, along_texts
 
 OF_FIGURES = ("closest", "loops", "confident", "tail")
 LIKE_PEOPLE, LOOPING = 10, 8

@@ -24,8 +24,8 @@ import chains
 import numpy as np
 from corelm_report.document.lookup import LIMITS, OF_SETS, scale_of
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import ratio
+from corelm_stats.inference import Inference
+from corelm_stats.intervals import ratio
 from statements_of_figures import OF_FIGURES, false_statements_of_figures, sums_of
 
 DESIGNS = ((1, 8), (1, 64), (2, 8), (4, 16), (8, 4), (8, 16), (16, 2), (50, 1))

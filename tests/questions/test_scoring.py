@@ -73,7 +73,7 @@ def test_a_text_without_tokens_has_no_mean():
 
 
 def test_repetition_is_that_of_reports():
-    figures = pytest.importorskip("corelm_report.metrics.text_figures")
+    figures = pytest.importorskip("corelm_stats.text_figures")
     rng = np.random.default_rng(0)
     texts = [rng.integers(3, 5, n).tolist() for n in (0, 3, 4, 9, 40)]
     expected = figures.by_text(texts)

@@ -13,10 +13,10 @@ from typing import Any
 
 _HOMES = {
     "Document": "corelm_report.document.content",
-    "Estimate": "corelm_report.metrics.estimates",
-    "Inference": "corelm_report.metrics.inference",
-    "ModelScores": "corelm_report.human_baseline",
-    "human_figures": "corelm_report.human_baseline",
+    "Estimate": "corelm_stats.estimates",
+    "Inference": "corelm_stats.inference",
+    "ModelScores": "corelm_stats.human_baseline",
+    "human_figures": "corelm_stats.human_baseline",
     "schema": "corelm_report.document.schema",
 }
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ForwardRef, Literal, TypedDict, TypeVar, get_args
 
-from corelm_report import metrics
+import corelm_stats
 
 if TYPE_CHECKING:
     from corelm import Decoder, Sampler, StatelessModel
 
-N, LENGTH, SEED = metrics.TEXTS, metrics.LENGTH, 1
+N, LENGTH, SEED = corelm_stats.TEXTS, corelm_stats.LENGTH, 1
 """The texts of each sampler for each prompt, the tokens of a text, the random seed."""
 TEXTS = 5
 """The number of each prompt's first texts that a report keeps."""

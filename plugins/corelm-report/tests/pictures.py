@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from corelm_report.render import canvas
-from corelm_report.render.charts import charts
+from corelm_pages import canvas
+from corelm_pages.charts import charts
 from documents import Document, typed
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from corelm_report import Document, Inference
 from corelm_report.measure.until import growing
-from corelm_report.metrics.inference import anytime_share_interval
 from corelm_report.plan.plan import plan
+from corelm_stats.inference import anytime_share_interval
 
 import corelm
 from corelm.errors import ReportError, UsageError

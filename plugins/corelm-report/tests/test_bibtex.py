@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from corelm_report.render.bibtex import entries_of, to_bibtex
+from corelm_pages.bibtex import entries_of, to_bibtex
 from documents import hostile, typed
 
 import corelm

@@ -514,7 +514,7 @@ def test_ctrl_c_while_the_files_are_written_keeps_what_is_done(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("corelm_report.render.page.page", interrupt)
+        patch.setattr("corelm_pages.page.page", interrupt)
         result = report("greedy", "--html", "r.html")
     assert result.code == 130
     last = "the finished parts are kept; --resume continues the report"
@@ -539,7 +539,7 @@ def test_a_report_that_cannot_be_written_is_kept(report: Run, run: Run, home: Pa
         return "the content"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("corelm_report.render.frames.to_csv", gone)
+        patch.setattr("corelm_pages.frames.to_csv", gone)
         assert report(*words).code == 1
     assert units(home) >= 3
     (home.parent / "gone").mkdir()

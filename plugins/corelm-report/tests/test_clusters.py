@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from corelm_pages.permutation_tests import permutation_tests
 from corelm_report import Document, Inference
 from corelm_report.plan.texts import parse_prompts
-from corelm_report.render.permutation_tests import permutation_tests
 
 import corelm
 from corelm.errors import UsageError

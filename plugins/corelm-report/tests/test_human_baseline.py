@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corelm_report import Estimate, ModelScores, human_figures
-from corelm_report.metrics.text_figures import text_figures
+from corelm_stats.text_figures import text_figures
 
 import corelm
 from corelm.bundles import Bundle, WordVocabulary

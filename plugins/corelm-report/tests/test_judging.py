@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corelm_report.judging.judge import (
+from corelm_pages.report import document_of
+from corelm_study.judging.judge import (
     Design,
     corrected_win_rates,
     errors_of_model,
@@ -18,8 +19,7 @@ from corelm_report.judging.judge import (
     show_verdicts,
     win_rates,
 )
-from corelm_report.judging.pairs import Pair, pairs_of
-from corelm_report.report import document_of
+from corelm_study.judging.pairs import Pair, pairs_of
 
 import corelm
 from corelm.commands import Output

@@ -10,8 +10,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from corelm_report.logs.answers import Answer, read_answers
-from corelm_report.logs.differences import paired_differences
+from corelm_study.logs.answers import Answer, read_answers
+from corelm_study.logs.differences import paired_differences
 from scipy import stats
 
 from corelm.errors import UsageError
@@ -280,7 +280,7 @@ def test_the_command_compares_several_logs(tmp_path, run):
     [("jsonl", "corelm-lm-eval"), ("eval", "corelm-inspect"), ("json", "corelm-inspect")],
 )
 def test_without_the_package_that_reads_a_log_the_way_out_is_named(run, monkeypatch, end, package):
-    monkeypatch.setattr("corelm_report.logs.answers.GROUP", "corelm.no_such_logs")
+    monkeypatch.setattr("corelm_study.logs.answers.GROUP", "corelm.no_such_logs")
     done = run("study", "read", f"a.{end}", f"b.{end}")
     assert done.code == 1
     assert f"pip install {package}" in done.err
@@ -293,7 +293,7 @@ def test_logs_are_read_without_the_programs_that_wrote_them(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "sys.modules |= dict.fromkeys(('inspect_ai', 'lm_eval'))  # importing them fails\n"
-        "from corelm_report.logs.answers import read_answers\n"
+        "from corelm_study.logs.answers import read_answers\n"
         "assert all(len(read_answers(Path(path))) == 2 for path in sys.argv[1:])"
     )
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)

@@ -10,14 +10,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+from corelm_pages.permutation_tests import p_value, permutation_tests
+from corelm_pages.tables import clear_differences
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.measure.entries import Measured, from_entry
 from corelm_report.measure.text_records import kept_texts
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.conclusions import holm
-from corelm_report.metrics.inference import Inference
-from corelm_report.render.permutation_tests import p_value, permutation_tests
-from corelm_report.render.tables import clear_differences
+from corelm_stats.conclusions import holm
+from corelm_stats.inference import Inference
 from documents import TEXTS, compare, report_of, tables_of
 from long_programs import long_program
 from page_reader import rows_of

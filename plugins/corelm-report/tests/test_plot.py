@@ -150,7 +150,7 @@ def test_a_notebook_shows_a_picture_without_pyplot(explained):
 def test_it_is_imported_when_it_is_asked_for_and_says_what_is_missing():
     program = (
         "import sys, corelm\n"
-        "assert 'matplotlib' not in sys.modules and 'corelm_report.plot' not in sys.modules\n"
+        "assert 'matplotlib' not in sys.modules and 'corelm_pages.plot' not in sys.modules\n"
         "sys.modules['matplotlib'] = None\n"
         "try:\n    corelm.plot\n"
         "except corelm.CorelmError as error:\n    print(error)\n"

@@ -17,8 +17,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from corelm_report.render.labels import leaders
-from corelm_report.render.placement import Box, pieces, shared
+from corelm_pages.labels import leaders
+from corelm_pages.placement import Box, pieces, shared
 from documents import NOTHING, hostile, report_of
 from pictures import axes_of, chart_of, marks, names_of
 from PIL import Image

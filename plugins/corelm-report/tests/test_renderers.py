@@ -11,8 +11,8 @@ from operator import getitem
 from typing import Any
 
 import pytest
-from corelm_report.cli.finish_report import report_table
 from corelm_report.document.schema import _validator
+from corelm_study.cli.finish_report import report_table
 from documents import tripped, typed
 from jsonschema import ValidationError
 from rich.console import Console

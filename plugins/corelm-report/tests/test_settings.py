@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from corelm_report import settings
-from corelm_report.studies.study_file import KEYS
+from corelm_study.study_file import KEYS
 
 import corelm
 from corelm.testing import ToyModel

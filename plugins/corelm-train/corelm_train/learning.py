@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from corelm_report.human_baseline import ModelScores
+from corelm_stats.human_baseline import ModelScores
 from keras import ops
 
 from corelm.bundles import StoredVocabulary

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from corelm_report.human_baseline import human_figures
+from corelm_stats.human_baseline import human_figures
 from numpy.typing import NDArray
 
 from corelm.bundles import Architecture, Bundle, Corpus

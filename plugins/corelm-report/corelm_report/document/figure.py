@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from corelm_stats.estimates import perplexity
+from corelm_stats.intervals import LOGIT, FigureScale
+
 from corelm.runs import printable
-from corelm_report.metrics.estimates import perplexity
-from corelm_report.metrics.intervals import LOGIT, FigureScale
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]

@@ -3,7 +3,7 @@
 The schema of the document, its tables and definitions, matching, the citations and the tables of
 the reference page follow from `FIGURES`. To add a figure, compute it under its name and declare it
 here. Figures on contexts are fields of the heart's `Divergence`; those of texts are in
-`metrics/text_figures.py`, or in `measure/text_records.py` if they need more than the tokens.
+`corelm_stats/text_figures.py`, or in `measure/text_records.py` if they need more than the tokens.
 
 Plugins add figures of texts through the hook `corelm_metrics`; these are declared automatically.
 
@@ -12,6 +12,8 @@ from, and V the number of tokens that can be drawn.
 """
 
 from __future__ import annotations
+
+from corelm_stats.intervals import LOGIT, RECIPROCAL, SYMMETRIC
 
 from corelm_report.document.figure import (
     DIVERGENCE,
@@ -32,7 +34,6 @@ from corelm_report.document.figure import (
     per_hundred,
     share,
 )
-from corelm_report.metrics.intervals import LOGIT, RECIPROCAL, SYMMETRIC
 
 _DISTINCT = [
     Figure(
@@ -43,7 +44,7 @@ _DISTINCT = [
         "as texts get more or longer.",
         meaning="the share of pairs of tokens that are different" if n == 2 else "",
         priority=7 if n == 2 else 0,
-        source="corelm_report.metrics.text_figures:distinct",
+        source="corelm_stats.text_figures:distinct",
     )
     for n in (1, 2, 3)
 ]  # fmt: skip
@@ -56,7 +57,7 @@ _REPETITION = [
         "texts.",
         meaning="the share of phrases of four tokens that repeat an earlier one" if n == 4 else "",
         priority=6 if n == 4 else 0,
-        source="corelm_report.metrics.text_figures:repetition",
+        source="corelm_stats.text_figures:repetition",
     )
     for n in (2, 3, 4)
 ]  # fmt: skip
@@ -208,7 +209,7 @@ FIGURES = (
         text="The share of positions with a model entropy outside the human band, which reaches "
         "from the 5th to the 95th percentile of the model's entropy on human text.",
         note="Without the positions of the ends of texts.",
-        source="corelm_report.metrics.intervals:outside",
+        source="corelm_stats.intervals:outside",
     ),
     Figure(
         name="entropy_drift", view=GENERATED, unit="nats per 100 tokens", table=LIKELIHOOD,
@@ -227,7 +228,7 @@ FIGURES = (
         text="1 if nothing is repeated within a text; mean over texts.",
         note="Su et al. pool the n-grams of all texts before they multiply, so that long texts "
         "weigh more.",
-        source="corelm_report.metrics.text_figures:diversity",
+        source="corelm_stats.text_figures:diversity",
     ),
     Figure(
         name="loops", view=GENERATED, unit=SHARE, table=LIKELIHOOD, title="loops",
@@ -273,7 +274,7 @@ FIGURES = (
         text="The likeness of the texts to each other, mean over texts: 1 if all are the same.",
         note="With smoothing 1 of Chen and Cherry 2014, by 0.1. No interval where fewer than 8 "
         "texts share a phrase of four tokens: there the smoothing decides it.",
-        source="corelm_report.metrics.ngrams:self_bleu",
+        source="corelm_stats.ngrams:self_bleu",
     ),
     Figure(
         name="zipf", view=GENERATED, table=VARIETY, title="Zipf",
@@ -281,14 +282,14 @@ FIGURES = (
         formula="s in frequency ~ 1 / rank^s",
         text="Over all texts together: the larger s is, the more a few frequent words dominate.",
         note="By least squares on the logarithms of frequency and rank of every different token.",
-        source="corelm_report.metrics.text_figures:zipf",
+        source="corelm_stats.text_figures:zipf",
     ),
     Figure(
         name="compression", view=GENERATED, table=VARIETY, title="compression",
         required=True, depends_on=SET_SIZE, scale=RECIPROCAL,
         formula="bytes / bytes after gzip",
         text="Of all texts together: high if they repeat each other.",
-        source="corelm_report.metrics.text_figures:compression",
+        source="corelm_stats.text_figures:compression",
     ),
     Figure(
         name="unknown", view=GENERATED, unit=SHARE, table=VARIETY, title="[UNK]", form=share,

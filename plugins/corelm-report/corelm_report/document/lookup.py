@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from corelm_stats.intervals import IDENTITY, LOGIT, FigureScale
+
 from corelm_report.document.content import (
     Difference,
     Document,
@@ -30,7 +32,6 @@ from corelm_report.document.figure import (
 )
 from corelm_report.document.figures import FIGURES, of_view
 from corelm_report.document.parts import Interval
-from corelm_report.metrics.intervals import IDENTITY, LOGIT, FigureScale
 
 MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}
 """The figures that open parameters can be matched to."""

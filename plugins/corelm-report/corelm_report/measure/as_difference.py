@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from corelm_stats.estimates import Estimate
+from corelm_stats.intervals import IDENTITY, FigureScale
+from corelm_stats.study_design import VarianceParts
+
 from corelm_report.document.content import Difference
-from corelm_report.metrics.estimates import Estimate
-from corelm_report.metrics.intervals import IDENTITY, FigureScale
-from corelm_report.metrics.study_design import VarianceParts
 
 
 def as_difference(

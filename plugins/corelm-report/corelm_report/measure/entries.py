@@ -12,6 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from corelm_stats.conclusions import front
+from corelm_stats.estimates import Estimate, of_interval
+from corelm_stats.inference import Inference
+from corelm_stats.intervals import KnownByInterval, Sums, total
 from numpy.typing import NDArray
 
 from corelm.runs import ModelRows
@@ -32,10 +36,6 @@ from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, TextSet
-from corelm_report.metrics.conclusions import front
-from corelm_report.metrics.estimates import Estimate, of_interval
-from corelm_report.metrics.inference import Inference
-from corelm_report.metrics.intervals import KnownByInterval, Sums, total
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", EXPECTED)
 """The figures that a report also has in bits."""

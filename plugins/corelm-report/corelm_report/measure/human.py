@@ -14,6 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from corelm_stats import BEGINNING
+from corelm_stats.estimates import FEWEST, perplexity
+from corelm_stats.inference import GENERATED as FROM_PROMPTS
+from corelm_stats.inference import HUMAN, Inference
+from corelm_stats.intervals import Band
 
 from corelm import HumanMetric, LanguageModel
 from corelm.runs import NamedModel, printable
@@ -35,11 +40,6 @@ from corelm_report.measure.on_contexts import Record
 from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics import BEGINNING
-from corelm_report.metrics.estimates import FEWEST, perplexity
-from corelm_report.metrics.inference import GENERATED as FROM_PROMPTS
-from corelm_report.metrics.inference import HUMAN, Inference
-from corelm_report.metrics.intervals import Band
 from corelm_report.plan.plan import Plan
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]

@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from corelm_stats.intervals import total
 from numpy.typing import NDArray
 
 from corelm import LanguageModel, Sampler
@@ -38,7 +39,6 @@ from corelm_report.measure.contexts import (
 )
 from corelm_report.measure.entries import Measured
 from corelm_report.measure.journal import attempted
-from corelm_report.metrics.intervals import total
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
 
 PART, PART_OF_WORDS = 400, 4000

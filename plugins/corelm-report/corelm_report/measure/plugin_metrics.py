@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from corelm_stats.text_figures import Floats, WholeSet, left_out
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
 from corelm.runs import ForcedTokens, plugins, printable
-from corelm_report.metrics.text_figures import Floats, WholeSet, left_out
 
 TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
@@ -57,7 +57,7 @@ def with_plugins(
         ...         return sum(map(len, tokens))
         >>> source = plugins.registry().source_of(Count)
         >>> offer = plugins.Offer("count", Count(), source)
-        >>> from corelm_report.metrics.inference import Inference
+        >>> from corelm_stats.inference import Inference
         >>> whole = WholeSet(Inference.of_names(range(2)), {}, {}, 0)
         >>> figures = with_plugins(whole, [offer], [[3, 4], [3]], ["the cat", "the"])
         >>> figures.values, figures.left_out

@@ -11,6 +11,11 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from corelm_stats import intervals
+from corelm_stats.conclusions import discoveries
+from corelm_stats.estimates import FEWEST, Estimate
+from corelm_stats.inference import Inference
+
 from corelm import Decoder, LanguageModel, Sampler
 from corelm.runs import Strategy, machine, plugins
 from corelm_report.document.content import (
@@ -35,10 +40,6 @@ from corelm_report.document.header import (
 from corelm_report.document.lookup import estimates
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.journal import Result
-from corelm_report.metrics import intervals
-from corelm_report.metrics.conclusions import discoveries
-from corelm_report.metrics.estimates import FEWEST, Estimate
-from corelm_report.metrics.inference import Inference
 from corelm_report.plan.candidates import Candidate
 from corelm_report.plan.targets import Target
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from corelm_stats.inference import Inference
+
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
@@ -46,7 +48,6 @@ from corelm_report.measure.text_records import (
     without_details,
 )
 from corelm_report.measure.text_set import TextSet
-from corelm_report.metrics.inference import Inference
 from corelm_report.plan.plan import Plan, RunUnits
 from corelm_report.plan.targets import Target
 from corelm_report.plan.texts import HOW_TO_GIVE

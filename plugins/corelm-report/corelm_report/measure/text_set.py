@@ -9,6 +9,28 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from corelm_stats import text_figures as metrics
+from corelm_stats.estimates import FEWEST, Estimate, perplexity
+from corelm_stats.inference import (
+    GENERATED,
+    HUMAN,
+    Inference,
+    of_sets,
+    of_subsets,
+    subsets,
+)
+from corelm_stats.intervals import (
+    LEVEL,
+    Band,
+    Interval,
+    KnownByInterval,
+    Sums,
+    of_difference,
+    ratio,
+)
+from corelm_stats.ngrams import sharing
+from corelm_stats.study_design import VarianceParts
+from corelm_stats.text_figures import WholeSet
 from numpy.typing import NDArray
 
 from corelm import LanguageModel
@@ -27,28 +49,6 @@ from corelm_report.measure.text_records import (
     ratios,
     without_end,
 )
-from corelm_report.metrics import text_figures as metrics
-from corelm_report.metrics.estimates import FEWEST, Estimate, perplexity
-from corelm_report.metrics.inference import (
-    GENERATED,
-    HUMAN,
-    Inference,
-    of_sets,
-    of_subsets,
-    subsets,
-)
-from corelm_report.metrics.intervals import (
-    LEVEL,
-    Band,
-    Interval,
-    KnownByInterval,
-    Sums,
-    of_difference,
-    ratio,
-)
-from corelm_report.metrics.ngrams import sharing
-from corelm_report.metrics.study_design import VarianceParts
-from corelm_report.metrics.text_figures import WholeSet
 
 SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from corelm_stats.estimates import MANY
 
 from corelm.errors import UsageError
 from corelm.runs import printable
@@ -20,7 +21,6 @@ from corelm_report.document.figure import GENERATED
 from corelm_report.document.lookup import Measurement, difference, estimate, names
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
-from corelm_report.metrics.estimates import MANY
 from corelm_report.plan.plan import Plan, RunUnits
 
 FIRST = 32

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from corelm_stats import BEGINNING, LENGTH
+from corelm_stats.estimates import MANY
 
 from corelm import LanguageModel, Vocabulary, generate
 from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import Expression, NamedModel, printable
-from corelm_report.metrics import BEGINNING, LENGTH
-from corelm_report.metrics.estimates import MANY
 from corelm_report.plan.texts import HOW_TO_GIVE, HumanCorpus, read_corpus
 from corelm_report.settings import Prompts
 

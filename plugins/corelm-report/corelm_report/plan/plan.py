@@ -40,8 +40,8 @@ from corelm_report.plan.texts import (
 )
 from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS
 
-OWN = ("corelm_report",)
-"""The package whose code every report uses."""
+OWN = ("corelm_report", "corelm_stats")
+"""The packages whose code decides the figures of every report."""
 RunUnits = Callable[[Iterator[scaling.Unit | None], int], Iterator[tuple[scaling.Unit, str]]]
 """A function that takes units and the index of their model, and yields each unit with its result as
 JSON, in any order."""

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 from corelm_report import Estimate, Inference
-from corelm_report.metrics.conclusions import best_of, closest_set, confidence, front, simultaneous
-from corelm_report.metrics.estimates import effective_number
-from corelm_report.metrics.intervals import (
+from corelm_stats.conclusions import best_of, closest_set, confidence, front, simultaneous
+from corelm_stats.estimates import effective_number
+from corelm_stats.intervals import (
     IDENTITY,
     LOGIT,
     RECIPROCAL,
@@ -19,7 +19,7 @@ from corelm_report.metrics.intervals import (
     student,
     tails,
 )
-from corelm_report.metrics.text_figures import left_out_of_set, text_figures
+from corelm_stats.text_figures import left_out_of_set, text_figures
 from scipy import stats
 
 

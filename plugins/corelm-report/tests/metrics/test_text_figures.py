@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_report.metrics.ngrams import sharing
-from corelm_report.metrics.text_figures import by_text, left_out_of_set, text_figures
+from corelm_stats.ngrams import sharing
+from corelm_stats.text_figures import by_text, left_out_of_set, text_figures
 from documents import compare
 from hypothesis import given
 from hypothesis import strategies as st
@@ -252,6 +252,6 @@ def test_compression_without_each_part_compresses_each_text_once(monkeypatch):
 
         return SimpleNamespace(compress=compress, flush=deflate.flush)
 
-    monkeypatch.setattr("corelm_report.metrics.text_figures.zlib.compressobj", counted)
+    monkeypatch.setattr("corelm_stats.text_figures.zlib.compressobj", counted)
     left_out_of_set([[]] * 1000, written)
     assert sum(sizes) == len(" ".join(written)) + 1  # 64 times that, compressing each rest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report import Estimate, Inference
-from corelm_report.metrics.inference import of_sets
+from corelm_stats.inference import of_sets
 
 
 def of_prompts(prompts, texts=1):

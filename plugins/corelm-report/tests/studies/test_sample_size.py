@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from corelm_report import Document, Inference
-from corelm_report.metrics.study_design import (
+from corelm_stats.study_design import (
     Goal,
     Pilot,
     StudyDesign,
@@ -13,8 +13,8 @@ from corelm_report.metrics.study_design import (
     cheapest,
     texts_needed,
 )
-from corelm_report.studies.study_file import read_study
-from corelm_report.studies.study_plan import advice, pilot_of, pilots_of
+from corelm_study.study_file import read_study
+from corelm_study.study_plan import advice, pilot_of, pilots_of
 
 import corelm
 from corelm.errors import UsageError

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from corelm_report.studies.unit_cache import _of_strategy
+from corelm_study.unit_cache import _of_strategy
 
 import corelm
 from corelm.registry.registry import registry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.studies.study_file import read_study
+from corelm_study.study_file import read_study
 
 from corelm.errors import UsageError
 

@@ -6,7 +6,7 @@ import json
 import random
 import sqlite3
 
-from corelm_report.studies.unit_cache import UnitCache
+from corelm_study.unit_cache import UnitCache
 
 
 def test_a_result_survives_and_is_counted(tmp_path):

@@ -1,0 +1,381 @@
+"""The evidence for the verdict of a report, in plain sentences, from its document alone.
+
+Neighbouring settings of a sweep are named as one run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
+from corelm_report.document.figure import (
+    EXPECTED,
+    GENERATED,
+    SURPRISAL,
+    TEACHER_FORCED,
+    listed,
+    number,
+    share,
+)
+from corelm_report.document.lookup import Measurement, estimate, runs, span
+from corelm_report.document.parts import Interval
+from corelm_report.document.statements import Simultaneous
+from corelm_stats.conclusions import CONFIDENCE
+from corelm_stats.estimates import FEWEST
+
+LOOPING = 0.01
+"""A sampler's share of looping texts is reported if its interval exceeds this; human text has
+0.003."""
+REPEATING = 0.1
+"""A sampler's share of repeated 4-grams is reported if its interval exceeds this; human text has
+0.004."""
+NAMED = 8
+"""The largest number of entries or runs of settings that a sentence names."""
+FRONT = 5
+"""The largest number of entries of a Pareto front that are named."""
+MARGIN = 0.1
+"""The difference of surprisal from human text, in nats per token, that counts as equivalent."""
+TAIL = 1.0
+"""The least excess of expected surprisal over human text, or over the model itself, to be
+reported."""
+
+Samplers = Sequence[SamplerEntry]
+
+
+def evidence(document: Document) -> str:
+    """Give the figures behind the verdict, with their intervals."""
+    samplers = [entry for entry in document.samplers if not entry.error]
+    if not samplers:
+        return "Every sampler failed." if document.samplers else "No sampler was measured."
+    failed = [entry.sampler for entry in document.samplers if entry.error]
+    parts = (
+        _closest(document, samplers),
+        _calibration(document),
+        _best(document),
+        _front(document),
+        _repeating(document, samplers),
+        _looping(document, samplers),
+        _straying(document, samplers),
+        _empty(samplers),
+        f"{listed(failed)} failed." if failed else "",
+    )
+    return " ".join(filter(None, parts))
+
+
+def _empty(samplers: Samplers) -> str:
+    """Count the texts without a token, which have no figures."""
+    texts = {entry.sampler: entry.generated_texts for entry in samplers}
+    empty = [
+        f"{each.n - each.texts_used[SURPRISAL]:,} of {name}"
+        for name, each in texts.items()
+        if each and each.n and SURPRISAL in (each.texts_used or {})
+    ]
+    return f"Empty texts, which have no figures: {named(empty)}." if empty else ""
+
+
+def _compared(document: Document) -> Measurement | None:
+    """Return the surprisal of human text, if the samplers' texts are compared with it."""
+    human = document.human
+    return estimate(human, SURPRISAL, GENERATED) if human and human.compared else None
+
+
+def _closest(document: Document, samplers: Samplers) -> str:
+    """Name the samplers that may be the closest to human text by surprisal."""
+    human = _compared(document)
+    if not human:
+        return ""
+    if not document.closest:
+        return not_told(document, samplers)
+    chosen = [entry for entry in samplers if entry.sampler in document.closest]
+    surprisals = {entry.sampler: estimate(entry, SURPRISAL, GENERATED) for entry in chosen}
+    values = {name: each.value for name, each in surprisals.items() if each}
+    some = runs(samplers, [entry for entry in chosen if entry.sampler in values])
+    names, own = named([run.name for run in some]), number(human.value)
+    nats = named([span(number, [values[e.sampler] for e in run.entries]) for run in some])
+    if len(samplers) == 1:
+        sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
+        sentence += f" {own}."
+    elif len(values) == 1:
+        sentence = (
+            f"Only {names} may be the closest to human text by surprisal: {nats} against "
+            f"{own} nats per token (at {CONFIDENCE}, with the error of human text)."
+        )
+    else:
+        sentence = (
+            f"{names} cannot be told from the closest to human text by surprisal: {nats} "
+            f"against {own} nats per token (at {CONFIDENCE}, with the error of human text)."
+        )
+    if document.too_few:
+        sentence += (
+            f" {named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
+            "this comparison."
+        )
+    return " ".join(filter(None, (sentence, _equivalent(document, samplers, chosen))))
+
+
+def not_told(document: Document, samplers: Samplers) -> str:
+    """Explain what is missing to call a sampler the closest to human text."""
+    human = _compared(document)
+    if (
+        human is None
+        or len(samplers) < 2
+        or not any(estimate(e, SURPRISAL, GENERATED) for e in samplers)
+    ):
+        return ""
+    if human.interval is None:
+        return (
+            "Which sampler is the closest to human text cannot be told: that needs at least "
+            f"{FEWEST} different human texts."
+        )
+    if not document.too_few:
+        return ""
+    return (
+        "Which sampler is the closest to human text cannot be told: that needs at least "
+        f"{FEWEST} independent texts of each, or as many prompts."
+    )
+
+
+def named(names: Sequence[str]) -> str:
+    """Join names; of many, only the first ones and the number of the others."""
+    if len(names) <= NAMED + 1:
+        return listed(names)
+    return listed([*names[:NAMED], f"{len(names) - NAMED} others"])
+
+
+def _calibration(document: Document) -> str:
+    """State the maximum-likelihood temperature of human text, and its meaning for the model."""
+    fit = document.human.temperature if document.human else None
+    if fit is None:
+        return ""
+    if fit.t is None:
+        return _beyond(fit, document.curve.t)
+    temperature = f"maximum-likelihood temperature of human text is {'about ' * fit.estimated}"
+    between = ""
+    if fit.t_ci95:
+        low, high = map(_temperature, fit.t_ci95)
+        between = f" (95% interval {low} to {high})"
+    sentence = f"The {temperature}{number(fit.t)}{between}"
+    if fit.estimated:
+        return f"{sentence}, estimated from human surprisal on other texts."
+    return f"{sentence}{_verdict(fit)}."
+
+
+def _temperature(t: float) -> str:
+    """Format a temperature with enough digits to be told from 1, the model's own."""
+    short = number(t)
+    return short if t == 1 or short != number(1) else f"{t:.4f}"
+
+
+def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
+    """Explain why there is no maximum-likelihood temperature."""
+    if fit.beyond == "undetermined":
+        return (
+            "The maximum-likelihood temperature of human text is not determined: at every "
+            "temperature a drawn token is as surprising to the model."
+        )
+    if fit.beyond == "below":
+        return (
+            "Human text has the likeliest words alone, so its maximum-likelihood temperature is "
+            "not determined: the lower it is, the likelier they are."
+        )
+    return (
+        "In this sample human text is more surprising to the model than a token drawn at a "
+        f"temperature of {number(max(temperatures))}, the highest one that was tried"
+        f"{_verdict(fit)}."
+    )
+
+
+def _verdict(fit: TemperatureFit) -> str:
+    """State whether the model is over- or underconfident, if that is beyond chance."""
+    if fit.verdict:
+        return f": the model is {fit.verdict} (at {CONFIDENCE})"
+    if fit.t_ci95 is None:
+        return ""
+    low, high = fit.t_ci95
+    if low <= 1 <= high:
+        return ", which includes the model's own, 1"
+    return f"; at {CONFIDENCE} it cannot be told from the model's own, 1"
+
+
+def _best(document: Document) -> str:
+    """State each swept sampler's best setting, and its corrected figure."""
+    swept = {entry.name for entry in document.samplers if entry.sweep}
+    sentences = []
+    for best in document.best:
+        if best.name in swept and best.ci95:
+            low, high = map(number, best.ci95)
+            sentences.append(
+                f"Of {best.tried} settings of {best.name}, {best.sampler} comes nearest to human "
+                f"text in this sample: {number(best.corrected)} nats, corrected for the choice "
+                f"(95% interval {low} to {high})."
+            )
+    return " ".join(sentences)
+
+
+def _front(document: Document) -> str:
+    """Name the swept samplers that none beats in both surprisal and diversity, if they are few."""
+    swept = any(entry.sweep for entry in document.samplers)
+    fronts = [front.entries for front in document.fronts if front.view == GENERATED]
+    if not swept or not fronts or len(fronts[0]) > FRONT:
+        return ""
+    names = listed(fronts[0])
+    return f"In this sample no other setting is both likelier and more diverse than {names}."
+
+
+def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> str:
+    """Name the closest samplers that differ from human text by less, or more, than `MARGIN`.
+
+    An interval with an end on each side of the margin proves neither. The intervals are
+    simultaneous for all samplers of the report, as the named ones were chosen among them.
+    """
+    intervals = {each.sampler: each.interval for each in document.simultaneous if each.interval}
+    ends = {each.sampler: intervals[each.sampler] for each in closest if each.sampler in intervals}
+    inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
+    beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
+    unclear = {name: each for name, each in ends.items() if name not in inside | beyond}
+    within = f"human text in mean surprisal within {number(MARGIN)} nats"
+    sentences = []
+    for group, sentence in (
+        (inside, "{names} {is_} equivalent to " + within),
+        (beyond, "{names} {differs} from human text in mean surprisal by more than "
+         f"{number(MARGIN)} nats"),
+        (unclear, "Whether {names} {is_} equivalent to " + within + " cannot be told"),
+    ):  # fmt: skip
+        if group:
+            some = runs(samplers, [each for each in closest if each.sampler in group])
+            text = sentence.format(
+                names=named([run.name for run in some]),
+                is_=_singular([*group], "is", "are"),
+                differs=_singular([*group], "differs", "differ"),
+            )
+            sentences.append(f"{text} ({_of_differences(group.values(), len(intervals))}).")
+    return " ".join(sentences)
+
+
+def _of_differences(ends: Collection[Interval], rows: int) -> str:
+    """Format the interval of a difference, or the range of several."""
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    word = _singular(ends, "interval of the difference", "intervals of the differences, together")
+    return f"{word}: {number(low)} to {number(high)}, {_at_once(rows)}"
+
+
+def _at_once(rows: int) -> str:
+    return f"at {CONFIDENCE} for all {rows} rows at once" if rows > 1 else f"at {CONFIDENCE}"
+
+
+def repeating(document: Document) -> dict[str, Simultaneous] | None:
+    """Return the samplers that repeat phrases beyond chance; None if it was not measured."""
+    return _beyond_chance(document, "rep_4", REPEATING)
+
+
+def looping(document: Document) -> dict[str, Simultaneous] | None:
+    """Return the samplers whose texts end in loops beyond chance; None if it was not measured."""
+    return _beyond_chance(document, "loops", LOOPING)
+
+
+def straying(document: Document) -> dict[str, float]:
+    """Return the samplers from the tail, each with the lower end of its excess of surprisal."""
+    ends = {each.sampler: each.interval for each in document.excess if each.interval}
+    return {name: low for name, (low, _) in ends.items() if low > TAIL}
+
+
+def _repeating(document: Document, samplers: Samplers) -> str:
+    """Name the samplers that often repeat a phrase of four tokens."""
+    shares = repeating(document)
+    verb = _singular(shares or (), "repeats itself", "repeat themselves")
+    return f"{_listed_shares(samplers, shares, 'of 4-grams')} {verb}." if shares else ""
+
+
+def _looping(document: Document, samplers: Samplers) -> str:
+    """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
+    shares = looping(document)
+    if shares is None:
+        return ""
+    if not shares:
+        return _rarely_looping(samplers)
+    verb = _singular([*shares], "ends", "end")
+    low = min(each.interval[0] for each in shares.values() if each.interval)
+    word = _singular([*shares], "the interval begins", "the intervals begin")
+    rows = sum(each.figure == "loops" for each in document.shares)
+    return (
+        f"{_listed_shares(samplers, shares, 'of texts')} {verb} in loops ({word} at {share(low)}, "
+        f"{_at_once(rows)})."
+    )
+
+
+def _rarely_looping(samplers: Samplers) -> str:
+    """State the largest share of looping texts, and the upper end of the intervals."""
+    shares = [each for entry in samplers if (each := estimate(entry, "loops", GENERATED))]
+    ends = [each.high for each in shares if each.high is not None]
+    word = _singular(ends, "interval", "intervals")
+    reach = f" (95% {word} up to {share(max(ends))})" if ends else ""
+    largest = max(each.value for each in shares)
+    if not largest:
+        return f"None of the texts ends in a loop{reach}."
+    whose = "the" if len(samplers) == 1 else "a sampler's"
+    return f"At most {share(largest)} of {whose} texts end in a loop{reach}."
+
+
+def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, Simultaneous] | None:
+    """Return the samplers with more than this share; None if the figure was not measured at all.
+
+    The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts,
+    and a share of too few texts for an interval says nothing about them.
+    """
+    shares = {each.sampler: each for each in document.shares if each.figure == figure}
+    if not shares:
+        return None
+    return {
+        name: each
+        for name, each in shares.items()
+        if each.interval is not None and each.interval[0] >= least
+    }
+
+
+def _listed_shares(samplers: Samplers, shares: Mapping[str, Simultaneous], of: str) -> str:
+    """Name samplers with their shares, neighbouring settings of a sweep as one."""
+    chosen = [entry for entry in samplers if entry.sampler in shares]
+    return named(
+        [
+            f"{run.name} ({span(share, [shares[each.sampler].value for each in run.entries])} {of})"
+            for run in runs(samplers, chosen)
+        ]
+    )
+
+
+def _straying(document: Document, samplers: Samplers) -> str:
+    """Name the samplers whose tokens surprise the model much more than human words do.
+
+    On contexts that are not human text, they are compared with the model's own tokens.
+    """
+    lows = straying(document)
+    far = [entry for entry in samplers if entry.sampler in lows]
+    if not far:
+        return ""
+    groups = runs(samplers, far)
+    nats = [span(number, [_on_contexts(e, EXPECTED) for e in run.entries]) for run in groups]
+    verb = "samples" if len(far) == 1 else "sample"
+    word = _singular(lows, "the interval begins", "the intervals begin")
+    return (
+        f"{listed([run.name for run in groups])} {verb} from the tail "
+        f"(expected surprisal {listed(nats)} nats, {_usual(document, far[0])}; {word} "
+        f"{number(min(lows.values()))} nats above it, {_at_once(len(document.excess))})."
+    )
+
+
+def _usual(document: Document, entry: SamplerEntry) -> str:
+    """Name the surprisal that the excess is above: of human words, or of the model's own tokens."""
+    fit = document.human.temperature if document.human else None
+    if fit is None or fit.estimated:
+        return f"the model's own {number(_on_contexts(entry, 'model_entropy'))}"
+    return f"human text {number(fit.surprisal)}"
+
+
+def _on_contexts(entry: SamplerEntry, figure: str) -> float:
+    measured = estimate(entry, figure, TEACHER_FORCED)
+    return measured.value if measured else math.nan
+
+
+def _singular(names: Collection[object], one: str, several: str) -> str:
+    return one if len(names) == 1 else several

@@ -1,0 +1,323 @@
+"""The tables of the page: each cell has a figure with its interval, and a difference.
+
+Differences beyond chance are marked, at the false discovery rate of
+`corelm_stats/conclusions.py`; their p-values are of the same units as their intervals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from corelm_report.document.content import (
+    Document,
+    Entry,
+    GeneratedTexts,
+    HumanContexts,
+    HumanEntry,
+    TeacherForced,
+)
+from corelm_report.document.figure import (
+    DIVERGENCE,
+    ENTROPY,
+    GENERATED,
+    HUMAN,
+    TABLES,
+    TEACHER_FORCED,
+    VARIETY,
+    Figure,
+    Rounding,
+    interval,
+    margins,
+    share,
+    signed,
+)
+from corelm_report.document.lookup import (
+    Measurement,
+    declared_difference,
+    difference,
+    estimate,
+    value,
+)
+from corelm_stats.conclusions import discoveries
+from corelm_stats.estimates import STATED
+
+from corelm.runs import printable
+from corelm_pages.overview import TARGET, columns_of, spread_text, text_of
+
+WIDEST = 14
+"""The longest margin that the style sheet has room for, in letters."""
+POINT, DIGIT = "\N{PUNCTUATION SPACE}", "\N{FIGURE SPACE}"
+"""White space as wide as a decimal point and as a digit."""
+FOLDED = 3
+"""A sweep of at least this many settings gets its own heading, which folds them."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A number as the page shows it, on one line.
+
+    Attributes:
+        text: the number.
+        pad: the white space that aligns its decimals with the ones of its column.
+        margins: the distances of the ends of its interval: one text, or two if they differ.
+        unit: the unit behind both.
+    """
+
+    text: str
+    margins: tuple[str, ...] = ()
+    unit: str = ""
+    pad: str = ""
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A figure of an entry, and its difference.
+
+    Attributes:
+        title: the heading of its column.
+        figure: the figure; None if the entry has none.
+        note: a remark on this figure, or its spread over the seeds.
+        difference: the difference from the entry that the report compares with.
+        clear: True if the difference is significant among all differences of the page.
+        room: the width of the widest margin of its column, in letters.
+        first: True for the figure that a folded card shows.
+    """
+
+    title: str
+    figure: Amount | None = None
+    note: str = ""
+    difference: Amount | None = None
+    clear: bool = False
+    room: int = 0
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: a sampler or human text, with its cells.
+
+    Its strip has the mean of an entropy and its 5th and 95th percentile, in percent of the scale.
+    """
+
+    name: str
+    note: str = ""
+    human: bool = False
+    n: str = ""
+    strip: tuple[float, ...] | None = None
+    cells: Sequence[TableCell] = ()
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """One table of the page.
+
+    Attributes:
+        columns: the figures that it shows.
+        blocks: its lines, the settings of each sweep with its expression, others with "".
+        n: the number of texts or positions of most samplers.
+        mixed: True if a row has another number.
+        absent: the entries that have none of its figures.
+    """
+
+    columns: Sequence[Figure]
+    blocks: Sequence[tuple[str, Sequence[Line]]]
+    n: str
+    mixed: bool
+    absent: Sequence[str]
+
+
+def table(document: Document, name: str) -> PageTable | None:
+    """Return a table of the page, or None if no sampler has any of its figures."""
+    columns = [each for each in columns_of(name, document) if _says_something(document, each)]
+    if not columns:
+        return None
+    clear = clear_differences(document)
+    every = [_line(entry, document, name, columns, clear) for entry in document.entries]
+    filled = [line for line in every if any(cell.figure for cell in line.cells)]
+    counts = Counter(line.n for line in filled if line.n and not line.human)
+    # Said once above the table; only lines with another number get a note.
+    usual = max(counts, key=lambda n: counts[n], default="")
+    numbers = [f"n = {line.n}" if line.n not in ("", usual) else "" for line in filled]
+    noted = [
+        replace(line, note="; ".join(filter(None, (number, line.note))))
+        for line, number in zip(filled, numbers, strict=True)
+    ]
+    return PageTable(
+        columns,
+        _blocks(document, _aligned(noted)),
+        usual,
+        any(line.n not in ("", usual) for line in filled),
+        [line.name for line in every if line not in filled],
+    )
+
+
+def _blocks(document: Document, rows: Sequence[Line]) -> list[tuple[str, Sequence[Line]]]:
+    """Divide lines into blocks: human text, the settings of each sweep, and other samplers.
+
+    The sweep of a few settings needs no title.
+    """
+    sweeps = {entry.sampler: entry.sweep for entry in document.samplers}
+    count = Counter(sweeps[line.name] or "" for line in rows if not line.human)
+
+    def title(line: Line) -> str:
+        sweep = "" if line.human else sweeps[line.name] or ""
+        return sweep if count[sweep] >= FOLDED else ""
+
+    return [(sweep, list(some)) for sweep, some in groupby(rows, title)]
+
+
+def _aligned(rows: Sequence[Line]) -> list[Line]:
+    """Align the decimals of each column, and give its margins as much room as the widest needs."""
+    # Letters in a fixed room align without a script, and in print too.
+    rooms, decimals = Counter[str](), Counter[str]()
+    for cell in (cell for line in rows for cell in line.cells if cell.figure):
+        widths = map(len, cell.figure.margins if cell.figure else ())
+        rooms[cell.title] = min(max([rooms[cell.title], *widths]), WIDEST)
+        decimals[cell.title] = max(decimals[cell.title], _decimals(cell.figure))
+
+    def aligned(cell: TableCell) -> TableCell:
+        figure, most = cell.figure, decimals[cell.title]
+        pad = POINT * (most > 0 == _decimals(figure)) + DIGIT * (most - _decimals(figure))
+        return replace(cell, room=rooms[cell.title], figure=figure and replace(figure, pad=pad))
+
+    return [replace(line, cells=[*map(aligned, line.cells)]) for line in rows]
+
+
+def _decimals(figure: Amount | None) -> int:
+    """Return the number of decimals of a number."""
+    return len(figure.text.removesuffix("%").partition(".")[2]) if figure else 0
+
+
+def _says_something(document: Document, column: Figure) -> bool:
+    """Return True if a sampler has the figure; a target that all share doesn't count.
+
+    For example, only samplers with a mask have a constraint cost.
+    """
+    figures = [_cell(column, entry).figure for entry in document.samplers if not entry.error]
+    if column.name == "unknown":  # few models have such a word, and few texts
+        figures += [_cell(column, document.human).figure] if document.human else []
+        return any(each and each.text != "0" for each in figures)
+    return len(set(figures)) > 1 if column.name == TARGET.name else any(figures)
+
+
+def _line(
+    entry: Entry,
+    document: Document,
+    table: str,
+    columns: Sequence[Figure],
+    clear: Collection[DifferenceKey],
+) -> Line:
+    part = entry.part(TEACHER_FORCED if table in (ENTROPY, DIVERGENCE) else GENERATED)
+    first = next((column for column in columns if column.compared), columns[0])
+    whole_human = entry is document.human
+    elsewhere = whole_human and document.header.contexts.source != HUMAN
+    return Line(
+        "human text" if whole_human else entry.label,
+        note="measured on other texts" if elsewhere else "",
+        human=isinstance(entry, HumanEntry),
+        n=_count(part, in_sets=table == VARIETY),
+        strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
+        cells=[replace(_cell(each, entry, clear), first=each is first) for each in columns],
+    )
+
+
+def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None, in_sets: bool) -> str:
+    """Return the number of texts or positions, of units if fewer, and the size of several sets."""
+    if part is None or part.n is None:
+        return ""
+    count = f"{part.n:,}"
+    if isinstance(part, GeneratedTexts):
+        units, size = part.units, part.set_size
+        count += "" if units in (None, part.n) else f" ({units:,} independent)"
+        count += f" in sets of {size:,}" if in_sets and size is not None and size < part.n else ""
+    return count
+
+
+def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -> TableCell:
+    written = text_of(column, entry)
+    if written is not None:
+        return TableCell(column.title, Amount(written) if written else None)
+    is_human = isinstance(entry, HumanEntry)
+    # The human counterpart of a figure may have another name.
+    name = (is_human and column.human) or column.looked_up
+    measured = estimate(entry, name, column.view)
+    if measured is None:
+        return TableCell(column.title)
+    note = "of the words written" if is_human and column.human else spread_text(column, entry)
+    part = entry.part(column.view)
+    if part is not None and measured.n is not None and part.n is not None and measured.n < part.n:
+        note = ", ".join(filter(None, (f"of {printable.counted(measured.n, 'text')}", note)))
+    other = difference(entry, column.looked_up, column.view) if column.compared else None
+    apart = None
+    if other is not None:
+        amount = signed(column.form, other.value, other.low, other.high)
+        text, _, unit = amount.partition(" ")
+        apart = Amount(text, _sides(column, other), unit)
+    figure = _figure(column, measured, entry)
+    if is_human and figure and column.name == "outside_human_band" and figure.text == "10.0%":
+        figure, note = replace(figure, margins=()), "by definition"
+    return TableCell(
+        column.title,
+        figure,
+        note,
+        apart,
+        (entry.label, column.view, column.looked_up) in clear,
+    )
+
+
+def _figure(column: Figure, measured: Measurement, entry: Entry) -> Amount:
+    """Return a figure with its 95 % interval, or with the range that its column shows instead."""
+    if column.between is not None:
+        text = Rounding(column.form).text(measured.value)
+        low, high = (value(entry, end, column.view) for end in column.between)
+        ends = "" if low is None or high is None else interval(column.form, low, high)
+        return Amount(text, (ends,) if ends else ())
+    own = column.form, measured.value, measured.low, measured.high
+    text, sides = Rounding.by_interval(*own).text(measured.value), _sides(column, measured)
+    # `share` writes an exact 0 as "0"; next to margins in percent it needs the unit.
+    return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
+
+
+def _sides(column: Figure, measured: Measurement) -> tuple[str, ...]:
+    if measured.low is None or measured.high is None:
+        return ()
+    return margins(column.form, measured.value, measured.low, measured.high)
+
+
+def _strip(entry: Entry, greatest: float) -> tuple[float, ...] | None:
+    """Return the strip of an entry; None for a decoder or human text, which have no entropy."""
+    at = [value(entry, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")]
+    if (mean := at[0]) is None:
+        return None
+    return tuple(place(mean if each is None else each, greatest) for each in at)
+
+
+def place(entropy: float, greatest: float) -> float:
+    """Return the position of an entropy between 0 and the largest one, in percent."""
+    return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)
+
+
+DifferenceKey = tuple[str, str, str]
+"""The place of a difference: the name of its entry, its view, its figure."""
+
+
+def clear_differences(document: Document) -> set[DifferenceKey]:
+    """Return the significant differences among all in the page's tables."""
+    by_place = dict(p_values(document))
+    largest = discoveries(by_place.values())
+    return {place for place, p in by_place.items() if p <= largest}
+
+
+def p_values(document: Document) -> Iterator[tuple[DifferenceKey, float]]:
+    """Yield every difference on the page of enough units for a statement, with its p-value."""
+    columns = [column for table in TABLES for column in columns_of(table, document)]
+    for entry in document.samplers:
+        for column in columns if not entry.error else ():
+            apart = declared_difference(entry, column.looked_up, column.view)
+            if not column.compared or apart is None or (apart.units or 0) < STATED:
+                continue
+            if apart.p is not None:
+                yield (entry.label, column.view, column.looked_up), apart.p

@@ -1,0 +1,199 @@
+"""Blinded pairs of texts and their files: only the report tells which sampler wrote which text.
+
+The identity of a pair is a digest of the pair in its report, and so is the order of its texts. So a
+file of pairs names no sampler, and no key has to be kept: the verdicts are matched by the report.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corelm_report.document.content import Document, SamplerEntry
+from corelm_report.document.figure import as_csv, visible
+from corelm_report.document.lookup import against
+from corelm_report.document.texts import KeptText
+from corelm_stats.inference import Sample
+
+from corelm.errors import ModelFileError, UsageError
+from corelm.runs import SafeFile, json_object, numbered_lines, printable
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts of one prompt, seed and sample, by two samplers.
+
+    Attributes:
+        id: the identity of the pair, which names no sampler.
+        sampler: the sampler whose win rate is measured.
+        against: the other sampler.
+        model: the name of the model.
+        sample: the prompt, seed and sample of both texts.
+        texts: the texts of the sampler and of the other one.
+        swapped: True if the text of the other sampler is shown first.
+    """
+
+    id: str
+    sampler: str
+    against: str
+    model: str
+    sample: Sample
+    texts: tuple[str, str]
+    swapped: bool
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """Both texts in the order in which they are shown."""
+        return self.texts[::-1] if self.swapped else self.texts
+
+
+def pairs_of(document: Document, model: str) -> Iterator[Pair]:
+    """Yield every pair of texts that a report keeps.
+
+    Raises:
+        UsageError: the samplers are compared with human text, which has no pairs.
+    """
+    name = against(document)
+    other = next((each for each in document.samplers if each.label == name), None)
+    if other is None:
+        raise UsageError(
+            "pairs are of two samplers, and the report compares with human text: name a sampler, "
+            'such as against = "temperature(t=1.0)"'
+        )
+    theirs = {_sample(text): text for text in other.texts}
+    for entry in document.samplers:
+        if entry is not other and entry.error is None:
+            yield from _pairs(entry, other, theirs, model)
+
+
+def _pairs(
+    entry: SamplerEntry, other: SamplerEntry, theirs: dict[Sample, KeptText], model: str
+) -> Iterator[Pair]:
+    for text in entry.texts:
+        sample = _sample(text)
+        if sample not in theirs:
+            continue
+        texts = text.text, theirs[sample].text
+        content = "\0".join([model, entry.label, other.label, *map(str, sample), *texts])
+        digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        yield Pair(
+            digest[:16],
+            entry.label,
+            other.label,
+            model,
+            sample,
+            texts,
+            int(digest[16], 16) % 2 == 1,
+        )
+
+
+def _sample(text: KeptText) -> Sample:
+    return text.prompt, text.seed or 0, text.sample
+
+
+def chosen(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Return at most `count` pairs per sampler, from as many prompts as possible, in blind order.
+
+    They are sorted by identity, so the order says nothing about the samplers, and neighbours may
+    have different ones.
+    """
+    turns, ranked = Counter[object](), dict[tuple[str, str], list[tuple[int, str, Pair]]]()
+    for pair in sorted(pairs, key=lambda each: each.id):
+        sampler = pair.model, pair.sampler
+        ranked.setdefault(sampler, []).append((turns[sampler, pair.sample[0]], pair.id, pair))
+        turns[sampler, pair.sample[0]] += 1
+    # The first pair of every prompt, then the second: with many prompts, these are the units.
+    drawn = [pair for own in ranked.values() for _, _, pair in sorted(own)[:count]]
+    return sorted(drawn, key=lambda each: each.id)
+
+
+COLUMNS = ("pair", "prompt", "first", "second", "verdict", "judge")
+LARGEST = 2**28
+"""The largest file of verdicts, in bytes."""
+VERDICTS = {"first": 1.0, "second": 0.0, "tie": 0.5}
+"""The verdicts, and the share of a win that they give the text shown first."""
+FILES = {"css": ("shared.css", "judge.css"), "js": ("judge.js",)}
+"""The files of the page's style sheet and its script."""
+
+
+def pairs_as_csv(pairs: Sequence[Pair]) -> str:
+    """Return the pairs as CSV, with empty columns for verdicts."""
+    rows = ([pair.id, pair.sample[0], *pair.shown, "", ""] for pair in pairs)
+    return as_csv(COLUMNS, rows, visible)
+
+
+def pairs_as_page(pairs: Sequence[Pair]) -> str:
+    """Return the pairs as one page, which loads nothing and saves the verdicts as CSV."""
+    from corelm_pages.page import rendered  # late, as verdicts are read without it
+
+    return rendered("judge.html.jinja", "corelm_study.judging", FILES, pairs=pairs)
+
+
+def read_verdicts(path: Path) -> list[tuple[str, float]]:
+    """Read verdicts from CSV or JSON lines, with `pair` and `verdict` in each.
+
+    Each is the identity of a pair, and the share of a win for the text shown first. A line without
+    a verdict is ignored: the judge skipped the pair.
+
+    Raises:
+        UsageError: a file that cannot be read, or an invalid line; the message has its number.
+    """
+    try:
+        text = SafeFile(path).text(LARGEST)
+    except ModelFileError as error:
+        raise UsageError(f"cannot read the verdicts {str(path)!r}: {error}") from None
+    lines = _of_csv(text, path)
+    if path.suffix in (".jsonl", ".ndjson"):
+        numbered = numbered_lines(text, path.name)
+        lines = ((place, json_object(line, place)) for place, line in numbered)
+    return [verdict for place, line in lines if (verdict := _verdict(line, place)) is not None]
+
+
+def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    try:
+        missing = {"pair", "verdict"} - set(reader.fieldnames or ())
+        if missing:
+            raise UsageError(f"{str(path)!r} has no column {', '.join(sorted(missing))}")
+        for line in reader:
+            yield f"line {reader.line_num} of {path.name}", line
+    except csv.Error as error:
+        raise UsageError(f"line {reader.line_num} of {path.name}: {error}") from None
+
+
+def _verdict(line: Mapping[str, Any], place: str) -> tuple[str, float] | None:
+    said = line.get("verdict")
+    if said is None or not str(said).strip():
+        return None
+    word = str(said).strip().lower()
+    if word not in VERDICTS or not isinstance(line.get("pair"), str):
+        raise UsageError(
+            f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {printable.shown(said)}"
+        )
+    return line["pair"].strip(), VERDICTS[word]
+
+
+def matched(
+    verdicts: Iterable[tuple[str, float]], pairs: Iterable[Pair], where: str
+) -> list[tuple[Pair, float]]:
+    """Return each verdict with its pair.
+
+    Raises:
+        UsageError: a verdict on a pair that the report does not have.
+    """
+    by_id = {pair.id: pair for pair in pairs}
+    judged = []
+    for pair, win in verdicts:
+        if pair not in by_id:
+            raise UsageError(
+                f"{where} has a verdict on the pair {printable.shown(pair)}, which the "
+                "results lack: they are of a different study, or were made again since"
+            )
+        judged.append((by_id[pair], win))
+    return judged

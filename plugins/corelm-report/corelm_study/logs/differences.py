@@ -1,0 +1,185 @@
+"""`corelm study read`: the paired differences between logs, over questions or clusters of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corelm_stats.conclusions import with_holm
+from corelm_stats.estimates import FEWEST, Estimate
+from corelm_stats.inference import Inference, Sample
+from corelm_stats.intervals import Interval
+
+from corelm.commands import ExitCode, Output, blocks
+from corelm.errors import UsageError
+from corelm.runs import printable
+from corelm_study.logs.answers import Answer, read_answers
+
+HEADER = ("log", "score", "mean", "difference", "95% interval", "p (Holm)", "questions", "units")
+
+
+def show_logs(
+    paths: Sequence[Path], metrics: Sequence[str], cluster: str | None, out: Output
+) -> int:
+    """Show the differences of every log from the first one.
+
+    Raises:
+        UsageError: fewer than two logs, or logs without a common score or question.
+    """
+    if len(paths) < 2:
+        raise UsageError("give two logs or more: the others are compared with the first")
+    names = _names(paths)
+    logs = {name: read_answers(path, cluster) for name, path in zip(names, paths, strict=True)}
+    differences = paired_differences(logs, metrics)
+    first = dict.fromkeys(
+        (each.against, each.metric, f"{each.values[1]:.4f}", "", "", "", f"{each.questions:,}", "")
+        for each in differences
+    )
+    out.rows(HEADER, [*first, *(_row(each) for each in differences)])
+    out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
+    left_out = max(each.left_out for each in differences)
+    if left_out:
+        out.show(
+            blocks.line(f"{printable.counted(left_out, 'question')} of one log alone are left out.")
+        )
+    if min(each.units for each in differences) < FEWEST:
+        out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
+    return ExitCode.DONE
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest distinct names of files."""
+    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise UsageError("the same log is given twice")
+
+
+def _row(each: LogDifference) -> tuple[str, ...]:
+    ends = "none" if each.ends is None else f"{each.ends[0]:+.4f} to {each.ends[1]:+.4f}"
+    p = "none" if each.p_holm is None else f"{each.p_holm:.2g}"
+    return (
+        each.log, each.metric, f"{each.values[0]:.4f}", f"{each.difference:+.4f}", ends, p,
+        f"{each.questions:,}", f"{each.units:,}",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LogDifference:
+    """The mean score of one log minus another log's, on the questions of both.
+
+    Attributes:
+        metric: the score.
+        log: the name of the log.
+        against: the name of the log that is subtracted.
+        values: both means.
+        difference: their difference.
+        ends: its 95 % interval; None with too few units.
+        p: the two-sided p-value for a true difference of 0.
+        questions: the number of questions in both logs.
+        left_out: the number of questions in only one of the logs.
+        units: the number of independent units.
+        p_holm: the p-value with Holm's correction for all differences.
+    """
+
+    metric: str
+    log: str
+    against: str
+    values: tuple[float, float]
+    difference: float
+    ends: Interval | None
+    p: float | None
+    questions: int
+    left_out: int
+    units: int
+    p_holm: float | None = None
+
+
+def paired_differences(
+    logs: Mapping[str, Sequence[Answer]], metrics: Sequence[str] = ()
+) -> list[LogDifference]:
+    """Return the differences of every log from the first one, corrected for their number.
+
+    Two samplers answer the same questions, so their answers are paired, and the difficulty of the
+    questions cancels. Several answers to a question are one unit, and so are the questions of a
+    cluster.
+
+    Args:
+        logs: the answers by the name of the log.
+        metrics: the scores to compare; by default all common ones.
+
+    Raises:
+        UsageError: no score or no question in common.
+
+    Source: Miller 2024, Adding error bars to evals, arXiv 2411.00640 (paired differences, clustered
+    standard errors).
+    """
+    (first, base), *others = logs.items()
+    differences = []
+    for name, answers in others:
+        for metric in metrics or _common(base, answers):
+            pair = [_of_metric(each, metric) for each in (answers, base)]
+            differences.append(_difference(metric, (name, first), pair[0], pair[1]))
+    return with_holm(differences)
+
+
+def _common(first: Iterable[Answer], second: Iterable[Answer]) -> list[str]:
+    names = dict.fromkeys(answer.metric for answer in first)
+    other = {answer.metric for answer in second}
+    common = [name for name in names if name in other]
+    if not common:
+        raise UsageError(
+            f"the logs have no score in common: {', '.join(names)} and {', '.join(sorted(other))}"
+        )
+    return common
+
+
+def _of_metric(answers: Iterable[Answer], metric: str) -> dict[str, list[Answer]]:
+    """Return the answers with a score, by question."""
+    by_question: dict[str, list[Answer]] = {}
+    for answer in answers:
+        if answer.metric == metric:
+            by_question.setdefault(answer.question, []).append(answer)
+    return by_question
+
+
+def _difference(
+    metric: str,
+    names: tuple[str, str],
+    own: Mapping[str, list[Answer]],
+    other: Mapping[str, list[Answer]],
+) -> LogDifference:
+    both = [question for question in own if question in other]
+    if not both:
+        raise UsageError(
+            f"{names[0]} and {names[1]} have no question with a score {metric} in common: are they "
+            "logs of one task, with the same data?"
+        )
+    other_data = [
+        each for each in both if len({one.content for one in (*own[each], *other[each])}) > 1
+    ]
+    if other_data:
+        raise UsageError(
+            f"{names[0]} and {names[1]} are logs of different data: question "
+            f"{printable.shown(other_data[0])} asks for something else in each"
+        )
+    means = [_mean({question: each[question] for question in both}) for each in (own, other)]
+    apart = means[0] - means[1]
+    return LogDifference(
+        metric, names[0], names[1], (means[0].value, means[1].value), apart.value,
+        apart.interval(), apart.p_value(), len(both), len(own.keys() ^ other.keys()),
+        apart.units or 0,
+    )  # fmt: skip
+
+
+def _mean(answers: Mapping[str, list[Answer]]) -> Estimate:
+    """Return the mean over questions, each with the mean of its answers."""
+    samples: list[Sample] = [(question, 0, 0) for question in answers]
+    clusters = {question: each[0].cluster for question, each in answers.items() if each[0].cluster}
+    sums = [sum(a.value for a in each) / len(each) for each in answers.values()]
+    units = Inference.of_design(samples, clusters=clusters)
+    mean = units.estimate((sums, [1.0] * len(sums)))
+    assert mean is not None  # there is at least one question
+    return mean
