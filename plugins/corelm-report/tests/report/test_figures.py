@@ -33,7 +33,7 @@ def test_every_declared_figure_is_in_the_schema_with_its_meaning():
 
 
 def test_the_reference_names_every_figure():
-    page = (Path(__file__).parents[3] / "docs" / "reference" / "report.md").read_text("utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "report.md").read_text("utf-8")
     lists = re.findall(r"^The figures are (.+?)\. Each has", page, re.MULTILINE | re.DOTALL)
     for view, listed in zip(PARTS, lists, strict=True):
         declared = [each.name for each in FIGURES if each.view == view and not each.derived]

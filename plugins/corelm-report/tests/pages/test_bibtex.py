@@ -17,7 +17,7 @@ from corelm.registry.offers import citation_of
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def parsed(text: str) -> dict[str, dict[str, str]]:
@@ -144,7 +144,7 @@ REQUIRED = {
 
 @pytest.mark.packages
 def test_published_works_have_what_their_type_needs_and_are_cited():
-    package = ROOT / "plugins" / "corelm-report" / "corelm_report" / "render"
+    package = ROOT / "plugins" / "corelm-report" / "corelm_pages"
     text = (package / "works.bib").read_text(encoding="utf-8")
     places = [*ROOT.glob("samplers/*.py"), *ROOT.glob("plugins/**/*.py"),
               *ROOT.glob("corelm/**/*.py")]  # fmt: skip

@@ -1,7 +1,8 @@
 """What the charts of recorded reports are drawn of stays the same: lines, bands, colours, scales.
 
-`python plugins/corelm-report/tests/test_recorded_charts.py` records it again, for a change that is
-meant to change it. The places of labels are left out, since they depend on the widths of letters.
+`python pages/test_recorded_charts.py` with `PYTHONPATH=.`, in the folder of these tests, records it
+again, for a change that is meant. The places of labels are left out, since they depend on the
+widths of letters.
 """
 
 from __future__ import annotations
