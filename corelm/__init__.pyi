@@ -1,11 +1,8 @@
-from corelm_pages import plot as plot
-from corelm_pages.report import Report as Report
 from corelm_presets.engine_presets import preset as preset
 from corelm_presets.engine_presets import presets as presets
 from corelm_presets.engine_settings.convert import EngineSettings as EngineSettings
 from corelm_presets.engine_settings.convert import from_settings as from_settings
 from corelm_presets.engine_settings.convert import to_settings as to_settings
-from corelm_study.compare import compare as compare
 
 from corelm import abilities as abilities
 from corelm import bundles as bundles
@@ -63,3 +60,6 @@ from corelm.registry.expressions import Chain as Chain
 from corelm.registry.expressions import Sampler as Sampler
 from corelm.registry.expressions import sampler as sampler
 from corelm.registry.models import load as load
+from corelm_pages import plot as plot
+from corelm_pages.report import Report as Report
+from corelm_study.compare import compare as compare

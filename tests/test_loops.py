@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from corelm_stats.text_figures import loops
 
 from corelm.runs import Endings
+from corelm_stats.text_figures import loops
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corelm_report.measure.journal import Journal
 from small_models import SMALL, numbered_words, random_weights
 from test_statistics import EXAMPLES
 from test_statistics import NAMES as SAMPLERS
@@ -17,6 +16,7 @@ from test_statistics import NAMES as SAMPLERS
 from corelm.bundles import Bundle, WordVocabulary
 from corelm.cli.app import main
 from corelm.runs import plugins
+from corelm_report.measure.journal import Journal
 
 DECODERS = sorted(
     {offer.name for offer in plugins.registry().offers("corelm_decoders")} - {"ancestral"}

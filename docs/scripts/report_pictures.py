@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corelm_pages.charts import plots
-from corelm_report.document.content import Document
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, sync_playwright
 
 import corelm
+from corelm_pages.charts import plots
+from corelm_report.document.content import Document
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 WIDTH = 1280

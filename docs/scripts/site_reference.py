@@ -19,9 +19,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 
-from corelm_report import schema
-from corelm_report.document.figure import VIEWS, Figure
-from corelm_report.document.figures import of_view
 from corelm_serve.endpoints import ROUTES
 from corelm_serve.openapi import document
 from corelm_serve.requests.chat import ChatRequest, Message
@@ -36,6 +33,9 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from corelm.registry.offers import citation_of
+from corelm_report import schema
+from corelm_report.document.figure import VIEWS, Figure
+from corelm_report.document.figures import of_view
 
 ROOT = Path(__file__).resolve().parents[2]
 PART = re.compile(r"^<!-- on the site: (.+) -->$", re.MULTILINE)

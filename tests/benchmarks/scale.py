@@ -22,9 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from corelm_report.measure.generated_texts import DrawTexts, draw
-from corelm_report.measure.text_records import without_details
-from corelm_report.measure.text_set import TextSet
 
 import corelm
 from corelm import machine
@@ -35,6 +32,9 @@ from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
 from corelm.scaling.text_batches import in_order, units_of
 from corelm.testing import ToyModel
+from corelm_report.measure.generated_texts import DrawTexts, draw
+from corelm_report.measure.text_records import without_details
+from corelm_report.measure.text_set import TextSet
 
 MODEL = "imdb"
 WORKERS = (None, 1, 2)

@@ -17,6 +17,14 @@ from corelm_replay import EntropyLog, Rollouts, TokenLog, receipts, record, veri
 from corelm_replay.documents import stated_sampler
 from corelm_replay.ratios import audit_of
 from corelm_replay.receipts import Receipt
+from targets import changed, chosen, folder, target, text_of
+
+import corelm
+from corelm.cli import many_texts
+from corelm.commands import Output
+from corelm.interop import requirements
+from corelm.models.corpus import Corpus
+from corelm.testing import ToyModel
 from corelm_report.plan.plan import plan
 from corelm_report.plan.texts import parse_prompts
 from corelm_study.judging.pairs import read_verdicts
@@ -26,14 +34,6 @@ from corelm_study.study_file import read_study
 from corelm_study.study_output import diff_results
 from corelm_study.study_reports import StudyResult
 from corelm_study.unit_cache import UnitCache
-from targets import changed, chosen, folder, target, text_of
-
-import corelm
-from corelm.cli import many_texts
-from corelm.commands import Output
-from corelm.interop import requirements
-from corelm.models.corpus import Corpus
-from corelm.testing import ToyModel
 
 CHAIN = "top_p(p=0.9)"
 

@@ -20,7 +20,6 @@ from typing import Any
 import documents
 import small_models
 from corelm_presets.engine_settings.convert import ENGINES, read_content
-from corelm_report.measure import journal
 from corelm_train.checkpoint import Checkpoint
 from corelm_train.imdb import fetch_imdb
 from kernel_calls import call_kernels
@@ -33,6 +32,7 @@ from corelm.models import atomic_files, bundle
 from corelm.models.byte_pairs import ALPHABET, SPECIAL
 from corelm.models.contents import parse_weights
 from corelm.models.word_vocabulary import STYLES
+from corelm_report.measure import journal
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 Document = dict[str, Any]

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
 from corelm_stats.conclusions import best_of
 from corelm_stats.estimates import Estimate
 

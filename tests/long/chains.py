@@ -17,8 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from corelm_report.measure.text_records import TextRecord
 from numpy.typing import NDArray
+
+from corelm_report.measure.text_records import TextRecord
 
 Floats = NDArray[np.float64]
 WORDS, VOCABULARY = 6, 60

@@ -21,6 +21,8 @@ from functools import cache, partial
 
 import chains
 import numpy as np
+from numpy.typing import NDArray
+
 from corelm_pages.evidence import MARGIN
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure.comparisons import LIMITED
@@ -29,7 +31,6 @@ from corelm_stats.conclusions import confidence, discoveries, simultaneous
 from corelm_stats.estimates import FEWEST, STATED
 from corelm_stats.inference import Inference
 from corelm_stats.intervals import of_difference, tails
-from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Places = tuple[NDArray[np.intp], NDArray[np.intp]]

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
 from corelm_stats.ngrams import self_bleu
 from corelm_stats.text_figures import distinct, diversity, repetition
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 Text = list[int]
 Value = float | None

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import chains
 import numpy as np
+
 from corelm_pages.evidence import LOOPING as NAMED
 from corelm_pages.evidence import TAIL
 from corelm_report.document.figure import EXPECTED

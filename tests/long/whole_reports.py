@@ -22,11 +22,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import chains
 import numpy as np
+from statements_of_figures import OF_FIGURES, false_statements_of_figures, sums_of
+
 from corelm_report.document.lookup import LIMITS, OF_SETS, scale_of
 from corelm_report.measure.text_set import TextSet
 from corelm_stats.inference import Inference
 from corelm_stats.intervals import ratio
-from statements_of_figures import OF_FIGURES, false_statements_of_figures, sums_of
 
 DESIGNS = ((1, 8), (1, 64), (2, 8), (4, 16), (8, 4), (8, 16), (16, 2), (50, 1))
 """Prompts, and texts of each."""

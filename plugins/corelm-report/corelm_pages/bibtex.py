@@ -19,10 +19,9 @@ from importlib.resources import files
 from itertools import chain, count
 from string import ascii_lowercase
 
+from corelm.runs import printable
 from corelm_report.document.content import Document
 from corelm_report.document.lookup import plugin_metrics
-
-from corelm.runs import printable
 
 _WORK = re.compile(r"(?:.*: )?(?P<authors>[^:]+?) (?P<year>(?:1[89]|20)\d\d)(?:, (?P<rest>.+))?")
 _IDENTIFIER = re.compile(

@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from corelm_report.document.figure import MINUS
 
 from corelm.errors import MissingDependencyError
+from corelm_pages.formats import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

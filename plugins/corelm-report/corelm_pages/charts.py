@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from corelm_report.document.content import Document
-from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED, as_csv, number
-from corelm_report.document.lookup import estimate
-
 from corelm_pages.canvas import COLUMN, HEIGHT, SHRUNK, WIDTH, element, image, shrink, style
 from corelm_pages.curves import (
     MOST_LINES,
@@ -24,8 +20,12 @@ from corelm_pages.curves import (
     surprisal_against_diversity,
     surprisal_against_temperature,
 )
+from corelm_pages.formats import as_csv, number
 from corelm_pages.labels import sweeps
 from corelm_pages.overview import targets
+from corelm_report.document.content import Document
+from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
+from corelm_report.document.lookup import estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,10 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from corelm_report.document.content import Document, Entry, HumanEntry, SamplerEntry, TemperatureFit
-from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
-from corelm_report.document.lookup import point, value
-from corelm_stats.conclusions import front
 
 from corelm_pages import canvas, labels
 from corelm_pages.canvas import (
@@ -34,6 +30,10 @@ from corelm_pages.labels import (
     name_of_rest,
     named,
 )
+from corelm_report.document.content import Document, Entry, HumanEntry, SamplerEntry, TemperatureFit
+from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
+from corelm_report.document.lookup import point, value
+from corelm_stats.conclusions import front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,19 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from corelm_pages.formats import number, span
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
-from corelm_report.document.figure import (
-    EXPECTED,
-    GENERATED,
-    SURPRISAL,
-    TEACHER_FORCED,
-    listed,
-    number,
-    share,
-)
-from corelm_report.document.lookup import Measurement, estimate, runs, span
+from corelm_report.document.figure import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
+from corelm_report.document.lookup import Measurement, estimate, runs
 from corelm_report.document.parts import Interval
 from corelm_report.document.statements import Simultaneous
+from corelm_report.document.wording import listed, share
 from corelm_stats.conclusions import CONFIDENCE
 from corelm_stats.estimates import FEWEST
 

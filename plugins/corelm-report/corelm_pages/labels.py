@@ -11,11 +11,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corelm_report.document.content import Document, Entry, SamplerEntry
-from corelm_report.document.figure import TEACHER_FORCED, visible
-from corelm_report.document.lookup import estimate, value
-from corelm_report.document.parts import Interval
-
 from corelm.runs import printable
 from corelm_pages.canvas import (
     HEIGHT,
@@ -31,7 +26,12 @@ from corelm_pages.canvas import (
     width,
     write,
 )
+from corelm_pages.formats import visible
 from corelm_pages.placement import NEAR, Box, clear, pieces, place_labels, shared, spread
+from corelm_report.document.content import Document, Entry, SamplerEntry
+from corelm_report.document.figure import TEACHER_FORCED
+from corelm_report.document.lookup import estimate, value
+from corelm_report.document.parts import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

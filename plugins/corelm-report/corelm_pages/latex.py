@@ -8,9 +8,6 @@ import unicodedata
 from dataclasses import replace
 from textwrap import TextWrapper
 
-from corelm_report.document.content import Document, Entry, HumanEntry
-from corelm_stats.conclusions import CONFIDENCE
-
 from corelm.runs import printable
 from corelm_pages.evidence import evidence
 from corelm_pages.overview import (
@@ -21,6 +18,8 @@ from corelm_pages.overview import (
     overview_columns,
 )
 from corelm_pages.verdict import verdict
+from corelm_report.document.content import Document, Entry, HumanEntry
+from corelm_stats.conclusions import CONFIDENCE
 
 WIDTH, GAP = 95, 2
 """The width of a page of some 400 points, and of the gap between columns, in letters."""

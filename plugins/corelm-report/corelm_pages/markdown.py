@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from html import escape
 
-from corelm_report.document.content import Document
-
 from corelm.runs import markup, printable
 from corelm_pages.evidence import evidence
 from corelm_pages.overview import failures, legend, method, overview, overview_columns
 from corelm_pages.verdict import verdict
+from corelm_report.document.content import Document
 
 
 def to_markdown(document: Document) -> str:

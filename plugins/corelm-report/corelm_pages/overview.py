@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from corelm.runs import printable
+from corelm_pages.formats import FORMATS, Rounding, interval, number, signed
+from corelm_pages.remarks import error_sentences, flip_sentences, randomness_sentences
 from corelm_report.document.content import Document, Entry, MatchedTo
 from corelm_report.document.figure import (
     ENTROPY,
@@ -15,12 +18,6 @@ from corelm_report.document.figure import (
     TEACHER_FORCED,
     VARIETY,
     Figure,
-    Rounding,
-    interval,
-    listed,
-    number,
-    share,
-    signed,
 )
 from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import Header
@@ -36,9 +33,7 @@ from corelm_report.document.lookup import (
     spread,
 )
 from corelm_report.document.statements import Front
-
-from corelm.runs import printable
-from corelm_pages.remarks import error_sentences, flip_sentences, randomness_sentences
+from corelm_report.document.wording import listed, share
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""
@@ -153,7 +148,7 @@ class OverviewColumn:
         measured = lookup(entry, figure.looked_up, figure.view)
         if measured is None:
             return NOTHING
-        own = figure.form, measured.value, measured.low, measured.high
+        own = FORMATS[figure.form], measured.value, measured.low, measured.high
         rounding = Rounding.by_interval(*own)
         if self.against:
             return self._with_interval(signed(*own), rounding, measured)
@@ -174,7 +169,7 @@ class OverviewColumn:
 def spread_text(column: Figure, entry: Entry) -> str:
     """Describe a figure's standard deviation over the seeds; empty without one."""
     deviation = spread(entry, column.name) if column.view == GENERATED else None
-    return "" if deviation is None else f"sd {column.form(deviation)} over seeds"
+    return "" if deviation is None else f"sd {FORMATS[column.form](deviation)} over seeds"
 
 
 def overview_columns(document: Document, intervals: bool = False) -> list[OverviewColumn]:

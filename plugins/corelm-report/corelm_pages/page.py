@@ -19,20 +19,22 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from corelm_report.document.content import Document
-from corelm_report.document.figure import HUMAN, MINUS, TABLES, bits, number, share, visible
-from corelm_report.document.lookup import against
-from corelm_report.document.texts import TokenDetails
-from corelm_stats.conclusions import EACH
-from corelm_stats.estimates import STATED
 
 from corelm.errors import ReportError
 from corelm.runs import printable
 from corelm_pages import tables
 from corelm_pages.charts import charts, drawings
 from corelm_pages.evidence import evidence
+from corelm_pages.formats import MINUS, number, visible
 from corelm_pages.overview import failed_metrics, front_in_words, remarks, seeds, targets
 from corelm_pages.verdict import verdict
+from corelm_report.document.content import Document
+from corelm_report.document.figure import HUMAN, TABLES
+from corelm_report.document.lookup import against
+from corelm_report.document.texts import TokenDetails
+from corelm_report.document.wording import share
+from corelm_stats.conclusions import EACH
+from corelm_stats.estimates import STATED, bits
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from corelm_report.document.content import Document, Entry, HumanEntry
-from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED
-from corelm_report.document.lookup import declared, value
-
 from corelm_pages import canvas
 from corelm_pages.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL
 from corelm_pages.labels import Sweep, ends_of, named, sweeps
+from corelm_report.document.content import Document, Entry, HumanEntry
+from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED
+from corelm_report.document.lookup import declared, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

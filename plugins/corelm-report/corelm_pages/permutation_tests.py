@@ -17,6 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import ReportError
+from corelm_pages.tables import clear_differences
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import GENERATED, HUMAN, SURPRISAL
 from corelm_report.document.lookup import against, declared_difference
@@ -24,10 +28,6 @@ from corelm_report.document.texts import KeptText
 from corelm_stats.conclusions import EACH, with_holm
 from corelm_stats.inference import Inference
 from corelm_stats.intervals import Sums
-from numpy.typing import NDArray
-
-from corelm.errors import ReportError
-from corelm_pages.tables import clear_differences
 
 EXACT = 12
 """The most pairs for which all exchanges are tried."""

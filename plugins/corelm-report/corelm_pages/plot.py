@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from corelm_report.document.figure import share, visible
-
 from corelm import Explanation, Generation, Report
 from corelm.errors import UsageError
 from corelm_pages import canvas
@@ -23,8 +21,10 @@ from corelm_pages.curves import (
     has_texts,
     surprisal_against_diversity,
 )
+from corelm_pages.formats import visible
 from corelm_pages.labels import shortened
 from corelm_pages.report import document_of
+from corelm_report.document.wording import share
 
 check_extra("corelm.plot")
 canvas.import_matplotlib()

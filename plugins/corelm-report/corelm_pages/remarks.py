@@ -12,13 +12,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from corelm.runs import printable
+from corelm_pages.formats import number
 from corelm_report.document.content import Difference, Document, SamplerEntry
-from corelm_report.document.figure import HUMAN, MEAN, SURPRISAL, listed, number
+from corelm_report.document.figure import HUMAN, MEAN, SURPRISAL
 from corelm_report.document.lookup import against
+from corelm_report.document.wording import listed
 from corelm_stats.intervals import LEVEL, student
 from corelm_stats.study_design import Goal, Pilot, StudyDesign, VarianceParts, cheapest
-
-from corelm.runs import printable
 
 
 def randomness_sentences(document: Document) -> Iterator[str]:

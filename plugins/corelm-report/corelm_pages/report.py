@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corelm_report.document.content import Document
-from corelm_report.document.schema import check
-
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError
 from corelm.runs import SafeFile, markup, printable
 from corelm_pages.evidence import evidence
 from corelm_pages.overview import failures
 from corelm_pages.verdict import verdict
+from corelm_report.document.content import Document
+from corelm_report.document.schema import check
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from corelm.runs import printable
+from corelm_pages.formats import FORMATS, Rounding, interval, margins, signed
+from corelm_pages.overview import TARGET, columns_of, spread_text, text_of
 from corelm_report.document.content import (
     Document,
     Entry,
@@ -28,11 +31,6 @@ from corelm_report.document.figure import (
     TEACHER_FORCED,
     VARIETY,
     Figure,
-    Rounding,
-    interval,
-    margins,
-    share,
-    signed,
 )
 from corelm_report.document.lookup import (
     Measurement,
@@ -43,9 +41,6 @@ from corelm_report.document.lookup import (
 )
 from corelm_stats.conclusions import discoveries
 from corelm_stats.estimates import STATED
-
-from corelm.runs import printable
-from corelm_pages.overview import TARGET, columns_of, spread_text, text_of
 
 WIDEST = 14
 """The longest margin that the style sheet has room for, in letters."""
@@ -253,7 +248,7 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
     other = difference(entry, column.looked_up, column.view) if column.compared else None
     apart = None
     if other is not None:
-        amount = signed(column.form, other.value, other.low, other.high)
+        amount = signed(FORMATS[column.form], other.value, other.low, other.high)
         text, _, unit = amount.partition(" ")
         apart = Amount(text, _sides(column, other), unit)
     figure = _figure(column, measured, entry)
@@ -271,20 +266,20 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
 def _figure(column: Figure, measured: Measurement, entry: Entry) -> Amount:
     """Return a figure with its 95 % interval, or with the range that its column shows instead."""
     if column.between is not None:
-        text = Rounding(column.form).text(measured.value)
+        text = Rounding(FORMATS[column.form]).text(measured.value)
         low, high = (value(entry, end, column.view) for end in column.between)
-        ends = "" if low is None or high is None else interval(column.form, low, high)
+        ends = "" if low is None or high is None else interval(FORMATS[column.form], low, high)
         return Amount(text, (ends,) if ends else ())
-    own = column.form, measured.value, measured.low, measured.high
+    own = FORMATS[column.form], measured.value, measured.low, measured.high
     text, sides = Rounding.by_interval(*own).text(measured.value), _sides(column, measured)
     # `share` writes an exact 0 as "0"; next to margins in percent it needs the unit.
-    return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
+    return Amount("0%" if sides and column.form == "share" and text == "0" else text, sides)
 
 
 def _sides(column: Figure, measured: Measurement) -> tuple[str, ...]:
     if measured.low is None or measured.high is None:
         return ()
-    return margins(column.form, measured.value, measured.low, measured.high)
+    return margins(FORMATS[column.form], measured.value, measured.low, measured.high)
 
 
 def _strip(entry: Entry, greatest: float) -> tuple[float, ...] | None:

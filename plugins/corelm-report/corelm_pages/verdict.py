@@ -5,14 +5,13 @@ The module `evidence` has the figures behind each statement, and their intervals
 
 from __future__ import annotations
 
-from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import listed
-from corelm_report.document.header import Header
-from corelm_report.document.lookup import runs
-from corelm_stats.estimates import STATED
-
 from corelm.runs import printable
 from corelm_pages.evidence import looping, named, not_told, repeating, straying
+from corelm_report.document.content import Document, SamplerEntry
+from corelm_report.document.header import Header
+from corelm_report.document.lookup import runs
+from corelm_report.document.wording import listed
+from corelm_stats.estimates import STATED
 
 
 def verdict(document: Document) -> str:

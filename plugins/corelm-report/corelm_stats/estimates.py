@@ -376,6 +376,11 @@ def of_interval(value: float, ends: Interval) -> Estimate:
     return Estimate(value, noise=((ends[1] - ends[0]) / 2 / NORMAL) ** 2)
 
 
+def bits(nats: float) -> float:
+    """Convert nats to bits."""
+    return nats / math.log(2)
+
+
 def perplexity(surprisal: float) -> float:
     """Return the exponential of a surprisal, without overflow."""
     return math.exp(min(surprisal, 700.0))  # exp overflows beyond 709

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.bundles import StoredVocabulary
 from corelm_stats import BEGINNING, LENGTH, TEXTS
 from corelm_stats.inference import Inference
 from corelm_stats.intervals import Interval, Sums, along_texts, ratio
 from corelm_stats.ngrams import Texts
 from corelm_stats.text_figures import loops, text_figures
+
+if TYPE_CHECKING:
+    from corelm.bundles import StoredVocabulary
 
 PERCENTILES = (5, 50, 95)
 DIGITS = 5

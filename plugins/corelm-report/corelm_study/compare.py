@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
+from corelm.runs import NamedModel, scaling
 from corelm_pages.canvas import check_extra
 from corelm_pages.report import Report
 from corelm_report.measure.journal import Journal, Progress
@@ -13,8 +14,6 @@ from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import plan
 from corelm_report.settings import ReportSettings, with_settings
-
-from corelm.runs import NamedModel, scaling
 
 if TYPE_CHECKING:
     from corelm import Decoder, Sampler, StatelessModel

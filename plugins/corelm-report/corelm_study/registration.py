@@ -10,10 +10,9 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from corelm_report.document.parts import Json
-
 from corelm.errors import ModelFileError, ReportError
 from corelm.runs import SafeFile, scaling
+from corelm_report.document.parts import Json
 from corelm_study.unit_cache import UnitCache, digest
 
 LOCK, REGISTRATION = "study.json", "registration.json"

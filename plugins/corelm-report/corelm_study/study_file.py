@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from corelm_report.plan.texts import parse_prompts
-from corelm_report.settings import DEFAULTS, SEED, SETTINGS, Prompts, ReportSetting
-
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import NamedModel, SafeFile, printable
+from corelm_report.plan.texts import parse_prompts
+from corelm_report.settings import DEFAULTS, SEED, SETTINGS, Prompts, ReportSetting
 
 LARGEST = 2**20
 """The largest study file, in bytes."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from corelm.commands import ExitCode, Output, blocks, messages
+from corelm.runs import scaling
 from corelm_pages.remarks import conclusions, table_of
 from corelm_pages.report import Report, document_of
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
-from corelm_report.document.figure import listed
 from corelm_report.document.gate import condition, conditions_of
 from corelm_report.document.lookup import short_names
-
-from corelm.commands import ExitCode, Output, blocks, messages
-from corelm.runs import scaling
+from corelm_report.document.wording import listed
 from corelm_study.cli.comparison import show_comparison
 from corelm_study.cli.finish_report import exit_code, report_table
 from corelm_study.registration import changes, checksum, register

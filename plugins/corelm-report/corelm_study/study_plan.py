@@ -11,6 +11,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from corelm.commands import ExitCode, Output, blocks, messages
+from corelm.errors import UsageError
+from corelm.runs import NamedModel, printable, scaling
 from corelm_pages.remarks import differences_as_pilots
 from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN
@@ -23,10 +26,6 @@ from corelm_stats.study_design import (
     cheapest,
     texts_needed,
 )
-
-from corelm.commands import ExitCode, Output, blocks, messages
-from corelm.errors import UsageError
-from corelm.runs import NamedModel, printable, scaling
 from corelm_study.study_file import Study
 from corelm_study.study_reports import planned
 from corelm_study.unit_cache import UnitCache

@@ -16,6 +16,9 @@ from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
+from corelm import load
+from corelm.errors import ModelFileError, ReportError
+from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_pages.report import FORMS, Report, write_plots
 from corelm_report.document.content import Document
 from corelm_report.document.parts import Json
@@ -23,10 +26,6 @@ from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until
 from corelm_report.plan.plan import OWN, Plan, plan
-
-from corelm import load
-from corelm.errors import ModelFileError, ReportError
-from corelm.runs import NamedModel, SafeFile, machine, printable, scaling
 from corelm_study import registration
 from corelm_study.registration import LARGEST, LOCK
 from corelm_study.study_file import Study

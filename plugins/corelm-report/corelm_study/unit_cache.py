@@ -24,13 +24,12 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
+from corelm.runs import Endings, Strategy, machine, scaling
 from corelm_report.measure.generated_texts import DrawTexts
 from corelm_report.measure.matching import Match
 from corelm_report.measure.on_contexts import MeasureOnContexts
 from corelm_report.plan.candidates import releases_of
 from corelm_report.plan.plan import OWN, RunUnits
-
-from corelm.runs import Endings, Strategy, machine, scaling
 
 FOLDER, NAME = "studies", "units.sqlite"
 MOST = 4 * 2**30

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from corelm_report import Document as Typed
-from corelm_report.document.gate import condition
 
 import corelm
 from corelm import Decoder, Sampler
 from corelm.runs import Endings, Strategy, Texts
 from corelm.testing import ToyModel
+from corelm_report import Document as Typed
+from corelm_report.document.gate import condition
 
 Document = dict[str, Any]
 NOTHING: Document = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from documents import Document, typed
+
 from corelm_pages import canvas
 from corelm_pages.charts import charts
-from documents import Document, typed
 
 
 def names_of(document: Document) -> list[str]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from corelm_stats.human_baseline import ModelScores
 from keras import ops
 
 from corelm.bundles import StoredVocabulary
 from corelm.runs import ModelLogits
+from corelm_stats.human_baseline import ModelScores
 from corelm_train.material import TokenRows
 from corelm_train.settings import Recipe
 

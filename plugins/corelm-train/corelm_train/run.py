@@ -14,13 +14,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from corelm_stats.human_baseline import human_figures
 from numpy.typing import NDArray
 
 from corelm.bundles import Architecture, Bundle, Corpus
 from corelm.errors import ModelFileError, TrainingError
 from corelm.interop import quiet_tensorflow
 from corelm.runs import SafeFile, machine
+from corelm_stats.human_baseline import human_figures
 from corelm_train.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run
 from corelm_train.devices import Devices, connect, memory_errors, undistributed

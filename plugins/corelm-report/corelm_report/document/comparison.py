@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from corelm_stats.intervals import KnownByInterval
-
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import OF_SETS, OF_TEXTS, Measurement, estimates
 from corelm_report.document.parts import Json
+from corelm_stats.intervals import KnownByInterval
 
 SCHEMA = "corelm_report-diff/1"
 LEFT_OUT = ("created", "command", "sources", "ci", "settings_tried")

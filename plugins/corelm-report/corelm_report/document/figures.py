@@ -13,8 +13,6 @@ from, and V the number of tokens that can be drawn.
 
 from __future__ import annotations
 
-from corelm_stats.intervals import LOGIT, RECIPROCAL, SYMMETRIC
-
 from corelm_report.document.figure import (
     DIVERGENCE,
     ENTROPY,
@@ -28,17 +26,13 @@ from corelm_report.document.figure import (
     TOKENS,
     VARIETY,
     Figure,
-    choices,
-    count,
-    in_bits,
-    per_hundred,
-    share,
 )
+from corelm_stats.intervals import LOGIT, RECIPROCAL, SYMMETRIC
 
 _DISTINCT = [
     Figure(
         name=f"distinct_{n}", view=GENERATED, unit=SHARE, table=VARIETY, title=f"distinct-{n}",
-        term="distinct-n", form=share, required=True, depends_on=SET_SIZE,
+        term="distinct-n", form="share", required=True, depends_on=SET_SIZE,
         formula="distinct n-grams / n-grams",
         text="The share of phrases of n tokens in all texts together that are different. It falls "
         "as texts get more or longer.",
@@ -51,7 +45,7 @@ _DISTINCT = [
 _REPETITION = [
     Figure(
         name=f"rep_{n}", view=GENERATED, unit=SHARE, table=LIKELIHOOD, title=f"rep-{n}",
-        term="rep-n", form=share, required=True, depends_on=TEXT_LENGTH,
+        term="rep-n", form="share", required=True, depends_on=TEXT_LENGTH,
         formula="repeated n-grams / n-grams of a text",
         text="The share of the phrases of n tokens of a text that repeat an earlier one, mean over "
         "texts.",
@@ -76,7 +70,7 @@ FIGURES = (
     ),
     Figure(
         name="bits", view=TEACHER_FORCED, unit="bits", table=ENTROPY, title="bits",
-        derived=True, shows="entropy", form=in_bits, compared=False,
+        derived=True, shows="entropy", form="bits", compared=False,
         formula="H(q) / ln 2", text="The entropy in bits instead of nats.",
     ),
     Figure(
@@ -86,7 +80,7 @@ FIGURES = (
     ),
     Figure(
         name="effective_choices", view=TEACHER_FORCED, unit=TOKENS, table=ENTROPY,
-        title="choices", required=True, shows="entropy", form=choices, compared=False,
+        title="choices", required=True, shows="entropy", form="choices", compared=False,
         formula="exp H(q)", text="The number of equally likely tokens with the same entropy.",
         note="H(q) is the mean over positions.",
     ),
@@ -100,7 +94,7 @@ FIGURES = (
     ),
     Figure(
         name="total_variation", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE, title="TV",
-        matched="mean total variation", form=share, compared=False,
+        matched="mean total variation", form="share", compared=False,
         formula="½ Σ |q - p|",
         text="Total variation: the share of draws from the two that differ if they are matched as "
         "well as possible. For a filter it is the mass that it removes.",
@@ -114,7 +108,7 @@ FIGURES = (
     ),
     Figure(
         name="mass_kept", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE, title="mass kept",
-        required=True, matched="mean mass kept", form=share, compared=False, priority=8,
+        required=True, matched="mean mass kept", form="share", compared=False, priority=8,
         formula="Σ p over the tokens with q > 0",
         text="The model's probability of the tokens that can still be drawn.",
         meaning="the model's probability of the tokens that can still be drawn",
@@ -122,7 +116,7 @@ FIGURES = (
     Figure(
         name="human_recall", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE,
         title="human recall",
-        matched="human recall", form=share, compared=False,
+        matched="human recall", form="share", compared=False,
         formula="words with q > 0 / words",
         text="The share of the human words at these positions that the sampler could have drawn. A "
         "mass kept of 90% keeps 90% of them if the model is calibrated.",
@@ -137,7 +131,7 @@ FIGURES = (
     ),
     Figure(
         name="tokens_kept", view=TEACHER_FORCED, unit=TOKENS, table=ENTROPY, title="tokens kept",
-        required=True, matched="mean number of tokens kept", form=count, compared=False,
+        required=True, matched="mean number of tokens kept", form="count", compared=False,
         formula="tokens with q > 0", text="How many tokens can be drawn.",
     ),
     Figure(
@@ -159,7 +153,7 @@ FIGURES = (
     ),
     Figure(
         name="top_probability", view=TEACHER_FORCED, unit=SHARE, table=ENTROPY, title="top 1",
-        matched="mean top-1 probability", form=share, compared=False,
+        matched="mean top-1 probability", form="share", compared=False,
         formula="max q", text="The probability of the likeliest token.",
     ),
     Figure(
@@ -176,7 +170,7 @@ FIGURES = (
     ),
     Figure(
         name="perplexity", view=GENERATED, unit=TOKENS, table=LIKELIHOOD, title="perplexity",
-        required=True, form=count,
+        required=True, form="count",
         formula="exp of the surprisal", text="The surprisal as a number.",
     ),
     Figure(
@@ -204,7 +198,7 @@ FIGURES = (
     ),
     Figure(
         name="outside_human_band", view=GENERATED, unit=SHARE, table=LIKELIHOOD,
-        title="outside band", required=True, form=share,
+        title="outside band", required=True, form="share",
         formula="positions outside / positions",
         text="The share of positions with a model entropy outside the human band, which reaches "
         "from the 5th to the 95th percentile of the model's entropy on human text.",
@@ -213,7 +207,7 @@ FIGURES = (
     ),
     Figure(
         name="entropy_drift", view=GENERATED, unit="nats per 100 tokens", table=LIKELIHOOD,
-        title="drift", form=per_hundred,
+        title="drift", form="per hundred",
         formula="slope of H(p) against position",
         text="The growth of the model's entropy along the texts: positive if they get less "
         "predictable.",
@@ -223,7 +217,7 @@ FIGURES = (
     *_REPETITION,
     Figure(
         name="diversity", view=GENERATED, unit=SHARE, table=LIKELIHOOD, title="diversity",
-        required=True, form=share, depends_on=TEXT_LENGTH,
+        required=True, form="share", depends_on=TEXT_LENGTH,
         formula="(1 - rep-2)(1 - rep-3)(1 - rep-4)",
         text="1 if nothing is repeated within a text; mean over texts.",
         note="Su et al. pool the n-grams of all texts before they multiply, so that long texts "
@@ -232,7 +226,7 @@ FIGURES = (
     ),
     Figure(
         name="loops", view=GENERATED, unit=SHARE, table=LIKELIHOOD, title="loops",
-        required=True, form=share, depends_on=TEXT_LENGTH, priority=5,
+        required=True, form="share", depends_on=TEXT_LENGTH, priority=5,
         formula="looping texts / texts",
         text="The share of texts that end with a phrase of two or more tokens, written three or "
         "more times (Holtzman et al. 2020).",
@@ -292,7 +286,7 @@ FIGURES = (
         source="corelm_stats.text_figures:compression",
     ),
     Figure(
-        name="unknown", view=GENERATED, unit=SHARE, table=VARIETY, title="[UNK]", form=share,
+        name="unknown", view=GENERATED, unit=SHARE, table=VARIETY, title="[UNK]", form="share",
         compared=False,
         text="The share of tokens that are unknown words.",
         note="0 for generated text.",

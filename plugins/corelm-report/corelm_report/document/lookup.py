@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from corelm_stats.intervals import IDENTITY, LOGIT, FigureScale
-
 from corelm_report.document.content import (
     Difference,
     Document,
@@ -28,10 +26,10 @@ from corelm_report.document.figure import (
     TEXT_LENGTH,
     VIEWS,
     Figure,
-    Format,
 )
 from corelm_report.document.figures import FIGURES, of_view
 from corelm_report.document.parts import Interval
+from corelm_stats.intervals import IDENTITY, LOGIT, FigureScale
 
 MATCHED = {figure.name: figure for figure in FIGURES if figure.matched}
 """The figures that open parameters can be matched to."""
@@ -234,17 +232,6 @@ def runs(among: Sequence[SamplerEntry], chosen: Sequence[SamplerEntry]) -> list[
             groups.append(SettingRange(_name_of_run(together), together))
             grouped |= {each.sampler for each in together}
     return groups
-
-
-def span(form: Format, values: Sequence[float]) -> str:
-    """Format the range of the values of a run, or its only value.
-
-    Example:
-        >>> span(str, [3.0, 1.0, 2.0]), span(str, [3.0])
-        ('1.0 to 3.0', '3.0')
-    """
-    low, high = form(min(values)), form(max(values))
-    return low if low == high else f"{low} to {high}"
 
 
 def _settings(among: Sequence[SamplerEntry], entry: SamplerEntry) -> list[SamplerEntry]:

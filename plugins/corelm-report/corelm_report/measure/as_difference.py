@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from corelm_report.document.content import Difference
 from corelm_stats.estimates import Estimate
 from corelm_stats.intervals import IDENTITY, FigureScale
 from corelm_stats.study_design import VarianceParts
-
-from corelm_report.document.content import Difference
 
 
 def as_difference(

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from corelm_stats.conclusions import best_of, closest_set, confidence, simultaneous
-from corelm_stats.estimates import FEWEST, STATED, Estimate, of_interval
-from corelm_stats.inference import Inference
-from corelm_stats.intervals import Interval, bisected
 from numpy.typing import NDArray
 
 from corelm_report.document.content import HumanEntry, TemperatureFit
@@ -21,6 +17,10 @@ from corelm_report.document.statements import Best, Simultaneous
 from corelm_report.measure.entries import Measured, surprisal_excess
 from corelm_report.measure.on_contexts import Record, curve_mean
 from corelm_report.measure.text_set import LOOPS, TextSet
+from corelm_stats.conclusions import best_of, closest_set, confidence, simultaneous
+from corelm_stats.estimates import FEWEST, STATED, Estimate, of_interval
+from corelm_stats.inference import Inference
+from corelm_stats.intervals import Interval, bisected
 
 SHARES = ("rep_4", LOOPS)
 """The shares of which the summary says that they are above a limit."""

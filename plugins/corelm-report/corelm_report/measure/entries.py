@@ -12,10 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from corelm_stats.conclusions import front
-from corelm_stats.estimates import Estimate, of_interval
-from corelm_stats.inference import Inference
-from corelm_stats.intervals import KnownByInterval, Sums, total
 from numpy.typing import NDArray
 
 from corelm.runs import ModelRows
@@ -29,13 +25,17 @@ from corelm_report.document.content import (
     SamplerEntry,
     TeacherForced,
 )
-from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED, bits
+from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
 from corelm_report.document.lookup import LIMITS, estimate, estimates, point, scale_of
 from corelm_report.document.statements import Front
 from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, TextSet
+from corelm_stats.conclusions import front
+from corelm_stats.estimates import Estimate, bits, of_interval
+from corelm_stats.inference import Inference
+from corelm_stats.intervals import KnownByInterval, Sums, total
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", EXPECTED)
 """The figures that a report also has in bits."""

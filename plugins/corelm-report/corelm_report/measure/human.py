@@ -14,11 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from corelm_stats import BEGINNING
-from corelm_stats.estimates import FEWEST, perplexity
-from corelm_stats.inference import GENERATED as FROM_PROMPTS
-from corelm_stats.inference import HUMAN, Inference
-from corelm_stats.intervals import Band
 
 from corelm import HumanMetric, LanguageModel
 from corelm.runs import NamedModel, printable
@@ -30,10 +25,11 @@ from corelm_report.document.content import (
     HumanEntry,
     HumanHalves,
 )
-from corelm_report.document.figure import GENERATED, HUMAN_HALVES, share
+from corelm_report.document.figure import GENERATED, HUMAN_HALVES
 from corelm_report.document.figures import of_view
 from corelm_report.document.lookup import OF_SETS, OF_TEXTS
 from corelm_report.document.schema import fault
+from corelm_report.document.wording import share
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.entries import model_on_contexts
 from corelm_report.measure.on_contexts import Record
@@ -41,6 +37,11 @@ from corelm_report.measure.plugin_metrics import HumanTexts
 from corelm_report.measure.text_records import Score, TextRecord, count_bytes
 from corelm_report.measure.text_set import TextSet
 from corelm_report.plan.plan import Plan
+from corelm_stats import BEGINNING
+from corelm_stats.estimates import FEWEST, perplexity
+from corelm_stats.inference import GENERATED as FROM_PROMPTS
+from corelm_stats.inference import HUMAN, Inference
+from corelm_stats.intervals import Band
 
 Scorer = Callable[[Sequence[TextRecord]], Sequence[Score]]
 

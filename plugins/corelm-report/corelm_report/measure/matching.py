@@ -20,7 +20,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from corelm_stats.intervals import total
 from numpy.typing import NDArray
 
 from corelm import LanguageModel, Sampler
@@ -40,6 +39,7 @@ from corelm_report.measure.contexts import (
 from corelm_report.measure.entries import Measured
 from corelm_report.measure.journal import attempted
 from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
+from corelm_stats.intervals import total
 
 PART, PART_OF_WORDS = 400, 4000
 """The number of positions on which the search runs: more for recall, which moves in steps of one

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from corelm_stats.text_figures import Floats, WholeSet, left_out
 
 from corelm import HumanMetric, LanguageModel, SetMetric, TextMetric, TokenMetric
 from corelm.errors import PluginError
 from corelm.runs import ForcedTokens, plugins, printable
+from corelm_stats.text_figures import Floats, WholeSet, left_out
 
 TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""

@@ -11,11 +11,6 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from corelm_stats import intervals
-from corelm_stats.conclusions import discoveries
-from corelm_stats.estimates import FEWEST, Estimate
-from corelm_stats.inference import Inference
-
 from corelm import Decoder, LanguageModel, Sampler
 from corelm.runs import Strategy, machine, plugins
 from corelm_report.document.content import (
@@ -26,7 +21,7 @@ from corelm_report.document.content import (
     SamplerEntry,
     Stage,
 )
-from corelm_report.document.figure import MEAN, listed
+from corelm_report.document.figure import MEAN
 from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import (
     Citation,
@@ -38,10 +33,15 @@ from corelm_report.document.header import (
     ModelName,
 )
 from corelm_report.document.lookup import estimates
+from corelm_report.document.wording import listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.journal import Result
 from corelm_report.plan.candidates import Candidate
 from corelm_report.plan.targets import Target
+from corelm_stats import intervals
+from corelm_stats.conclusions import discoveries
+from corelm_stats.estimates import FEWEST, Estimate
+from corelm_stats.inference import Inference
 
 if TYPE_CHECKING:
     from corelm_report.plan.plan import Plan

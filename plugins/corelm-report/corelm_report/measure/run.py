@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from corelm_stats.inference import Inference
-
 from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
@@ -51,6 +49,7 @@ from corelm_report.measure.text_set import TextSet
 from corelm_report.plan.plan import Plan, RunUnits
 from corelm_report.plan.targets import Target
 from corelm_report.plan.texts import HOW_TO_GIVE
+from corelm_stats.inference import Inference
 
 UNIT = 16
 """The number of texts in a unit of work on the contexts."""

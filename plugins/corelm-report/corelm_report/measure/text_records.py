@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-from corelm_stats.intervals import Band, Sums, along_texts
 
 from corelm import LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import FullVocabulary, can
 from corelm.filters import likeliest_tokens
 from corelm.runs import Endings, ForcedTokens, ModelLogits
-from corelm_report.document.figure import bits
 from corelm_report.document.texts import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
+from corelm_stats.estimates import bits
+from corelm_stats.intervals import Band, Sums, along_texts
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token.

@@ -9,6 +9,24 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
+
+from corelm import LanguageModel
+from corelm.runs import plugins
+from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
+from corelm_report.document.figure import SURPRISAL
+from corelm_report.document.lookup import LIMITS, scale_of
+from corelm_report.measure import plugin_metrics
+from corelm_report.measure.as_difference import as_difference
+from corelm_report.measure.generated_texts import logits_of
+from corelm_report.measure.text_records import (
+    Score,
+    TextRecord,
+    are_copies,
+    by_position,
+    ratios,
+    without_end,
+)
 from corelm_stats import text_figures as metrics
 from corelm_stats.estimates import FEWEST, Estimate, perplexity
 from corelm_stats.inference import (
@@ -31,24 +49,6 @@ from corelm_stats.intervals import (
 from corelm_stats.ngrams import sharing
 from corelm_stats.study_design import VarianceParts
 from corelm_stats.text_figures import WholeSet
-from numpy.typing import NDArray
-
-from corelm import LanguageModel
-from corelm.runs import plugins
-from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
-from corelm_report.document.figure import SURPRISAL
-from corelm_report.document.lookup import LIMITS, scale_of
-from corelm_report.measure import plugin_metrics
-from corelm_report.measure.as_difference import as_difference
-from corelm_report.measure.generated_texts import logits_of
-from corelm_report.measure.text_records import (
-    Score,
-    TextRecord,
-    are_copies,
-    by_position,
-    ratios,
-    without_end,
-)
 
 SELF_BLEU, LOOPS, PERPLEXITY = "self_bleu_4", "loops", "perplexity"
 

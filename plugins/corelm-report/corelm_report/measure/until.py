@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from corelm_stats.estimates import MANY
 
 from corelm.errors import UsageError
 from corelm.runs import printable
@@ -22,6 +21,7 @@ from corelm_report.document.lookup import Measurement, difference, estimate, nam
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.plan.plan import Plan, RunUnits
+from corelm_stats.estimates import MANY
 
 FIRST = 32
 """The number of independent units in the first stage: a few may lack a kind by chance."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from corelm_stats import BEGINNING, LENGTH
-from corelm_stats.estimates import MANY
 
 from corelm import LanguageModel, Vocabulary, generate
 from corelm.abilities import FullVocabulary
@@ -22,6 +20,8 @@ from corelm.errors import UsageError
 from corelm.runs import Expression, NamedModel, printable
 from corelm_report.plan.texts import HOW_TO_GIVE, HumanCorpus, read_corpus
 from corelm_report.settings import Prompts
+from corelm_stats import BEGINNING, LENGTH
+from corelm_stats.estimates import MANY
 
 SPARE = 4
 """The human texts to read, or texts to draw, for each beginning, as some give none."""

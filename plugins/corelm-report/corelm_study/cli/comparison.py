@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from corelm.commands import ExitCode, Output, blocks, messages
+from corelm.runs import printable
 from corelm_pages.markdown import plain, table_row
 from corelm_pages.report import Report, document_of
 from corelm_report.document.comparison import beyond, comparison, same
 from corelm_report.document.parts import Json
-
-from corelm.commands import ExitCode, Output, blocks, messages
-from corelm.runs import printable
 from corelm_study.cli.finish_report import ReportFiles
 
 TITLES = ("sampler", "figure", "before", "after", "difference", "its 95% interval")

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+from rich.console import RenderableType
+
+from corelm.commands import ExitCode, Output, blocks, messages
+from corelm.errors import ReportError, UsageError
+from corelm.runs import SafeFile, printable
 from corelm_pages.evidence import evidence
+from corelm_pages.formats import DASH, MINUS
 from corelm_pages.overview import (
     BARS,
     NOTHING,
@@ -23,21 +30,14 @@ from corelm_pages.overview import (
 from corelm_pages.report import FORMS, Report, document_of, write_plots
 from corelm_pages.verdict import verdict
 from corelm_report.document.content import Document, Entry
-from corelm_report.document.figure import DASH, MINUS, TEACHER_FORCED
+from corelm_report.document.figure import TEACHER_FORCED
 from corelm_report.document.gate import Condition, condition, conditions_of
 from corelm_report.document.lookup import estimate
-from rich.cells import cell_len
-from rich.console import RenderableType
-
-from corelm.commands import ExitCode, Output, blocks, messages
-from corelm.errors import ReportError, UsageError
-from corelm.runs import SafeFile, printable
 
 if TYPE_CHECKING:
+    from corelm.runs import scaling
     from corelm_report.measure.until import Until
     from corelm_report.plan.plan import Plan
-
-    from corelm.runs import scaling
 
 
 STDOUT = "-"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from corelm_report.settings import SETTINGS, Prompts, ReportSetting
 
 from corelm import hookimpl
 from corelm.commands import Output, application, offered_names, read_text
 from corelm.errors import UsageError
 from corelm.runs import NamedModel
+from corelm_report.settings import SETTINGS, Prompts, ReportSetting
 
 OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
 """The settings of a report by the name of their option."""
@@ -179,7 +179,6 @@ def report(
     corelm report --diff before.json after.json
     """
     from corelm_pages.canvas import check_extra
-
     from corelm_study.cli.finish_report import ReportFiles, ReportOutput
 
     with Output.open() as out:
@@ -200,11 +199,10 @@ def report(
         if from_ is not None:
             _refuse(context, MEASURING, "--from measures nothing")
             return output.rewrite(from_)
-        from corelm_report.measure.until import Until
-        from corelm_report.plan.plan import plan
-
         from corelm import load
         from corelm.runs import scaling
+        from corelm_report.measure.until import Until
+        from corelm_report.plan.plan import plan
 
         stop = None if until is None else Until.read(until)
         if stop and resume:

@@ -241,9 +241,8 @@ def plan(
     corelm study plan study.toml --difference 0.02 --figure rep_4 --power 0.9
     corelm study plan study.toml --width 0.2
     """
-    from corelm_stats.study_design import Goal
-
     from corelm.runs import scaling
+    from corelm_stats.study_design import Goal
     from corelm_study.study_file import read_study
     from corelm_study.study_plan import pilot_of, plan_study
 

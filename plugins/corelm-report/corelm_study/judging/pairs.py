@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corelm.errors import ModelFileError, UsageError
+from corelm.runs import SafeFile, json_object, numbered_lines, printable
+from corelm_pages.formats import as_csv, visible
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import as_csv, visible
 from corelm_report.document.lookup import against
 from corelm_report.document.texts import KeptText
 from corelm_stats.inference import Sample
-
-from corelm.errors import ModelFileError, UsageError
-from corelm.runs import SafeFile, json_object, numbered_lines, printable
 
 
 @dataclass(frozen=True)

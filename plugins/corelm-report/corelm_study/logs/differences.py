@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corelm.commands import ExitCode, Output, blocks
+from corelm.errors import UsageError
+from corelm.runs import printable
 from corelm_stats.conclusions import with_holm
 from corelm_stats.estimates import FEWEST, Estimate
 from corelm_stats.inference import Inference, Sample
 from corelm_stats.intervals import Interval
-
-from corelm.commands import ExitCode, Output, blocks
-from corelm.errors import UsageError
-from corelm.runs import printable
 from corelm_study.logs.answers import Answer, read_answers
 
 HEADER = ("log", "score", "mean", "difference", "95% interval", "p (Holm)", "questions", "units")

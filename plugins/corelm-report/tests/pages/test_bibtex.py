@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from corelm_pages.bibtex import entries_of, to_bibtex
 from documents import hostile, typed
 
 import corelm
 from corelm.registry.offers import citation_of
 from corelm.registry.registry import registry
 from corelm.testing import ToyModel
+from corelm_pages.bibtex import entries_of, to_bibtex
 
 ROOT = Path(__file__).parents[4]
 

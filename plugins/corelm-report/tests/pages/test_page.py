@@ -12,12 +12,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from corelm_report import schema
 from documents import EVIL, every_number, full, hostile, report_of, tables_of, visible
 from page_reader import Cell, Reader, note_of, rows_of, table_of
 
 import corelm
 from corelm.errors import ReportError
+from corelm_report import schema
 
 Document = dict[str, Any]
 ENTROPY, DIVERGENCE, LIKELIHOOD, VARIETY = "teacher-forced", "divergence", "likely", "varied"

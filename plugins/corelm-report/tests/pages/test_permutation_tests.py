@@ -10,14 +10,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from corelm_pages.permutation_tests import p_value, permutation_tests
-from corelm_pages.tables import clear_differences
-from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.measure.entries import Measured, from_entry
-from corelm_report.measure.text_records import kept_texts
-from corelm_report.measure.text_set import TextSet
-from corelm_stats.conclusions import holm
-from corelm_stats.inference import Inference
 from documents import TEXTS, compare, report_of, tables_of
 from long_programs import long_program
 from page_reader import rows_of
@@ -26,6 +18,14 @@ from scipy import stats
 import corelm
 from corelm.errors import ReportError
 from corelm.testing import ToyModel
+from corelm_pages.permutation_tests import p_value, permutation_tests
+from corelm_pages.tables import clear_differences
+from corelm_report.document.content import Document, SamplerEntry
+from corelm_report.measure.entries import Measured, from_entry
+from corelm_report.measure.text_records import kept_texts
+from corelm_report.measure.text_set import TextSet
+from corelm_stats.conclusions import holm
+from corelm_stats.inference import Inference
 
 TABLES = ("teacher-forced", "divergence", "likely", "varied")
 

@@ -17,14 +17,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from corelm_pages.labels import leaders
-from corelm_pages.placement import Box, pieces, shared
 from documents import NOTHING, hostile, report_of
 from pictures import axes_of, chart_of, marks, names_of
 from PIL import Image
 
 import corelm
 from corelm.testing import ToyModel
+from corelm_pages.labels import leaders
+from corelm_pages.placement import Box, pieces, shared
 
 Document = dict[str, Any]
 NAMES = (

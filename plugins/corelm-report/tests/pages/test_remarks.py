@@ -6,9 +6,10 @@ import copy
 import re
 
 import pytest
-from corelm_report import Inference
 from documents import compare, report_of
 from scipy import stats
+
+from corelm_report import Inference
 
 OPEN = ("temperature", "top_k(k=5) | temperature")
 NAMES = ("temperature(t=1.0)", "top_p(p=0.5)")

@@ -11,13 +11,13 @@ from operator import getitem
 from typing import Any
 
 import pytest
-from corelm_report.document.schema import _validator
-from corelm_study.cli.finish_report import report_table
 from documents import tripped, typed
 from jsonschema import ValidationError
 from rich.console import Console
 
 import corelm
+from corelm_report.document.schema import _validator
+from corelm_study.cli.finish_report import report_table
 
 NUMBERS = [None, 0, -1, -0.0, 1e-300, 0.5, 1.0, 1e6, -1e308, 1e308, 10**300]
 TEXTS = ["", "a | b", "`", "<script>x</script>", "=1+1", "\x1b]0;x\x07", "a\nb\r\n", "\ud800", "🎬"]

@@ -6,14 +6,14 @@ import json
 
 import numpy as np
 import pytest
-from corelm_report import Document, Inference
-from corelm_report.measure.until import growing
-from corelm_report.plan.plan import plan
-from corelm_stats.inference import anytime_share_interval
 
 import corelm
 from corelm.errors import ReportError, UsageError
 from corelm.testing import ToyModel
+from corelm_report import Document, Inference
+from corelm_report.measure.until import growing
+from corelm_report.plan.plan import plan
+from corelm_stats.inference import anytime_share_interval
 
 FIRST, LAST = 32, 512
 

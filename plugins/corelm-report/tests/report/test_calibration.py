@@ -12,12 +12,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from corelm_report import Document
-from corelm_report.measure.comparisons import fit_on_human_text
 from pictures import axes_of, chart_of
 
 import corelm
 from corelm.testing import ToyModel
+from corelm_report import Document
+from corelm_report.measure.comparisons import fit_on_human_text
 
 pytestmark = pytest.mark.slow
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.plan.candidates import numbers_of, points_of
 
 import corelm
 from corelm.errors import ExpressionError, UsageError
+from corelm_report.plan.candidates import numbers_of, points_of
 
 
 @pytest.mark.parametrize(

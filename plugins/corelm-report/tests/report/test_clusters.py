@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from corelm_pages.permutation_tests import permutation_tests
-from corelm_report import Document, Inference
-from corelm_report.plan.texts import parse_prompts
 
 import corelm
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
+from corelm_pages.permutation_tests import permutation_tests
+from corelm_report import Document, Inference
+from corelm_report.plan.texts import parse_prompts
 
 DOCUMENTS, PAGES = 16, 4
 

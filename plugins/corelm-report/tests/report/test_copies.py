@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from corelm_report import Inference
 from documents import TEXTS, compare, tables_of
 from page_reader import note_of, table_of
+
+from corelm_report import Inference
 
 
 def share_of(hits, texts):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corelm_report.measure.counted import CountedModel
 from documents import tripped
 
 import corelm
 from corelm import Ancestral, Decoder, param
 from corelm.abilities import can
 from corelm.testing import ToyModel
+from corelm_report.measure.counted import CountedModel
 
 
 class Search(Decoder):

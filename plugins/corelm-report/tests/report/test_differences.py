@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_report import Estimate, Inference
-from corelm_report.document.content import GeneratedTexts, HumanEntry
-from corelm_report.measure.comparisons import closest
-from corelm_report.measure.entries import Measured
 from documents import TEXTS, compare
 
 import corelm
 from corelm.errors import UsageError
+from corelm_report import Estimate, Inference
+from corelm_report.document.content import GeneratedTexts, HumanEntry
+from corelm_report.measure.comparisons import closest
+from corelm_report.measure.entries import Measured
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
-from corelm_report import Document, schema
-from corelm_report.document.figures import FIGURES
 from documents import TEXTS, compare, typed
 
 from corelm.registry.offers import citation_of
+from corelm_report import Document, schema
+from corelm_report.document.figures import FIGURES
 
 PARTS = {"teacher_forced": "TeacherForced", "generated_texts": "GeneratedTexts"}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.document.gate import condition
 from documents import tripped as of
 from documents import typed
 
 from corelm.errors import UsageError
+from corelm_report.document.gate import condition
 
 ROWS = [
     ("greedy", "greedy"),

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from corelm_report.measure.journal import Journal, opened
 
 from corelm.errors import UsageError
+from corelm_report.measure.journal import Journal, opened
 
 SETTINGS = {"n": 3, "length": 10, "samplers": ["greedy of corelm:greedy 0.1.0"]}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from corelm_report.plan.plan import plan
 
 from corelm.runs import NamedModel
 from corelm.testing import ToyModel
+from corelm_report.plan.plan import plan
 
 SAMPLERS = ["greedy", "top_k(k=3)"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corelm_report import Estimate
 from documents import compare, tripped
 from page_reader import rows_of
 
@@ -16,6 +15,7 @@ import corelm
 from corelm.errors import PluginError, UnknownNameError, UsageError
 from corelm.registry.registry import Registry
 from corelm.testing import ToyModel
+from corelm_report import Estimate
 
 BETWEEN = "between -1e+60 and 1e+60"
 Document = dict[str, Any]

@@ -9,10 +9,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from corelm_report import schema
 
 import corelm
 from corelm.errors import ReportError
+from corelm_report import schema
 
 
 def test_it_is_a_json_schema():

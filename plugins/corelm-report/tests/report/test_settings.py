@@ -6,11 +6,11 @@ import inspect
 from pathlib import Path
 
 import pytest
-from corelm_report import settings
-from corelm_study.study_file import KEYS
 
 import corelm
 from corelm.testing import ToyModel
+from corelm_report import settings
+from corelm_study.study_file import KEYS
 
 
 def test_python_the_command_line_and_studies_have_every_setting(run):

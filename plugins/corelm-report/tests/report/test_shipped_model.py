@@ -6,9 +6,9 @@ import math
 
 import jsonschema
 import pytest
-from corelm_report import schema
 
 import corelm
+from corelm_report import schema
 
 pytestmark = pytest.mark.slow  # the report that all share takes seconds
 

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from corelm_report.measure.on_contexts import at_temperatures, curve
 from documents import compare
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm import softmax
 from corelm.testing import ToyModel
+from corelm_report.measure.on_contexts import at_temperatures, curve
 
 LN2, INF = math.log(2), float("inf")
 GRID = [0.01, *(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0]

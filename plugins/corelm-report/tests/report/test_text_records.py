@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from corelm_report.measure.text_records import score
 from documents import compare
 
 import corelm
 from corelm.testing import ToyModel
+from corelm_report.measure.text_records import score
 
 P = {"so": 0.5, "it": 0.25, "goes": 0.25}
 TEXTS = ["the cat sat on the mat", "the dog saw a zebra"]

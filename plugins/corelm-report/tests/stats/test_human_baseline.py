@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corelm_report import Estimate, ModelScores, human_figures
-from corelm_stats.text_figures import text_figures
 
 import corelm
 from corelm.bundles import Bundle, WordVocabulary
+from corelm_report import Estimate, ModelScores, human_figures
+from corelm_stats.text_figures import text_figures
 
 SHIPPED_MODEL = Path(corelm.__file__).parent / "models" / "pretrained" / "imdb"
 TEXTS, LENGTH = 64, 96

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from corelm_report import Estimate, Inference
 from corelm_stats.conclusions import best_of, closest_set, confidence, front, simultaneous
 from corelm_stats.estimates import effective_number
@@ -20,7 +22,6 @@ from corelm_stats.intervals import (
     tails,
 )
 from corelm_stats.text_figures import left_out_of_set, text_figures
-from scipy import stats
 
 
 def mean_of(values, sample="texts", counts=None):

@@ -9,8 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from corelm_stats.ngrams import sharing
-from corelm_stats.text_figures import by_text, left_out_of_set, text_figures
 from documents import compare
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +17,8 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from scipy import stats
 
 from corelm.testing import ToyModel
+from corelm_stats.ngrams import sharing
+from corelm_stats.text_figures import by_text, left_out_of_set, text_figures
 
 SMOOTHING = SmoothingFunction().method1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from corelm_report import Estimate, Inference
 from corelm_stats.inference import of_sets
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from corelm_report import schema
 from waiting import WAITS, lines
+
+from corelm_report import schema
 
 Run = Callable[..., Any]
 TOY = ("report", "--model", "toy", "-n", "12", "--length", "8")

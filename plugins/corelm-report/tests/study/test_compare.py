@@ -10,7 +10,6 @@ import statistics
 import jsonschema
 import numpy as np
 import pytest
-from corelm_report import schema
 from documents import TEXTS, carrier, compare, tripped
 from pictures import chart_of
 
@@ -18,6 +17,7 @@ import corelm
 from corelm import Sampler
 from corelm.errors import UsageError
 from corelm.testing import ToyModel
+from corelm_report import schema
 
 
 def same(a, b):

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import corelm
+from corelm.commands import Output
 from corelm_pages.report import document_of
 from corelm_study.judging.judge import (
     Design,
@@ -20,9 +23,6 @@ from corelm_study.judging.judge import (
     win_rates,
 )
 from corelm_study.judging.pairs import Pair, pairs_of
-
-import corelm
-from corelm.commands import Output
 
 PROMPTS, TEXTS = 16, 8
 DESIGN = Design({}, frozenset(f"prompt {i}" for i in range(60)), equal=0)

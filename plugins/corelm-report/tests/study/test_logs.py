@@ -10,11 +10,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from corelm_study.logs.answers import Answer, read_answers
-from corelm_study.logs.differences import paired_differences
 from scipy import stats
 
 from corelm.errors import UsageError
+from corelm_study.logs.answers import Answer, read_answers
+from corelm_study.logs.differences import paired_differences
 
 for name in ("corelm_inspect_logs", "corelm_lm_eval_logs"):
     pytest.importorskip(

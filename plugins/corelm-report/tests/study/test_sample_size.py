@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+import corelm
+from corelm.errors import UsageError
+from corelm.testing import ToyModel
 from corelm_report import Document, Inference
 from corelm_stats.study_design import (
     Goal,
@@ -15,10 +19,6 @@ from corelm_stats.study_design import (
 )
 from corelm_study.study_file import read_study
 from corelm_study.study_plan import advice, pilot_of, pilots_of
-
-import corelm
-from corelm.errors import UsageError
-from corelm.testing import ToyModel
 
 
 def pilot(against="temperature(t=1.0)", n=200, prompts="the"):

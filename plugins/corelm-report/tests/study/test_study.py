@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from corelm_study.unit_cache import _of_strategy
 
 import corelm
 from corelm.registry.registry import registry
 from corelm.scaling.dependencies import digests
 from corelm.scaling.executor import InProcess
+from corelm_study.unit_cache import _of_strategy
 
 
 @pytest.fixture

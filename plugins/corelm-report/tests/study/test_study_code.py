@@ -12,12 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from corelm_report.plan.plan import plan
 
 from corelm import load
 from corelm.runs import NamedModel
 from corelm.scaling.job import jobs_of
 from corelm.testing import ToyModel
+from corelm_report.plan.plan import plan
 
 PLUGIN = '''
 import numpy as np

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from corelm_study.study_file import read_study
 
 from corelm.errors import UsageError
+from corelm_study.study_file import read_study
 
 
 @pytest.fixture
