@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from corelm.text.printable import SURPRISAL_SCALE, strip_controls
+from corelm.text.printable import SURPRISAL_SCALE, aligned, strip_controls
 
 __all__ = ["Displayable", "Table"]
 
@@ -22,7 +22,7 @@ BAR = "linear-gradient(#26968a, #26968a) 0 100% / {0:.2f}em 4px no-repeat"
 WIDEST = 6
 """The length of the bar of probability 1, in em."""
 
-NUMBER = re.compile(r"[\d.,]+%?")
+NUMBER = re.compile(r"[-+\N{MINUS SIGN}]?[\d.,]+(%| pp)?|-")
 
 
 class Word(NamedTuple):
@@ -97,9 +97,10 @@ class Table(NamedTuple):
 def _column(cells: Sequence[str]) -> list[str]:
     """Return cells of equal width; the first one is the header."""
     cells = [strip_controls(cell).replace("\n", " ") for cell in cells]
+    if len(cells) > 1 and all(NUMBER.fullmatch(cell) for cell in cells[1:]):
+        return aligned(cells)
     width = max(map(len, cells))
-    right = len(cells) > 1 and all(NUMBER.fullmatch(cell) for cell in cells[1:])
-    return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]
+    return [cell.ljust(width) for cell in cells]
 
 
 def _cell(value: str | float) -> str:

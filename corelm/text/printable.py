@@ -52,6 +52,24 @@ def one_line(text: str) -> str:
     return " ".join(strip_controls(text).split())
 
 
+_WHOLE = re.compile(r"[^\d]*[\d,]*")
+
+
+def aligned(cells: Sequence[str]) -> list[str]:
+    """Pad a header and the numbers below it to one width, with decimal points below each other.
+
+    Example:
+        >>> aligned(["nats", "4.25", "12.1", "-"])
+        [' nats', ' 4.25', '12.1 ', ' -   ']
+    """
+    header, *numbers = cells
+    tails = [len(_WHOLE.sub("", each, count=1)) for each in numbers]
+    most = max(tails, default=0)
+    padded = [each + " " * (most - tail) for each, tail in zip(numbers, tails, strict=True)]
+    width = max(map(len, [header, *padded]))
+    return [" " * (width - len(each)) + each for each in (header, *padded)]
+
+
 def reason_of(error: BaseException) -> str:
     """Return the type and the first line of an error, even if its `__str__` raises.
 

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from corelm.text.printable import ENDLESS, one_line, strip_controls
+from corelm.text.printable import ENDLESS, aligned, one_line, strip_controls
 
 __all__ = ["entry", "figures", "line"]
 
@@ -68,7 +68,7 @@ def figures(
     widest: int | None = None,
     stacked: bool = False,
 ) -> RenderableType:
-    """Return a table of numbers, each row with a name first.
+    """Return a table of numbers with aligned decimals, each row with a name first.
 
     Args:
         headers: the headers of the columns, the names' first.
@@ -80,11 +80,13 @@ def figures(
     if stacked:
         return below_each_other(headers, rows)
     block = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    block.add_column(headers[0], style="cyan", overflow="fold", max_width=widest)
-    for header in headers[1:]:
-        block.add_column(header, justify="right", no_wrap=True)
-    for at, row in enumerate(rows):
-        block.add_row(*map(one_line, row), style="dim" if at in faint else None)
+    names, *columns = zip(headers, *rows, strict=True)
+    titles, *lines = zip(*(aligned([*map(one_line, each)]) for each in columns), strict=True)
+    block.add_column(names[0], style="cyan", overflow="fold", max_width=widest)
+    for title in titles:
+        block.add_column(title, no_wrap=True)
+    for at, (name, cells) in enumerate(zip(names[1:], lines, strict=True)):
+        block.add_row(one_line(name), *cells, style="dim" if at in faint else None)
     return block
 
 

@@ -5,10 +5,9 @@ Neighbouring settings of a sweep are named as one run.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-from corelm_pages.formats import number, span
+from corelm_pages.formats import Format, Rounding, interval, number
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
 from corelm_report.document.figure import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
 from corelm_report.document.lookup import Measurement, estimate, runs
@@ -16,7 +15,7 @@ from corelm_report.document.parts import Interval
 from corelm_report.document.statements import Simultaneous
 from corelm_report.document.wording import listed, share
 from corelm_stats.conclusions import CONFIDENCE
-from corelm_stats.estimates import FEWEST
+from corelm_stats.estimates import FEWEST, STATED
 
 LOOPING = 0.01
 """A sampler's share of looping texts is reported if its interval exceeds this; human text has
@@ -24,6 +23,8 @@ LOOPING = 0.01
 REPEATING = 0.1
 """A sampler's share of repeated 4-grams is reported if its interval exceeds this; human text has
 0.004."""
+RARE = 0.1
+"""Loops are called rare if every 95 % interval of their share ends at or below this."""
 NAMED = 8
 """The largest number of entries or runs of settings that a sentence names."""
 FRONT = 5
@@ -40,9 +41,6 @@ Samplers = Sequence[SamplerEntry]
 def evidence(document: Document) -> str:
     """Give the figures behind the verdict, with their intervals."""
     samplers = [entry for entry in document.samplers if not entry.error]
-    if not samplers:
-        return "Every sampler failed." if document.samplers else "No sampler was measured."
-    failed = [entry.sampler for entry in document.samplers if entry.error]
     parts = (
         _closest(document, samplers),
         _calibration(document),
@@ -52,7 +50,6 @@ def evidence(document: Document) -> str:
         _looping(document, samplers),
         _straying(document, samplers),
         _empty(samplers),
-        f"{listed(failed)} failed." if failed else "",
     )
     return " ".join(filter(None, parts))
 
@@ -68,7 +65,7 @@ def _empty(samplers: Samplers) -> str:
     return f"Empty texts, which have no figures: {named(empty)}." if empty else ""
 
 
-def _compared(document: Document) -> Measurement | None:
+def compared_human(document: Document) -> Measurement | None:
     """Return the surprisal of human text, if the samplers' texts are compared with it."""
     human = document.human
     return estimate(human, SURPRISAL, GENERATED) if human and human.compared else None
@@ -76,21 +73,16 @@ def _compared(document: Document) -> Measurement | None:
 
 def _closest(document: Document, samplers: Samplers) -> str:
     """Name the samplers that may be the closest to human text by surprisal."""
-    human = _compared(document)
-    if not human:
+    human, chosen = compared_human(document), closest(document)
+    if not human or not chosen:
         return ""
-    if not document.closest:
-        return not_told(document, samplers)
-    chosen = [entry for entry in samplers if entry.sampler in document.closest]
-    surprisals = {entry.sampler: estimate(entry, SURPRISAL, GENERATED) for entry in chosen}
-    values = {name: each.value for name, each in surprisals.items() if each}
-    some = runs(samplers, [entry for entry in chosen if entry.sampler in values])
-    names, own = named([run.name for run in some]), number(human.value)
-    nats = named([span(number, [values[e.sampler] for e in run.entries]) for run in some])
+    some = runs(samplers, chosen)
+    names, own = named([run.name for run in some]), _amount(number, human)
+    nats = named([_span(number, run.entries, SURPRISAL, GENERATED) for run in some])
     if len(samplers) == 1:
         sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
         sentence += f" {own}."
-    elif len(values) == 1:
+    elif len(chosen) == 1:
         sentence = (
             f"Only {names} may be the closest to human text by surprisal: {nats} against "
             f"{own} nats per token (at {CONFIDENCE}, with the error of human text)."
@@ -108,33 +100,19 @@ def _closest(document: Document, samplers: Samplers) -> str:
     return " ".join(filter(None, (sentence, _equivalent(document, samplers, chosen))))
 
 
-def not_told(document: Document, samplers: Samplers) -> str:
-    """Explain what is missing to call a sampler the closest to human text."""
-    human = _compared(document)
-    if (
-        human is None
-        or len(samplers) < 2
-        or not any(estimate(e, SURPRISAL, GENERATED) for e in samplers)
-    ):
-        return ""
-    if human.interval is None:
-        return (
-            "Which sampler is the closest to human text cannot be told: that needs at least "
-            f"{FEWEST} different human texts."
-        )
-    if not document.too_few:
-        return ""
-    return (
-        "Which sampler is the closest to human text cannot be told: that needs at least "
-        f"{FEWEST} independent texts of each, or as many prompts."
-    )
+def closest(document: Document) -> list[SamplerEntry]:
+    """Return the samplers that may be closest to human text; none if they wrote too few texts."""
+    chosen = [entry for entry in document.samplers if entry.sampler in document.closest]
+    texts = [entry.generated_texts for entry in chosen]
+    enough = all(each and (each.units or each.n or 0) >= STATED for each in texts)
+    return chosen if enough else []
 
 
-def named(names: Sequence[str]) -> str:
-    """Join names; of many, only the first ones and the number of the others."""
-    if len(names) <= NAMED + 1:
+def named(names: Sequence[str], most: int = NAMED) -> str:
+    """Join names; of many, only the first `most` and the number of the others."""
+    if len(names) <= most + 1:
         return listed(names)
-    return listed([*names[:NAMED], f"{len(names) - NAMED} others"])
+    return listed([*names[:most], f"{len(names) - most} {'others' if most else 'samplers'}"])
 
 
 def _calibration(document: Document) -> str:
@@ -251,20 +229,20 @@ def _of_differences(ends: Collection[Interval], rows: int) -> str:
     """Format the interval of a difference, or the range of several."""
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     word = _singular(ends, "interval of the difference", "intervals of the differences, together")
-    return f"{word}: {number(low)} to {number(high)}, {_at_once(rows)}"
+    return f"{word}: {interval(number, low, high) or number(low)}, {_at_once(rows)}"
 
 
 def _at_once(rows: int) -> str:
     return f"at {CONFIDENCE} for all {rows} rows at once" if rows > 1 else f"at {CONFIDENCE}"
 
 
-def repeating(document: Document) -> dict[str, Simultaneous] | None:
-    """Return the samplers that repeat phrases beyond chance; None if it was not measured."""
+def repeating(document: Document) -> dict[str, Simultaneous]:
+    """Return the samplers that repeat phrases beyond chance."""
     return _beyond_chance(document, "rep_4", REPEATING)
 
 
-def looping(document: Document) -> dict[str, Simultaneous] | None:
-    """Return the samplers whose texts end in loops beyond chance; None if it was not measured."""
+def looping(document: Document) -> dict[str, Simultaneous]:
+    """Return the samplers whose texts end in loops beyond chance."""
     return _beyond_chance(document, "loops", LOOPING)
 
 
@@ -277,64 +255,52 @@ def straying(document: Document) -> dict[str, float]:
 def _repeating(document: Document, samplers: Samplers) -> str:
     """Name the samplers that often repeat a phrase of four tokens."""
     shares = repeating(document)
-    verb = _singular(shares or (), "repeats itself", "repeat themselves")
-    return f"{_listed_shares(samplers, shares, 'of 4-grams')} {verb}." if shares else ""
+    verb = _singular(shares, "repeats itself", "repeat themselves")
+    return f"{_listed_shares(samplers, shares, 'rep_4', 'of 4-grams')} {verb}." if shares else ""
 
 
 def _looping(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
     shares = looping(document)
-    if shares is None:
-        return ""
     if not shares:
         return _rarely_looping(samplers)
-    verb = _singular([*shares], "ends", "end")
+    verb = _singular(shares, "ends", "end")
     low = min(each.interval[0] for each in shares.values() if each.interval)
-    word = _singular([*shares], "the interval begins", "the intervals begin")
+    word = _singular(shares, "the interval begins", "the intervals begin")
     rows = sum(each.figure == "loops" for each in document.shares)
-    return (
-        f"{_listed_shares(samplers, shares, 'of texts')} {verb} in loops ({word} at {share(low)}, "
-        f"{_at_once(rows)})."
-    )
+    names = _listed_shares(samplers, shares, "loops", "of texts")
+    return f"{names} {verb} in loops ({word} at {share(low)}, {_at_once(rows)})."
 
 
 def _rarely_looping(samplers: Samplers) -> str:
-    """State the largest share of looping texts, and the upper end of the intervals."""
+    """State the largest share of looping texts, unless it may be large in the next texts."""
     shares = [each for entry in samplers if (each := estimate(entry, "loops", GENERATED))]
-    ends = [each.high for each in shares if each.high is not None]
-    word = _singular(ends, "interval", "intervals")
-    reach = f" (95% {word} up to {share(max(ends))})" if ends else ""
+    end = max((1.0 if each.high is None else each.high for each in shares), default=1.0)
+    if end > RARE:
+        return ""
     largest = max(each.value for each in shares)
-    if not largest:
-        return f"None of the texts ends in a loop{reach}."
-    whose = "the" if len(samplers) == 1 else "a sampler's"
-    return f"At most {share(largest)} of {whose} texts end in a loop{reach}."
+    said = f"At most {share(largest)} of a sampler's texts end" if largest else "No text ends"
+    return f"{said} in a loop (95% intervals up to {share(end)})."
 
 
-def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, Simultaneous] | None:
-    """Return the samplers with more than this share; None if the figure was not measured at all.
+def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, Simultaneous]:
+    """Return the samplers with more than this share.
 
     The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts,
     and a share of too few texts for an interval says nothing about them.
     """
-    shares = {each.sampler: each for each in document.shares if each.figure == figure}
-    if not shares:
-        return None
     return {
-        name: each
-        for name, each in shares.items()
-        if each.interval is not None and each.interval[0] >= least
+        each.sampler: each
+        for each in document.shares
+        if each.figure == figure and each.interval is not None and each.interval[0] >= least
     }
 
 
-def _listed_shares(samplers: Samplers, shares: Mapping[str, Simultaneous], of: str) -> str:
+def _listed_shares(samplers: Samplers, names: Collection[str], figure: str, of: str) -> str:
     """Name samplers with their shares, neighbouring settings of a sweep as one."""
-    chosen = [entry for entry in samplers if entry.sampler in shares]
+    some = runs(samplers, [entry for entry in samplers if entry.sampler in names])
     return named(
-        [
-            f"{run.name} ({span(share, [shares[each.sampler].value for each in run.entries])} {of})"
-            for run in runs(samplers, chosen)
-        ]
+        [f"{run.name} ({_span(share, run.entries, figure, GENERATED)} {of})" for run in some]
     )
 
 
@@ -348,7 +314,7 @@ def _straying(document: Document, samplers: Samplers) -> str:
     if not far:
         return ""
     groups = runs(samplers, far)
-    nats = [span(number, [_on_contexts(e, EXPECTED) for e in run.entries]) for run in groups]
+    nats = [_span(number, run.entries, EXPECTED, TEACHER_FORCED) for run in groups]
     verb = "samples" if len(far) == 1 else "sample"
     word = _singular(lows, "the interval begins", "the intervals begin")
     return (
@@ -362,13 +328,19 @@ def _usual(document: Document, entry: SamplerEntry) -> str:
     """Name the surprisal that the excess is above: of human words, or of the model's own tokens."""
     fit = document.human.temperature if document.human else None
     if fit is None or fit.estimated:
-        return f"the model's own {number(_on_contexts(entry, 'model_entropy'))}"
-    return f"human text {number(fit.surprisal)}"
+        return f"the model's own {_span(number, [entry], 'model_entropy', TEACHER_FORCED)}"
+    return f"human words there {number(fit.surprisal)}"
 
 
-def _on_contexts(entry: SamplerEntry, figure: str) -> float:
-    measured = estimate(entry, figure, TEACHER_FORCED)
-    return measured.value if measured else math.nan
+def _span(form: Format, entries: Samplers, figure: str, view: str) -> str:
+    """Format the range of a figure over entries, or its only value, as the tables do."""
+    measured = filter(None, (estimate(entry, figure, view) for entry in entries))
+    rising = sorted(measured, key=lambda each: each.value)
+    return " to ".join(dict.fromkeys(_amount(form, each) for each in rising[:1] + rising[-1:]))
+
+
+def _amount(form: Format, each: Measurement) -> str:
+    return Rounding.by_interval(form, each.value, each.low, each.high).text(each.value)
 
 
 def _singular(names: Collection[object], one: str, several: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from corelm.runs import printable
@@ -58,17 +58,6 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.1f}"
 
 
-def span(form: Format, values: Sequence[float]) -> str:
-    """Format the range of the values of a run, or its only value.
-
-    Example:
-        >>> span(str, [3.0, 1.0, 2.0]), span(str, [3.0])
-        ('1.0 to 3.0', '3.0')
-    """
-    low, high = form(min(values)), form(max(values))
-    return low if low == high else f"{low} to {high}"
-
-
 def interval(form: Format, low: float, high: float) -> str:
     """Format an interval; return "" if it is narrower than the digits shown.
 
@@ -111,7 +100,8 @@ class Rounding(NamedTuple):
     ) -> Rounding:
         """Return the digits that an interval supports.
 
-        Its shorter side gets one digit, or two if these are 10 to 14.
+        Its shorter side gets one digit, or two if these are 10 to 14; shares are whole percents at
+        least, so that a quarter stays 25%.
 
         Example:
             >>> ends = ((4.3012, 4.21, 4.40), (30980, 1053, 71231), (0.042, 0.039, 0.045))
@@ -129,7 +119,8 @@ class Rounding(NamedTuple):
             return cls(form)
         side = min(wide)
         size = math.floor(math.log10(side))
-        return cls(form, min(int(side < 1.45 * 10**size) - size, FINEST))
+        places = min(int(side < 1.45 * 10**size) - size, FINEST)
+        return cls(form, max(places, 0) if form is share else places)
 
     def text(self, value: float) -> str:
         """Format a value of the figure."""

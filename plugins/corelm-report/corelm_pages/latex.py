@@ -9,7 +9,7 @@ from dataclasses import replace
 from textwrap import TextWrapper
 
 from corelm.runs import printable
-from corelm_pages.evidence import evidence
+from corelm_pages.evidence import closest, evidence
 from corelm_pages.overview import (
     OverviewColumn,
     failures,
@@ -120,7 +120,7 @@ def _caption(document: Document) -> str:
         f"Samplers on {header.model.name}, from {printable.counted(n, 'text')}{where} of at most "
         f"{printable.counted(header.length, 'token')} each, with 95% intervals"
     )
-    if not document.closest:
+    if not closest(document):
         return f"{escaped(text)}."
     meaning = escaped(f"cannot be told from the closest to human text at {CONFIDENCE}.")
     return f"{escaped(text)}; {CLOSEST} {meaning}"
@@ -129,7 +129,7 @@ def _caption(document: Document) -> str:
 def _name(document: Document, entry: Entry) -> str:
     if isinstance(entry, HumanEntry):
         return escaped(entry.label)
-    return _code(entry.label) + (CLOSEST if entry.label in document.closest else "")
+    return _code(entry.label) + (CLOSEST if entry in closest(document) else "")
 
 
 def _code(name: str) -> str:

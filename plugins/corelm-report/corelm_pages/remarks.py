@@ -96,8 +96,8 @@ def error_sentences(document: Document) -> list[str]:
     if better := _cheaper(pilot, design, whole):
         texts_of_each = printable.counted(better.texts, "text")
         sentences.append(
-            f"{better.prompts:,} {kind} x {texts_of_each} would have as narrow an interval as "
-            f"{design}, with {better.cost:,} texts of each sampler in place of {design.cost:,}."
+            f"{better.prompts:,} {kind} x {texts_of_each} would have about as narrow an interval "
+            f"as {design}, with {better.cost:,} texts of each sampler in place of {design.cost:,}."
         )
     elif of_other > whole / 2:
         sentences.append("More human texts would help most.")

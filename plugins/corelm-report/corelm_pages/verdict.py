@@ -5,60 +5,94 @@ The module `evidence` has the figures behind each statement, and their intervals
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from corelm.runs import printable
-from corelm_pages.evidence import looping, named, not_told, repeating, straying
+from corelm_pages.evidence import (
+    NAMED,
+    closest,
+    compared_human,
+    looping,
+    named,
+    repeating,
+    straying,
+)
 from corelm_report.document.content import Document, SamplerEntry
+from corelm_report.document.figure import GENERATED, SURPRISAL
 from corelm_report.document.header import Header
-from corelm_report.document.lookup import runs
-from corelm_report.document.wording import listed
-from corelm_stats.estimates import STATED
+from corelm_report.document.lookup import estimate, runs
+from corelm_stats.estimates import FEWEST, STATED
+
+LINES, WIDTH = 3, 80
+"""The most lines of a verdict in a terminal of this width."""
+QUOTED = 60
+"""The longest prompt that is quoted in full, in characters."""
 
 
 def verdict(document: Document) -> str:
     """Name the samplers that are closest to human text, too random, or repeat themselves.
 
+    It names as many of them as fit in three lines.
+
     Example:
         >>> import corelm
         >>> from corelm.testing import ToyModel
         >>> report = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=4)
-        >>> report.summary
-        'No sampler stands out. After the prompt "the" alone; nothing is compared with human text.'
+        >>> report.summary.removeprefix("No sampler stands out. ")
+        'Measured after the prompt "the" alone; nothing is compared with human text.'
     """
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
-    said = list(filter(None, (_closest(document, samplers), _failings(document, samplers))))
+    texts = [_naming(most, document, samplers) for most in range(NAMED, -1, -1)]
+    lines = (len(wrap(text, WIDTH, break_on_hyphens=False)) for text in texts)
+    return next((text for text, n in zip(texts, lines, strict=True) if n <= LINES), texts[-1])
+
+
+def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
+    """Return the verdict; each statement names up to `most` samplers or runs, or one more."""
     failed = [entry.sampler for entry in document.samplers if entry.error]
-    said += [f"{listed(failed)} failed."] if failed else []
-    return " ".join([*(said or ["No sampler stands out."]), _scope(document)])
+    said = (
+        _closest(most, document, samplers),
+        _failings(most, document, samplers),
+        f"{named(failed, most)} failed." if failed else "",
+    )
+    return " ".join(
+        [*filter(None, said if any(said) else ["No sampler stands out."]), _scope(document)]
+    )
 
 
-def _closest(document: Document, samplers: list[SamplerEntry]) -> str:
+def _closest(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
     """Name the samplers that are closest to human text, or say what is missing to tell."""
-    chosen = [entry for entry in samplers if entry.sampler in document.closest]
-    if len(samplers) < 2 or not chosen:
-        return not_told(document, samplers)
-    if min(entry.generated_texts.units or 0 for entry in chosen if entry.generated_texts) < STATED:
-        return f"It takes {STATED} texts to tell which sampler is closest to human text."
-    names = named([run.name for run in runs(samplers, chosen)])
+    human = compared_human(document)
+    texts = [e.generated_texts for e in samplers if estimate(e, SURPRISAL, GENERATED)]
+    if human is None or len(samplers) < 2 or not texts:
+        return ""
+    needed = "to tell which sampler is closest to human text."
+    if human.interval is None:
+        return f"It takes {FEWEST} human texts {needed}"
+    chosen = closest(document)
+    if not chosen:
+        fewer = all(each and each.units and each.units < (each.n or 0) for each in texts)
+        places = "clusters" if document.header.clusters else "prompts"
+        return f"It takes {STATED} {places if fewer else 'texts'} {needed}"
+    names = named([run.name for run in runs(samplers, chosen)], most)
     if len(chosen) == 1:
         return f"{names} is closest to human text."
     return f"{names} are closest to human text, and cannot be told apart."
 
 
-def _failings(document: Document, samplers: list[SamplerEntry]) -> str:
+def _failings(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
     """Name the samplers that are too random, and those that repeat themselves."""
-    repeated = {*(repeating(document) or ()), *(looping(document) or ())}
     clauses = []
     for chosen, one, several in (
         (straying(document), "is too random", "are too random"),
-        (repeated, "repeats itself", "repeat themselves"),
+        (repeating(document) | looping(document), "repeats itself", "repeat themselves"),
     ):
         if chosen:
             some = runs(samplers, [entry for entry in samplers if entry.sampler in chosen])
-            clauses.append(
-                f"{named([run.name for run in some])} {one if len(chosen) == 1 else several}"
-            )
+            names = named([run.name for run in some], most)
+            clauses.append(f"{names} {one if len(chosen) == 1 else several}")
     return f"{', '.join(clauses)}." if clauses else ""
 
 
@@ -68,11 +102,11 @@ def _scope(document: Document) -> str:
     if human is None:
         people = "; nothing is compared with human text"
     elif human.same_places:
-        people = ", compared with human text at the same places"
+        people = ", compared with human text at the same positions"
     elif human.compared:
-        people = ", compared with human text that begins otherwise"
+        people = ", compared with human text that begins differently"
     else:
-        people = "; human text begins otherwise, so only the contexts are compared with it"
+        people = "; texts are not compared with human text, which begins differently"
     return f"{_population(document.header)}{people}."
 
 
@@ -80,7 +114,9 @@ def _population(header: Header) -> str:
     count = len(header.prompts)
     prompt = "message" if (header.settings or {}).get("chat") else "prompt"
     if header.beginnings:
-        return f"For {printable.counted(count, 'beginning')} {header.beginnings}"
-    if count == 1:
-        return f'After the {prompt} "{printable.one_line(header.prompts[0])}" alone'
-    return f"After {printable.counted(count, prompt)}"
+        return f"Measured on {printable.counted(count, 'beginning')} {header.beginnings}"
+    if count != 1:
+        return f"Measured after {printable.counted(count, prompt)}"
+    text = printable.one_line(header.prompts[0])
+    text = text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."
+    return f'Measured after the {prompt} "{text}" alone'

@@ -133,23 +133,26 @@ def _uncertainty(
     """Yield how far the design and its power may be off, as a pilot's variances are uncertain."""
     about_prompts = pilots[0].about_prompts
     units = min(each.units for each in pilots)
-    pilot = f"The pilot's {units:,} {places if about_prompts else 'texts of each prompt'}"
+    places = places if about_prompts else "texts"
+    pilot = f"The pilot's {units:,} {places}{'' if about_prompts else ' of each prompt'}"
     bounds = [each.bounds() for each in pilots]
     costs = []
     for some in zip(*bounds, strict=True):
         design = cheapest(some, goal)
         costs.append("any number of" if design is None else f"{design.cost:,}")
     needed = f"it may take {costs[0]} to {costs[1]} texts of each sampler"
+    pilot += " leave that uncertain: if differences are normal,"
+    unlike = f"The more unlike the {places}, the less certain it is."
     if goal.power is None:
-        yield f"{pilot} leave that uncertain (95% interval): {needed}."
+        yield f"{pilot} {needed} (at 95%). {unlike}"
         return
     high, low = (
         min(goal.power_of(*each.of_design(best)) for each in some)
         for some in zip(*bounds, strict=True)
     )
     yield (
-        f"{pilot} leave that uncertain (95% interval): this design has between {low:.0%} and "
-        f"{high:.0%} power, and {needed}."
+        f"{pilot} this design has between {low:.0%} and {high:.0%} power, and {needed} (at 95%). "
+        f"{unlike}"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 from documents import compare, typed
 
@@ -27,9 +29,13 @@ def evidence(document):
     return corelm.Report.of_document(document).evidence
 
 
+def verdict(document):
+    return corelm.Report.of_document(typed(document)).summary
+
+
 def figures(**own):
-    """A row with these figures of its own texts and nothing else."""
-    return {"error": None, "teacher_forced": None, "generated_texts": own}
+    """A row with these figures of its own texts, 64 unless `n` says otherwise, and nothing else."""
+    return {"error": None, "teacher_forced": None, "generated_texts": {"n": 64} | own}
 
 
 def test_empty_texts_are_counted(rows):
@@ -72,7 +78,7 @@ def test_the_closest_to_human_text(rows):
     assert evidence(with_closest(document, a=None, b=[-0.3, -0.12])) == (
         f"Only b may be the closest to human text by surprisal: 4.00 against 4.20 nats per token "
         f"{AT_99}. b differs from human text in mean surprisal by more than 0.10 nats (interval of "
-        "the difference: -0.30 to -0.12, at 99%)."
+        "the difference: \N{MINUS SIGN}0.30 to \N{MINUS SIGN}0.12, at 99%)."
     )
 
 
@@ -86,9 +92,9 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
     assert evidence(with_closest(document, **ends)) == (
         "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
         f"4.10 against 4.20 nats per token {AT_99}. b is {EQUIVALENT} (interval of the difference: "
-        "-0.02 to 0.09, at 99% for all 3 rows at once). Whether a and c are "
-        f"{EQUIVALENT} cannot be told (intervals of the differences, together: -0.30 to 0.10, at "
-        "99% for all 3 rows at once)."
+        "\N{MINUS SIGN}0.02 to 0.09, at 99% for all 3 rows at once). Whether a and c are "
+        f"{EQUIVALENT} cannot be told (intervals of the differences, together: "
+        "\N{MINUS SIGN}0.30 to 0.10, at 99% for all 3 rows at once)."
     )
 
 
@@ -104,7 +110,7 @@ def test_one_row_alone_is_not_called_the_closest(rows):
     document = rows(HUMAN, a=figures(surprisal=4.1))
     assert evidence(with_closest(document, a=[-0.09, 0.05])) == (
         "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is "
-        f"{EQUIVALENT} (interval of the difference: -0.09 to 0.05, at 99%)."
+        f"{EQUIVALENT} (interval of the difference: \N{MINUS SIGN}0.09 to 0.05, at 99%)."
     )
 
 
@@ -132,21 +138,32 @@ def test_of_many_unlike_names_the_first_ones_are_listed(rows):
 def test_too_few_texts_are_a_sentence_and_no_closest_row(rows):
     document = rows(HUMAN_WITH_INTERVAL, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
     document["too_few"] = ["a", "b"]
-    assert evidence(typed(document)) == (
-        "Which sampler is the closest to human text cannot be told: that needs at least 8 "
-        "independent texts of each, or as many prompts."
-    )
+    assert evidence(typed(document)) == ""
+    assert verdict(document).startswith("It takes 32 texts to tell which sampler is closest to ")
     document["too_few"] = ["a"]
     said = evidence(with_closest(document, b=[-0.3, 0.3]))
     assert "a wrote fewer than 8 independent texts, too few for this comparison." in said
+    for row in document["samplers"]:
+        row["generated_texts"]["units"] = 31
+    assert evidence(typed(document)) == ""
+    assert verdict(document).startswith("It takes 32 prompts to tell which sampler is closest to ")
 
 
 def test_too_few_human_texts_are_a_sentence(rows):
     document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
-    assert evidence(typed(document)) == (
-        "Which sampler is the closest to human text cannot be told: that needs at least 8 "
-        "different human texts."
-    )
+    assert verdict(document).startswith("It takes 8 human texts to tell which sampler is closest")
+
+
+@pytest.mark.parametrize("count", [2, 8, 40])
+def test_a_verdict_has_three_lines_at_most(rows, count):
+    """Each of 40 rows was named, in up to six lines."""
+    names = [f"top_k(k={k + 2}) | typical(p=0.{k + 10})" for k in range(count)]
+    often = {name: figures(surprisal=4.1, rep_4=0.5, loops=0.5) for name in names[1::2]}
+    document = rows(HUMAN_WITH_INTERVAL, **dict.fromkeys(names[::2], FAILED), **often)
+    document["closest"] = [*often]
+    said = verdict(document)
+    assert len(textwrap.wrap(said, 80, break_on_hyphens=False)) <= 3
+    assert said.count("typical") == {2: 2, 8: 0, 40: 0}[count]
 
 
 @pytest.mark.parametrize(
@@ -166,10 +183,7 @@ def test_a_temperature_that_the_curve_does_not_have(rows, beyond, says):
 
 
 def test_without_human_text_nothing_is_closest(rows):
-    assert (
-        evidence(typed(rows(None, a=figures(surprisal=1.5, loops=0.0))))
-        == "None of the texts ends in a loop."
-    )
+    assert evidence(typed(rows(None, a=figures(surprisal=1.5)))) == ""
 
 
 def test_repetition_and_loops(rows):
@@ -187,7 +201,7 @@ def test_repetition_and_loops(rows):
     )
     for each in document["samplers"]:  # too few texts for an interval, as of one text
         each["generated_texts"]["ci95"] = {"rep_4": None, "loops": None}
-    assert evidence(typed(document)) == "At most 73.5% of a sampler's texts end in a loop."
+    assert evidence(typed(document)) == ""
 
 
 def test_only_a_sampler_that_always_writes_the_same_text_repeats_itself_in_one_text():
@@ -208,20 +222,25 @@ def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
     ):
         row["generated_texts"]["ci95"] = {"loops": loops, "rep_4": repeated}
     assert evidence(typed(document)) == (
-        "b (30.0% of 4-grams) repeats itself. "
-        "b (50.0% of texts) ends in loops (the interval begins at 38.0%, at 99% "
+        "b (30% of 4-grams) repeats itself. "
+        "b (50% of texts) ends in loops (the interval begins at 38.0%, at 99% "
         "for all 2 rows at once)."
     )
 
 
 def test_when_nothing_loops(rows):
-    """A few texts may: "none ends in a loop" was said of 0.31 %."""
+    """It is said if the next texts can't be very different: 6.2 % was, with up to 94.9 %."""
     document = rows(None, a=figures(rep_4=0.0, loops=0.0031), b=figures(rep_4=0.0, loops=0.0))
-    assert evidence(typed(document)) == "At most 0.31% of a sampler's texts end in a loop."
-    document["samplers"][1]["generated_texts"]["ci95"] = {"loops": [0.0, 0.057]}
+    assert evidence(typed(document)) == ""
+    first, second = (row["generated_texts"] for row in document["samplers"])
+    first["ci95"], second["ci95"] = {"loops": [0.0005, 0.02]}, {"loops": [0.0, 0.057]}
     assert evidence(typed(document)) == (
-        "At most 0.31% of a sampler's texts end in a loop (95% interval up to 5.7%)."
+        "At most 0.31% of a sampler's texts end in a loop (95% intervals up to 5.7%)."
     )
+    first["loops"] = 0.0
+    assert evidence(typed(document)) == "No text ends in a loop (95% intervals up to 5.7%)."
+    first["ci95"] = {"loops": [0.0, 0.949]}
+    assert evidence(typed(document)) == ""
 
 
 def test_sampling_from_the_tail(rows):
@@ -315,7 +334,7 @@ def test_one_alone_is_in_the_singular(rows):
     assert evidence(with_excess(document, a=[4.5, 5.5])) == (
         "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops (the interval "
         "begins at 50.0%, at 99%). a samples from the tail (expected surprisal 9.00 nats, the "
-        "model's own 4.00; the interval begins 4.50 nats above it, at 99%). b failed."
+        "model's own 4.00; the interval begins 4.50 nats above it, at 99%)."
     )
 
 
@@ -325,26 +344,30 @@ def test_one_alone_is_in_the_singular(rows):
         ({}, "No sampler was measured."),
         ({"a": FAILED}, "Every sampler failed."),
         ({"a": FAILED, "b": FAILED}, "Every sampler failed."),
-        ({"a": figures(surprisal=None, loops=None, rep_4=None)}, ""),
+        (
+            {"a": figures(surprisal=None, loops=None, rep_4=None)},
+            "No sampler stands out. Measured ",
+        ),
     ],
 )
 def test_reports_without_figures(rows, samplers, says):
-    assert evidence(typed(rows(HUMAN, **samplers))) == says
-    assert evidence(typed(rows(None, **samplers))) == says
+    for human in (HUMAN, None):
+        document = rows(human, **samplers)
+        assert evidence(typed(document)) == ""
+        assert verdict(document).startswith(says)
 
 
 def test_the_evidence_of_a_whole_report(made):
+    """A report of few texts says nothing of the closest, as its verdict asks for 32."""
     text = evidence(typed(made))
-    few = "greedy and temperature(t=0.5) cannot be told from the closest to human text"
-    assert text.startswith(few)
-    assert text.endswith("breaks(at=5) failed.")
+    assert text.startswith("The maximum-likelihood temperature of human text is 0.81")
     assert [entry.label for entry in typed(made).entries] == [
         "human", "greedy", "temperature(t=0.5)", "uniform",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("verdict", "ends", "says"),
+    ("judged", "ends", "says"),
     [
         (
             "underconfident",
@@ -359,7 +382,7 @@ def test_the_evidence_of_a_whole_report(made):
         (None, [0.98, 1.01], "0.98 to 1.01), which includes the model's own, 1"),
     ],
 )
-def test_a_verdict_on_the_model_is_at_the_level_of_all_statements(rows, verdict, ends, says):
+def test_a_verdict_on_the_model_is_at_the_level_of_all_statements(rows, judged, ends, says):
     fit = {"surprisal": 4.0, "ci95": None, "t": 0.99, "t_ci95": ends, "estimated": False}
-    human = {**HUMAN, "temperature": fit | ({"verdict": verdict} if verdict else {})}
+    human = {**HUMAN, "temperature": fit | ({"verdict": judged} if judged else {})}
     assert says in evidence(typed(rows(human, a=figures(surprisal=1.0))))

@@ -90,7 +90,9 @@ def test_a_plan_over_clusters_is_in_clusters():
     assert found.prompts == 8
     first, second, third = advice([found], Goal(0.3, 0.8), "surprisal", "b", 2, clustered=True)
     assert " clusters x " in first
-    assert third.startswith("The pilot's 8 clusters leave that uncertain (95% interval): this ")
+    assert third.startswith(
+        "The pilot's 8 clusters leave that uncertain: if differences are normal, "
+    )
     assert second.startswith("With the 8 clusters of the pilot")
 
 
