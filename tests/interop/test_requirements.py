@@ -115,6 +115,7 @@ def test_errors_of_corelm_pass_through() -> None:
         ({"n_layer": 10**9}, "n_layer = 1000000000 is more than 1000"),
         ({"parts": [{"num_layers": 10**9}]}, "num_layers = 1000000000 is more than 1000"),
         ({"n_embd": 2**40}, "n_embd = 1099511627776 is more than 1073741824"),
+        ({"transformers_weights": "a.bin"}, "the weights 'a.bin' aren't a .safetensors file in .*"),
     ],
 )
 def test_a_configuration_of_impossible_sizes_is_refused(

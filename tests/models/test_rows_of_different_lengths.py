@@ -95,6 +95,7 @@ def change_and_check(rows):
     rows.check()
 
 
+@needs_kernels
 def test_a_step_of_rows_of_different_lengths_is_one_call(monkeypatch):
     model = small_model(SMALL["gpt2"])
     session = model.start([[3], [4, 5, 6], [7, 8]])

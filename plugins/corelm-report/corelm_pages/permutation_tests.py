@@ -26,7 +26,7 @@ from corelm_report.document.figure import GENERATED, HUMAN, SURPRISAL
 from corelm_report.document.lookup import against, declared_difference
 from corelm_report.document.texts import KeptText
 from corelm_stats.conclusions import EACH, with_holm
-from corelm_stats.inference import Inference
+from corelm_stats.inference import Inference, Sample
 from corelm_stats.intervals import Sums
 
 EXACT = 12
@@ -46,8 +46,6 @@ OF_TOKENS = (SURPRISAL, "model_entropy", "outside_human_band", "unknown", OF_SCO
 OF_BYTES = ("bits_per_byte", OF_SCORER[1])
 OF_DRAWS = ("model_calls", "tokens_read")
 """The figures that are means over tokens, bytes, and tokens with the end; others are over texts."""
-
-Pair = tuple[str, int | None, int]
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,7 @@ def _tests(
 ) -> Iterator[PermutationTest]:
     first, second = _texts(entry), _texts(other)
     pairs = [pair for pair in first if pair in second]
-    samples = [(prompt, seed or 0, i) for prompt, seed, i in pairs]
-    inference = Inference.of_design(samples, clusters=clusters)
+    inference = Inference.of_design(pairs, clusters=clusters)
     names = (first[pairs[0]].figures or {}) if pairs else {}
     for name in (name for name in names if name not in COUNTS):
         sums = [_sums([texts[pair] for pair in pairs], name) for texts in (first, second)]
@@ -157,7 +154,7 @@ def _apart(first: Any, second: Any) -> Any:
     return first[0] / first[1] - second[0] / second[1]
 
 
-def _texts(entry: SamplerEntry) -> dict[Pair, KeptText]:
+def _texts(entry: SamplerEntry) -> dict[Sample, KeptText]:
     """Return an entry's texts, by the keys that pair them."""
     written = entry.generated_texts
     if written is None or written.n != len(entry.texts):

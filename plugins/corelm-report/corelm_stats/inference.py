@@ -35,7 +35,7 @@ from corelm_stats.study_design import VarianceParts
 GROUPS = 64
 """The most parts of a set that are left out in turn."""
 
-Sample = tuple[Hashable, int, int]
+Sample = tuple[Hashable, int | None, int]
 """The prompt, the seed and the sample of a text."""
 GENERATED, HUMAN = "generated", "human"
 """The sources of texts; texts of different sources are independent unless prompts pair them."""

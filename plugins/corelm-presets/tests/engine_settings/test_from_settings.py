@@ -66,6 +66,8 @@ READ = [
     # Before greedy a filter matters where a later sampler depends on it.
     ("llama.cpp", {"temperature": 0, "typical_p": 0.3}, "top_k(k=40) | typical(p=0.3) | greedy"),
     ("llama.cpp", {"temperature": -1, "dynatemp_range": 0.5}, "greedy"),
+    ("llama.cpp", {"temperature": -0.5, "dynatemp_range": 0.5}, "greedy"),
+    ("llama.cpp", {"temperature": 0, "dry_multiplier": 0.8, "dry_penalty_last_n": 0}, "greedy"),
     ("mlx-lm", {"xtc_probability": 1.0}, "greedy"),
     # Windows: 0 is none in llama.cpp and all in the others, -1 all in llama.cpp.
     ("llama.cpp", {"top_k": 0, "repeat_penalty": 1.2}, f"{PENALTY.format(64)} | {NUCLEUS}"),

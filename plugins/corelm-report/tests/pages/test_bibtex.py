@@ -77,7 +77,7 @@ def test_every_method_of_the_report_has_its_entry_once(report):
     assert "@misc{ding2026min," in report.bibtex  # not in works.bib
     assert found["covington2010cutting"]["doi"] == "10.1080/09296171003643098"
     for key in ("shannon1948mathematical", "li2016diversity", "zhu2018texygen",
-                "lin1991divergence",                "kullback1951information", "hall1992removal",
+                "lin1991divergence", "kullback1951information", "hall1992removal",
                 "meister2023efficacy"):  # fmt: skip
         assert key in found
     assert sum("Holtzman" in fields.get("author", "") for fields in found.values()) == 1
@@ -103,6 +103,17 @@ def test_an_earlier_report_cites_what_it_can(report):
     for row in others:
         del row["stages"]
     assert list(parsed(to_bibtex(typed(document)))) == ["corelm", "covington2010cutting"]
+
+
+def test_works_that_are_named_twice_and_sources_without_a_work(report):
+    document = report.to_dict()
+    document["samplers"][2]["stages"][0]["sources"] = [
+        "A 2025, One, arXiv 2501.00000.", "A and B 2025, One, arXiv 2501.00000.", "Here.", "There.",
+    ]  # fmt: skip
+    found = parsed(to_bibtex(typed(document)))
+    assert [each["author"] for each in found.values() if each.get("title") == "{One}"] == ["A"]
+    assert found["xtc"] == {"title": "{Here}", "note": "Source of xtc"}
+    assert found["xtca"] == {"title": "{There}", "note": "Source of xtc"}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from documents import TEXTS, compare, tables_of
 from page_reader import note_of, table_of
 
+import corelm
+from corelm.testing import ToyModel
 from corelm_report import Inference
 
 
@@ -19,6 +21,11 @@ def test_identical_texts_count_once_a_prompt():
     assert own["ci95"]["loops"] == share_of(own["loops"], 1)
     assert {name: ends for name, ends in own["ci95"].items() if ends and name != "loops"} == {}
     assert drawn["generated_texts"]["ci95"]["surprisal"] is not None
+
+
+def test_a_page_of_one_text_that_is_drawn_again_and_again_has_one_unit():
+    report = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=3, length=4)
+    assert ", 1 independent unit for intervals" in report.to_markdown()
 
 
 def test_human_texts_that_are_the_same_are_one_unit_and_a_note_says_so():
