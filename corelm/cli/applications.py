@@ -76,7 +76,8 @@ class TextCommand(_AsText, PlainCommand):
 
     Attributes:
         word: the option that a word without an option is probably meant for; None if there is none.
-        groups: the headings of the help, each with the names of its options.
+        groups: the headings of the help, each with the names of its options. One that no heading
+            names is after the one whose name it begins with, such as `sampler_t`, or last.
     """
 
     word: str | None = None
@@ -86,15 +87,21 @@ class TextCommand(_AsText, PlainCommand):
         """Write the options under their headings."""
         if not self.groups:
             return super().format_options(ctx, formatter)
-        records = {each.name: each.get_help_record(ctx) for each in self.get_params(ctx)}
+        left = {each.name: each.get_help_record(ctx) for each in self.get_params(ctx)}
         arguments = [each.name for each in self.params if each.param_type_name == "argument"]
-        grouped = {*arguments, *(name for names in self.groups.values() for name in names)}
-        others = [name for name in records if name not in grouped]
-        titles = {"Arguments": arguments, **self.groups, "Other options": others}
+        grouped = {name for names in self.groups.values() for name in names}
+        titles = {"Arguments": arguments, **self.groups, "Other options": [*left]}
         for title, names in titles.items():
-            if shown := [record for name in names if (record := records.get(name))]:
+            shown = [
+                left.pop(each)
+                for name in names
+                for each in [*left]
+                if each == name
+                or (title in self.groups and each.startswith(f"{name}_") and each not in grouped)
+            ]
+            if records := [record for record in shown if record]:
                 with formatter.section(title):
-                    formatter.write_dl(shown)
+                    formatter.write_dl(records)
         return None
 
     def invoke(self, ctx: Any) -> Any:

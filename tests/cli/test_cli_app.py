@@ -39,6 +39,10 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         assert written.out.startswith(f"Usage: corelm {command} [OPTIONS]")
         assert written.err == ""
         assert max(map(len, written.out.splitlines())) <= 80
+        assert not re.search(r"<\w+[\[>]|list\[|str \| None", written.out)
+        few = len(re.findall("^  -", written.out, re.MULTILINE)) <= 12
+        first = re.search(r"^The most important options:\n(?: .*\n)*", written.out, re.MULTILINE)
+        assert few or (first and 5 <= len(re.findall("^  -", first[0], re.MULTILINE)) <= 7)
 
 
 @pytest.mark.packages

@@ -29,7 +29,11 @@ SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 @hookimpl
 def corelm_commands() -> dict[str, Any]:
-    return {"explain": application(with_choices(explain), SHORT_HELP)}
+    groups = {
+        "The most important options": ("sampler", "decoder", "model", "token", "top"),
+        "The place in the text": ("prompt_file", "chat", "after", "step", "seed"),
+    }
+    return {"explain": application(with_choices(explain), SHORT_HELP, groups=groups)}
 
 
 def explain(

@@ -55,12 +55,20 @@ N = Parameter.of("n", int, 1, ge=1)
 SEED = Parameter.of("seed", int, None, ge=0)
 ALTERNATIVES = Parameter.of("alternatives", int, 0, ge=0, le=20)
 LOOP = Parameter.of("stop_loop", int, None, ge=2)
+GROUPS = {
+    "The most important options": ("sampler", "model", "length", "n", "seed"),
+    "The text": ("preset", "decoder", "stop", "prompt_file", "chat", "unknown"),
+    "Output": ("json", "no_stream", "color", "alternatives", "output", "receipt"),
+    "Runs": ("device", "dtype", "workers", "scheduler", "resume"),
+}
+"""The options by the headings of the help."""
 SHORT_HELP = "Write texts with a language model."
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("sample", cls=TextCommand, short_help=SHORT_HELP)(with_chosen_options(sample))
+    cls = type("SampleCommand", (TextCommand,), {"groups": GROUPS})
+    app.command("sample", cls=cls, short_help=SHORT_HELP)(with_chosen_options(sample))
 
 
 def sample(

@@ -24,7 +24,8 @@ SHORT_HELP = "Measure the speed on this machine."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"bench": application(with_choices(bench), SHORT_HELP)}
+    groups = {"The most important options": ("sampler", "model", "batch", "length", "seconds")}
+    return {"bench": application(with_choices(bench), SHORT_HELP, groups=groups)}
 
 
 def bench(

@@ -90,8 +90,8 @@ def run(
 
     \b
     corelm probe models probes
-    corelm probe run transformers:probes/slope --sampler "temperature(t=0.8) | top_k(k=20)"
-    corelm probe run http://localhost:8080 --api llama.cpp --model ties --from request.json
+    corelm probe run transformers:probes/slope --sampler "top_k(k=20)"
+    corelm probe run http://localhost:8080 --api llama.cpp --from request.json
     """
     from corelm_probe.checks import NEIGHBOURS, run_checks
     from corelm_probe.engines import open_engine

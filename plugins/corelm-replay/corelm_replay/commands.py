@@ -45,7 +45,7 @@ def record_rollouts(
     """Draw texts and record each token's log-probabilities and the set that it was drawn from.
 
     \b
-    corelm replay record "This movie" --sampler "top_p(p=0.8)" --output rollouts.json
+    corelm replay record "This movie" --sampler "top_p(p=0.8)" --output r.json
     """
     rollouts = record(corelm.load(model), prompts, sampler=sampler, length=length, n=n, seed=seed)
     SafeFile(output).write(rollouts.to_json().encode())
@@ -69,7 +69,7 @@ def audit_rollouts(
     """Split the difference of a trainer's log-probabilities from the recorded ones by cause.
 
     \b
-    corelm replay audit rollouts.json --model gpt2 --fail-if "replayed_outside > 0.01"
+    corelm replay audit r.json --model gpt2 --fail-if "replayed_outside > 0.01"
     """
     conditions = [condition(text) for text in fail_if or []]
     rollouts = Rollouts.from_json(read_text(file, "the rollouts", LARGEST))

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import typer
 
 import corelm
+from corelm.commands import application
 from corelm.errors import UsageError
 from corelm.runs import NamedModel
 
@@ -27,6 +28,12 @@ LONGEST = 86_400
 """Seconds of an option: a day."""
 BACKLOG = 512
 """Connections that wait to be accepted."""
+GROUPS = {
+    "The most important options": ("model", "host", "port", "device", "rows"),
+    "Access": ("uds", "allow_host", "allow_origin", "no_token", "log_texts"),
+    "Limits": ("waiting", "length", "prompt", "prefixes", "seconds", "stall", "grace"),
+}
+"""The options by the headings of the help."""
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="The device of engines' models.")]
 Dtype = Annotated[
     str | None, typer.Option(metavar="NAME", help="The number format of their weights.")
@@ -108,7 +115,7 @@ def serve(
 
     \b
     corelm serve --model imdb
-    corelm serve --model small=transformers:my-gpt2 --model gguf:big.gguf --port 8080
+    corelm serve --model a=transformers:my-gpt2 --model gguf:b.gguf --port 8080
     """
     from corelm_serve.scheduling.scheduler import Limits
     from corelm_serve.security import Access, is_loopback
@@ -256,6 +263,5 @@ def _query(token: str | None) -> str:
 
 @corelm.hookimpl
 def corelm_commands() -> dict[str, typer.Typer]:
-    app = typer.Typer()
-    app.command(short_help="Serve models to OpenAI-compatible clients.")(serve)
-    return {"serve": app}
+    short_help = "Serve models to OpenAI-compatible clients."
+    return {"serve": application(serve, short_help, groups=GROUPS)}

@@ -21,11 +21,22 @@ from corelm_train.settings import DEFAULTS, SETTINGS, TrainingSettings, preset_f
 
 IMDB = "imdb"
 SHORT_HELP = "Train a model on texts."
+GROUPS = {
+    "The most important options": ("data", "out", "settings_preset", "settings_epochs", "resume"),
+    "The model": (
+        "from_",
+        "settings_tokens",
+        "settings_vocabulary_size",
+        "settings_context_length",
+    ),
+    "Texts while it trains": ("settings_temperatures", "settings_prompt", "settings_length"),
+}
+"""The options by the headings of the help."""
 
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    return {"train": application(command(), SHORT_HELP, word="--data")}
+    return {"train": application(command(), SHORT_HELP, word="--data", groups=GROUPS)}
 
 
 def _train(
