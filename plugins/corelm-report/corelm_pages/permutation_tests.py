@@ -14,10 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm.errors import ReportError
 from corelm_pages.tables import clear_differences
@@ -28,16 +26,8 @@ from corelm_report.document.texts import KeptText
 from corelm_stats.conclusions import EACH, with_holm
 from corelm_stats.inference import Inference, Sample
 from corelm_stats.intervals import Sums
+from corelm_stats.permutations import difference_of_ratios, permutation_p_value
 
-EXACT = 12
-"""The most pairs for which all exchanges are tried."""
-DRAWS = 9999
-"""The number of random exchanges for more pairs."""
-MORE, RARE = 90_000, 10
-"""The number of further exchanges, and the most hits, the observed pairs included, for which they
-are tried: with hundreds of tests only p-values below 1 in 10,000 survive Holm's correction."""
-BLOCK = 2**22
-"""The most signs in memory at a time."""
 COUNTS = ("tokens",)
 """The figures of a text that don't characterise its sampler."""
 OF_SCORER = ("scorer_surprisal", "scorer_bits_per_byte")
@@ -122,10 +112,11 @@ def _tests(
         if units.shape[2] and units[:, 1].sum(axis=1).all():
             declared = declared_difference(entry, name, GENERATED)
             own = declared.value if declared and name in OF_SCORER else None
+            if own is None:
+                own = float(difference_of_ratios(*units.sum(axis=2)))
             yield PermutationTest(
-                entry.label, other.label, name,
-                float(_apart(*units.sum(axis=2))) if own is None else own, n, units.shape[2],
-                max(p_value(units), (declared and declared.p) or 0.0),
+                entry.label, other.label, name, own, n, units.shape[2],
+                max(permutation_p_value(units), (declared and declared.p) or 0.0),
             )  # fmt: skip
 
 
@@ -149,11 +140,6 @@ def _weight(text: KeptText, name: str) -> float:
     return tokens if name in OF_DRAWS else 1.0
 
 
-def _apart(first: Any, second: Any) -> Any:
-    """Return the difference of two figures, each given as the sum and the weights."""
-    return first[0] / first[1] - second[0] / second[1]
-
-
 def _texts(entry: SamplerEntry) -> dict[Sample, KeptText]:
     """Return an entry's texts, by the keys that pair them."""
     written = entry.generated_texts
@@ -163,56 +149,3 @@ def _texts(entry: SamplerEntry) -> dict[Sample, KeptText]:
             f'{entry.label}: make it with texts="all" (--texts all)'
         )
     return {(text.prompt, text.seed, text.sample): text for text in entry.texts}
-
-
-def p_value(units: NDArray[np.float64]) -> float:
-    """Return the two-sided p-value of a paired permutation test.
-
-    With up to 12 pairs it is exact; with more, it is estimated from 9,999 random exchanges and the
-    observed pairs, or from 99,999 if fewer than 10 of the first ones reach the difference. It stays
-    valid, because more exchanges are tried only where the first p-value is the smaller one.
-
-    Args:
-        units: (2, 2, pairs) of both samplers the sum and the weights of each independent unit.
-
-    Source: Besag and Clifford 1991, Sequential Monte Carlo p-values,
-    doi 10.1093/biomet/78.2.301.
-
-    Example:
-        >>> ones, tops = np.ones(3), np.array([1.0, 2.0, 3.0])
-        >>> p_value(np.array([[tops, ones], [0 * ones, ones]]))
-        0.25
-    """
-    n = units.shape[2]
-    # Sums in another order round differently.
-    largest = np.abs(units[:, 0]).sum() / units[:, 1].sum()
-    least = abs(float(_apart(*units.sum(axis=2)))) - 1e-9 * largest
-    if n <= EXACT:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float(np.mean(_exchanged(units, signs) >= least))
-    random = np.random.default_rng(0)
-    reached = 1 + _reached(random, units, least, DRAWS)
-    if reached > RARE:
-        return reached / (DRAWS + 1)
-    return (reached + _reached(random, units, least, MORE)) / (DRAWS + MORE + 1)
-
-
-def _reached(
-    random: np.random.Generator, units: NDArray[np.float64], least: float, draws: int
-) -> int:
-    """Return how many random exchanges have a difference at least that far from 0."""
-    reached, n = 0, units.shape[2]
-    while draws:
-        rows = min(draws, max(1, BLOCK // n))
-        signs = 1 - 2 * random.integers(0, 2, size=(rows, n), dtype=np.int8)
-        reached += int(np.sum(_exchanged(units, signs) >= least))
-        draws -= rows
-    return reached
-
-
-def _exchanged(units: NDArray[np.float64], signs: NDArray[Any]) -> NDArray[np.float64]:
-    """Return how far the figures are apart if the units with the sign -1 change places."""
-    mean, half = units.mean(axis=0).sum(axis=1)[:, None], (units[0] - units[1]) @ signs.T / 2
-    with np.errstate(divide="ignore", invalid="ignore"):  # one side may be left without a weight
-        apart: NDArray[np.float64] = np.abs(_apart(mean + half, mean - half))
-    return np.nan_to_num(apart, nan=np.inf)
