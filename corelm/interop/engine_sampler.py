@@ -344,7 +344,7 @@ class EngineSampler:
         most = 1 + max((row.sample for row in rows), default=-1)
         if len(stream) < most:  # samples keep their numbers when the stream grows
             stream = self._random_stream = RandomStream(stream.seed, range(most))
-        return np.array([stream.at(row.position)[row.sample] for row in rows])
+        return np.array([stream.at(row.position, [row.sample])[0] for row in rows])
 
 
 def _never_drawn(vocabulary: Vocabulary | None, width: int) -> NDArray[np.int64]:
