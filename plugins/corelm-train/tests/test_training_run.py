@@ -334,15 +334,14 @@ def test_resuming_with_other_data_is_refused(texts):
         train(settings(texts), Notes(), resume=True)
 
 
-def test_a_finished_model_can_be_trained_further(texts):
-    first = train(settings(texts, epochs=6), Notes())
-    more = settings(texts, out=texts.parent / "more", vocabulary_size=None, start_from=first)
+def test_a_finished_model_can_be_trained_further(texts, whole):
+    more = settings(texts, vocabulary_size=None, start_from=whole)
     notes = Notes()
-    before, after = Bundle.read(first), Bundle.read(train(more, notes))
+    before, after = Bundle.read(whole), Bundle.read(train(more, notes))
     assert after.vocabulary.words == before.vocabulary.words
     assert after.architecture == before.architecture
     assert notes.perplexities[0][1] < before.manifest["figures"]["held_out"]["perplexity"] * 1.1
-    assert f"--from {first}" in after.manifest["training"]["command"]
+    assert f"--from {whole}" in after.manifest["training"]["command"]
 
 
 def test_a_model_to_train_further_has_its_own_vocabulary(texts, whole):
