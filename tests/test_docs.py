@@ -6,6 +6,7 @@ import ast
 import codeop
 import inspect
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import corelm
 import corelm.interop
 import corelm.runs
 from corelm import errors
+from corelm.cli.app import main
 from corelm.contracts import hookspecs
 from corelm.registry import registry
 from corelm.testing import LAWS
@@ -85,6 +87,32 @@ def test_examples_print_what_the_page_says(page: Path) -> None:
         pytest.skip(f"not installed: {', '.join(absent)}")
     lines = examples.differences(page)
     assert not lines, "\n".join(["", *lines])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Keras's files
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        pytest.param("corelm-keras-hub", marks=pytest.mark.engines("keras_hub")),
+        pytest.param("corelm-llama-cpp", marks=pytest.mark.engines("llama_cpp", "gguf")),
+        pytest.param("corelm-transformers", marks=pytest.mark.engines("torch", "transformers")),
+    ],
+)
+def test_the_commands_of_an_engines_page_print_what_it_says(
+    plugin: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In this process, where the engine is imported: alone a command takes ten seconds."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "plugins" / plugin / "README.md").read_text("utf-8")
+    shown = re.findall(r"^\$ corelm (.*)\n(.*\n)", page, re.MULTILINE)
+    assert len(shown) == 2
+    for words, output in shown:
+        assert main(shlex.split(words)) == 0
+        assert capsys.readouterr().out == output
 
 
 def test_an_example_that_lies_is_found(tmp_path: Path) -> None:

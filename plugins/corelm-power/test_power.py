@@ -46,9 +46,17 @@ def p_value(model, decoder, alpha, seeds=12, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["stochastic", "repetition_penalty(penalty=1.5)", "mirostat"])
 @pytest.mark.parametrize(
-    ("alpha", "block", "moves"), [(2, 2, 25), (2, 3, 25), (4, 3, 150), (1, 3, 5), (0.5, 3, 8)]
+    ("sampler", "alpha", "block", "moves"),
+    [
+        ("stochastic", 2, 2, 25),
+        ("stochastic", 2, 3, 25),
+        ("stochastic", 4, 3, 150),
+        ("stochastic", 1, 3, 5),
+        ("stochastic", 0.5, 3, 8),
+        ("repetition_penalty(penalty=1.5)", 2, 3, 25),
+        ("mirostat", 2, 2, 25),
+    ],
 )
 def test_the_texts_have_the_probability_p_to_the_alpha(sampler, alpha, block, moves):
     decoder = Power(alpha=alpha, block=block, moves=moves)
