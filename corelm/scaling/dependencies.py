@@ -26,11 +26,11 @@ from corelm.registry.models import plugin_of
 from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
-DATA = "data of "
-"""Before the name of a distribution, in the names of digests."""
+DATA, VERSION, NAMED = "data of ", "version of ", "named "
+"""Before a distribution, one that it requires, or a path that a parameter names, in digests."""
 RESULTS = ("study.json", "registration.json")
 """Files in a folder of results: these would change with each run."""
-_IGNORED = re.compile(r"(^|[/\\])(\.|__pycache__|__editable__)|\.pyc$|\.(egg|dist)-info")
+_IGNORED = re.compile(r"(^|[/\\])(\.|__pycache__|__editable__)|\.(egg|dist)-info")
 BUILT, PROJECT = ("build", "dist"), "pyproject.toml"
 """Folders of build tools, next to the file that names a project."""
 OWN = ("corelm", "corelm_samplers")
@@ -44,7 +44,7 @@ def digests(packages: Iterable[str]) -> dict[str, str]:
     """Return the digest of each package in this environment, sorted by name.
 
     Args:
-        packages: names; one that begins with `DATA` names the data of a distribution.
+        packages: names; one may begin with `DATA`, `VERSION` or `NAMED`.
     """
     return {name: _digest(name) for name in sorted(packages)}
 
@@ -67,13 +67,25 @@ def _package(module: str) -> str:
 
 
 def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
-    """Yield the top-level modules, and the data, of the plugins that these packages belong to."""
+    """Yield the modules, data and requirements of the plugins that these packages belong to."""
     for plugin in {source.distribution for source in registry().sources()} - {loading.OWN}:
         modules = _modules(plugin)
         if not modules.isdisjoint(packages):
             yield from modules
             if _data_of(plugin):
                 yield f"{DATA}{plugin}"
+            yield from (f"{VERSION}{each}" for each in _required(plugin))
+
+
+@cache
+def _required(distribution: str) -> frozenset[str]:
+    """Return the distributions that one requires, but for corelm and for its extras."""
+    try:
+        lines = metadata.requires(distribution) or []
+    except (metadata.PackageNotFoundError, ValueError):
+        return frozenset()
+    own = (line for line in lines if not re.search(r";.*\bextra\b", line))
+    return frozenset(re.split(r"[^\w.-]", line)[0] for line in own) - {loading.OWN}
 
 
 @cache
@@ -123,6 +135,13 @@ def _editable_folder(distribution: metadata.Distribution) -> str | None:
 def _digest(package: str) -> str:
     if package.startswith(DATA):
         return _digest_of(_data_of(package.removeprefix(DATA)))
+    if package.startswith(NAMED):
+        return _digest_of((package.removeprefix(NAMED),))
+    if package.startswith(VERSION):
+        try:
+            return metadata.version(package.removeprefix(VERSION))
+        except metadata.PackageNotFoundError:
+            return MISSING
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):  # the script that runs has no spec
@@ -148,12 +167,17 @@ def _digest_of(roots: tuple[str, ...]) -> str:
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield the files of a folder with their relative paths; a single file yields itself."""
-    if root.is_file():
-        yield root.name, root
+    if not root.is_dir():  # a module in an archive has the archive's digest
+        file = next((each for each in (root, *root.parents) if each.exists()), root)
+        if file.is_file():
+            yield root.name, file
         return
-    for folder, folders, names in os.walk(root):
+    walked = set()  # a link may lead back, and a project's lead anywhere
+    for folder, folders, names in os.walk(root, followlinks=not (root / PROJECT).exists()):
+        walked.add(os.path.realpath(folder))
         inner = Path(folder).relative_to(root)
-        folders[:] = [each for each in folders if not _is_ignored(Path(folder, each))]
+        inside = [each for each in folders if not _is_ignored(Path(folder, each))]
+        folders[:] = [n for n in inside if os.path.realpath(Path(folder, n)) not in walked]
         for name in names:
             if not _IGNORED.search(name) and Path(folder, name).is_file():
                 yield (inner / name).as_posix(), Path(folder, name)
@@ -199,12 +223,14 @@ class Dependencies:
         """The digest of each package that computes, by name.
 
         A plugin counts with all its modules, as one may call functions of another, and with the
-        other files of its distribution, such as data, under a name of their own. The plugin that
-        loaded a model counts too. What a plugin reads elsewhere, such as the network, isn't seen.
+        other files of its distribution, such as data, under a name of their own, and the versions
+        that it requires. The plugin that loaded a model counts too, and so does a path or a module
+        that a parameter names. What a plugin reads elsewhere, such as the network, isn't seen.
         """
         named = {_package(module) for module in self.modules} - {""}
         parts = (part for thing in self.things for part in _parts(thing))
         packages = {*named, *(package for part in parts for package in _packages(part))}
+        packages |= {each for thing in self.things for each in _named(thing)}
         return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
 
     @property
@@ -229,10 +255,28 @@ def hash_of_variable(name: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", value, name.encode(), ROUNDS, 8).hex()
 
 
+def _named(thing: Any) -> Iterator[str]:
+    """Yield the files, folders and packages that the parameters of a sampler or decoder name."""
+    for text, is_local in _texts(thing):
+        if is_local and text and not text.startswith(PREFIX):
+            package, colon, rest = text.partition(":")  # SCHEME:PATH or MODULE:FUNCTION
+            paths = [each for each in (text, rest) if each and os.path.exists(each)]
+            yield from (f"{NAMED}{each}" for each in paths)
+            if colon and not paths:
+                yield _package(package)
+
+
 def _variables(thing: Any) -> Iterator[str]:
+    for text, _ in _texts(thing):
+        if text.startswith(PREFIX):
+            yield text.removeprefix(PREFIX)
+
+
+def _texts(thing: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the texts among the parameters, and if they name something of this machine."""
     for part in thing.parts() if isinstance(thing, Parameterized) else ():
         for parameter in part.parameters():
             value = getattr(part, parameter.name)
             for text in value if isinstance(value, tuple) else (value,):
-                if isinstance(text, str) and text.startswith(PREFIX):
-                    yield text.removeprefix(PREFIX)
+                if isinstance(text, str):
+                    yield text, parameter.rule.local

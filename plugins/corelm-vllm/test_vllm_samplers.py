@@ -258,6 +258,6 @@ def test_a_recorded_request_has_the_figures_of_generate(llm, records):
         own = record(MODEL, ["This movie"], sampler=chain, length=24, n=2, seed=7)
         np.testing.assert_allclose(found.model_logprobs, own.model_logprobs, atol=1e-3)
         for row in range(2):
-            receipt = Receipt.of(found, row, model="gpt2", model_sha256="", seed=7, sample=row)
+            receipt = Receipt.of(found, row, model="vllm:gpt2", model_sha256="", seed=7, sample=row)
             assert verify(receipt, MODEL) == []
     assert {json.loads(line)["name"] for line in records.read_text().splitlines()} == {*chains}

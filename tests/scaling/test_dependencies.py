@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import pytest
 
 import corelm
-from corelm.runs import plugins
+from corelm.runs import Strategy, plugins
 from corelm.scaling import Dependencies, dependencies
 
 SAMPLER = '''
@@ -112,3 +113,51 @@ def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     assert {each for each in before if before[each] != after[each]} == {
         name if where == "in a package" else f"data of {name}"
     }
+
+
+def test_what_a_parameter_names_is_a_dependency(tmp_path, monkeypatch):
+    """Another model, or a function of the user, decides the texts of these decoders."""
+    (tmp_path / "likeness.py").write_text("def same(a, b):\n    return 1.0\n")
+    (tmp_path / "weak").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    decoders = map(Strategy.of, ("mbr(metric='likeness:same')", "speculative(draft='mlx:weak')",
+                                 "guidance(method='contrastive', amateur='weak')"))  # fmt: skip
+    things = [[part for part in each if part is not None] for each in decoders]
+
+    def digests():
+        dependencies._digest_of.cache_clear()  # as in a new process
+        return [Dependencies(each).code for each in things]
+
+    (tmp_path / "weak" / "weights").write_text("1")
+    before = digests()
+    assert digests() == before
+    (tmp_path / "weak" / "weights").write_text("2")
+    (tmp_path / "likeness.py").write_text("def same(a, b):\n    return 2.0\n")
+    changed = [{name for name in first if first[name] != then[name]}
+               for first, then in zip(before, digests(), strict=True)]  # fmt: skip
+    assert changed == [{"likeness"}, {"named weak"}, {"named weak"}]
+
+
+def test_a_newer_engine_is_another_version(monkeypatch):
+    monkeypatch.setattr(dependencies.metadata, "version", lambda name: "9.9")
+    required = dependencies.digests(["version of torch"])
+    assert required == {"version of torch": "9.9"}
+    assert "torch" in dependencies._required("corelm-transformers")
+
+
+def test_code_in_archives_links_and_bytecode_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("module.py", "1")
+    package, elsewhere = tmp_path / "package", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    package.mkdir()
+    (package / "data").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(package)
+    (elsewhere / "table.json").touch()
+    (package / "compiled.pyc").touch()
+    files = {name for name, _ in dependencies._files(package)}
+    assert files == {"compiled.pyc", "data/table.json"}
+    inner = tmp_path / "a.zip" / "module.py"
+    assert list(dependencies._files(inner)) == [("module.py", tmp_path / "a.zip")]
+    assert not [*dependencies._files(tmp_path / "none")]

@@ -175,8 +175,9 @@ def verdict(receipt: Receipt, findings: list[Finding], is_ended: bool) -> Iterat
         yield f"token {each.place} ({each.token}): {each.reason}"
     if not findings:
         yield f"all {len(receipt.tokens)} tokens were drawn as stated:"
-        model = printable.one_line(receipt.model.removeprefix("corelm:"))
-        yield f"  {receipt.chain}, {model or 'a model without a name'}, seed {receipt.seed}"
+        model = receipt.model.removeprefix("corelm:") or "a model without a name"
+        stated = f"{receipt.chain}, {model}, seed {receipt.seed}"
+        yield f"  {printable.one_line(stated)}"
         if not is_ended:
             yield "  the text has no end: its receipt doesn't show whether more was drawn"
 

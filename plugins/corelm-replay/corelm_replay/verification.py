@@ -127,9 +127,9 @@ def model_of(receipt: Receipt, model: Any = None) -> Any:
         raise UsageError("the receipt names no model of corelm; say which one it is, with --model")
     name = receipt.model if model is None else model
     named = NamedModel.of(corelm.load(name) if isinstance(name, str) else name)
-    scheme, colon, _ = named.name.partition(":")
-    is_same_engine = model is None or (colon and receipt.model.startswith(f"{scheme}:"))
-    if is_same_engine and named.fingerprint() != receipt.model_sha256:
+    names = [NamedModel.label(each) for each in (named.name, receipt.model)]
+    engine, stated = (each[: each.find(":") + 1] for each in names)  # "" for corelm's own networks
+    if (receipt.model and engine == stated) and named.fingerprint() != receipt.model_sha256:
         raise UsageError(f"{named.name} is another model than the receipt's: its checksum differs")
     return named.model
 

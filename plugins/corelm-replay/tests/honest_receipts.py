@@ -39,8 +39,6 @@ CHAINS = (
     "mirostat(tau=5)",
 )
 PROMPTS = "This movie", "I have never seen a film that", "The", "An actor"
-BATCH = 50
-"""Texts that are drawn together."""
 DRAWN = "tokens", "logprobs", "model_logprobs", "kept_mass", "kept_size"
 KINDS = "tokens", "seed", "logprobs", "model_logprobs", "kept_mass"
 CHANGE = 0.1
@@ -65,17 +63,17 @@ class InVllm:
         )
         self.model = NamedModel.of(VllmModel(self.llm)).model
 
-    def receipts(self, prompt, chain, length, seed):
+    def receipts(self, prompt, chain, length, seed, batch):
         """Return the receipts of a batch."""
         from vllm import SamplingParams
 
         extra = {"corelm": chain, "corelm_seed": seed, "corelm_record": "batch"}
-        params = SamplingParams(max_tokens=length, n=BATCH, extra_args=extra)
+        params = SamplingParams(max_tokens=length, n=batch, extra_args=extra)
         self.llm.generate([prompt], params, use_tqdm=False)
         rollouts = TokenLog.read(self.file).rollouts()
         self.file.unlink()
-        origin = {"model": "gpt2", "model_sha256": "", "seed": seed}
-        return [Receipt.of(rollouts, row, **origin, sample=row) for row in range(BATCH)]
+        origin = {"model": "vllm:gpt2", "model_sha256": "", "seed": seed}
+        return [Receipt.of(rollouts, row, **origin, sample=row) for row in range(batch)]
 
 
 class VllmModel:
@@ -110,9 +108,9 @@ class InCorelm:
     def __init__(self, name, dtype=None):
         self.model = corelm.load(name, dtype=dtype)
 
-    def receipts(self, prompt, chain, length, seed):
+    def receipts(self, prompt, chain, length, seed, batch):
         """Return the receipts of a batch."""
-        drawn = receipts(self.model, prompt, sampler=chain, length=length, n=BATCH, seed=seed)
+        drawn = receipts(self.model, prompt, sampler=chain, length=length, n=batch, seed=seed)
         return [receipt for _, receipt in drawn]
 
 
@@ -180,18 +178,18 @@ def forgeries(writer, verifier, receipt, rng):
     return counts
 
 
-def count(writer, verifier, texts, length, every):
+def count(writer, verifier, texts, length, every, batch):
     """Return the counts of texts, tokens, rejections, changes and changes found."""
     counts, rng = Counter(), np.random.default_rng(1)
-    for seed in range(texts // (BATCH * len(CHAINS))):
+    for seed in range(texts // (batch * len(CHAINS))):
         prompt = PROMPTS[seed % len(PROMPTS)]
         for chain in CHAINS:
-            for i, receipt in enumerate(writer.receipts(prompt, chain, length, seed)):
+            for i, receipt in enumerate(writer.receipts(prompt, chain, length, seed, batch)):
                 findings = verify(receipt, verifier)
                 counts += Counter(texts=1, tokens=len(receipt.tokens), rejected=bool(findings))
                 if findings:
                     print(f"{chain}, seed {seed}, sample {receipt.sample}: {findings}", flush=True)
-                if i % every == 0:
+                if (seed * batch + i) % every == 0:
                     kind, changed = planted(receipt, rng)
                     is_found = bool(verify(changed, verifier))
                     counts += Counter(changes=1, found=is_found)
@@ -208,6 +206,7 @@ def main():
     parser.add_argument("--texts", type=int, default=20_000, help="drawn by each engine")
     parser.add_argument("--verified", type=int, default=2_000, help="verified by each engine")
     parser.add_argument("--length", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=50, help="texts that are drawn together")
     parser.add_argument("--every", type=int, default=10, help="a text of so many has forgeries")
     parser.add_argument("--dtype", help="of the engine's weights; by default the file's")
     parser.add_argument("--itself", action="store_true", help="each engine verifies its own texts")
@@ -224,7 +223,7 @@ def main():
             pairs.insert(1, ("verifies", options.verified, own, engine.model))
         for verb, texts, *pair in pairs:
             start = time.process_time()
-            n = count(*pair, texts, options.length, options.every)
+            n = count(*pair, texts, options.length, options.every, options.batch)
             rejected = f"{n['rejected']} of {n['texts']} texts, {n['tokens']} tokens, rejected"
             changes = f"{n['found']} of {n['changes']} changes found"
             changes += f", {n['exposed']} of {n['neighbours']} neighbours"

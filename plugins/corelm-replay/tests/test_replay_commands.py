@@ -63,6 +63,9 @@ def test_a_receipt_is_verified(command):
     assert good.output.startswith(
         "all 6 tokens were drawn as stated:\n  top_p(p=0.8), toy, seed 1\n"
     )
+    lines = dataclasses.replace(made, chain="top_p(\n\n p=0.8)")
+    Path("receipt.json").write_text(lines.to_json(), "utf-8")
+    assert "\n  top_p( p=0.8), toy, seed 1\n" in command("verify", "receipt.json").output
     document = json.loads(Path("receipt.json").read_text("utf-8")) | {"seed": 7}
     Path("receipt.json").write_text(json.dumps(document), "utf-8")
     bad = command("verify", "receipt.json", "--json")

@@ -227,12 +227,16 @@ def test_another_figure_is_found(name):
     assert finding.place == 3
 
 
-def test_another_model_is_refused(monkeypatch):
+@pytest.mark.parametrize("stated", [None, "toy", "./toy"])
+def test_another_model_is_refused(stated, monkeypatch):
+    """A receipt with another checksum would be given the rounding of another engine."""
     [receipt] = drawn()
     monkeypatch.setattr("corelm.load", lambda name: ToyModel(logits=[1.0] * 13))
-    receipt = dataclasses.replace(receipt, model="toy")
+    receipt = dataclasses.replace(receipt, model="corelm:toy")
     with pytest.raises(UsageError, match="another model than the receipt's"):
-        verify(receipt)
+        verify(receipt, stated)
+    with pytest.raises(UsageError, match="another model than the receipt's"):
+        verify(dataclasses.replace(receipt, model_sha256=""), stated)
 
 
 @pytest.mark.parametrize(

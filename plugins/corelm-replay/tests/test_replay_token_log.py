@@ -81,7 +81,7 @@ def test_a_missing_file_is_refused(tmp_path):
 def check_receipts(found, model, samples):
     """Verify the draws of another engine, whose sets may differ at their edge."""
     for row, sample in enumerate(samples):
-        own = {"model": "tiny", "model_sha256": "", "seed": 5, "sample": sample}
+        own = {"model": "engine:tiny", "model_sha256": "", "seed": 5, "sample": sample}
         assert verify(Receipt.of(found, row, **own), model) == []
 
 
