@@ -15,7 +15,7 @@ def refuse_unusable(cls: type, contract: type) -> None:
     not_a = f"not a {contract.__name__.lower()}: {cls.__name__}"
     typed = inspect.get_annotations(cls)
     fields = {name for name, hint in typed.items() if "ClassVar" not in str(hint)}
-    for method in ("__init__", "__new__", "__eq__", "__hash__"):
+    for method in ("__init__", "__new__", "__eq__", "__hash__", "__str__"):
         # Without fields, all samplers of the class would be equal, and copies have the defaults.
         if isinstance(vars(cls).get(method), (FunctionType, staticmethod)):
             raise PluginError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +17,7 @@ import numpy as np
 from corelm.contracts.context import Context
 from corelm.contracts.language_model import Vocabulary, never_drawn
 from corelm.contracts.sampling import Coin, Mask, Sampler
-from corelm.contracts.validation import fault_of_mask, fault_of_result, fault_of_toss
+from corelm.contracts.validation import READABLE, fault_of_mask, fault_of_result, fault_of_toss
 from corelm.errors import ParameterError
 from corelm.numerics.branches import Branches, mixture_of
 from corelm.numerics.distributions import Array, greedy, softmax
@@ -123,22 +124,32 @@ def treats_rows_alone(sampler: Sampler, ask: Ask) -> Complaints:
 
 
 @_law(
-    "Look at the logits of a token, not at its id. Where the published definition needs ids, keep "
+    "Look at the logits of a token, not at its id. Where the published definition needs ids, name "
     "'vocabulary' in `reads`."
 )
 def treats_tokens_alike(sampler: Sampler, ask: Ask) -> Complaints:
     """Follow the tokens when they get other ids, unless `reads` or a parameter names tokens."""
-    if "vocabulary" in sampler.reads or any(map(_names_tokens, sampler.stages)):
+    if any(_needs_ids(stage, ask(distinct)[0]) for stage in sampler.stages):
         return
     rng = np.random.default_rng(2)
     for case in ask(distinct):
         order = rng.permutation(case.logits.shape[1])
         tokens = np.argsort(order)[case.context.tokens]  # token `order[i]` becomes token i
         other = Case(case.logits[:, order], replace(case.context, tokens=tokens))
-        first, second = answer(sampler, case), answer(sampler, other)
-        before, after = softmax(first)[:, order], softmax(second)
-        if not np.allclose(after, before, rtol=rounding(first), atol=1e-7):
+        first = answer(sampler, case)
+        before, rtol = softmax(first)[:, order], rounding(first)
+        if not np.allclose(softmax(answer(sampler, other)), before, rtol=rtol, atol=1e-7):
             yield case, "answered in another way when the tokens got other ids"
+
+
+def _needs_ids(stage: Sampler, case: Case) -> bool:
+    """Return True if a stage names tokens, or reads the vocabulary: by default it only may."""
+    if "vocabulary" not in stage.reads or _names_tokens(stage):
+        return _names_tokens(stage)
+    guard = ContextGuard(case.context, stage.reads - {"vocabulary"})
+    with suppress(Exception):  # that of the guard, or what the sampler makes of it
+        stage(case.logits.copy(), guard)  # type: ignore[arg-type]
+    return bool(guard.refused) or stage.reads is not READABLE
 
 
 def _names_tokens(stage: Sampler) -> bool:

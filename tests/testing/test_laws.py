@@ -215,10 +215,11 @@ class KeepsABuffer(Sampler):
 
 BUFFERS = {}
 
+STATEFUL = {repeats_itself, treats_rows_alone, treats_tokens_alike, ignores_a_constant}
 ONE_FAULT = [
     (KeepsABuffer(), {repeats_itself}),
-    (HiddenCounter(), {repeats_itself, treats_rows_alone, ignores_a_constant}),
-    (PrivateRandomness(), {repeats_itself, treats_rows_alone, ignores_a_constant}),
+    (HiddenCounter(), STATEFUL),
+    (PrivateRandomness(), STATEFUL),
     (GlobalRandomness(), {repeats_itself}),
     (MeanOverTheBatch(), {treats_rows_alone}),
     (WritesIntoItsInput(), {leaves_its_input_alone}),
@@ -304,7 +305,7 @@ def test_other_laws_refuse_an_invalid_result_too(law):
         (leaves_its_input_alone, WritesIntoItsInput(), "Work on a copy"),
         (never_restores_a_token, RestoresTokens(), "mask_logits(result, logits > -np.inf)"),
         (ignores_a_constant, NeedsRawLogits(), "is_shift_invariant = False"),
-        (treats_tokens_alike, SaysThatItIsOrderless(), "keep 'vocabulary' in `reads`"),
+        (treats_tokens_alike, SaysThatItIsOrderless(), "name 'vocabulary' in `reads`"),
         (keeps_the_most_likely_token, Inverts(), "`is_argmax_invariant = False`"),
         (
             changes_nothing_when_neutral,
