@@ -19,6 +19,7 @@ COLD = corelm.sampler("temperature", t=0.5)
 class Add(Sampler):
     """Add to the first token, so that the order of a chain shows."""
 
+    reads = frozenset({"vocabulary"})
     amount: float = param(1.0)
 
     def __call__(self, logits, context):

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corelm.commands import messages
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.runs import printable
 
@@ -70,13 +71,15 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
         UsageError: a file that cannot be read, or is no such log.
     """
     read, answers = _reader(path), dict[tuple[str, str, int], Answer]()
+    unscored = 0
     try:
         for place, question, asked, repeat, about, scores in read(path):
             common = _cluster(about, cluster, place)
             text = json.dumps(asked, sort_keys=True, default=str)
             content = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            for metric, score in scores.items():
-                value = _number(score)
+            values = {metric: _number(score) for metric, score in scores.items()}
+            unscored += all(value is None for value in values.values())
+            for metric, value in values.items():
                 if value is None:
                     continue
                 if not any(part not in (None, {}, []) for part in asked):
@@ -89,6 +92,9 @@ def read_answers(path: Path, cluster: str | None = None) -> list[Answer]:
         raise UsageError(f"cannot read the log {str(path)!r}: {error}") from None
     if not answers:
         raise UsageError(f"{str(path)!r} has no scores: expected samples_*.jsonl, .eval or .json")
+    if unscored:
+        count = printable.counted(unscored, "answer")
+        messages.tell(f"left out of {path.name}: {count} without a score", "note")
     return [*answers.values()]
 
 

@@ -176,7 +176,9 @@ def _difference(
 def _mean(answers: Mapping[str, list[Answer]]) -> Estimate:
     """Return the mean over questions, each with the mean of its answers."""
     samples: list[Sample] = [(question, 0, 0) for question in answers]
-    clusters = {question: each[0].cluster for question, each in answers.items() if each[0].cluster}
+    # A question that a data set has twice is one unit, too.
+    clusters = {question: each[0].cluster or each[0].content or question
+                for question, each in answers.items()}  # fmt: skip
     sums = [sum(a.value for a in each) / len(each) for each in answers.values()]
     units = Inference.of_design(samples, clusters=clusters)
     mean = units.estimate((sums, [1.0] * len(sums)))

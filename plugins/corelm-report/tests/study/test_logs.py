@@ -238,6 +238,26 @@ def test_an_answer_that_is_listed_twice_counts_once(tmp_path):
         read_answers(path)
 
 
+def test_answers_without_a_score_are_counted(tmp_path, capsys):
+    samples = inspect_samples([1, 0] * 5, epochs=3)
+    for sample in samples[::3]:
+        sample["scores"] = {"match": {"value": "refused"}}
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps({"eval": {}, "samples": samples}))
+    assert len(read_answers(path)) == 20
+    assert "left out of log.json: 10 answers without a score" in capsys.readouterr().err
+
+
+def test_a_question_under_several_numbers_is_one_unit(tmp_path):
+    logs = {}
+    for name, score in (("a.json", 1), ("b.json", 0)):
+        samples = [each | {"input": "the same"} for each in inspect_samples([score] * 20)]
+        (tmp_path / name).write_text(json.dumps({"eval": {}, "samples": samples}))
+        logs[name] = read_answers(tmp_path / name)
+    [one] = paired_differences(logs)
+    assert (one.questions, one.units, one.p, one.ends) == (20, 1, None, None)
+
+
 def test_a_small_archive_of_a_huge_sample_is_refused(tmp_path):
     path = tmp_path / "bomb.eval"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
