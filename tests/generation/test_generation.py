@@ -96,6 +96,11 @@ def test_samples_may_come_in_any_order():
         assert one.tokens.tolist() == other.tokens[::-1].tolist()
 
 
+def test_each_prompt_has_random_numbers_of_its_own():
+    texts = Texts("", STOCHASTIC, length=9, n=1, seed=1).of_prompts(["the", "the"])
+    assert [each.prompt_index for each in texts] == [0, 1]
+
+
 def test_samplers_share_their_random_numbers():
     assert generate(sampler="stochastic", n=9) == generate(sampler="temperature(t=1)", n=9)
 

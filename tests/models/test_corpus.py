@@ -365,6 +365,11 @@ def test_a_vocabulary_without_room_or_words_is_refused():
         learn_vocabulary(["!!!", "..."], "words", 100)
 
 
+def test_other_texts_have_another_digest():
+    assert Corpus.digest(["a\ud800", "b"]) == Corpus.digest(["a\ud800", "b"])
+    assert len({Corpus.digest(each) for each in (["a", "b"], ["b", "a"], ["ab"], ["a\ud800"])}) == 4
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device")
 def test_a_device_is_refused_unread():
     with pytest.raises(DataError, match="'/dev/zero' is a device; give a file or a folder"):

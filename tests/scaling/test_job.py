@@ -160,7 +160,7 @@ DIGEST = "0123456789abcdef"
         ({"model a_b": DIGEST}, {}, "other model a_b"),
         ({"code": {"a_b": DIGEST}}, {"code": {}}, "other code: a_b"),
         ({"secrets": {"KEY": DIGEST}}, {"secrets": {}}, "other secrets: KEY"),
-        ({"same": 1, "n": 1}, {"same": 1, "n": 2}, "n 1, here 2"),
+        ({"same": 1, "n": 1, "m": 3}, {"same": 1, "n": 2}, "n 1, here 2; m 3, here none"),
     ],
 )
 def test_settings_that_differ(before, now, text):

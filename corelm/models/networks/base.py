@@ -378,8 +378,6 @@ class Transformer(Network):
     def process_with_logits(
         self, window: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
     ) -> tuple[Array, Array]:
-        if not self._plan:
-            return super().process_with_logits(window, new, cache, asked, times)
         outputs, logits = self._new_results(len(window), new, asked)
         mask = self._attention_mask(window, new, times)
         loaded().run(self._plan, window, cache, mask, outputs, logits, times)
