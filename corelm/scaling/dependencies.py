@@ -78,22 +78,25 @@ def _of_the_same_plugins(packages: set[str]) -> Iterator[str]:
 
 
 @cache
-def _required(distribution: str) -> frozenset[str]:
-    """Return the distributions that one requires, but for corelm and for its extras."""
+def _installed(distribution: str) -> metadata.Distribution | None:
     try:
-        lines = metadata.requires(distribution) or []
+        return metadata.distribution(distribution)
     except (metadata.PackageNotFoundError, ValueError):
-        return frozenset()
+        return None
+
+
+def _required(distribution: str) -> set[str]:
+    """Return the distributions that one requires, but for corelm and for its extras."""
+    installed = _installed(distribution)
+    lines = (installed.requires or ()) if installed else ()
     own = (line for line in lines if not re.search(r";.*\bextra\b", line))
-    return frozenset(re.split(r"[^\w.-]", line)[0] for line in own) - {loading.OWN}
+    return {re.split(r"[^\w.-]", line)[0] for line in own} - {loading.OWN}
 
 
 @cache
 def _modules(distribution: str) -> frozenset[str]:
     """Return the top-level modules of a distribution; none if its metadata does not list them."""
-    try:
-        installed = metadata.distribution(distribution)
-    except (metadata.PackageNotFoundError, ValueError):
+    if (installed := _installed(distribution)) is None:
         return frozenset()
     listed = installed.read_text("top_level.txt")
     if listed is not None:
@@ -111,9 +114,7 @@ def _data_of(distribution: str) -> tuple[str, ...]:
 
     Of an editable installation this is its folder: a plugin of one module reads files next to it.
     """
-    try:
-        installed = metadata.distribution(distribution)
-    except (metadata.PackageNotFoundError, ValueError):
+    if (installed := _installed(distribution)) is None:
         return ()
     if folder := _editable_folder(installed):
         return (folder,)
@@ -138,10 +139,8 @@ def _digest(package: str) -> str:
     if package.startswith(NAMED):
         return _digest_of((package.removeprefix(NAMED),))
     if package.startswith(VERSION):
-        try:
-            return metadata.version(package.removeprefix(VERSION))
-        except metadata.PackageNotFoundError:
-            return MISSING
+        installed = _installed(package.removeprefix(VERSION))
+        return installed.version if installed else MISSING
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):  # the script that runs has no spec
