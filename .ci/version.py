@@ -2,7 +2,8 @@
 
 All projects of the repository have one version. A plugin takes every corelm before the next
 version that may change the public names: the next minor one until 1.0, then the next major one.
-Setting it changes each pyproject.toml and the citation; the changelog is written by hand.
+Setting it changes each pyproject.toml, the citation and the recipe for conda; the changelog is
+written by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = (ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml")))
-CITATION = ROOT / "docs" / "CITATION.cff"
+OTHERS = (ROOT / "docs" / "CITATION.cff", ROOT / ".ci" / "conda" / "recipe.yaml")
 OURS = re.compile(r'(?<=")((?:corelm|llm-corelm)(?:-[\w-]+)?(?:\[[\w,]+\])?)>=[\w.]+,<[\d.]+(?=")')
 """The requirement of a package of this repository."""
 
@@ -49,8 +50,9 @@ def main(words: list[str]) -> None:
         sys.exit(f"no version: {words[0]!r}; 1.2.3 and 1.2.3rc1 are")
     for file in PROJECTS:
         file.write_text(with_version(file.read_text("utf-8"), words[0]), encoding="utf-8")
-    cited = re.sub(r"(?m)^version: .+$", f"version: {words[0]}", CITATION.read_text("utf-8"))
-    CITATION.write_text(cited, encoding="utf-8")
+    for file in OTHERS:
+        text = re.sub(r"(?m)^( *version:) \d.*$", rf"\1 {words[0]}", file.read_text("utf-8"))
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

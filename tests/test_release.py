@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import runpy
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 VERSION: dict[str, Any] = runpy.run_path(str(ROOT / ".ci" / "version.py"))
@@ -54,6 +58,33 @@ all = ["corelm[report,train]"]
             f'dependencies = ["corelm{compatible}", "corelm-serve{compatible}", "numpy>=2.1"]\n'
             'all = ["corelm[report,train]"]\n'
         )
+
+
+def test_the_recipe_for_conda_has_the_version_and_the_dependencies_of_the_project() -> None:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    recipe = yaml.safe_load((ROOT / ".ci" / "conda" / "recipe.yaml").read_text("utf-8"))
+    needs = {
+        "host": ["python", "pip", *document["build-system"]["requires"]],
+        "run": ["python", *document["project"]["dependencies"]],
+    }
+    assert recipe["context"]["version"] == VERSION["current"]()
+    for key, requirements in needs.items():
+        assert [each.replace(" ", "") for each in recipe["requirements"][key]] == requirements
+
+
+def test_every_requirement_of_developers_is_pinned_to_versions_that_it_allows() -> None:
+    """`.ci/pins` writes them anew."""
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    several = document["project"]["optional-dependencies"] | document["dependency-groups"]
+    names = ("report", "train", "dask", "parquet", "test", "dev", "docs")
+    lines = (ROOT / ".ci" / "pins.txt").read_text("utf-8").splitlines()
+    pins = defaultdict(list)
+    for pin in map(Requirement, lines):
+        pins[canonicalize_name(pin.name)] += [each.version for each in pin.specifier]
+    needs = [*document["project"]["dependencies"], *(each for n in names for each in several[n])]
+    for need in (Requirement(each) for each in needs if not NAMES.match(each)):
+        pinned = pins[canonicalize_name(need.name)]
+        assert {need.specifier.contains(each) for each in pinned} == {True}, f"{need}: {pinned}"
 
 
 def test_free_threaded_python_can_build_the_source_distribution() -> None:
