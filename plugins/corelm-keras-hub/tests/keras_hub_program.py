@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 
-import keras
 import keras_hub
 import numpy as np
 import tiny_keras_hub
@@ -108,12 +107,10 @@ def found(names):
     model = KerasHubModel(causal_lm)
     differences, hidden = session_differences(causal_lm)
     samplers = {name: name for name in names} | {"a plugin": TopA(a=0.5)}
-    engine = {}
-    for i, (name, sampler) in enumerate(samplers.items()):
-        # To compile the loop takes most of the time, so TensorFlow compiles it for the first two
-        # samplers and the plugin's. JAX has no other way, and torch compiles nothing.
-        eagerly = keras.backend.backend() == "tensorflow" and 2 <= i < len(samplers) - 1
-        engine[name] = engine_texts(causal_lm, sampler, jit_compile=False, run_eagerly=eagerly)
+    engine = {
+        name: engine_texts(causal_lm, sampler, jit_compile=False)
+        for name, sampler in samplers.items()
+    }
     expected = {name: corelm_texts(model, s) for name, s in samplers.items()}
     causal_lm.compile(sampler=as_sampler("temperature(t=1.5)"), jit_compile=False)
     free = [causal_lm.generate("the", max_length=LENGTH) for _ in range(2)]

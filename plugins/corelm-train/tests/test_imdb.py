@@ -374,10 +374,6 @@ def test_what_a_killed_download_left_is_removed(server, tmp_path):
     assert files_below(tmp_path) == REVIEWS
 
 
-def test_the_original_has_a_checksum():
-    assert IMDB.sha256.startswith("c40f74a18d3b61f9")
-
-
 def test_without_pooch_a_local_archive_is_enough(home, local, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(MissingDependencyError, match=r"pip install pooch, or .* --from FILE"):
