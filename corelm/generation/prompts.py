@@ -5,6 +5,7 @@ A new prompt is read from the end of the longest prefix that it shares with one 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -27,6 +28,7 @@ class PrefixCache:
 
     Only sessions that can be copied and rewound are kept. A text is the same to the last bit with
     and without its prefix in the cache, if the model's sessions keep the laws of `corelm.testing`.
+    Several threads may use it at once.
 
     Args:
         tokens: the most tokens of all prompts together; 0 to keep none. A prompt of fewer than
@@ -49,6 +51,7 @@ class PrefixCache:
 
     def __init__(self, tokens: int) -> None:
         self._most = tokens
+        self._lock = threading.Lock()
         # Each prompt as an array, and a session that has read it; the least recently used first.
         self._prefixes: OrderedDict[Ids, tuple[NDArray[np.int64], SessionAbilities]] = OrderedDict()
         # Plain numbers, not properties: another thread may read them while this one stores a
@@ -62,11 +65,14 @@ class PrefixCache:
 
         Without a cached prefix it returns None and 0.
         """
-        cached, count = self._longest(tuple(prompt))
-        if not count:
-            return None, 0
-        self._prefixes.move_to_end(cached)
-        session: Session = self._prefixes[cached][1].fork()
+        with self._lock:
+            cached, count = self._longest(tuple(prompt))
+            if not count:
+                return None, 0
+            self._prefixes.move_to_end(cached)
+            stored = self._prefixes[cached][1]
+        # Outside of the lock, which an engine that hangs would hold for good.
+        session: Session = stored.fork()
         if count < len(cached):
             assert can(session, "rewind")
             session.rewind(len(cached) - count)
@@ -77,11 +83,13 @@ class PrefixCache:
     def keep(self, prompt: Sequence[int], session: Session) -> None:
         """Store a copy of a session of one row, which has read the whole prompt."""
         cached = tuple(prompt)
-        if not cached or cached in self._prefixes or max(len(cached), LEAST) > self._most:
+        if not cached or max(len(cached), LEAST) > self._most or cached in self._prefixes:
             return
-        if can(session, "rewind") and can(session, "fork"):
-            self._prefixes[cached] = np.array(cached, dtype=np.int64), session.fork()
-            self.tokens += len(cached)
+        if not (can(session, "rewind") and can(session, "fork")):
+            return
+        entry = np.array(cached, dtype=np.int64), session.fork()
+        with self._lock:
+            self.tokens += len(cached) if self._prefixes.setdefault(cached, entry) is entry else 0
             while max(self.tokens, LEAST * len(self._prefixes)) > self._most:
                 oldest, _ = self._prefixes.popitem(last=False)
                 self.tokens -= len(oldest)

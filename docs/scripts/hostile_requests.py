@@ -1,10 +1,14 @@
-"""Ask a server for short texts, alone and with hostile requests of 22 kinds, and print both p99.
+"""Ask a server for short texts, alone and beside hostile requests of 22 kinds, and print both p99.
 
-    python docs/scripts/hostile_requests.py [--seconds 20] [--turns 2]
+    python docs/scripts/hostile_requests.py [--seconds 20] [--turns 2] [--each] [--one-token]
 
-Each kind has a client of its own, which asks as soon as it has its answer and a short pause. Four
-other clients ask for a text of 20 tokens. It needs corelm-serve, and corelm-grammar and corelm-beam
-for some kinds.
+Each kind has a client of its own, which asks as soon as it has its answer and a short pause; four
+ordinary clients ask for a text of 20 tokens. Hostile clients have a token of their own, unless
+`--one-token` gives all the same. They have a process of their own, with a niceness, so that work
+which would be other machines' takes little from the server. Each line ends with the processor time
+that the server took while a request waited (99 %), which other programs on a busy machine don't
+change, and with the share of a processor of the server, the ordinary and the hostile clients. It
+needs corelm-serve, and corelm-grammar and corelm-beam for some kinds.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 PAUSE, PATIENCE = 0.1, 20.0
 """Seconds between two requests of a client, and those after which a hostile one goes away."""
@@ -58,17 +65,18 @@ class Server:
 
     Args:
         port: its port.
+        token: the token of the requests.
     """
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, token: str) -> None:
+        self.port, self.token = port, token
 
-    def head(self, line: str, length: int | None = 0, token: str = "secret") -> bytes:
+    def head(self, line: str, length: int | None = 0, token: str | None = None) -> bytes:
         """Return the head of a request."""
         lines = [
             f"{line} HTTP/1.1",
             f"Host: 127.0.0.1:{self.port}",
-            f"Authorization: Bearer {token}",
+            f"Authorization: Bearer {token or self.token}",
         ]
         lines += ["Content-Type: application/json", "Connection: close"]
         lines += [] if length is None else [f"Content-Length: {length}"]
@@ -141,28 +149,72 @@ async def hostile(ask: Callable[[], Awaitable[Any]], name: str, seen: Counter[st
         await asyncio.sleep(PAUSE)
 
 
-async def ordinary(server: Server, end: float, seconds: list[float]) -> None:
+async def ordinary(server: Server, end: float, waits: list[NDArray[Any]], pid: int) -> None:
     """Ask for short texts until a time."""
     while time.monotonic() < end:
-        begun = time.monotonic()
+        begun = clocks(pid)
         answer = await server.send(server.request(max_tokens=20, seed=1))
         assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
-        seconds.append(time.monotonic() - begun)
+        waits.append(clocks(pid) - begun)
         await asyncio.sleep(PAUSE)
 
 
-async def turn(server: Server, duration: float, seen: Counter[str] | None) -> list[float]:
-    """Return the seconds of ordinary requests, with hostile ones if these are counted."""
-    tasks, seconds = list[asyncio.Future[None]](), list[float]()
-    if seen is not None:
-        every = kinds(server).items()
-        tasks = [asyncio.ensure_future(hostile(ask, name, seen)) for name, ask in every]
-    end = time.monotonic() + duration
-    await asyncio.gather(*(ordinary(server, end, seconds) for _ in range(4)))
+async def attack(server: Server, duration: float, names: list[str]) -> Counter[str]:
+    """Ask for some seconds with hostile kinds, all at once; return what came of it."""
+    seen = Counter[str]()
+    tasks = [
+        asyncio.ensure_future(hostile(ask, name, seen))
+        for name, ask in kinds(server).items()
+        if not names or name in names
+    ]
+    await asyncio.sleep(duration)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return seconds
+    return seen
+
+
+def clocks(pid: int) -> NDArray[Any]:
+    """Return the time, and the seconds of a processor that a process has taken."""
+    return np.array([time.monotonic(), time.clock_gettime((~pid << 3) | 2)])
+
+
+async def ask(server: Server, duration: float, pid: int) -> NDArray[Any]:
+    """Return the sorted seconds of ordinary requests, and those of the server's processor time."""
+    waits, end = list[NDArray[Any]](), time.monotonic() + duration
+    await asyncio.gather(*(ordinary(server, end, waits, pid) for _ in range(4)))
+    return np.sort(waits, axis=0)
+
+
+def turn(server: Server, options: argparse.Namespace, pid: int, names: list[str] | None) -> str:
+    """Return the figures of a turn, with hostile requests of some kinds; None for none."""
+    arguments = [str(server.port), options.one_token or "hostile", str(options.seconds + 2)]
+    attacking = names is not None and subprocess.Popen(
+        ["nice", f"-n{options.niceness}", sys.executable, __file__, "--attack", *arguments,
+         *(names or [])], stdout=subprocess.PIPE,
+    )  # fmt: skip
+    if attacking:
+        assert attacking.stdout is not None
+        attacking.stdout.readline()  # it begins
+        time.sleep(1)
+    begun, own = clocks(pid), time.process_time()
+    waits = 1000 * asyncio.run(ask(server, options.seconds, pid))
+    elapsed, taken = clocks(pid) - begun
+    shares = [taken / elapsed, (time.process_time() - own) / elapsed]
+    if attacking:
+        content = json.loads(attacking.communicate()[0])
+        SEEN.update(content["seen"])
+        shares.append(content["share"])
+    (median, _), (late, processor), (longest, _) = (
+        waits[int(x * (len(waits) - 1))] for x in (0.5, 0.99, 1)
+    )
+    return (f"{len(waits)} requests, median {median:.0f} ms, 99 % {late:.0f} ms, "
+            f"longest {longest:.0f} ms, processor {processor:.0f} ms; shares "
+            + ", ".join(f"{100 * each:.0f} %" for each in shares))  # fmt: skip
+
+
+SEEN = Counter[str]()
+"""The answers of hostile requests."""
 
 
 def main() -> None:
@@ -170,29 +222,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--each", nargs="*", help="each kind, or these, by itself")
+    parser.add_argument("--one-token", action="store_const", const="ordinary")
+    parser.add_argument("--niceness", type=int, default=19, help="of hostile clients")
+    parser.add_argument("--attack", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.attack:
+        port, token, seconds, *names = options.attack
+        print(flush=True)
+        begun = [time.monotonic(), time.process_time()]
+        seen = asyncio.run(attack(Server(int(port), token), float(seconds), names))
+        share = (time.process_time() - begun[1]) / (time.monotonic() - begun[0])
+        print(json.dumps({"seen": seen, "share": share}))
+        return
     command = [sys.executable, "-m", "corelm", "serve", "--model", "imdb", "--port", "0"]
-    environment = {"CORELM_SERVE_TOKEN": "secret"}
     with subprocess.Popen(
-        ["env", *(f"{name}={value}" for name, value in environment.items()), *command],
+        ["env", "CORELM_SERVE_TOKEN=ordinary\nhostile", *command],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
         port = int(process.stdout.readline().partition("/?")[0].rpartition(":")[2])
-        server, seen = Server(port), Counter[str]()
+        server = Server(port, "ordinary")
+        every = [[]] if options.each is None else [[x] for x in options.each or kinds(server)]
         try:
-            for number in range(2 * options.turns):
-                is_with = number % 2 == 1
-                seconds = sorted(
-                    asyncio.run(turn(server, options.seconds, seen if is_with else None))
-                )
-                median, late = (1000 * seconds[int(x * len(seconds))] for x in (0.5, 0.99))
-                print(f"{'with hostile ones' if is_with else 'alone'}: {len(seconds)} requests, "
-                      f"median {median:.0f} ms, 99 % {late:.0f} ms, "
-                      f"longest {1000 * seconds[-1]:.0f} ms", flush=True)  # fmt: skip
+            for _ in range(options.turns):
+                for names in every:
+                    print("alone:", turn(server, options, process.pid, None), flush=True)
+                    what = turn(server, options, process.pid, names)
+                    print(f"beside {' '.join(names) or 'all kinds'}:", what, flush=True)
         finally:
             process.terminate()
-    for name, count in sorted(seen.items()):
+    for name, count in sorted(SEEN.items()):
         print(count, name)
 
 

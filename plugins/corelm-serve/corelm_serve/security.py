@@ -203,7 +203,7 @@ class Guard:
             self._admit,
             allow_origins=access.origins,
             allow_methods=("GET", "POST"),
-            allow_headers=("Authorization", *STAINLESS),
+            allow_headers=("Authorization", REQUEST_ID, *STAINLESS),
             expose_headers=("Retry-After", REQUEST_ID),
             allow_private_network=True,
         )
@@ -214,6 +214,8 @@ class Guard:
                 await self._app(scope, receive, send)
             return
 
+        # A proxy's form of the target: h11 leaves the scheme and the host in the path.
+        scope["path"] = re.sub("^https?://[^/]*", "", scope["path"], flags=re.I) or "/"
         asked = Headers(scope=scope).get(REQUEST_ID, "")
         scope[REQUEST_ID] = asked if re.fullmatch("[!-~]{1,128}", asked) else new_id()
         id_ = (REQUEST_ID.encode(), scope[REQUEST_ID].encode())

@@ -1,5 +1,6 @@
 """Company changes no text, nobody waits for long, and a failing request costs one request."""
 
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +8,16 @@ import pytest
 from corelm_serve.errors import ApiError
 from corelm_serve.scheduling.jobs import Job
 from corelm_serve.scheduling.scheduler import Limits, Scheduler, Shares
-from serve_client import SOON, Counted, ToyModel, complete, events_of, sample, wait_until
+from serve_client import (
+    SOON,
+    Counted,
+    CountedSession,
+    ToyModel,
+    complete,
+    events_of,
+    sample,
+    wait_until,
+)
 
 import corelm
 from corelm.runs import Endings, Strategy
@@ -93,7 +103,7 @@ def test_a_long_prompt_is_read_in_pieces_between_steps(open_client, more):
 def test_scoring_takes_small_blocks_while_a_text_grows(open_client):
     model = Counted()
     client = open_client({"toy": model})
-    asked = client.ask(**LONG, stream=True)
+    asked = client.ask(**LONG, stream=True, logprobs=0)  # in the same lane
     client.wait_for(running_rows=1)
     model.reads.clear()
     client.complete(prompt="the " * 600, echo=True, logprobs=0, max_tokens=0)
@@ -173,6 +183,38 @@ def test_a_request_for_sixty_four_texts_holds_up_no_other(open_client):
         steps.append(model.steps - before)
     assert sorted(steps)[4] < 100  # of 4,000 of the large one
     assert not big.done()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"n": 9},
+        {"prompt": ["the"] * 9},
+        {"n": 2, "logprobs": 1},
+        {"n": 2, "record": "figures"},
+        {"n": 2, "stop_regex": "a.b"},
+        {"n": 2, "sampler": "min_length(n=3)"},
+    ],
+    ids=lambda asked: "-".join(asked),
+)
+def test_a_step_of_a_costly_request_holds_up_no_other(open_client, monkeypatch, asked):
+    begun, gate, compute = threading.Event(), threading.Event(), CountedSession.next_logits
+
+    def slow_for_several_rows(session):
+        logits = compute(session)
+        if len(logits) > 1:
+            begun.set()
+            gate.wait(SOON)
+        return logits
+
+    monkeypatch.setattr(CountedSession, "next_logits", slow_for_several_rows)
+    client = open_client({"toy": Counted()}, stall=SOON)
+    costly = client.begin(max_tokens=5, **asked)
+    assert begun.wait(SOON)
+    assert client.complete(max_tokens=5)["usage"]["completion_tokens"] == 5
+    assert not costly.done()
+    gate.set()
+    assert costly.result(SOON).status_code == 200
 
 
 def test_requests_for_many_texts_have_equal_shares(open_client):

@@ -169,6 +169,12 @@ class Job:
         return self.strategy.decoder is None
 
     @property
+    def is_costly(self) -> bool:
+        """True if its steps take much longer than to draw a token of each text."""
+        is_slow = self.scored or self.takes_notes or bool(self.endings.stops.patterns)
+        return is_slow or self.strategy.sampler.has_masks
+
+    @property
     def takes_notes(self) -> bool:
         """True if more is kept of each step than its tokens."""
         return self.tables is not None or self.record is not None

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from corelm import LanguageModel
 from corelm.runs import PrefixCache
@@ -31,8 +32,19 @@ LANES = 16
 HANGING = 3
 """The threads that may hang in a sampler before it is refused."""
 
-Kind = tuple[bool, tuple[str, ...]]
-"""What the requests of a lane have in common: ancestral decoding or not, and others' samplers."""
+
+class Kind(NamedTuple):
+    """What the requests of a lane have in common.
+
+    Attributes:
+        is_ancestral: they have no other decoder.
+        is_large: their steps take long; see `Job.is_costly`.
+        strangers: the names of their samplers that aren't corelm's own.
+    """
+
+    is_ancestral: bool
+    is_large: bool = False
+    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,8 +144,9 @@ class Scheduler:
     """The jobs of one model.
 
     Jobs with ancestral sampling are advanced together, up to a number of rows; jobs with another
-    decoder run alone, one at a time, since their steps may be long. Jobs with a sampler that isn't
-    corelm's own have a lane with their like, so that it may be slow without holding up the others.
+    decoder run alone, one at a time, since their steps may be long. Requests with many texts or
+    costly steps have a lane of their own, beside which those of one text are written as fast as
+    the processors allow. So have, with their like, jobs with a sampler that isn't corelm's own.
 
     Args:
         model: the language model.
@@ -151,16 +164,17 @@ class Scheduler:
         """The prompts that were read before."""
         self._closed = threading.Event()
         self._lanes: dict[Kind, Lane] = {}
-        for is_ancestral in (True, False):
-            self._lane_of((is_ancestral, ()))
+        for kind in (Kind(True), Kind(True, is_large=True), Kind(False)):
+            self._lane_of(kind)
         threading.Thread(target=self._watch, name="corelm-serve-watch", daemon=True).start()
 
     def _lane_of(self, kind: Kind) -> Kind:
         """Return the kind of the lane for a kind of jobs, and open the lane if there is none."""
         if kind not in self._lanes:
-            if len(self._lanes) >= LANES and (kind := (kind[0], ("others",))) in self._lanes:
+            shared = Kind(kind.is_ancestral, strangers=("others",))
+            if len(self._lanes) >= LANES and (kind := shared) in self._lanes:
                 return kind
-            limits, (is_ancestral, strangers) = self._limits, kind
+            limits, is_ancestral = self._limits, kind.is_ancestral
             few = PrefixCache(limits.prefixes // LANES if is_ancestral else 0)
             self._lanes[kind] = Lane(
                 self._model,
@@ -170,7 +184,7 @@ class Scheduler:
                 piece=limits.piece,
                 # A search yields its first step late.
                 stall=limits.stall if is_ancestral else limits.seconds,
-                prefixes=few if strangers or not is_ancestral else self.prefixes,
+                prefixes=few if kind.strangers or not is_ancestral else self.prefixes,
             )
         return kind
 
@@ -212,8 +226,8 @@ class Scheduler:
         Raises:
             ApiError: too many wait already, the server is stopping, or a sampler hangs too often.
         """
-        kind, hanging = _kind_of(jobs[0]), self.hanging()
-        for name in kind[1]:
+        kind, hanging = self._kind_of(jobs), self.hanging()
+        for name in kind.strangers:
             if hanging[name] >= HANGING:
                 message = f"{name} is refused: {HANGING} threads hang in it already"
                 raise ApiError(message, 503, param="sampler", code="sampler_hangs")
@@ -278,7 +292,7 @@ class Scheduler:
                 return []
             for job in [job for job in queue if job.cancelled]:
                 queue.remove(job)
-            if kind[0]:
+            if kind.is_ancestral:
                 return self._admit_rows(queue)
             admitted = [] if running or not queue else [queue.popleft()]
             for job in admitted:
@@ -288,7 +302,7 @@ class Scheduler:
     def _admit_rows(self, queue: deque[Job]) -> list[Job]:
         admitted: dict[Job, None] = {}
         self._begun = {job for job in self._begun if not job.cancelled}
-        others = [job for kind, jobs in self._waiting.items() if kind[0] for job in jobs]
+        others = [job for kind, jobs in self._waiting.items() if kind.is_ancestral for job in jobs]
         shares = Shares(self._limits.rows, [*self._begun], others)
         while queue and (count := shares.give(job := shares.next(queue))):
             job.begun += count
@@ -317,12 +331,14 @@ class Scheduler:
             message = "the request waited too long and was given up; ask again later"
             job.tell(job, ApiError(message, 503, code="timeout"))
 
-
-def _kind_of(job: Job) -> Kind:
-    strategy = job.strategy
-    strangers = {
-        part.name
-        for part in strategy.sampler.parts()
-        if type(part).__module__.partition(".")[0] not in OWN
-    }
-    return job.is_ancestral, tuple(sorted(strangers))
+    def _kind_of(self, jobs: Sequence[Job]) -> Kind:
+        job, rows = jobs[0], sum(job.rows for job in jobs)
+        strangers = {
+            part.name
+            for part in job.strategy.sampler.parts()
+            if type(part).__module__.partition(".")[0] not in OWN
+        }
+        if strangers or not job.is_ancestral:
+            return Kind(job.is_ancestral, strangers=tuple(sorted(strangers)))
+        portion = max(self._limits.rows // PORTIONS, SMALLEST)
+        return Kind(True, is_large=rows > portion or job.is_costly)
