@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -19,12 +21,12 @@ from starlette.types import Scope
 from corelm import Chain
 from corelm.runs import printable
 from corelm_serve import answers, tokens
-from corelm_serve.errors import ApiError, ended_by, samplers_in
+from corelm_serve.errors import ApiError, samplers_in
 from corelm_serve.openapi import document
 from corelm_serve.play import answers as play_answers
 from corelm_serve.play.classroom import Classroom
 from corelm_serve.play.files import page_file
-from corelm_serve.prepare import Shared, chat_call, completion_call, is_plain
+from corelm_serve.prepare import Shared, chat_call, completion_call
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.fields import Request as Body
@@ -45,12 +47,12 @@ from corelm_serve.responses import (
     json_response,
     written,
 )
+from corelm_serve.scheduling.scheduler import HANGING
 from corelm_serve.security import CLIENT, STUDENT
 from corelm_serve.service import Service, find
+from corelm_serve.threads import SMALL, guarded, in_thread, limiter_of
 from corelm_serve.tokens import DetokenizeRequest, TokenizeRequest
 
-SMALL = 2**14
-"""Bytes of a body that is read at once."""
 SHORT = 2**10
 """Bytes of a body that is prepared at once if its strategy is known: a thread would take longer."""
 BODY_SECONDS = 30
@@ -100,44 +102,6 @@ async def read_body(request: Request) -> Any:
     return await in_thread(request, json_of, body)
 
 
-class Limiters(NamedTuple):
-    """The numbers of requests that are read at a time.
-
-    Attributes:
-        quick: for ordinary requests, which wait for nobody but each other.
-        waiting: for those that may wait, for a child process or for a lock.
-        large: for large bodies.
-    """
-
-    quick: anyio.CapacityLimiter
-    waiting: anyio.CapacityLimiter
-    large: anyio.CapacityLimiter
-
-
-async def in_thread(request: Request, work: Callable[..., Any], *values: Any) -> Any:
-    """Do work that may take a while, such as splitting a text into tokens."""
-    return await run_sync(_guarded, work, *values, limiter=_limiter(request))
-
-
-def _limiter(request: Request) -> anyio.CapacityLimiter:
-    """Return the limiter of requests like this one."""
-    limiters: Limiters = request.app.state.limiters
-    if getattr(request.state, "length", 0) >= SMALL:
-        return limiters.large
-    document = getattr(request.state, "document", None)
-    return limiters.quick if is_plain(document) else limiters.waiting
-
-
-def _guarded(work: Callable[..., Any], *values: Any) -> Any:
-    """Do some work; in the event loop, an exception such as KeyboardInterrupt ends the server."""
-    try:
-        return work(*values)
-    except Exception:
-        raise
-    except BaseException as error:
-        raise ended_by(error) from error
-
-
 async def completions(request: Request) -> Any:
     """Continue a text, or several."""
     return await _answered(request, completion_call)
@@ -156,7 +120,7 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
     client = request.scope.get(CLIENT) or (request.client.host if request.client else "")
     shared = Shared(service.models, service.limits, strategies, key, inbox.tell, client)
     if strategies.knows(key):
-        call = _guarded(prepare, body, shared)
+        call = guarded(prepare, body, shared)
     else:
         call = await in_thread(request, prepare, body, shared)
     if call.stream:
@@ -289,23 +253,33 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
     """Return an answer about a place in a text, which a sampler may take long for.
 
     Raises:
-        LateError: it takes longer than the server's limit.
+        LateError: it takes longer than the server's limit, or a sampler hangs too often.
     """
     service, threads = service_of(request), list[int]()
     shared = service.models, service.rows, service.limits
+    chain = repr([body.get("sampler"), body.get("stages")] if isinstance(body, dict) else body)
+    for sampler, count in Counter(service.hanging.values()).items():
+        if count >= HANGING and re.search(rf"\b{re.escape(sampler)}\b", chain):
+            message = f"{sampler} is refused: {HANGING} threads hang in it already"
+            raise LateError(message, 503, code="sampler_hangs")
 
     def work() -> Any:
         threads.append(get_ident())
-        return _guarded(answer, body, *shared)
+        try:
+            return guarded(answer, body, *shared)
+        finally:
+            service.hanging.pop(get_ident(), None)
 
     seconds = service.limits.stall
     try:
         with anyio.fail_after(seconds):
-            return await run_sync(work, limiter=_limiter(request), abandon_on_cancel=True)
+            return await run_sync(work, limiter=limiter_of(request), abandon_on_cancel=True)
     except TimeoutError:
         frame = sys._current_frames().get(threads[0]) if threads else None
         # A sampler inside of another one is a part of it: the outermost stage is named.
         stages = [each for each in samplers_in(frame) if not isinstance(each, Chain)]
+        if stages:
+            service.hanging[threads[0]] = stages[0].name
         name = stages[-1] if stages else "the chain"
         message = f"{name} took more than {seconds:g} seconds, and was given up"
         raise LateError(message, 503, code="timeout") from None

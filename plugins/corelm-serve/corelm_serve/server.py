@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,21 +23,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from corelm.errors import CorelmError
 from corelm.runs import printable
-from corelm_serve.endpoints import ROUTES, Limiters, http_error
+from corelm_serve.endpoints import ROUTES, http_error
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.prepare import StrategyCache
 from corelm_serve.responses import GONE, Turns, Wakeups, error_response
 from corelm_serve.security import REQUEST_ID, Access, Guard
 from corelm_serve.service import Service
+from corelm_serve.threads import Limiters
 
 if TYPE_CHECKING:
     import socket
 
 logger = logging.getLogger("corelm.serve")
 
-READERS, WAITING, LARGE = 4, 64, 1
-"""Requests that are read at a time: ordinary ones; those that may wait for a child process or for
-others; and large ones, each of which keeps a processor busy for a while."""
 SILENCE = 30.0
 """Seconds without a request after which a connection is closed."""
 UNREAD = 20.0
@@ -51,6 +48,8 @@ AFTER_GRACE = 2
 """Seconds that the last events get to reach their clients."""
 CONNECTIONS, FILES = 1_024, 128
 """Connections at a time, and the files that the server needs for other things."""
+AT_ONCE = 32
+"""The part of all connections that is closed at once where there are too many."""
 LOCAL = ("127.0.0.1", 0)
 """The address of clients of a Unix domain socket: a proxy of this machine, which is believed whom
 it asks for."""
@@ -71,7 +70,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.limiters = Limiters(*map(anyio.CapacityLimiter, (READERS, WAITING, LARGE)))
+        app.state.limiters = Limiters.of_server()
         app.state.wakeups, app.state.turns = Wakeups(), Turns()
         app.state.strategies = StrategyCache()
         yield
@@ -200,7 +199,7 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
     """
 
     most = CONNECTIONS
-    """The most connections; the one that has been idle for longest goes for the next."""
+    """The most connections; those that have been idle for longest go for the next ones."""
     client: tuple[str, int] | None
     """The address that it comes from."""
     _active = 0.0
@@ -217,15 +216,19 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
         self.client = self.client or LOCAL
         self._active = self.loop.time()
         self._looking = self.loop.call_later(SILENCE, self._look)
-        others = [x for x in self.connections if not (x is self or x.transport.is_closing())]
-        if len(others) >= self.most:
-            self._make_room([each for each in others if each._is_idle])
+        if len(self.connections) > self.most:  # to look at each takes a millisecond
+            self._make_room()
 
-    def _make_room(self, idle: list[Watched]) -> None:
-        """Close the oldest idle connection of the address with the most of them."""
-        if idle:
+    def _make_room(self) -> None:
+        """Close the oldest idle connections of the addresses with the most of them."""
+        others = [x for x in self.connections if not (x is self or x.transport.is_closing())]
+        if len(others) < self.most:
+            return
+        if idle := [each for each in others if each._is_idle]:
             counts = Counter(each._address for each in idle)
-            min(idle, key=lambda each: (-counts[each._address], each._active)).transport.abort()
+            idle.sort(key=lambda each: (-counts[each._address], each._active))
+            for each in idle[: max(self.most // AT_ONCE, 1)]:
+                each.transport.abort()
             return
         self.transport.pause_reading()
         message = f"{self.most:,} requests are being answered already; ask again later"

@@ -177,6 +177,8 @@ class Service:
         }
         self.schedulers = {name: Scheduler(model, self.limits) for name, model in models.items()}
         self.metrics = Metrics(self.schedulers)
+        self.hanging: dict[int, str] = {}
+        """The threads that were given up for the live page, each with the sampler it hangs in."""
 
     @cached_property
     def rows(self) -> dict[tuple[str, bool], RowCache]:

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from serve_client import Counted, Likeliest, next_word, play
+from serve_client import Counted, Likeliest, next_word, play, wait_until
 
 import corelm
 from corelm.runs import plugins
@@ -379,6 +379,16 @@ def test_a_stage_that_hangs_ends_its_request_alone(open_client):
         assert late["drawn"] is None
     assert client.post("/api/write", json={"prompt": "the", "sampler": stuck}).status_code == 503
     assert next_word(client, sampler="greedy")["drawn"] is not None
+
+
+def test_a_stage_in_which_three_threads_hang_is_refused(open_client):
+    client = open_client(stall=0.5)
+    for _ in range(3):
+        assert "was given up" in next_word(client, sampler="hangs(seconds=9)")["error"]
+    refused = next_word(client, sampler="top_k(k=4) | hangs(seconds=0)")
+    assert refused["error"] == "hangs is refused: 3 threads hang in it already"
+    assert next_word(client, sampler="greedy")["drawn"] is not None
+    wait_until(lambda: next_word(client, sampler="hangs(seconds=0)")["error"] is None)
 
 
 def test_a_long_prompt_is_told_and_refused(open_client):

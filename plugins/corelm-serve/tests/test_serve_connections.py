@@ -143,6 +143,13 @@ def test_the_answer_to_a_request_before_garbage_comes(connect):
     assert b'"completion_tokens":5' in answer
 
 
+@pytest.mark.parametrize("scheme", ["http", "HTTPS"])
+def test_a_target_as_proxies_get_it_is_its_path(connect, scheme):
+    connection = connect()
+    connection.sendall(head(connection, f"GET {scheme}://a.example:80/v1/models?a=b"))
+    assert b'"id":"toy"' in connection.recv(2**16)
+
+
 def test_garbage_is_400_in_the_documented_form(connect):
     connection = connect()
     connection.sendall(b"\x00garbage\r\n\r\n")

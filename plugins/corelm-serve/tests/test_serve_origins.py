@@ -42,7 +42,7 @@ def test_a_preflight_of_the_origin_is_answered_without_the_token(shared):
 def test_the_headers_of_openais_client_in_a_browser_are_allowed(shared):
     names = "authorization,content-type,x-stainless-arch,x-stainless-lang,x-stainless-os,"
     names += "x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,"
-    names += "x-stainless-runtime-version,x-stainless-timeout"
+    names += "x-stainless-runtime-version,x-stainless-timeout,x-request-id"
     asked = PREFLIGHT | {"Access-Control-Request-Headers": names}
     assert shared.options("/v1/completions", headers=asked).status_code == 200
 

@@ -207,6 +207,8 @@ def test_a_step_of_a_costly_request_holds_up_no_other(open_client, monkeypatch, 
             gate.wait(SOON)
         return logits
 
+    # No child process, which a full machine starts late.
+    monkeypatch.setattr("corelm_serve.requests.trials.CALLS.call", lambda *call: None)
     monkeypatch.setattr(CountedSession, "next_logits", slow_for_several_rows)
     client = open_client({"toy": Counted()}, stall=SOON)
     costly = client.begin(max_tokens=5, **asked)
@@ -420,6 +422,7 @@ def test_a_decoder_with_long_steps_holds_up_nobody(open_client):
     searching = client.begin(decoder="beam(width=2)", max_tokens=100)
     client.wait_for(running_rows=1)
     client.complete(max_tokens=3)
+    client.complete(max_tokens=3, decoder="likeliest")
     assert not searching.done()
 
 

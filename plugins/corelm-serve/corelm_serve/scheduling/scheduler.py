@@ -28,7 +28,7 @@ MOST = 4
 OWN = ("corelm", "corelm_samplers", "corelm_grammar")
 """The packages whose samplers run in the step of all other requests."""
 LANES = 16
-"""The most lanes for requests with others' samplers; further kinds of requests share one."""
+"""The most lanes for requests with others' samplers or decoders; further kinds share one."""
 HANGING = 3
 """The threads that may hang in a sampler before it is refused."""
 
@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     Attributes:
         is_ancestral: they have no other decoder.
         is_large: their steps take long; see `Job.is_costly`.
-        strangers: the names of their samplers that aren't corelm's own.
+        strangers: the names of their samplers and decoders that aren't corelm's own.
     """
 
     is_ancestral: bool
@@ -143,10 +143,11 @@ class Shares:
 class Scheduler:
     """The jobs of one model.
 
-    Jobs with ancestral sampling are advanced together, up to a number of rows; jobs with another
+    Jobs with ancestral sampling are advanced together, up to a number of rows; those of another
     decoder run alone, one at a time, since their steps may be long. Requests with many texts or
     costly steps have a lane of their own, beside which those of one text are written as fast as
-    the processors allow. So have, with their like, jobs with a sampler that isn't corelm's own.
+    the processors allow. So have, with their like, jobs with a sampler or decoder that isn't
+    corelm's own.
 
     Args:
         model: the language model.
@@ -333,9 +334,10 @@ class Scheduler:
 
     def _kind_of(self, jobs: Sequence[Job]) -> Kind:
         job, rows = jobs[0], sum(job.rows for job in jobs)
+        decoder = job.strategy.decoder
         strangers = {
             part.name
-            for part in job.strategy.sampler.parts()
+            for part in (*job.strategy.sampler.parts(), *([decoder] if decoder else []))
             if type(part).__module__.partition(".")[0] not in OWN
         }
         if strangers or not job.is_ancestral:
