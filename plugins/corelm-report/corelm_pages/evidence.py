@@ -27,8 +27,6 @@ RARE = 0.1
 """Loops are called rare if every 95 % interval of their share ends at or below this."""
 NAMED = 8
 """The largest number of entries or runs of settings that a sentence names."""
-FRONT = 5
-"""The largest number of entries of a Pareto front that are named."""
 MARGIN = 0.1
 """The difference of surprisal from human text, in nats per token, that counts as equivalent."""
 TAIL = 1.0
@@ -45,7 +43,6 @@ def evidence(document: Document) -> str:
         _closest(document, samplers),
         _calibration(document),
         _best(document),
-        _front(document),
         _repeating(document, samplers),
         _looping(document, samplers),
         _straying(document, samplers),
@@ -185,16 +182,6 @@ def _best(document: Document) -> str:
     return " ".join(sentences)
 
 
-def _front(document: Document) -> str:
-    """Name the swept samplers that none beats in both surprisal and diversity, if they are few."""
-    swept = any(entry.sweep for entry in document.samplers)
-    fronts = [front.entries for front in document.fronts if front.view == GENERATED]
-    if not swept or not fronts or len(fronts[0]) > FRONT:
-        return ""
-    names = listed(fronts[0])
-    return f"In this sample no other setting is both likelier and more diverse than {names}."
-
-
 def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> str:
     """Name the closest samplers that differ from human text by less, or more, than `MARGIN`.
 
@@ -236,14 +223,15 @@ def _at_once(rows: int) -> str:
     return f"at {CONFIDENCE} for all {rows} rows at once" if rows > 1 else f"at {CONFIDENCE}"
 
 
-def repeating(document: Document) -> dict[str, Simultaneous]:
-    """Return the samplers that repeat phrases beyond chance."""
-    return _beyond_chance(document, "rep_4", REPEATING)
+def often(document: Document, figure: str) -> list[Simultaneous]:
+    """Return the shares of the samplers that repeat themselves, `rep_4`, or end in `loops`.
 
-
-def looping(document: Document) -> dict[str, Simultaneous]:
-    """Return the samplers whose texts end in loops beyond chance."""
-    return _beyond_chance(document, "loops", LOOPING)
+    The interval must be above the usual share: 1 in 64 texts may be far less in the next texts, and
+    a share of too few texts for an interval says nothing about them.
+    """
+    least = {"rep_4": REPEATING, "loops": LOOPING}[figure]
+    shares = (each for each in document.shares if each.figure == figure)
+    return [each for each in shares if each.interval and each.interval[0] >= least]
 
 
 def straying(document: Document) -> dict[str, float]:
@@ -254,21 +242,21 @@ def straying(document: Document) -> dict[str, float]:
 
 def _repeating(document: Document, samplers: Samplers) -> str:
     """Name the samplers that often repeat a phrase of four tokens."""
-    shares = repeating(document)
+    shares = often(document, "rep_4")
     verb = _singular(shares, "repeats itself", "repeat themselves")
-    return f"{_listed_shares(samplers, shares, 'rep_4', 'of 4-grams')} {verb}." if shares else ""
+    return f"{_listed_shares(samplers, shares, 'of 4-grams')} {verb}." if shares else ""
 
 
 def _looping(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
-    shares = looping(document)
+    shares = often(document, "loops")
     if not shares:
         return _rarely_looping(samplers)
     verb = _singular(shares, "ends", "end")
-    low = min(each.interval[0] for each in shares.values() if each.interval)
+    low = min(each.interval[0] for each in shares if each.interval)
     word = _singular(shares, "the interval begins", "the intervals begin")
     rows = sum(each.figure == "loops" for each in document.shares)
-    names = _listed_shares(samplers, shares, "loops", "of texts")
+    names = _listed_shares(samplers, shares, "of texts")
     return f"{names} {verb} in loops ({word} at {share(low)}, {_at_once(rows)})."
 
 
@@ -283,21 +271,9 @@ def _rarely_looping(samplers: Samplers) -> str:
     return f"{said} in a loop (95% intervals up to {share(end)})."
 
 
-def _beyond_chance(document: Document, figure: str, least: float) -> dict[str, Simultaneous]:
-    """Return the samplers with more than this share.
-
-    The interval must be above it: a share of 1 in 64 texts may be far smaller in the next texts,
-    and a share of too few texts for an interval says nothing about them.
-    """
-    return {
-        each.sampler: each
-        for each in document.shares
-        if each.figure == figure and each.interval is not None and each.interval[0] >= least
-    }
-
-
-def _listed_shares(samplers: Samplers, names: Collection[str], figure: str, of: str) -> str:
+def _listed_shares(samplers: Samplers, shares: Sequence[Simultaneous], of: str) -> str:
     """Name samplers with their shares, neighbouring settings of a sweep as one."""
+    names, figure = {each.sampler for each in shares}, shares[0].figure
     some = runs(samplers, [entry for entry in samplers if entry.sampler in names])
     return named(
         [f"{run.name} ({_span(share, run.entries, figure, GENERATED)} {of})" for run in some]

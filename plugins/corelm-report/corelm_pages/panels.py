@@ -65,8 +65,11 @@ def matched_samplers(document: Document) -> Figure:
     for axes, (figure, view) in zip(panels, figures, strict=False):
         axes.set_xlabel(declared(figure, view).axis)
         _dots(axes, [entry for _, entry in entries], figure, view)
-    for row in rows:
-        _name_rows(row[0], entries)
+    for first in (row[0] for row in rows):
+        first.set_yticks(range(len(entries)), labels)
+        first.set_ylim(len(entries) - 0.5, -0.5)
+        for text, (_, entry) in zip(first.get_yticklabels(), entries, strict=True):
+            text.set_color(HUMAN if isinstance(entry, HumanEntry) else INK)
     for axes in panels[len(figures) or 1 :]:
         axes.remove()
     return drawing
@@ -85,14 +88,6 @@ def _rows(left: float, titles: Sequence[str]) -> int:
         if across == 1 or canvas.widest(titles) <= room:
             return rows
     return len(titles) or 1
-
-
-def _name_rows(axes: Axes, entries: Sequence[tuple[str, Entry]]) -> None:
-    """Name the entries to the left of a row of panels."""
-    axes.set_yticks(range(len(entries)), [label for label, _ in entries])
-    axes.set_ylim(len(entries) - 0.5, -0.5)
-    for text, (_, entry) in zip(axes.get_yticklabels(), entries, strict=True):
-        text.set_color(HUMAN if isinstance(entry, HumanEntry) else INK)
 
 
 def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:

@@ -9,7 +9,7 @@ conclusion, a difference whose interval excludes 0, flips if two scorers give op
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from corelm.runs import printable
@@ -170,21 +170,18 @@ def conclusions(documents: Iterable[Document]) -> list[Conclusion]:
     """Collect the conclusions of reports on the same texts, each under its own second scorer."""
     rows: dict[str, Conclusion] = {}
     for document in documents:
+        scorers, second = {document.header.model.name: OWN}, document.header.second_scorer
+        if second:
+            scorers.setdefault(second.name, SECOND)
         for entry in document.samplers:
             if entry.differences is None:
                 continue
             row = rows.setdefault(entry.sampler, Conclusion(entry.sampler))
-            for scorer, figure in _scorers(document).items():
+            for scorer, figure in scorers.items():
                 each = entry.differences.generated_texts.get(figure)
                 if each is not None and each.value is not None:
                     row.differences.setdefault(scorer, each)
     return [row for row in rows.values() if len(row.differences) > 1]
-
-
-def _scorers(document: Document) -> Mapping[str, str]:
-    second = document.header.second_scorer
-    own = {document.header.model.name: OWN}
-    return own | ({second.name: SECOND} if second and second.name not in own else {})
 
 
 def flip_sentences(document: Document) -> Iterator[str]:

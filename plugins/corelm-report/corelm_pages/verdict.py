@@ -8,20 +8,12 @@ from __future__ import annotations
 from textwrap import wrap
 
 from corelm.runs import printable
-from corelm_pages.evidence import (
-    NAMED,
-    closest,
-    compared_human,
-    looping,
-    named,
-    repeating,
-    straying,
-)
+from corelm_pages.evidence import NAMED, closest, compared_human, named, often, straying
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import GENERATED, SURPRISAL
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import estimate, runs
-from corelm_stats.estimates import FEWEST, STATED
+from corelm_stats.estimates import FEWEST, MANY, STATED
 
 LINES, WIDTH = 3, 80
 """The most lines of a verdict in a terminal of this width."""
@@ -73,9 +65,12 @@ def _closest(most: int, document: Document, samplers: list[SamplerEntry]) -> str
         return f"It takes {FEWEST} human texts {needed}"
     chosen = closest(document)
     if not chosen:
-        fewer = all(each and each.units and each.units < (each.n or 0) for each in texts)
-        places = "clusters" if document.header.clusters else "prompts"
-        return f"It takes {STATED} {places if fewer else 'texts'} {needed}"
+        header = document.header
+        places = {*(header.clusters or header.prompts)}
+        # From 8 prompts on these are the independent units, not their texts.
+        many = MANY <= len(places) < len(header.prompts) * header.n * len(header.seeds or [1])
+        units = ("clusters" if header.clusters else "prompts") if many else "texts"
+        return f"It takes {STATED} {units} {needed}"
     names = named([run.name for run in runs(samplers, chosen)], most)
     if len(chosen) == 1:
         return f"{names} is closest to human text."
@@ -84,10 +79,11 @@ def _closest(most: int, document: Document, samplers: list[SamplerEntry]) -> str
 
 def _failings(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
     """Name the samplers that are too random, and those that repeat themselves."""
+    repeated = {e.sampler for each in ("rep_4", "loops") for e in often(document, each)}
     clauses = []
     for chosen, one, several in (
         (straying(document), "is too random", "are too random"),
-        (repeating(document) | looping(document), "repeats itself", "repeat themselves"),
+        (repeated, "repeats itself", "repeat themselves"),
     ):
         if chosen:
             some = runs(samplers, [entry for entry in samplers if entry.sampler in chosen])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from documents import compare, typed
+from documents import NOTHING, compare, typed
 
 import corelm
 
@@ -145,6 +145,7 @@ def test_too_few_texts_are_a_sentence_and_no_closest_row(rows):
     assert "a wrote fewer than 8 independent texts, too few for this comparison." in said
     for row in document["samplers"]:
         row["generated_texts"]["units"] = 31
+    document["header"] = NOTHING["header"] | {"prompts": [*map(str, range(31))], "n": 2}
     assert evidence(typed(document)) == ""
     assert verdict(document).startswith("It takes 32 prompts to tell which sampler is closest to ")
 
@@ -256,18 +257,6 @@ def test_sampling_from_the_tail(rows):
     assert evidence(with_excess(document, d=None)) == ""
 
 
-def swept(rows, front):
-    document = rows(None, **{name: figures(surprisal=1.0) for name in "abcdef"})
-    for row in document["samplers"]:
-        row.update(name="temperature", sweep="temperature(t=1..6/6)")
-    pair = {"larger": "diversity", "smaller": "surprisal"}
-    document["fronts"] = [
-        pair | {"view": "teacher_forced", "rows": ["f"]},
-        pair | {"view": "generated_texts", "rows": front},
-    ]
-    return document
-
-
 def test_neighbouring_settings_of_a_sweep_are_named_as_one(rows):
     settings = {
         f"temperature(t={t / 10})": {
@@ -295,30 +284,10 @@ def test_a_setting_between_them_divides_a_run(rows):
     assert " and top_k(k=20 and 50) | temperature(t=1.0) (20.0% of 4-grams) repeat" in said
 
 
-@pytest.mark.parametrize(
-    ("front", "says"),
-    [
-        (
-            ["a", "b"],
-            "In this sample no other setting is both likelier and more diverse than a and b.",
-        ),
-        (
-            list("abcde"),
-            "In this sample no other setting is both likelier and more diverse than a, b, c, d "
-            "and e.",
-        ),
-        (list("abcdef"), ""),
-    ],
-)
-def test_a_front_of_a_sweep_is_named_if_it_is_short(rows, front, says):
-    document = swept(rows, front)
-    assert evidence(typed(document)) == says
-    document["samplers"] = [{**row, "sweep": None} for row in document["samplers"]]
-    assert evidence(typed(document)) == ""
-
-
 def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
-    document = swept(rows, list("abcdef"))
+    document = rows(None, **{name: figures(surprisal=1.0) for name in "abcdef"})
+    for row in document["samplers"]:
+        row.update(name="temperature", sweep="temperature(t=1..6/6)")
     best = {"name": "temperature", "sampler": "c", "tried": 6, "corrected": 4.126,
             "figure": "surprisal", "target": 4.2,
             "ci95": [4.0, 4.251]}  # fmt: skip
