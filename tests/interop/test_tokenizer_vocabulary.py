@@ -68,6 +68,7 @@ def test_added_and_special_tokens():
     think, end = len(tokenizer) - 1, tokenizer.eos_token_id
     assert vocabulary.token_bytes(think) == b"<think>"
     assert vocabulary.token_bytes(end) == b""
+    assert vocabulary.token_name(end) == tokenizer.eos_token
     assert vocabulary.decode([end, think]) == "<think>"
 
 

@@ -214,7 +214,9 @@ def test_certain_and_undecided_differences():
 
 
 def test_independent_intervals_add_in_squares():
-    low, high = (KnownByInterval(0.5, [0.2, 0.9]) - KnownByInterval(0.1, [0.0, 0.4])).ends
+    difference = KnownByInterval(0.5, [0.2, 0.9]) - KnownByInterval(0.1, [0.0, 0.4])
+    low, high = difference.ends
+    assert difference.value == pytest.approx(0.4)
     assert low == pytest.approx(0.4 - np.hypot(0.3, 0.3))
     assert high == pytest.approx(0.4 + np.hypot(0.4, 0.1))
 
