@@ -204,9 +204,9 @@ def test_related_samplers_are_there(offer: Offer) -> None:
 def test_related_samplers_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert "related   top_k, min_p, typical, top_h\n" in run("samplers", "top_p").out
-    assert run("samplers", "top_p", "--json").json["related"] == [
-        "top_k", "min_p", "typical", "top_h",
-    ]  # fmt: skip
+    top_p = run("samplers", "top_p", "--json").json
+    assert top_p["related"] == ["top_k", "min_p", "typical", "top_h"]
+    assert top_p["source"].startswith("Holtzman")
     assert run("samplers", "everything", "--json").json["related"] == []
     assert "related" not in run("samplers", "everything").out
 
