@@ -121,7 +121,7 @@ def test_it_is_the_definition(sampler):
 
 
 def test_a_model_that_hides_its_states():
-    with pytest.raises(ParameterError, match="does not offer; choose another decoder$"):
+    with pytest.raises(ParameterError, match=r"does not offer; choose another decoder$"):
         tokens(only_forward(ToyModel()), "the")
 
 
