@@ -124,43 +124,6 @@ def treats_rows_alone(sampler: Sampler, ask: Ask) -> Complaints:
 
 
 @_law(
-    "Look at the logits of a token, not at its id. Where the published definition needs ids, name "
-    "'vocabulary' in `reads`."
-)
-def treats_tokens_alike(sampler: Sampler, ask: Ask) -> Complaints:
-    """Follow the tokens when they get other ids, unless `reads` or a parameter names tokens."""
-    if any(_needs_ids(stage, ask(distinct)[0]) for stage in sampler.stages):
-        return
-    rng = np.random.default_rng(2)
-    for case in ask(distinct):
-        order = rng.permutation(case.logits.shape[1])
-        tokens = np.argsort(order)[case.context.tokens]  # token `order[i]` becomes token i
-        other = Case(case.logits[:, order], replace(case.context, tokens=tokens))
-        first = answer(sampler, case)
-        before, rtol = softmax(first)[:, order], rounding(first)
-        if not np.allclose(softmax(answer(sampler, other)), before, rtol=rtol, atol=1e-7):
-            yield case, "answered in another way when the tokens got other ids"
-
-
-def _needs_ids(stage: Sampler, case: Case) -> bool:
-    """Return True if a stage names tokens, or reads the vocabulary: by default it only may."""
-    if "vocabulary" not in stage.reads or _names_tokens(stage):
-        return _names_tokens(stage)
-    guard = ContextGuard(case.context, stage.reads - {"vocabulary"})
-    with suppress(Exception):  # that of the guard, or what the sampler makes of it
-        stage(case.logits.copy(), guard)  # type: ignore[arg-type]
-    return bool(guard.refused) or stage.reads is not READABLE
-
-
-def _names_tokens(stage: Sampler) -> bool:
-    lists = (p.name for p in stage.parameters() if p.type in (tuple, dict))
-    named = any(getattr(stage, name) for name in lists)
-    one = any(p.type == int | str for p in stage.parameters())
-    inner = (part for nested in stage.nested.values() for part in nested.stages)
-    return named or one or any(map(_names_tokens, inner))
-
-
-@_law(
     "Minus infinity means never: pass the result through `mask_logits(result, logits > -np.inf)`."
 )
 def never_restores_a_token(sampler: Sampler, ask: Ask) -> Complaints:
@@ -309,6 +272,43 @@ def mixes_its_outcomes(sampler: Sampler, ask: Ask) -> Complaints:
             mixture = softmax(mixture_of(Branches.of_toss(*tossed)))
             if not np.allclose(softmax(answer(coin, case)), mixture, rtol=1e-4, atol=1e-6):
                 yield case, "returned another distribution than the mixture of its outcomes"
+
+
+@_law(
+    "Look at the logits of a token, not at its id. Where the published definition needs ids, name "
+    "'vocabulary' in `reads`."
+)
+def treats_tokens_alike(sampler: Sampler, ask: Ask) -> Complaints:
+    """Follow the tokens when they get other ids, unless `reads` or a parameter names tokens."""
+    if any(_needs_ids(stage, ask(distinct)[0]) for stage in sampler.stages):
+        return
+    rng = np.random.default_rng(2)
+    for case in ask(distinct):
+        order = rng.permutation(case.logits.shape[1])
+        tokens = np.argsort(order)[case.context.tokens]  # token `order[i]` becomes token i
+        other = Case(case.logits[:, order], replace(case.context, tokens=tokens))
+        first = answer(sampler, case)
+        before, rtol = softmax(first)[:, order], rounding(first)
+        if not np.allclose(softmax(answer(sampler, other)), before, rtol=rtol, atol=1e-7):
+            yield case, "answered in another way when the tokens got other ids"
+
+
+def _needs_ids(stage: Sampler, case: Case) -> bool:
+    """Return True if a stage names tokens, or reads the vocabulary: by default it only may."""
+    if "vocabulary" not in stage.reads or _names_tokens(stage):
+        return _names_tokens(stage)
+    guard = ContextGuard(case.context, stage.reads - {"vocabulary"})
+    with suppress(Exception):  # that of the guard, or what the sampler makes of it
+        stage(case.logits.copy(), guard)  # type: ignore[arg-type]
+    return bool(guard.refused) or stage.reads is not READABLE
+
+
+def _names_tokens(stage: Sampler) -> bool:
+    lists = (p.name for p in stage.parameters() if p.type in (tuple, dict))
+    named = any(getattr(stage, name) for name in lists)
+    one = any(p.type == int | str for p in stage.parameters())
+    inner = (part for nested in stage.nested.values() for part in nested.stages)
+    return named or one or any(map(_names_tokens, inner))
 
 
 class _Likeliest(Sampler):
