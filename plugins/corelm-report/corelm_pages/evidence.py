@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from corelm_pages.formats import Format, Rounding, interval, number
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
 from corelm_report.document.figure import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
-from corelm_report.document.lookup import Measurement, estimate, runs
+from corelm_report.document.lookup import Measurement, SettingRange, estimate, runs
 from corelm_report.document.parts import Interval
 from corelm_report.document.statements import Simultaneous
 from corelm_report.document.wording import listed, share
@@ -74,7 +74,7 @@ def _closest(document: Document, samplers: Samplers) -> str:
     if not human or not chosen:
         return ""
     some = runs(samplers, chosen)
-    names, own = named([run.name for run in some]), _amount(number, human)
+    names, own = named_runs(some), _amount(number, human)
     nats = named([_span(number, run.entries, SURPRISAL, GENERATED) for run in some])
     if len(samplers) == 1:
         sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
@@ -109,7 +109,16 @@ def named(names: Sequence[str], most: int = NAMED) -> str:
     """Join names; of many, only the first `most` and the number of the others."""
     if len(names) <= most + 1:
         return listed(names)
-    return listed([*names[:most], f"{len(names) - most} {'others' if most else 'samplers'}"])
+    return listed([*names[:most], f"{len(names) - most} others"])
+
+
+def named_runs(some: Sequence[SettingRange], most: int = NAMED) -> str:
+    """Join the names of runs; of many, only the first `most` and the number of other samplers."""
+    names = [run.name for run in some]
+    if len(some) <= most + 1:
+        return listed(names)
+    others = sum(len(run.entries) for run in some[most:])
+    return listed([*names[:most], f"{others} others"])
 
 
 def _calibration(document: Document) -> str:
@@ -204,7 +213,7 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
         if group:
             some = runs(samplers, [each for each in closest if each.sampler in group])
             text = sentence.format(
-                names=named([run.name for run in some]),
+                names=named_runs(some),
                 is_=_singular([*group], "is", "are"),
                 differs=_singular([*group], "differs", "differ"),
             )

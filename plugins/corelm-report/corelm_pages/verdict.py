@@ -8,7 +8,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from corelm.runs import printable
-from corelm_pages.evidence import NAMED, closest, compared_human, named, often, straying
+from corelm_pages.evidence import NAMED, closest, compared_human, named, named_runs, often, straying
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import GENERATED, SURPRISAL
 from corelm_report.document.header import Header
@@ -24,7 +24,8 @@ QUOTED = 60
 def verdict(document: Document) -> str:
     """Name the samplers that are closest to human text, too random, or repeat themselves.
 
-    It names as many of them as fit in three lines.
+    It names as many of them as fit in three lines, and leaves the comparison out where even one is
+    too long.
 
     Example:
         >>> import corelm
@@ -36,22 +37,23 @@ def verdict(document: Document) -> str:
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
-    texts = [_naming(most, document, samplers) for most in range(NAMED, -1, -1)]
+    most = range(NAMED, 0, -1)
+    texts = [
+        f"{_naming(n, document, samplers)} {scope}." for scope in _scopes(document) for n in most
+    ]
     lines = (len(wrap(text, WIDTH, break_on_hyphens=False)) for text in texts)
     return next((text for text, n in zip(texts, lines, strict=True) if n <= LINES), texts[-1])
 
 
 def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
-    """Return the verdict; each statement names up to `most` samplers or runs, or one more."""
+    """Return the statements; each statement names up to `most` samplers or runs, or one more."""
     failed = [entry.sampler for entry in document.samplers if entry.error]
     said = (
         _closest(most, document, samplers),
         _failings(most, document, samplers),
         f"{named(failed, most)} failed." if failed else "",
     )
-    return " ".join(
-        [*filter(None, said if any(said) else ["No sampler stands out."]), _scope(document)]
-    )
+    return " ".join(filter(None, said)) or "No sampler stands out."
 
 
 def _closest(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
@@ -71,7 +73,7 @@ def _closest(most: int, document: Document, samplers: list[SamplerEntry]) -> str
         many = MANY <= len(places) < len(header.prompts) * header.n * len(header.seeds or [1])
         units = ("clusters" if header.clusters else "prompts") if many else "texts"
         return f"It takes {STATED} {units} {needed}"
-    names = named([run.name for run in runs(samplers, chosen)], most)
+    names = named_runs(runs(samplers, chosen), most)
     if len(chosen) == 1:
         return f"{names} is closest to human text."
     return f"{names} are closest to human text, and cannot be told apart."
@@ -87,13 +89,13 @@ def _failings(most: int, document: Document, samplers: list[SamplerEntry]) -> st
     ):
         if chosen:
             some = runs(samplers, [entry for entry in samplers if entry.sampler in chosen])
-            names = named([run.name for run in some], most)
+            names = named_runs(some, most)
             clauses.append(f"{names} {one if len(chosen) == 1 else several}")
     return f"{', '.join(clauses)}." if clauses else ""
 
 
-def _scope(document: Document) -> str:
-    """Name the texts that the verdict is about, and the human text they were compared with."""
+def _scopes(document: Document) -> tuple[str, str]:
+    """Name the texts that the verdict is about, with and without the human text compared with."""
     human = document.human
     if human is None:
         people = "; nothing is compared with human text"
@@ -103,7 +105,8 @@ def _scope(document: Document) -> str:
         people = ", compared with human text that begins differently"
     else:
         people = "; texts are not compared with human text, which begins differently"
-    return f"{_population(document.header)}{people}."
+    population = _population(document.header)
+    return f"{population}{people}", population
 
 
 def _population(header: Header) -> str:
