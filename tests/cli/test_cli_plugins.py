@@ -148,7 +148,8 @@ class Evil(Exception):
         raise SystemExit(5)
 
 class Nameless(corelm.Sampler):
-    def __str__(self):
+    @property
+    def expression(self):
         raise SystemExit(5)
     def __call__(self, logits, context):
         return logits
