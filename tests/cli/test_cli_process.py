@@ -246,12 +246,9 @@ def test_no_way_of_writing_at_a_step_reaches_standard_output(
     "locale",
     [
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"LC_ALL": "C"},
-        {"LC_ALL": "de_DE.ISO-8859-1"},
-        {"LANG": "", "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
-        {"COLUMNS": "20"},
-        {"COLUMNS": "0"},
-        {"COLUMNS": "wide"},
+        {"LC_ALL": "C", "COLUMNS": "20"},
+        {"LC_ALL": "de_DE.ISO-8859-1", "COLUMNS": "0"},
+        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "COLUMNS": "wide"},
     ],
 )
 def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
