@@ -93,11 +93,11 @@ def test_the_summary_is_true_of_both_models(case):
     )
     assert expected in case.report.evidence
     # People use the tail of an overconfident model: no temperature here goes beyond them.
-    tail = "temperature(t=2.0) samples from the tail (expected surprisal 2.28 nats, human text "
+    tail = "temperature(t=2.0) samples from the tail (expected surprisal 2.2833 nats, human words "
     if case.kind == "overconfident":
         assert "tail" not in case.report.evidence
     else:
-        assert f"{tail}{fit.surprisal:.2f}; the interval begins 1." in case.report.evidence
+        assert f"{tail}there {fit.surprisal:.2f}; the interval begins 1." in case.report.evidence
 
 
 def test_the_sampler_that_writes_like_people_differs_in_no_figure_of_surprisal(case):

@@ -79,7 +79,8 @@ def test_a_study_writes_its_reports_and_what_made_them(run, study, tmp_path):
     del report["header"]["created"], report["header"]["command"]
     assert found == report
     lock = json.loads((results / "study.json").read_bytes())
-    assert lock["code"].keys() == {"corelm", "corelm_kills", "corelm_report", "corelm_samplers"}
+    code = {"corelm", "corelm_kills", "corelm_report", "corelm_samplers", "corelm_stats"}
+    assert lock["code"].keys() == code
     assert [model["name"] for model in lock["models"]] == ["cats", "dogs"]
     assert "corelm study run study.toml" in (results / "repeat.md").read_text()
 
