@@ -86,8 +86,10 @@ class MarkovChains:
 
     def extend(self, start, stop):
         """Extend the texts that have not ended from `start` to `stop` tokens."""
-        before = self.texts["token"][:, start - 1] if start else np.zeros(len(self.texts), int)
-        rows = np.flatnonzero((before != PAST_THE_END) & ~self._root.is_end(before))
+        rows = np.arange(len(self.texts))
+        if start:  # before the first token no text has ended
+            before = self.texts["token"][:, start - 1]
+            rows = np.flatnonzero((before != PAST_THE_END) & ~self._root.is_end(before))
         self.texts[rows, start:stop] = self._written(rows, start, stop)
 
     def move(self, stop):

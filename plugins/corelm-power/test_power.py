@@ -63,6 +63,12 @@ def test_the_texts_have_the_probability_p_to_the_alpha(sampler, alpha, block, mo
     assert p_value(random_model(), decoder, alpha, sampler=sampler) > 1e-3
 
 
+def test_the_first_token_of_a_vocabulary_may_end_a_text():
+    model = random_model()
+    model.vocabulary.ends = (0, *model.vocabulary.ends)  # as in SmolLM2
+    assert all(texts(model, Power(), length=2, samples=4))
+
+
 def test_without_moves_the_counts_are_others():
     assert p_value(random_model(), Power(alpha=2, moves=0), 2) < 1e-6
 
