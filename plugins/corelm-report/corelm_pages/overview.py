@@ -245,8 +245,9 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
         )
     if matched := targets(document):
         parts.append(f"Open parameters were matched to {matched}.")
-    changed = (header.settings or {}).items()
-    parts += [f"{name.replace('_', ' ').capitalize()}: {value}." for name, value in changed]
+    for name, value in (header.settings or {}).items():
+        text = "yes" if value is True else value
+        parts.append(f"{name.replace('_', ' ').capitalize()}: {text}.")
     parts.append(f"Model: {header.model.name}.")
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")

@@ -34,6 +34,7 @@ def address():
     measured.manifest = {
         "figures": {"human": {"surprisal": 1.2, "ci95": {"surprisal": [1.1, 1.3]}}}
     }
+    measured.vocabulary.unit = "token"
     with served({"toy": ToyModel(), "cats": measured}, TOKEN, stall=300) as url:
         yield url
 

@@ -17,7 +17,7 @@ ORDER = "[...document.querySelectorAll('#cards > .card')].map(each => each.datas
 
 
 def position(page, word):
-    until(page, f"document.getElementById('position').textContent === 'word {word}'")
+    until(page, f"document.getElementById('position').textContent.endsWith(' {word}')")
 
 
 def write_to_the_end(page):
@@ -79,6 +79,8 @@ def test_the_other_controls_by_mouse(opened, tmp_path):
     position(page, 1)
     page.select_option("#model", "cats")
     settled(page)
+    named = [page.inner_text(part) for part in ("#draw", "#columns", "#next-title")]
+    assert all("token" in text and "word" not in text.lower() for text in named), named
     held = []
     page.route("**/api/write", lambda route: held.append(route))
     page.click("#write")

@@ -22,7 +22,7 @@ TWO = {
 
 
 def position(page, word):
-    until(page, f"document.getElementById('position').textContent === 'word {word}'")
+    until(page, f"document.getElementById('position').textContent.endsWith(' {word}')")
 
 
 def words(page, of="words"):

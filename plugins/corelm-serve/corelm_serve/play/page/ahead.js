@@ -39,7 +39,7 @@ export class AheadView {
     const button = h("button", {
       type: "button", role: "treeitem", data: { path: key(path) }, onclick: () => this.take(words),
       "aria-expanded": opens ? String(isOpen) : null, "aria-level": String(words.length),
-      "aria-label": `${visible(word)}, ${figures.join(", all words up to here ")}`,
+      "aria-label": `${visible(word)}, ${figures.join(", all up to here ")}`,
     }, h("span", { class: "ahead-word" }, visible(word)), h("span", { class: "ahead-bar" }, h("i", {})), ...[figures[0], figures[1] ?? ""].map((each) => h("span", { class: "ahead-share" }, each)));
     button.style.setProperty("--level", words.length);
     button.querySelector("i").style.width = `${100 * probability}%`;

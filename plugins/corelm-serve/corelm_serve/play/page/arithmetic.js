@@ -7,12 +7,12 @@ export class ArithmeticView {
     Object.assign(this, { box, close });
   }
 
-  // `numbers` is the server's arithmetic of `column`; null for none.
-  show(numbers, column) {
+  // `numbers` is the server's arithmetic of `column`, with the model's name for a token; null for none.
+  show(numbers, column, unit) {
     this.box.hidden = !numbers;
     if (!numbers) return;
     const isStage = column.stage !== null;
-    const heads = ["rank", "word", ...(isStage ? ["logit before"] : []), "logit", "exp(logit − largest)", "÷ sum", isStage ? "running sum before" : "running sum"];
+    const heads = ["rank", unit, ...(isStage ? ["logit before"] : []), "logit", "exp(logit − largest)", "÷ sum", isStage ? "running sum before" : "running sum"];
     this.box.replaceChildren(
       h("div", { class: "line" }, h("h3", {}, `${column.stage ?? "model"}, in numbers`),
         h("button", { type: "button", class: "icon", "aria-label": "Close the numbers", onclick: () => this.close() }, "×")),

@@ -11,8 +11,8 @@ export class ColumnsView {
   }
 
   show(answer) {
-    const isNew = this.width !== answer.columns.length;
-    if (isNew) this.begin(answer.columns.length);
+    const isNew = this.width !== answer.columns.length || this.unit !== answer.unit;
+    if (isNew) this.begin(answer.columns.length, answer.unit);
     answer.columns.forEach((column, at) => this.heads[at].show(column, answer));
     const shares = answer.tokens.flatMap((each) => [...each.probabilities, each.count / Math.max(answer.draws, 1)]);
     const largest = Math.max(...shares, 1e-12);
@@ -27,12 +27,12 @@ export class ColumnsView {
     if (focused && !this.table.contains(document.activeElement)) this.body.querySelector(".take")?.focus({ preventScroll: true });
   }
 
-  begin(width) {
-    this.width = width;
+  begin(width, unit) {
+    Object.assign(this, { width, unit });
     this.rows.clear();
     this.heads = Array.from({ length: width }, (_, at) => new Head(at === width - 1, () => this.open(at)));
     const line = (name, part, scope = "row") => h("tr", { class: part }, h("th", { scope }, name), this.heads.map((each) => each[part]));
-    const head = h("thead", {}, line("stage", "stage"), line("entropy", "entropy"), line("expected surprisal", "expected"), line("next word", "kept"));
+    const head = h("thead", {}, line("stage", "stage"), line("entropy", "entropy"), line("expected surprisal", "expected"), line(`next ${unit}`, "kept"));
     this.body = h("tbody");
     this.table.replaceChildren(head, this.body);
     this.table.style.setProperty("--stages", width);
@@ -43,7 +43,7 @@ export class ColumnsView {
     if (!row) {
       const cells = answer.columns.map(() => h("td", {}, h("span", { class: "bar" }), h("span", { class: "share" })));
       cells.at(-1).lastChild.before(h("i", { class: "tally" }));
-      const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
+      const button = h("button", { type: "button", class: "take", title: `take this ${answer.unit}`, onclick: () => this.take(row.token) });
       const mark = h("small", { title: "what the seed draws next" });
       cells.forEach((cell) => cell.addEventListener("click", () => this.take(row.token))); // as the word does
       row = { element: h("tr", {}, h("th", { scope: "row" }, h("span", { class: "next-word" }, button, mark)), cells), cells, button, mark };

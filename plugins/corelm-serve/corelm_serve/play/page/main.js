@@ -20,7 +20,7 @@ const ANCESTRAL = "ancestral"; // is how words are drawn anyway
 const B = "-b"; // ends the ids of the second chain's elements
 
 const offered = { models: [], decoders: [], facts: {} };
-let views = [], pasteFor, guide, away, fragment = ""; // of the address, as last read or written
+let views = [], fixed = [], pasteFor, guide, away, fragment = ""; // of the address, as last read or written
 let draws = new AbortController(), lastDraw = Promise.resolve(), typed = lastDraw;
 
 const shownViews = () => views.slice(0, shownSides().length);
@@ -93,7 +93,26 @@ function answered(reply) {
   away.show();
 }
 
+// Name the model's unit in the fixed texts, which say "word".
+function fixedTexts() {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+  const parts = [];
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (node.nodeType === Node.ELEMENT_NODE) parts.push(...["title", "aria-label"].map((name) => node.getAttributeNode(name)));
+    else if (!node.parentElement.closest("select")) parts.push(node); // which lists the samplers
+  }
+  return parts.filter((part) => part && /\bwords?\b/i.test(part.nodeValue)).map((part) => [part, part.nodeValue]);
+}
+
+function nameUnit(unit) {
+  for (const [part, text] of fixed) {
+    part.nodeValue = text.replace(/\b(w)ord(s?)\b/gi, (_, w, s) => (w === "W" ? unit[0].toUpperCase() + unit.slice(1) : unit) + s);
+  }
+}
+
 function showControls() {
+  nameUnit(offered.facts[state.model].unit);
   for (const name of ["model", "prompt", "decoder"]) byId(name).value = state[name];
   byId("seed").value = String(state.seed);
   byId("chat").checked = state.chat;
@@ -333,6 +352,7 @@ async function start() {
   for (const id of ["panel", "side"]) copied(byId(id), B, "B");
   const page = { changed, moved, take, goOn, type, paste, remember, answered, showTexts };
   views = ["", B].map((suffix, at) => new Side(at, suffix, reply, page));
+  fixed = fixedTexts();
   connect();
   openAddress();
   enterClass(reply.role);

@@ -109,7 +109,7 @@ export class Side {
     text.cards ??= editor.show(reply.chain.stages, text.chain.off);
     editor.read(reply.chain.stages, text.chain === null);
     this.columns.show(reply);
-    this.arithmetic.show(reply.arithmetic, reply.columns[text.stage]);
+    this.arithmetic.show(reply.arithmetic, reply.columns[text.stage], reply.unit);
     this.showDraws(reply);
     this.showAhead();
     this.part("chain-error").textContent = reply.error ?? "";
@@ -150,10 +150,10 @@ export class Side {
     this.page.remember();
   }
 
-  showDraws({ draws, tokens }) {
+  showDraws({ draws, tokens, unit }) {
     const listed = tokens.reduce((sum, token) => sum + token.count, 0);
     this.part("draws-note").hidden = !draws;
-    this.part("draws-note").textContent = `The number in parentheses and the mark on a bar are ${draws} draws of this word, as the samples 0 to ${draws - 1} of a run draw it; ${draws - listed} of them are words that are not listed.`;
+    this.part("draws-note").textContent = `The number in parentheses and the mark on a bar are ${draws} draws of this ${unit}, as the samples 0 to ${draws - 1} of a run draw it; ${draws - listed} of them are ${unit}s that are not listed.`;
   }
 
   // A link has the ids of a branch; its words are the server's.
