@@ -83,6 +83,11 @@ class TextCommand(_AsText, PlainCommand):
     word: str | None = None
     groups: Mapping[str, Sequence[str]] = {}
 
+    @classmethod
+    def of(cls, word: str | None, groups: Mapping[str, Sequence[str]] | None) -> type[TextCommand]:
+        """Return the class of a command with these attributes."""
+        return type("OwnCommand", (cls,), {"word": word, "groups": groups or {}})
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options under their headings."""
         if not self.groups:
@@ -146,7 +151,7 @@ def application(
     """
     if commands is None:
         app = typer.Typer()
-        own = type("WordCommand", (TextCommand,), {"word": word, "groups": groups or {}})
+        own = TextCommand.of(word, groups)
         settings = {"allow_extra_args": word is not None}
         command = _with_shared_options(function)
         app.command(cls=own, short_help=short_help, context_settings=settings)(command)

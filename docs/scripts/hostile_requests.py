@@ -1,4 +1,4 @@
-"""Ask a server for short texts, alone and beside hostile requests of 22 kinds, and print both p99.
+"""Ask a server for short texts, alone and with hostile requests of 22 kinds, and print both p99.
 
     python docs/scripts/hostile_requests.py [--seconds 20] [--turns 2] [--each] [--one-token]
 

@@ -67,7 +67,7 @@ SHORT_HELP = "Write texts with a language model."
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    cls = type("SampleCommand", (TextCommand,), {"groups": GROUPS})
+    cls = TextCommand.of(None, GROUPS)
     app.command("sample", cls=cls, short_help=SHORT_HELP)(with_chosen_options(sample))
 
 

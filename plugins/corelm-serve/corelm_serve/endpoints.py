@@ -47,7 +47,7 @@ from corelm_serve.responses import (
     json_response,
     written,
 )
-from corelm_serve.scheduling.scheduler import HANGING
+from corelm_serve.scheduling.scheduler import refusal_of
 from corelm_serve.security import CLIENT, STUDENT
 from corelm_serve.service import Service, find
 from corelm_serve.threads import SMALL, guarded, in_thread, limiter_of
@@ -257,10 +257,9 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
     """
     service, threads = service_of(request), list[int]()
     shared = service.models, service.rows, service.limits
-    chain = repr([body.get("sampler"), body.get("stages")] if isinstance(body, dict) else body)
     for sampler, count in Counter(service.hanging.values()).items():
-        if count >= HANGING and re.search(rf"\b{re.escape(sampler)}\b", chain):
-            message = f"{sampler} is refused: {HANGING} threads hang in it already"
+        message = refusal_of(sampler, count)
+        if message and _names(body, sampler):
             raise LateError(message, 503, code="sampler_hangs")
 
     def work() -> Any:
@@ -283,6 +282,12 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
         name = stages[-1] if stages else "the chain"
         message = f"{name} took more than {seconds:g} seconds, and was given up"
         raise LateError(message, 503, code="timeout") from None
+
+
+def _names(body: Any, sampler: str) -> bool:
+    """Return True if the chain of a body, which nobody has checked, names a sampler."""
+    chain = [body.get("sampler"), body.get("stages")] if isinstance(body, dict) else body
+    return re.search(rf"\b{re.escape(sampler)}\b", repr(chain)) is not None
 
 
 async def index(request: Request) -> Response:

@@ -47,6 +47,13 @@ class Kind(NamedTuple):
     strangers: tuple[str, ...] = ()
 
 
+def refusal_of(sampler: str, threads: int) -> str | None:
+    """Return why a sampler is refused if this many threads hang in it; None if they are few."""
+    if threads < HANGING:
+        return None
+    return f"{sampler} is refused: {HANGING} threads hang in it already"
+
+
 @dataclass(frozen=True)
 class Limits:
     """Bounds that keep one client from using up the machine.
@@ -145,9 +152,8 @@ class Scheduler:
 
     Jobs with ancestral sampling are advanced together, up to a number of rows; those of another
     decoder run alone, one at a time, since their steps may be long. Requests with many texts or
-    costly steps have a lane of their own, beside which those of one text are written as fast as
-    the processors allow. So have, with their like, jobs with a sampler or decoder that isn't
-    corelm's own.
+    costly steps have a lane of their own, so that they don't hold up short texts. So have, with
+    their like, jobs with a sampler or decoder that isn't corelm's own.
 
     Args:
         model: the language model.
@@ -229,8 +235,7 @@ class Scheduler:
         """
         kind, hanging = self._kind_of(jobs), self.hanging()
         for name in kind.strangers:
-            if hanging[name] >= HANGING:
-                message = f"{name} is refused: {HANGING} threads hang in it already"
+            if message := refusal_of(name, hanging[name]):
                 raise ApiError(message, 503, param="sampler", code="sampler_hangs")
         with self._lock:
             if self._closing:
