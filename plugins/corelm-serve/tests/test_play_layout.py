@@ -143,7 +143,7 @@ def test_the_focus_stays_when_a_word_is_taken(opened):
     page = opened({"sampler": "stochastic", "model": "cats"})
     page.locator("#columns tbody button").nth(3).focus()
     page.keyboard.press("Enter")
-    until(page, "document.getElementById('position').textContent === 'word 2'")
+    until(page, "document.getElementById('position').textContent === 'token 2'")
     assert page.evaluate("document.activeElement.matches('#columns .take')")
     page.locator(".word").first.click()
     page.wait_for_selector("#alternatives li button:not(.current)")
