@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from corelm.runs import printable
 from corelm_pages.formats import FORMATS, Rounding, interval, number, signed
-from corelm_pages.remarks import error_sentences, flip_sentences, randomness_sentences
+from corelm_pages.remarks import remarks
 from corelm_report.document.content import Document, Entry, MatchedTo
 from corelm_report.document.figure import (
     ENTROPY,
@@ -261,15 +261,6 @@ def _prompts(header: Header) -> str:
     prompts = ", ".join(f'"{prompt}"' for prompt in header.prompts[:PROMPTS])
     more = len(header.prompts) - PROMPTS
     return f"prompt {prompts}{f' and {more} more' if more > 0 else ''}"
-
-
-def remarks(document: Document) -> list[str]:
-    """Return remarks on the sources of error, on scorers that disagree, and on unequal entropy."""
-    return [
-        *error_sentences(document),
-        *flip_sentences(document),
-        *randomness_sentences(document),
-    ]
 
 
 def _units(document: Document, n: int) -> str:

@@ -26,7 +26,8 @@ from corelm_pages import tables
 from corelm_pages.charts import charts, drawings
 from corelm_pages.evidence import evidence
 from corelm_pages.formats import MINUS, number, visible
-from corelm_pages.overview import failed_metrics, front_in_words, remarks, seeds, targets
+from corelm_pages.overview import failed_metrics, front_in_words, seeds, targets
+from corelm_pages.remarks import remarks
 from corelm_pages.verdict import verdict
 from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN, TABLES
@@ -86,7 +87,7 @@ def page(document: Document) -> str:
         legend=list(surprisal_levels()),
         failed_metrics=failed_metrics(document),
         matched=targets(document),
-        remarks=remarks(document),
+        remarks=list(remarks(document)),
         fronts=[front_in_words(document, front) for front in document.fronts],
         seeds=seeds(document.header),
         playground=playground(document),

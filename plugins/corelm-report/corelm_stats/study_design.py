@@ -102,14 +102,12 @@ class Pilot:
         sampler: the sampler.
         parts: the variance of its difference between and within prompts.
         prompts: the number of prompts.
-        other: the variance of the sample compared with, if that is not paired, as human text.
         units: the number of independent units that the variances were measured over.
     """
 
     sampler: str
     parts: VarianceParts
     prompts: int
-    other: float = 0.0
     units: int = 0
 
     @property
@@ -120,9 +118,8 @@ class Pilot:
     def of_design(self, design: StudyDesign) -> tuple[float, int]:
         """Return the variance of the difference in a study of this design, and its units."""
         if self.about_prompts:
-            parts = self.parts.of_design(design.prompts, design.texts)
-            return self.other + parts, design.prompts
-        return self.other + self.parts.within / design.cost, design.texts
+            return self.parts.of_design(design.prompts, design.texts), design.prompts
+        return self.parts.within / design.cost, design.texts
 
     def reaches(self, goal: Goal, design: StudyDesign) -> bool:
         """Return True if a design reaches a goal."""
@@ -140,8 +137,7 @@ class Pilot:
 
     def _scaled(self, factor: float) -> Pilot:
         between, within = self.parts.between, self.parts.within
-        parts = VarianceParts(between and factor * between, factor * within)
-        return replace(self, parts=parts, other=factor * self.other)
+        return replace(self, parts=VarianceParts(between and factor * between, factor * within))
 
 
 def texts_needed(pilots: Sequence[Pilot], goal: Goal, prompts: int) -> StudyDesign | None:

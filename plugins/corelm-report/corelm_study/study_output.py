@@ -7,13 +7,12 @@ from pathlib import Path
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import scaling
-from corelm_pages.remarks import conclusions, table_of
+from corelm_pages.remarks import conclusions, flips, table_of
 from corelm_pages.report import Report, document_of
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
 from corelm_report.document.gate import condition, conditions_of
 from corelm_report.document.lookup import short_names
-from corelm_report.document.wording import listed
 from corelm_study.cli.comparison import show_comparison
 from corelm_study.cli.finish_report import exit_code, report_table
 from corelm_study.registration import changes, checksum, register
@@ -106,13 +105,10 @@ def show_scorers(reports: Iterable[Report], out: Output) -> None:
         document = document_of(report)
         by_model.setdefault(document.header.model.name, []).append(document)
     for model, documents in by_model.items():
-        rows = conclusions(documents) if len(documents) > 1 else []
-        if rows:
+        if len(documents) > 1 and (rows := conclusions(documents)):
             out.show(blocks.line(f"Differences of {model} in bits per byte, by scorer", "bold"))
             out.rows(*table_of(rows))
-            flips = [row.sampler for row in rows if row.flips]
-            said = f"flip with the scorer: {listed(flips)}" if flips else "flip with no scorer"
-            out.show(blocks.line(f"Conclusions {said}."))
+            out.show(blocks.line(flips(rows)))
 
 
 def result_at(place: Path) -> StudyResult:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import NamedModel, printable, scaling
-from corelm_pages.remarks import differences_as_pilots
 from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
@@ -23,6 +22,7 @@ from corelm_stats.study_design import (
     Goal,
     Pilot,
     StudyDesign,
+    VarianceParts,
     cheapest,
     texts_needed,
 )
@@ -176,15 +176,19 @@ def pilots_of(document: Document, figure: str) -> list[Pilot]:
             f"{figure} is a figure of a whole set of texts, and sizes are planned for means over "
             "texts: choose one of these, such as surprisal"
         )
-    # Texts of samplers are pairs, so the other sample adds no variance of its own.
-    pilots = [replace(each, other=0.0) for each in differences_as_pilots(document, figure)]
+    # Where prompts have clusters, these are what the variances are between.
+    places = len({*(document.header.clusters or document.header.prompts)})
+    differences = {
+        e.sampler: e.differences.generated_texts for e in document.samplers if e.differences
+    }
+    pilots = [
+        Pilot(name, VarianceParts(each.between, each.within), places, each.units or 0)
+        for name, own in differences.items()
+        if (each := own.get(figure)) and each.within is not None
+    ]
     if not pilots:
         named = {
-            name
-            for entry in document.samplers
-            if entry.differences
-            for name, each in entry.differences.generated_texts.items()
-            if each.within is not None
+            n for own in differences.values() for n, each in own.items() if each.within is not None
         }
         hint = (
             printable.did_you_mean(figure, named)
