@@ -1,7 +1,6 @@
 from corelm.interop import requirements as requirements
 from corelm.interop import testing as testing
 from corelm.interop.cached_session import CachedSession as CachedSession
-from corelm.interop.chain_text import chain_text as chain_text
 from corelm.interop.chat_template import ChatTemplate as ChatTemplate
 from corelm.interop.engine_sampler import EngineDraw as EngineDraw
 from corelm.interop.engine_sampler import EngineSampler as EngineSampler

@@ -4,37 +4,30 @@
     python tests/benchmarks/in_llama_cpp.py [--rounds 5] [--vocabulary 50257]
 
 The network has the size of GPT-2 small, 12 blocks of width 768, with random weights in half
-precision, on all cores. The ways write texts of the same length, in turns: llama.cpp's own chain,
-corelm from Python, and corelm in C, which needs a C compiler. The table has the median time of a
-step in milliseconds, for all rows together, with the ratio to llama.cpp's: below 1 is faster.
+precision, on all cores. llama.cpp's own chain and corelm write texts of the same length, in turns.
+The table has the median time of a step in milliseconds, for all rows together, with the ratio to
+llama.cpp's: below 1 is faster.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import itertools
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import llama_cpp as llama
 from corelm_llama_cpp import LlamaCppSampler, as_sampler
-from peers import gpt2
 from peers.llama_cpp import CORES, F16, Batch, in_chain, opened
 from timing import head, line, place
 
 import corelm
-from corelm.interop import chain_text
 from corelm.models.networks.base import Architecture
 
 ROWS, LENGTH = (1, 16), 16
 WAY = f"threads: {CORES}, flash attention: off, samplers: after"
-ROOT = Path(__file__).parents[2]
 Stage = Callable[..., Any]
 
 
@@ -65,42 +58,15 @@ CHAINS: dict[str, Callable[[int], list[Any]]] = {
 """Expressions, and llama.cpp's samplers for them by the size of the vocabulary, without a draw."""
 
 
-def library() -> ctypes.CDLL:
-    """Compile the sampler in C, as the README of corelm-llama-cpp does, and load it."""
-    made = Path(tempfile.mkdtemp()) / "libcorelm_llama.so"
-    kernels, sampler = ROOT / "corelm/native/src", ROOT / "plugins/corelm-llama-cpp/c"
-    engine = Path(llama.__file__).parents[1]
-    folders = [f"-I{path}" for path in (kernels, sampler, engine / "include")]
-    sources = [sampler / "corelm_llama.c", *kernels.glob("*.c"), *kernels.glob("simd/*.c")]
-    libraries = [f"-L{engine / 'llama_cpp' / 'lib'}", "-lllama", "-lm", "-lpthread"]
-    options = ["-O3", "-ffp-contract=off", "-fvisibility=hidden", "-shared", "-fPIC"]
-    command = ["cc", *options, *folders, *map(str, sources), *libraries, "-o", str(made)]
-    subprocess.run(command, check=True)
-    functions = ctypes.CDLL(str(made))
-    functions.corelm_llama_init.restype = ctypes.POINTER(llama.llama_sampler)
-    functions.corelm_llama_sample.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
-    return functions
-
-
-def ways(chain: str, shape: Architecture, c: ctypes.CDLL) -> list[tuple[Stage, Callable[..., int]]]:
+def ways(chain: str, size: int) -> list[tuple[Stage, Callable[..., int]]]:
     """Return how each way makes a sampler from a seed, and how it draws: llama.cpp's own first."""
-    size = shape.vocabulary_size
-    text = chain_text(chain, gpt2.vocabulary(shape)).encode()
 
     def own(seed: int) -> Any:
         return in_chain(*CHAINS[chain](size), llama.llama_sampler_init_dist(seed))
 
-    def in_c(seed: int) -> Any:
-        error = ctypes.create_string_buffer(200)
-        numbers = ctypes.c_uint64(seed), ctypes.c_uint64(0)
-        made = c.corelm_llama_init(text, ctypes.c_size_t(len(text)), *numbers, error)
-        assert made, error.value
-        return made
-
     return [
         (own, llama.llama_sampler_sample),
         (lambda seed: as_sampler(chain, seed=seed), LlamaCppSampler.sample),
-        (in_c, c.corelm_llama_sample),
     ]
 
 
@@ -135,15 +101,15 @@ def main() -> None:
     shape = Architecture(
         "gpt2", width=768, dense=3072, heads=12, blocks=12, vocabulary_size=options.vocabulary
     )
-    model, c = opened(shape, "f16"), library()
+    model = opened(shape, "f16")
     print(place("llama-cpp-python"), end="\n\n")
-    print(head(["chain", "rows", "llama.cpp, ms", "corelm in Python", "corelm in C"]))
+    print(head(["chain", "rows", "llama.cpp, ms", "corelm"]))
     for rows, chain in itertools.product(ROWS, CHAINS):
         texts = Batch(model, WAY, rows, F16)
-        own, *others = measured(texts, rows, ways(chain, shape, c), options.rounds)
-        cells = [f"{own:.2f}", *(f"{each:.2f} = **{each / own:.2f}**" for each in others)]
+        own, corelm_ms = measured(texts, rows, ways(chain, options.vocabulary), options.rounds)
         name = "the preset `llama.cpp`" if CHAINS[chain] is defaults else f"`{chain}`"
-        print(line([name, rows, *cells]), flush=True)
+        ratio = f"{corelm_ms:.2f} = **{corelm_ms / own:.2f}**"
+        print(line([name, rows, f"{own:.2f}", ratio]), flush=True)
 
 
 if __name__ == "__main__":

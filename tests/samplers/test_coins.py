@@ -9,14 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference_filters as plain
-from kernels import needs_kernels
 
 import corelm
 from corelm import Chain, Coin, Context, ParameterError, Sampler, Switch, param, sampler
 from corelm.contracts.chain_stages import StageResult, apply
 from corelm.decoding.draws import DrawPlan
-from corelm.errors import SamplerError, UsageError
-from corelm.interop import chain_text
+from corelm.errors import SamplerError
 from corelm.testing import ToyModel
 
 P = np.log([0.5, 0.25, 0.15, 0.1])
@@ -269,13 +267,6 @@ def test_a_plan_draws_from_the_mixture():
     for chain in (inside, phase, EvenRows(COINS[0]) | sampler("top_k(k=3)"), phase | Heat(2.0)):
         drawn = DrawPlan(chain, VOCABULARY).draw(logits.copy(), rng.random(4), lambda: context)
         assert np.array_equal(drawn.logits, apply(chain, drawn.model_logits, context))
-
-
-@needs_kernels
-def test_a_chain_for_c_has_its_coin_last():
-    assert "xtc" in chain_text("top_k(k=4) | xtc(probability=0.5)", VOCABULARY)
-    with pytest.raises(UsageError, match="a chain for C tosses a coin last"):
-        chain_text("xtc(probability=0.5) | top_k(k=4)", VOCABULARY)
 
 
 def test_other_libraries_toss_coins_too():

@@ -130,12 +130,3 @@ int read_stage(struct stage *stage, const char *name, const struct parameter *pa
 #include "kernels.def"
     return refuse(error, "expected the name of a stage, got '%.60s'", name);
 }
-
-const char *stage_name(const struct stage *stage)
-{
-    static const char *const names[] = {
-#define STAGE(name, arguments) #name,
-#include "kernels.def"
-    };
-    return names[stage->kernel];
-}

@@ -23,7 +23,4 @@ int are_rising_rows(const int64_t *rows, size_t count, size_t batch);
 int read_stage(struct stage *, const char *name, const struct parameter *, size_t count,
                const struct logits *, char error[ERROR_ROOM]);
 
-/* The name of a stage's kernel. */
-const char *stage_name(const struct stage *);
-
 #endif

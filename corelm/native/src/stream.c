@@ -1,5 +1,5 @@
 /* NumPy's default generator: PCG64 (O'Neill 2014), seeded by its SeedSequence. */
-#include "corelm_chain.h"
+#include "stream.h"
 
 enum { POOL = 4, WORDS = 8, LONGEST_KEY = 3 };
 
@@ -77,7 +77,7 @@ static void add(uint64_t number[2], const uint64_t other[2])
 }
 
 /* state * multiplier + increment, modulo 2^128 */
-static void step(corelm_stream *stream)
+static void step(struct stream *stream)
 {
     const uint64_t multiplier[2] = {0x2360ed051fc65da4u, 0x4385df649fccf645u};
     uint64_t product[2], *state = stream->state;
@@ -87,7 +87,7 @@ static void step(corelm_stream *stream)
     add(state, stream->increment);
 }
 
-void corelm_stream_start(corelm_stream *stream, uint64_t seed, uint64_t sample, uint64_t prompt)
+void start_stream(struct stream *stream, uint64_t seed, uint64_t sample, uint64_t prompt)
 {
     uint32_t words[WORDS];
     uint64_t numbers[POOL];
@@ -102,7 +102,7 @@ void corelm_stream_start(corelm_stream *stream, uint64_t seed, uint64_t sample, 
     step(stream);
 }
 
-double corelm_stream_next(corelm_stream *stream)
+double next_uniform(struct stream *stream)
 {
     step(stream);
     uint64_t both = stream->state[0] ^ stream->state[1];

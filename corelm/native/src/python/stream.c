@@ -1,11 +1,11 @@
 /* Random numbers as Python functions: the streams of `RandomStream`. */
-#include "../corelm_chain.h"
+#include "../stream.h"
 #include "args.h"
 
 #include <string.h>
 
 /* A row of int64 numbers holds a stream. */
-enum { STREAM_NUMBERS = sizeof(corelm_stream) / sizeof(int64_t) };
+enum { STREAM_NUMBERS = sizeof(struct stream) / sizeof(int64_t) };
 
 static Py_buffer *get_streams(struct call *call, PyObject *object)
 {
@@ -33,8 +33,8 @@ PyObject *py_start_streams(PyObject *self, PyObject *const *args, Py_ssize_t cou
         !expect_length("streams", streams, 0, length(samples, 0)))
         return fail(&call);
     for (size_t i = 0; i < length(samples, 0); i++) {
-        corelm_stream stream;
-        corelm_stream_start(&stream, seed, (uint64_t)((const int64_t *)samples->buf)[i], prompt);
+        struct stream stream;
+        start_stream(&stream, seed, (uint64_t)((const int64_t *)samples->buf)[i], prompt);
         memcpy((char *)streams->buf + i * sizeof stream, &stream, sizeof stream);
     }
     return return_none(&call, OK);
@@ -51,11 +51,11 @@ PyObject *py_next_uniforms(PyObject *self, PyObject *const *args, Py_ssize_t cou
         !expect_length("out", out, 0, length(streams, 0)))
         return fail(&call);
     for (size_t i = 0; i < length(streams, 0); i++) {
-        corelm_stream stream;
+        struct stream stream;
         double *numbers = (double *)out->buf + i * length(out, 1);
         memcpy(&stream, (char *)streams->buf + i * sizeof stream, sizeof stream);
         for (size_t k = 0; k < length(out, 1); k++)
-            numbers[k] = corelm_stream_next(&stream);
+            numbers[k] = next_uniform(&stream);
         memcpy((char *)streams->buf + i * sizeof stream, &stream, sizeof stream);
     }
     return return_none(&call, OK);
