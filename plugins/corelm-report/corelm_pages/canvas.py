@@ -8,13 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm.errors import MissingDependencyError
 from corelm_pages.formats import MINUS
 
 if TYPE_CHECKING:
@@ -355,27 +353,3 @@ def _tag(tag: str, name: str, used: set[str]) -> str:
     tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
     tag = re.sub(r"font-family: [^;\"]*;?", "", tag)
     return re.sub(r"\s*\n\s*", " ", re.sub("(?<=[:;]) ", "", tag)).replace(' "', '"')
-
-
-LIBRARIES = ("jinja2", "jsonschema", "matplotlib")
-"""The libraries of the extra `report`."""
-
-
-def check_extra(purpose: str) -> None:
-    """Raise if a library of the extra is missing; nothing is imported.
-
-    Args:
-        purpose: the subject of the message, such as "a report".
-
-    Raises:
-        MissingDependencyError: the message has the names and the command that installs them.
-
-    Example:
-        >>> check_extra("a report")
-    """
-    missing = [name for name in LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"{purpose} needs {' and '.join(missing)}; "
-            'install what is missing with: pip install "corelm[report]"'
-        )

@@ -20,7 +20,7 @@ from corelm_pages.curves import (
     surprisal_against_diversity,
     surprisal_against_temperature,
 )
-from corelm_pages.formats import as_csv, number
+from corelm_pages.formats import as_csv
 from corelm_pages.labels import sweeps
 from corelm_pages.overview import targets
 from corelm_report.document.content import Document
@@ -132,21 +132,13 @@ def _temperature(document: Document) -> Chart:
 
 
 def _crossing(document: Document) -> str:
-    """Explain the band of human text, if the report has one."""
+    """Explain the band of human words, if the report has one; the evidence has the temperature."""
     fit = document.human.temperature if document.human else None
     if fit is None:
         return ""
-    band = (
-        " The band is the surprisal of human words with its 95% interval"
-        + (", measured on other texts and converted to these" if fit.estimated else "")
-        + "."
-    )
-    if fit.t is None:
-        return band
-    low, high = map(number, fit.t_ci95 or (fit.t, fit.t))
-    between = f" (95% interval {low} to {high})" if fit.t_ci95 else ""
-    where = f"{'about ' * fit.estimated}{number(fit.t)}{between}"
-    return f"{band} It crosses the curve at the maximum-likelihood temperature: {where}."
+    converted = ", measured on other texts and converted to these" if fit.estimated else ""
+    crosses = " It crosses the curve at the maximum-likelihood temperature." * (fit.t is not None)
+    return f" The band is the surprisal of human words with its 95% interval{converted}.{crosses}"
 
 
 def _surprisal(document: Document) -> Chart:

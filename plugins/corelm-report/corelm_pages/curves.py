@@ -80,7 +80,7 @@ def surprisal_against_temperature(document: Document) -> Figure:
 
 def _name_human(axes: Axes, fit: TemperatureFit, crossing: float | None) -> None:
     """Label the human level and its temperature, which may be at the axis instead."""
-    name, bottom = "human text", axes.get_ylim()[0]
+    name, bottom = "human words", axes.get_ylim()[0]
     short = labels.along_level(axes, fit.surprisal, name)
     if crossing is None:
         labels.write_clear(axes, short, HUMAN)

@@ -9,11 +9,17 @@ from collections.abc import Collection, Sequence
 
 from corelm_pages.formats import Format, Rounding, interval, number
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
-from corelm_report.document.figure import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
+from corelm_report.document.figure import (
+    EXPECTED,
+    GENERATED,
+    SURPRISAL,
+    TEACHER_FORCED,
+    listed,
+    share,
+)
+from corelm_report.document.header import Simultaneous
 from corelm_report.document.lookup import Measurement, SettingRange, estimate, runs
 from corelm_report.document.parts import Interval
-from corelm_report.document.statements import Simultaneous
-from corelm_report.document.wording import listed, share
 from corelm_stats.conclusions import CONFIDENCE
 from corelm_stats.estimates import FEWEST, STATED
 
@@ -46,20 +52,8 @@ def evidence(document: Document) -> str:
         _repeating(document, samplers),
         _looping(document, samplers),
         _straying(document, samplers),
-        _empty(samplers),
     )
     return " ".join(filter(None, parts))
-
-
-def _empty(samplers: Samplers) -> str:
-    """Count the texts without a token, which have no figures."""
-    texts = {entry.sampler: entry.generated_texts for entry in samplers}
-    empty = [
-        f"{each.n - each.texts_used[SURPRISAL]:,} of {name}"
-        for name, each in texts.items()
-        if each and each.n and SURPRISAL in (each.texts_used or {})
-    ]
-    return f"Empty texts, which have no figures: {named(empty)}." if empty else ""
 
 
 def compared_human(document: Document) -> Measurement | None:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from corelm.runs import printable
-from corelm_report.document.figure import Form
-from corelm_report.document.wording import share
+from corelm_report.document.figure import Form, share
 from corelm_stats.estimates import bits, perplexity
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"

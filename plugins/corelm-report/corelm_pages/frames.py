@@ -32,8 +32,7 @@ def columns(document: Document, level: str) -> Columns:
         level: a key of `LEVELS`; "figure" has the lines of the CSV.
 
     Raises:
-        ReportError: there is no such level, or the report has no figures of texts, or tests need
-            texts that it has not kept.
+        ReportError: there is no such level, or tests need texts that the report has not kept.
     """
     if level not in LEVELS:
         raise ReportError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
@@ -104,14 +103,15 @@ def _of_samplers(document: Document) -> Iterator[Block]:
 
 
 def _of_texts(document: Document) -> Iterator[Block]:
-    for identity, text, _ in _texts(document):
+    for identity, text in _texts(document):
         own = {"text": text.text, "finish_reason": text.finish_reason}
         yield identity | own | (text.figures or {}), {}
 
 
 def _of_tokens(document: Document) -> Iterator[Block]:
-    for identity, _, by_token in _texts(document):
-        yield identity, {"position": list(range(len(by_token["token"]))), **by_token}
+    for identity, text in _texts(document):
+        by_token = text.by_token or {}
+        yield identity, {"position": list(range(len(by_token.get("token", ())))), **by_token}
 
 
 LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
@@ -125,16 +125,14 @@ LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
 }
 
 
-def _texts(document: Document) -> Iterator[tuple[Json, KeptText, dict[str, list[Any]]]]:
-    """Yield the report's texts, each with its identity and its lists by token."""
+def _texts(document: Document) -> Iterator[tuple[Json, KeptText]]:
+    """Yield the report's texts, each with its identity."""
     for entry in document.samplers:
         identity = _identity(document, entry)
         for text in entry.texts:
-            if text.by_token is None:
-                raise ReportError("an earlier version of corelm made it, without figures of texts")
             own = {"prompt": text.prompt, "seed": text.seed, "sample": text.sample}
             own = {key: each for key, each in own.items() if each is not None}
-            yield identity | own, text, text.by_token
+            yield identity | own, text
 
 
 def _identity(document: Document, entry: SamplerEntry) -> Json:

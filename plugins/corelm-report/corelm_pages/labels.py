@@ -100,7 +100,7 @@ def _numbers(entry: SamplerEntry) -> dict[tuple[int, str], float]:
     """Return the numeric parameters by the index of their stage and their name."""
     return {
         (place, name): value
-        for place, stage in enumerate(entry.parts)
+        for place, stage in enumerate(entry.stages)
         for name, value in stage.params.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }

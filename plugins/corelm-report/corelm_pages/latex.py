@@ -110,15 +110,11 @@ def _columns(document: Document) -> list[OverviewColumn]:
 def _caption(document: Document) -> str:
     """Return one sentence: the model, the texts, the brackets and the mark."""
     header = document.header
-    n = header.n * len(header.prompts) * len(header.seeds or [1])
-    where = (
-        ""
-        if len(header.prompts) == 1
-        else f" of {printable.counted(len(header.prompts), 'prompt')}"
-    )
+    prompts = len(header.prompts)
+    where = "" if prompts == 1 else f" of {printable.counted(prompts, 'prompt')}"
     text = (
-        f"Samplers on {header.model.name}, from {printable.counted(n, 'text')}{where} of at most "
-        f"{printable.counted(header.length, 'token')} each, with 95% intervals"
+        f"Samplers on {header.model.name}, from {printable.counted(header.drawn, 'text')}{where} "
+        f"of at most {printable.counted(header.length, 'token')} each, with 95% intervals"
     )
     if not closest(document):
         return f"{escaped(text)}."

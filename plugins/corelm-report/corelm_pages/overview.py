@@ -18,6 +18,8 @@ from corelm_report.document.figure import (
     TEACHER_FORCED,
     VARIETY,
     Figure,
+    listed,
+    share,
 )
 from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import Header
@@ -28,12 +30,8 @@ from corelm_report.document.lookup import (
     difference,
     estimate,
     plugin_metrics,
-    point,
-    runs,
     spread,
 )
-from corelm_report.document.statements import Front
-from corelm_report.document.wording import listed, share
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""
@@ -187,8 +185,9 @@ def overview_columns(document: Document, intervals: bool = False) -> list[Overvi
             continue
         if figure.priority:
             chosen.append(OverviewColumn(figure, with_interval=intervals))
+        # Not if only one half of the human text is compared, with the other.
         if figure.difference and any(
-            difference(entry, figure.looked_up, figure.view) for entry in measured
+            difference(entry, figure.looked_up, figure.view) for entry in document.samplers
         ):
             chosen.append(OverviewColumn(figure, against(document), intervals))
     return chosen
@@ -224,7 +223,7 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     """Describe how the columns of a table were measured, in a few sentences."""
     header = document.header
     contexts = header.contexts
-    n = header.n * len(header.prompts) * len(header.seeds or [1])
+    n = header.drawn
     on_contexts, on_texts = _titles(columns)
     parts = [
         f"{on_contexts}: means over the same {printable.counted(contexts.positions, 'position')} "
@@ -292,28 +291,6 @@ def in_words(figure: str, value: float) -> str:
     declared = MATCHED.get(figure)
     words, unit = (declared.matched, declared.unit) if declared else (figure, "")
     return f"a {words} of {amount(figure, value)}{f' {unit}' if unit.startswith(NATS) else ''}"
-
-
-def front_in_words(document: Document, front: Front) -> str:
-    """Name the entries of a report that are on a Pareto front, and the others.
-
-    If all entries are on it, the sentence says so instead of naming them.
-    """
-    figures = front.larger, front.smaller, front.view
-    measured = [entry for entry in document.samplers if point(entry, *figures)]
-    best = [entry for entry in measured if entry.sampler in front.entries]
-    if len(best) == len(measured):
-        return (
-            f"in this sample none of the {len(measured)} rows beats another in both: every gain in "
-            f"{front.larger} has its price in {front.smaller}"
-        )
-    names = listed([run.name for run in runs(measured, best)])
-    beaten = [entry for entry in measured if entry not in best]
-    others = listed([run.name for run in runs(measured, beaten)])
-    return (
-        f"in this sample no other row has both a larger {front.larger} and a smaller "
-        f"{front.smaller} than {names}; beaten in both: {others}"
-    )
 
 
 def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:

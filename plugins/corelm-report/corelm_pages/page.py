@@ -26,14 +26,13 @@ from corelm_pages import tables
 from corelm_pages.charts import charts, drawings
 from corelm_pages.evidence import evidence
 from corelm_pages.formats import MINUS, number, visible
-from corelm_pages.overview import failed_metrics, front_in_words, seeds, targets
+from corelm_pages.overview import failed_metrics, seeds, targets
 from corelm_pages.remarks import remarks
 from corelm_pages.verdict import verdict
 from corelm_report.document.content import Document
-from corelm_report.document.figure import HUMAN, TABLES
+from corelm_report.document.figure import HUMAN, TABLES, share
 from corelm_report.document.lookup import against
 from corelm_report.document.texts import TokenDetails
-from corelm_report.document.wording import share
 from corelm_stats.conclusions import EACH
 from corelm_stats.estimates import STATED, bits
 
@@ -88,13 +87,12 @@ def page(document: Document) -> str:
         failed_metrics=failed_metrics(document),
         matched=targets(document),
         remarks=list(remarks(document)),
-        fronts=[front_in_words(document, front) for front in document.fronts],
         seeds=seeds(document.header),
         playground=playground(document),
         plugins=[
             (stage.name, f"{plugin.distribution} {plugin.version}", plugin.entry_point)
             for entry in document.samplers
-            for stage in entry.parts
+            for stage in entry.stages
             if (plugin := stage.plugin)
         ],
         # By the terms that define them, such as rep-n for rep-2.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from corelm import Explanation, Generation, Report
 from corelm.errors import UsageError
 from corelm_pages import canvas
-from corelm_pages.canvas import FAINT, INK, MUTED, TEAL, check_extra
+from corelm_pages.canvas import FAINT, INK, MUTED, TEAL
 from corelm_pages.charts import drawable
 from corelm_pages.curves import (
     entropy_by_position,
@@ -23,8 +23,8 @@ from corelm_pages.curves import (
 )
 from corelm_pages.formats import visible
 from corelm_pages.labels import shortened
-from corelm_pages.report import document_of
-from corelm_report.document.wording import share
+from corelm_pages.report import check_extra, document_of
+from corelm_report.document.figure import share
 
 check_extra("corelm.plot")
 canvas.import_matplotlib()

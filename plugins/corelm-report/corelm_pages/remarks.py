@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from corelm_pages.formats import number
 from corelm_report.document.content import Difference, Document, SamplerEntry
-from corelm_report.document.figure import MEAN, SURPRISAL
+from corelm_report.document.figure import MEAN, SURPRISAL, listed
 from corelm_report.document.lookup import against
-from corelm_report.document.wording import listed
 
 
 def remarks(document: Document) -> Iterator[str]:

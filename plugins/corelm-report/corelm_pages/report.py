@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -159,8 +160,7 @@ class Report(markup.Displayable):
 
         Raises:
             MissingDependencyError: pandas is not installed.
-            ReportError: there is no such level, an earlier version made the report without
-                figures of texts, or it has not kept the texts that tests need.
+            ReportError: there is no such level, or it has not kept the texts that tests need.
 
         Example:
             >>> import corelm
@@ -245,3 +245,27 @@ def _as_json(document: Mapping[str, Any]) -> str:
     entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
     whole = json.dumps({**document, "samplers": entries}, indent=2, allow_nan=False) + "\n"
     return re.sub(rf'"{mark}(\d+)"', lambda match: texts[int(match[1])], whole)
+
+
+LIBRARIES = ("jinja2", "jsonschema", "matplotlib")
+"""The libraries of the extra `report`."""
+
+
+def check_extra(purpose: str) -> None:
+    """Raise if a library of the extra is missing; nothing is imported.
+
+    Args:
+        purpose: the subject of the message, such as "a report".
+
+    Raises:
+        MissingDependencyError: the message has the names and the command that installs them.
+
+    Example:
+        >>> check_extra("a report")
+    """
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"{purpose} needs {' and '.join(missing)}; "
+            'install what is missing with: pip install "corelm[report]"'
+        )

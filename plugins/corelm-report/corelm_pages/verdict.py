@@ -51,6 +51,7 @@ def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
     said = (
         _closest(most, document, samplers),
         _failings(most, document, samplers),
+        _empty(samplers),
         f"{named(failed, most)} failed." if failed else "",
     )
     return " ".join(filter(None, said)) or "No sampler stands out."
@@ -68,9 +69,8 @@ def _closest(most: int, document: Document, samplers: list[SamplerEntry]) -> str
     chosen = closest(document)
     if not chosen:
         header = document.header
-        places = {*(header.clusters or header.prompts)}
         # From 8 prompts on these are the independent units, not their texts.
-        many = MANY <= len(places) < len(header.prompts) * header.n * len(header.seeds or [1])
+        many = MANY <= len({*(header.clusters or header.prompts)}) < header.drawn
         units = ("clusters" if header.clusters else "prompts") if many else "texts"
         return f"It takes {STATED} {units} {needed}"
     names = named_runs(runs(samplers, chosen), most)
@@ -92,6 +92,14 @@ def _failings(most: int, document: Document, samplers: list[SamplerEntry]) -> st
             names = named_runs(some, most)
             clauses.append(f"{names} {one if len(chosen) == 1 else several}")
     return f"{', '.join(clauses)}." if clauses else ""
+
+
+def _empty(samplers: list[SamplerEntry]) -> str:
+    """Count the texts without a token, which have no figures."""
+    texts = [entry.generated_texts for entry in samplers if entry.generated_texts]
+    every = sum(each.n or 0 for each in texts)
+    empty = every - sum(each.texts_used.get(SURPRISAL, each.n or 0) for each in texts)
+    return f"{empty:,} of {printable.counted(every, 'text')} are empty." if empty else ""
 
 
 def _scopes(document: Document) -> tuple[str, str]:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
 from corelm.runs import NamedModel, scaling
-from corelm_pages.canvas import check_extra
-from corelm_pages.report import Report
+from corelm_pages.report import Report, check_extra
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.measure.until import Until, measured_until

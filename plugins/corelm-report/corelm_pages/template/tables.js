@@ -81,6 +81,8 @@ for (const table of document.querySelectorAll(".figures")) {
   }
 }
 
+const texts = document.querySelector("#texts details");
+if (telephone.matches && texts?.querySelectorAll("article").length > MOST_CARDS) texts.open = false;
 for (const text of document.querySelectorAll("article:not(.error)")) {
   const name = text.querySelector("h4");
   const label = `Whole text of ${name.textContent}`;

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from corelm_report.document.figure import GENERATED, HUMAN, TEACHER_FORCED
-from corelm_report.document.header import Header
+from corelm_report.document.header import Best, Front, Header, Simultaneous
 from corelm_report.document.parts import (
     IF_GIVEN,
     IF_MEASURED,
@@ -25,7 +25,6 @@ from corelm_report.document.parts import (
     Values,
     schema_of,
 )
-from corelm_report.document.statements import Best, Front, Simultaneous
 from corelm_report.document.texts import KeptText
 
 SCHEMA = "corelm.report/4"
@@ -310,11 +309,6 @@ class SamplerEntry(Entry):
     def label(self) -> str:
         """The expression of the sampler."""
         return self.sampler
-
-    @property
-    def parts(self) -> list[Stage]:
-        """Its stages; documents of early versions list only the sampler."""
-        return self.stages or [Stage(name=self.name, params=self.params, plugin=self.plugin)]
 
 
 @dataclass(kw_only=True)

@@ -1,11 +1,19 @@
-"""The header of a report: all about it besides its figures."""
+"""The header of a report, and its statements about all of its rows at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from corelm_report.document.parts import IF_GIVEN, Count, DocumentPart, Json, Natural, Rule
+from corelm_report.document.parts import (
+    IF_GIVEN,
+    Count,
+    DocumentPart,
+    Interval,
+    Json,
+    Natural,
+    Rule,
+)
 
 
 @dataclass(kw_only=True)
@@ -110,6 +118,47 @@ class Header(DocumentPart):
     sources: list[Citation] = field(default_factory=list)
 
     @property
+    def drawn(self) -> int:
+        """The number of texts that each sampler writes."""
+        return self.n * len(self.prompts) * len(self.seeds or [self.seed])
+
+    @property
     def cluster_of(self) -> dict[str, str]:
         """The cluster of each prompt, by prompt; empty if each is its own."""
         return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}
+
+
+@dataclass(kw_only=True)
+class Simultaneous(DocumentPart):
+    """A figure of a row, or a difference, with an interval.
+
+    The intervals of all rows hold the truth simultaneously in 99 of 100 reports.
+    """
+
+    sampler: str
+    figure: str
+    value: float
+    interval: Interval | None
+
+
+@dataclass(kw_only=True)
+class Best(DocumentPart):
+    """The setting of a sampler that is closest to human text, corrected for the choice."""
+
+    name: str
+    tried: Count
+    sampler: str
+    figure: str
+    target: float
+    corrected: float
+    ci95: Interval | None
+
+
+@dataclass(kw_only=True)
+class Front(DocumentPart):
+    """The entries that no other entry beats in two figures at once."""
+
+    view: str
+    larger: str
+    smaller: str
+    entries: list[str] = field(metadata={"key": "rows"})

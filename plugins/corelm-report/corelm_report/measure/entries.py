@@ -26,8 +26,8 @@ from corelm_report.document.content import (
     TeacherForced,
 )
 from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
+from corelm_report.document.header import Front
 from corelm_report.document.lookup import LIMITS, estimate, estimates, point, scale_of
-from corelm_report.document.statements import Front
 from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position

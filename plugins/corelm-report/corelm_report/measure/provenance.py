@@ -21,7 +21,7 @@ from corelm_report.document.content import (
     SamplerEntry,
     Stage,
 )
-from corelm_report.document.figure import MEAN
+from corelm_report.document.figure import MEAN, listed
 from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import (
     Citation,
@@ -33,7 +33,6 @@ from corelm_report.document.header import (
     ModelName,
 )
 from corelm_report.document.lookup import estimates
-from corelm_report.document.wording import listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.journal import Result
 from corelm_report.plan.candidates import Candidate

@@ -178,7 +178,7 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm_pages.canvas import check_extra
+    from corelm_pages.report import check_extra
     from corelm_study.cli.finish_report import ReportFiles, ReportOutput
 
     with Output.open() as out:

@@ -59,7 +59,7 @@ def study() -> None:
 @contextmanager
 def _study_product() -> Iterator[Output]:
     """Open the output of a command that needs the extra `report`."""
-    from corelm_pages.canvas import check_extra
+    from corelm_pages.report import check_extra
 
     with Output.open() as out:
         check_extra("a study")

@@ -40,8 +40,7 @@ def figures(**own):
 
 def test_empty_texts_are_counted(rows):
     texts = {"a": figures(n=64, texts_used={"surprisal": 61}), "b": figures(n=64)}
-    said = evidence(typed(rows(None, **texts)))
-    assert "Empty texts, which have no figures: 3 of a." in said
+    assert "3 of 128 texts are empty." in verdict(rows(None, **texts))
 
 
 def on_contexts(expected, model=4.0, **own):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
@@ -113,11 +112,7 @@ def test_a_parameter_that_is_a_list_stands_in_each_line_of_its_text(words):
     assert {len(column) for column in frame.values()} == {len(frame["position"])}
 
 
-def test_levels_and_reports_without_them(report):
+def test_other_levels_are_refused(report):
     levels = "figure, difference, test, sampler, seed, text, token"
     with pytest.raises(ReportError, match=f"level must be one of {levels}, not"):
         report.to_csv("word")
-    earlier = copy.deepcopy(report.to_dict())
-    del earlier["samplers"][0]["texts"][0]["by_token"]
-    with pytest.raises(ReportError, match="an earlier version of corelm made it"):
-        corelm.Report(earlier).to_pandas("text")

@@ -170,16 +170,6 @@ def test_every_picture_has_its_data(made, read):
     assert f"temperature(t=0.5),{diversity:.6g}," in data[1]
 
 
-@pytest.mark.slow
-def test_a_front_that_all_are_on_is_not_a_list_of_all(document):
-    names = [row["sampler"] for row in document["samplers"] if not row["error"]]
-    front = {"view": "generated_texts", "larger": "diversity", "smaller": "surprisal"}
-    document["fronts"] = [front | {"rows": names}]
-    assert "in this sample none of the 3 rows beats another in both" in page(document)
-    document["fronts"] = [front | {"rows": names[:2]}]
-    assert "beaten in both: uniform" in page(document)
-
-
 def test_tables_have_captions_and_scopes(read):
     tables, captions = read.all("table"), read.all("caption")
     assert len(tables) == len(captions) == 6

@@ -206,7 +206,7 @@ def test_the_human_level_and_its_band_are_drawn_and_named(document, drawn):
     [band] = axes.patches
     assert [band.get_y(), band.get_y() + band.get_height()] == pytest.approx(fit["ci95"])
     written = " ".join(text.get_text() for text in axes.texts)
-    assert f"human text (t = {fit['t']:.2f})" in written
+    assert f"human words (t = {fit['t']:.2f})" in written
     assert axes.get_ylim()[0] == 0
 
 

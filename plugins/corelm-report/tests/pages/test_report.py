@@ -145,7 +145,7 @@ def test_failures_are_reported(report):
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without two of the libraries."""
     found = {"jinja2": None, "matplotlib": None}
-    monkeypatch.setattr("corelm_pages.canvas.find_spec", lambda name: found.get(name, name))
+    monkeypatch.setattr("corelm_pages.report.find_spec", lambda name: found.get(name, name))
 
 
 @pytest.mark.usefixtures("without")
