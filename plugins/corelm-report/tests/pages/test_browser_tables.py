@@ -191,6 +191,8 @@ def test_on_a_telephone_a_text_shows_its_first_lines(opened):
     lines = f"each => {height} / parseFloat(getComputedStyle(each).lineHeight)"
     text = tab.locator("article").nth(20)
     words = text.locator(".words")
+    assert not words.is_visible()  # more texts than a telephone should show at first
+    tab.locator("#texts summary").first.tap()
     long = "each => each.append(' and so on'.repeat(60))"
     words.evaluate(long)
     assert round(words.evaluate(lines)) == 2
