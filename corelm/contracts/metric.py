@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import fsum
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from corelm.contracts.language_model import LanguageModel
 from corelm.contracts.params import Parameterized
 from corelm.errors import PluginError
+from corelm.numerics.arrays import is_finite_number
 from corelm.numerics.distributions import Array
 from corelm.text.printable import shown
 
@@ -47,16 +47,13 @@ class Metric(Parameterized, ABC):
         is_list = isinstance(value, (list, tuple, np.ndarray)) and len(value)
         values: Sequence[Any] = value if is_list else [value]  # type: ignore[assignment]
         low, high = self.limits or (-LARGEST, LARGEST)
-        if not all(map(_is_number, values)) or not low <= fsum(values) / len(values) <= high:
+        are_numbers = all(is_finite_number(each, -LARGEST, LARGEST) for each in values)
+        if not are_numbers or not low <= fsum(values) / len(values) <= high:
             raise PluginError(
                 f"it returned {shown(value)}; expected a number between {low:g} and {high:g}, "
                 "or None"
             )
         return [float(each) for each in values]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < LARGEST
 
 
 class SetMetric(Metric):

@@ -6,7 +6,6 @@ modules of this package have networks, vocabularies, files, and the formats of o
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -228,10 +227,14 @@ class NamedModel:
             >>> NamedModel.of("imdb").human_surprisal["mean"]
             4.20817
         """
+        from corelm.numerics.arrays import (
+            is_finite_number,  # late: the listing of models needs no NumPy
+        )
+
         human = _at(self.manifest, "figures", "human")
         mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
         low, high = ends if isinstance(ends, list) and len(ends) == 2 else (mean, mean)
-        if not all(map(_is_number, (low, mean, high))) or not 0 <= low <= mean <= high:
+        if not all(map(is_finite_number, (low, mean, high))) or not 0 <= low <= mean <= high:
             return None
         return {"mean": mean, "low": low, "high": high}
 
@@ -302,7 +305,3 @@ def _at(part: Any, *keys: str) -> Any:
     for key in keys:
         part = part.get(key) if isinstance(part, dict) else None
     return part
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -10,6 +10,8 @@ Source: Consortium for Python Data API Standards 2024, Python array API standard
 from __future__ import annotations
 
 import importlib
+import sys
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from corelm.text.printable import shown
 
 ADAPTERS = {"torch": "array_api_compat.torch", "tensorflow": "corelm.numerics.keras_arrays"}
 """Libraries whose arrays do not name their namespace, and the module to use for each."""
+LARGEST = sys.float_info.max
 
 
 def array_namespace(array: Any) -> Any:
@@ -185,6 +188,16 @@ def largest_difference(one: NDArray[Any], other: NDArray[Any]) -> float:
     with np.errstate(invalid="ignore"):
         difference = np.where(one == other, 0, np.abs(one - other))
     return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
+
+
+def is_finite_number(value: Any, least: float = -LARGEST, most: float = LARGEST) -> bool:
+    """Return True for a number in a range that a float holds: no bool, NaN, infinity or 10**400.
+
+    Example:
+        >>> [is_finite_number(each, least=0) for each in (1, True, 10**400, -1)]
+        [True, False, False, False]
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and least <= value <= most
 
 
 def is_masked(array: Any) -> bool:

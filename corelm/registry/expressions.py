@@ -118,7 +118,17 @@ class Expression:
             >>> Expression.split("mix(a=greedy, b=top_p), seed=1", ",")
             ['mix(a=greedy, b=top_p)', ' seed=1']
         """
-        return [*_split_at(text, mark)]
+        parts, start, open_brackets = [], 0, list[str]()
+        for piece in _PIECE.finditer(text):
+            character = piece[0]
+            if character in _CLOSING:
+                open_brackets.append(_CLOSING[character])
+            elif open_brackets and character == open_brackets[-1]:
+                open_brackets.pop()
+            elif character == mark and not open_brackets:
+                parts.append(text[start : piece.start()])
+                start = piece.end()
+        return [*parts, text[start:]]
 
     @staticmethod
     def split_stage(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -254,25 +264,10 @@ def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any
     return build(value.stages, own=own)
 
 
-def _split_at(text: str, mark: str) -> Iterator[str]:
-    """Split a text at the marks outside quotes and brackets."""
-    open_brackets, start = [], 0
-    for piece in _PIECE.finditer(text):
-        character = piece[0]
-        if character in _CLOSING:
-            open_brackets.append(_CLOSING[character])
-        elif open_brackets and character == open_brackets[-1]:
-            open_brackets.pop()
-        elif character == mark and not open_brackets:
-            yield text[start : piece.start()]
-            start = piece.end()
-    yield text[start:]
-
-
 def _read_stages(text: str, depth: int) -> list[ParsedStage]:
     if depth > Expression.DEEPEST:
         raise ExpressionError(f"samplers in an expression nest at most {Expression.DEEPEST} deep")
-    return [_read_stage(part.strip(), depth) for part in _split_at(text, "|")]
+    return [_read_stage(part.strip(), depth) for part in Expression.split(text, "|")]
 
 
 def _read_stage(text: str, depth: int) -> ParsedStage:
@@ -292,7 +287,7 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
         try:  # a literal first: most parameters are numbers
             value = _literal(text)
         except _UNREADABLE:
-            if not all(_STAGE.fullmatch(part.strip()) for part in _split_at(text, "|")):
+            if not all(_STAGE.fullmatch(part.strip()) for part in Expression.split(text, "|")):
                 raise _unreadable(name, arguments) from None
             value = Expression(text, _read_stages(text, depth + 1))
         if key:
@@ -304,7 +299,7 @@ def _read_stage(text: str, depth: int) -> ParsedStage:
 
 def _parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each parameter; the name is empty for one by position."""
-    parts = [*_split_at(arguments, ",")]
+    parts = Expression.split(arguments, ",")
     for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
         match = _PARAMETER.fullmatch(part.strip())
         yield (match[1] or "", match[2]) if match else ("", "")

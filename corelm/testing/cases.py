@@ -53,6 +53,7 @@ class Case:
         return Case(self.logits[order], replace(self.context, **past))
 
 
+@cache
 def cases(*kinds: Kind, vocabulary: Vocabulary | None = None) -> tuple[Case, ...]:
     """Return cases of some kinds, in both float types, with and without a past.
 
@@ -60,11 +61,6 @@ def cases(*kinds: Kind, vocabulary: Vocabulary | None = None) -> tuple[Case, ...
         *kinds: such as `eighths` and `ties`.
         vocabulary: the vocabulary of the contexts; without one, the numbers of tokens vary.
     """
-    return _cases(kinds, vocabulary)  # type: ignore[arg-type]  # hashed by identity
-
-
-@cache
-def _cases(kinds: tuple[Kind, ...], vocabulary: Any) -> tuple[Case, ...]:
     rng = np.random.default_rng(1)
     shapes = SHAPES if vocabulary is None else [(rows, len(vocabulary)) for rows in BATCHES]
     return tuple(

@@ -92,14 +92,6 @@ class Examination:
                 yield f"returned hidden states of the shape {shape} in hidden_states({count})"
 
 
-def _difference(one: Array, other: Array) -> float:
-    """Return the largest difference; equal infinities count as equal, NaN never does."""
-    # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
-    with np.errstate(invalid="ignore"):
-        difference = np.where(one == other, 0, np.abs(one - other))
-    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
-
-
 MODEL_LAWS: list[Law] = []
 """The laws of models, the simplest first. Each takes a model, and as `tolerance` the largest
 difference of two logits that count as equal: 0 for the same bits."""

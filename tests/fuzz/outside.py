@@ -35,6 +35,11 @@ from corelm_study.study_output import diff_results
 from corelm_study.study_reports import StudyResult
 from corelm_study.unit_cache import UnitCache
 
+try:  # here, since the fuzzer follows the lines of modules that are imported with this one
+    from corelm_llama_cpp import gguf_file
+except ImportError:
+    gguf_file = None
+
 CHAIN = "top_p(p=0.9)"
 
 
@@ -234,14 +239,12 @@ def unfinished_texts(data: bytes) -> None:
 @target
 def gguf(data: bytes) -> None:
     """The header of a GGUF file, where llama.cpp is installed."""
-    try:
-        from corelm_llama_cpp.gguf_file import repeated_token
-    except ImportError:
+    if gguf_file is None:
         return
     raw, rest = chosen(data, (False, True))
     with folder() as path:
         (path / "a.gguf").write_bytes(rest if raw else b"GGUF\x03\0\0\0" + bytes(8) + rest)
-        repeated_token(path / "a.gguf")
+        gguf_file.repeated_token(path / "a.gguf")
 
 
 @target

@@ -31,8 +31,9 @@ HELPERS = [
 """Folders with modules of the other tests."""
 PLUGINS = "corelm,corelm-grammar,corelm-lexical,corelm-p-less"
 """Those with readers of their own: an unknown name in an expression imports every plugin."""
-OF_PLUGINS = ("corelm_grammar", "corelm_inspect_logs", "corelm_lm_eval_logs", "corelm_probe",
-              "corelm_replay", "corelm_report", "corelm_study")  # fmt: skip
+OF_PLUGINS = ("corelm_grammar", "corelm_inspect_logs", "corelm_llama_cpp", "corelm_lm_eval_logs",
+              "corelm_pages", "corelm_presets", "corelm_probe", "corelm_replay", "corelm_report",
+              "corelm_stats", "corelm_study", "corelm_train")  # fmt: skip
 """Their modules, whose lines guide the fuzzer, too."""
 TIMEOUT, MEMORY, LONGEST = 60, 2048, 8192
 """Seconds and MiB that one input may take, and its bytes."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ import corelm
 from corelm.bundles import Architecture, Bundle, WordVocabulary
 from corelm.errors import ModelFileError
 from corelm.models.contents import shapes
+from corelm.runs import NamedModel
 
 FILES = ("config.json", "vocabulary.txt", "model.safetensors", "manifest.json")
 
@@ -455,3 +457,9 @@ def test_heads_that_do_not_divide_the_width(tmp_path):
     a = Architecture("default", 4, 6, width=4, dense=2, heads=3)
     with pytest.raises(ModelFileError, match="3 heads cannot share a width of 4"):
         write(tmp_path / "model", architecture=a, weights=some_weights(a))
+
+
+@pytest.mark.parametrize("nats", [10**400, True, "4", None])
+def test_an_edited_manifest_has_no_figures_of_human_text(nats):
+    edited = SimpleNamespace(manifest={"figures": {"human": {"surprisal": nats}}})
+    assert NamedModel(edited).human_surprisal is None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 import corelm
 from corelm.errors import UsageError
-from corelm.runs import json_object
+from corelm.runs import is_finite_number, json_object
 
 
 def read_document(text: str, form: str) -> dict[str, Any]:
@@ -44,20 +41,14 @@ def are_ids(values: Any, below: float = 2**31) -> bool:
     )
 
 
-def are_numbers(values: Any, least: float = -math.inf, most: float = math.inf) -> bool:
-    """Return True for a list of finite numbers in a range.
+def are_numbers(values: Any, *bounds: float) -> bool:
+    """Return True for a list of finite numbers, perhaps in a range.
 
     Example:
-        >>> are_numbers([-1, -0.5], most=0), are_numbers([float("nan")]), are_numbers([True])
-        (True, False, False)
+        >>> are_numbers([-1, 0.5], -1, 0), are_numbers([float("nan")]), are_numbers([True])
+        (False, False, False)
     """
-    bounds = max(least, -sys.float_info.max), min(most, sys.float_info.max)
-    return isinstance(values, Sequence) and all(
-        isinstance(value, int | float)
-        and type(value) is not bool
-        and bounds[0] <= value <= bounds[1]
-        for value in values
-    )
+    return isinstance(values, list) and all(is_finite_number(value, *bounds) for value in values)
 
 
 def stated_sampler(chain: str, expected: corelm.Sampler | str | None) -> corelm.Sampler:

@@ -105,8 +105,8 @@ class EntropyLog:
                 shares = [step.kept_mass, step.certain, step.outside]
                 if not (
                     are_ids([step.step])
-                    and are_numbers(nats, least=-ROUNDING)
-                    and are_numbers(shares, least=-ROUNDING, most=1 + ROUNDING)
+                    and are_numbers(nats, -ROUNDING)
+                    and are_numbers(shares, -ROUNDING, 1 + ROUNDING)
                     and are_numbers([0 if step.reward is None else step.reward])
                 ):
                     raise TypeError

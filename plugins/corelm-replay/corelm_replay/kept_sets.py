@@ -82,21 +82,6 @@ class KeptSets:
         """Return each text's `sampling_mask` in the form of vLLM's HTTP answers: lists of ids."""
         return [{"sampling_mask": text} for text in self.lists()]
 
-    def to_sglang(self, logprobs: Any) -> list[dict[str, Any]]:
-        """Return each text's fields of SGLang's `meta_info`.
-
-        Args:
-            logprobs: (batch, time) of the drawn tokens under the chain.
-        """
-        return [
-            {
-                "output_token_sampling_mask": text,
-                "output_token_sampling_logprobs": [float(x) for x in row[: len(text)]],
-                "output_token_sampling_mask_length": len(text),
-            }
-            for text, row in zip(self.lists(), logprobs, strict=True)
-        ]
-
     def lists(self) -> list[list[list[int]]]:
         """Return the sets as lists, without the positions after the last set of a text."""
         texts = []

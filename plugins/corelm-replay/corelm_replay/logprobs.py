@@ -99,11 +99,6 @@ class Replay:
                 raise UsageError(f"the sets of {chain} don't tell its outcomes apart: omit kept=")
             kept.check(layout)
 
-    @property
-    def reads_history(self) -> bool:
-        """True if contexts need surprisals that only earlier blocks can give."""
-        return bool(self._missing)
-
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks so that each comes after the blocks it depends on."""
         return self.layout.blocks(self.chain.reads, self._size)
@@ -150,7 +145,7 @@ class Replay:
 
     def traced(self, rows: Array, block: Block) -> Array:
         """Return ln p of a block's tokens under a compiler's tracer, without concrete values."""
-        if self.reads_history or self._kept is not None:
+        if self._missing or self._kept is not None:
             raise UsageError(
                 f"{self.chain} needs the values of these logits, which jax.jit hides: pass the "
                 "recorded surprisals, leave out kept, or call chain_logprobs outside of jit"

@@ -13,7 +13,7 @@ from corelm.abilities import FullVocabulary
 from corelm.errors import UsageError
 from corelm.runs import NamedModel, SafeFile
 from corelm_replay.documents import are_ids, are_numbers, read_document
-from corelm_replay.recording import ROUNDING, Rollouts, figures_of, record
+from corelm_replay.recording import RANGES, Rollouts, figures_of, record
 
 FORMAT = "corelm.receipt/1"
 DRAWN = ("tokens", "logprobs", "model_logprobs", "kept_mass", "kept_size")
@@ -95,9 +95,7 @@ class Receipt:
             and are_ids([self.seed], below=math.inf)
             and are_ids([self.sample, self.prompt_index])
             and all(map(are_ids, (self.prompt, self.tokens, self.kept_size)))
-            and are_numbers(self.logprobs, most=ROUNDING)
-            and are_numbers(self.model_logprobs, most=ROUNDING)
-            and are_numbers(self.kept_mass, least=0, most=1)
+            and all(are_numbers(getattr(self, name), *RANGES[name]) for name in DRAWN[1:4])
             and {len(each) for each in lists} == {len(self.tokens)}
         ):
             raise UsageError("not a receipt: its ids, figures or lengths are impossible")

@@ -263,8 +263,8 @@ def figures_of(
         Six arrays (n,), and a list of n arrays of ids; empty where the chain removed nothing.
     """
     kept, most = logits > -np.inf, (model_logits > -np.inf).sum(axis=1)
-    model = corelm.softmax(model_logits)
-    mass, sizes = _kept(kept, most, model)
+    model, sizes = corelm.softmax(model_logits), kept.sum(axis=1)
+    mass = np.where(kept, model, 0).sum(axis=1, dtype=np.float64)
     nothing = np.empty(0, np.int64)
     ids = [
         np.flatnonzero(row) if size < whole else nothing
@@ -273,24 +273,9 @@ def figures_of(
     return (
         token_logprobs(logits, tokens),
         token_logprobs(model_logits, tokens),
-        mass,
+        np.where(sizes == most, 1.0, np.minimum(mass, 1.0)),
         sizes,
         corelm.entropy(corelm.softmax(logits)),
         corelm.entropy(model),
         ids,
     )
-
-
-def _kept(
-    kept: NDArray[np.bool_], most: NDArray[Any], model: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return the mass and the size of kept sets: two arrays (n,).
-
-    Args:
-        kept: (n, vocabulary), True for the tokens of the sets.
-        most: (n,) the number of tokens that the model allows.
-        model: (n, vocabulary) the model's probabilities.
-    """
-    sizes = kept.sum(axis=1)
-    mass = np.where(kept, model, 0).sum(axis=1, dtype=np.float64)
-    return np.where(sizes == most, 1.0, np.minimum(mass, 1.0)), sizes

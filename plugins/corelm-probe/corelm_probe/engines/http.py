@@ -131,8 +131,6 @@ class HttpEngine(Engine):
         api: one of `APIS`.
         served: the model's name in requests; if empty, OpenAI requests omit it.
         key: sent as a bearer token; empty for servers without keys.
-        format: the names of the settings, as in `corelm.from_settings`; by default the API's.
-            None sends `sampler`, an expression, as corelm's server reads it.
         timeout: the most seconds of an answer, from the request to its last byte.
 
     Raises:
@@ -145,7 +143,6 @@ class HttpEngine(Engine):
         api: str = "openai",
         served: str = "",
         key: str = "",
-        format: str | None = "",
         timeout: float = TIMEOUT,
     ) -> None:
         if api not in APIS:
@@ -155,7 +152,7 @@ class HttpEngine(Engine):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"expected a URL such as http://localhost:8080, not {url!r}")
         self.name = f"{url} ({api})"
-        self.format = APIS[api].format if format == "" else format
+        self.format = APIS[api].format
         self.reports_logprobs = APIS[api].logprobs is not None
         self._api, self._served, self._url = APIS[api], served, parts
         self._timeout = timeout

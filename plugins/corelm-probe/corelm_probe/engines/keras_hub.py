@@ -72,14 +72,14 @@ def sampler_of(chain: corelm.Sampler, seed: int) -> Any:
         EngineError: KerasHub has no such sampler.
     """
     stages: list[Any] = [*chain.active_stages]
-    named = {type(stage).__name__: stage for stage in stages}
-    t = named["Temperature"].t if "Temperature" in named else 1.0
-    samplers, last = keras_hub.samplers, stages[-1] if stages else None
-    if not set(named) - {"Temperature"}:
-        return samplers.RandomSampler(seed=seed, temperature=t)
-    if len(stages) == len(named) <= 2 and stages[-1] is last:
-        if set(named) <= {"Temperature", "TopK"} and type(last).__name__ == "TopK":
-            return samplers.TopKSampler(k=last.k, seed=seed, temperature=t)
-        if set(named) <= {"Temperature", "TopP"} and type(last).__name__ == "TopP":
-            return samplers.TopPSampler(p=last.p, seed=seed, temperature=t)
+    options = {"seed": seed}
+    if stages and type(stages[0]).__name__ == "Temperature":
+        options["temperature"] = stages.pop(0).t
+    names = [type(stage).__name__ for stage in stages]
+    if not names:
+        return keras_hub.samplers.RandomSampler(**options)
+    if names == ["TopK"]:
+        return keras_hub.samplers.TopKSampler(k=stages[0].k, **options)
+    if names == ["TopP"]:
+        return keras_hub.samplers.TopPSampler(p=stages[0].p, **options)
     raise EngineError(f"KerasHub has no sampler {chain}")

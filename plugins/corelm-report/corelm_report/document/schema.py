@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from corelm.errors import ReportError
-from corelm.runs import printable
+from corelm.runs import is_finite_number, printable
 from corelm_report.document.content import SCHEMA, Document
 from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED, VIEWS, Figure
 from corelm_report.document.figures import of_view
@@ -110,21 +110,14 @@ def _validator(part: str) -> Validator:
     from jsonschema import Draft202012Validator, validators
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"number": lambda _, value: _is_number(value), "integer": lambda _, value: _is_int(value)}
-    )
+        # Python's JSON reads NaN, infinity and integers that no float holds.
+        {"number": lambda _, value: is_finite_number(value, -LARGEST, LARGEST),
+         "integer": lambda _, value: type(value) is int}
+    )  # fmt: skip
     kind = validators.extend(Draft202012Validator, {"anyOf": _null_or}, type_checker=types)
     rule = {"$defs": schema()["$defs"], "$ref": f"#/$defs/{part}"} if part else schema()
     validator: Validator = kind(rule)
     return validator
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    """Return False for NaN, infinity and integers that no float holds; Python's JSON reads all."""
-    return (_is_int(value) or isinstance(value, float)) and -LARGEST <= value <= LARGEST
 
 
 def _null_or(
