@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from long_programs import long_program
 
 import corelm
 from corelm.errors import UsageError
@@ -163,3 +164,10 @@ def test_a_pilot_with_one_text_of_each_prompt_is_refused():
     prompts = ["the", "the cat", "the dog", "a", "a cat", "a dog", "the mat", "on the"]
     with pytest.raises(UsageError, match="no paired differences of 'rep_2'; there are: none"):
         list(pilots_of(pilot(n=1, prompts=prompts), "rep_2"))
+
+
+@pytest.mark.slow
+def test_a_plan_holds_the_true_power_of_its_design():
+    """Of even prompts; fewer than 47 of 50 pilots once in a thousand times."""
+    plans = long_program("plan_power").plans("repeating", "surprisal", prompts=16, pilots=50)
+    assert sum(held for held, _ in plans) >= 47
