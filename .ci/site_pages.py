@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 
+from corelm_serve.play.one_file import one_file
 from jinja2 import DictLoader
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
+
+import corelm
+from corelm.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = "repository"
@@ -25,6 +30,7 @@ FOLDER = "repository"
 LINK = re.compile(r"^ *(?P<fence>`{3,}).*?^ *(?P=fence)|`[^`\n]*`|\]\(([^)\s#]+)", re.M | re.S)
 """A block or a piece of code, which has no links, or the beginning of a link with its path."""
 
+LIVE_PAGE = "play.html"
 FOUND_LATER = "---\nsearch:\n  boost: 0.2\n---\n"
 """Search lists the pages of docs/ first."""
 
@@ -44,7 +50,13 @@ NOTEBOOK = """{% extends "markdown/index.md.j2" %}
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
-    """Add a page for each notebook, and for each file outside docs/ that a page links to."""
+    """Add a page for each notebook, and for each file outside docs/ that a page links to.
+
+    The live page, as one file, is added where its kernels are compiled.
+    """
+    with suppress(UsageError):
+        page = one_file("gpt2", corelm.load("gpt2"), {})
+        files.append(File.generated(config, LIVE_PAGE, content=page))
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
             add_notebook(files, file, config)
@@ -66,6 +78,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> None:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let each link to a file of the repository lead to its page."""
+    if files.get_file_from_path(LIVE_PAGE) is not None:
+        markdown = markdown.replace("<!-- the live page -->", f"[**Try it in your browser**]({LIVE_PAGE})")
     here = repository_path(page.file)
     there = dirname(page.file.src_uri)
     return rewrite(markdown, here, lambda target: relpath(page_of(target), there or "."))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILT = (".so", ".pyd")
+BUILT = (".so", ".pyd", ".wasm")
 """Files that a build makes."""
 SOURCES = "corelm/native/src/"
 

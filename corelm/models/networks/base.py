@@ -218,13 +218,13 @@ class Network(ABC):
     _scores: Linear
 
     def __init__(self, *cache_shape: int) -> None:
-        self._cache_shape = cache_shape
+        self.cache_shape = cache_shape
         self.cache_time: int = cache_shape[-2]
         """The most tokens in a cache."""
 
     def new_cache(self, batch: int) -> Array:
         """Return an empty cache: (batch, ..., context, size)."""
-        return np.empty((batch, *self._cache_shape), dtype=np.float32)
+        return np.empty((batch, *self.cache_shape), dtype=np.float32)
 
     def select(self, cache: Array, rows: Ids, time: int) -> Array:
         """Return the cache of these rows in this order; each row has `time` tokens.
@@ -348,8 +348,7 @@ class Transformer(Network):
     ) -> None:
         super().__init__(*cache_shape)
         self._body, self._hidden, self._scores = body, hidden, scores
-        head = hidden.then(scores)
-        # The head is a graph of its own: most tokens of a prompt need no scores.
+        body, head = self.graphs
         self._layers, self._width = body.layers + head.layers, body.layers[-1].width
         # One plan of both graphs, so that a step is one call of the kernels.
         self._plan = plan(body, head)
@@ -360,7 +359,13 @@ class Transformer(Network):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._plan = plan(self._body, self._hidden.then(self._scores))
+        self._plan = plan(*self.graphs)
+
+    @property
+    def graphs(self) -> tuple[Graph, Graph]:
+        """The graph from tokens to states, and the one from there to scores."""
+        # The head is a graph of its own: most tokens of a prompt need no scores.
+        return self._body, self._hidden.then(self._scores)
 
     @property
     def linears(self) -> Iterable[Linear]:

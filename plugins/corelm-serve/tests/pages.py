@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 
 def until(page, expression, arg=None):
     """Wait until an expression is true; the page forbids Playwright's own way to do it."""
@@ -22,3 +24,12 @@ def settled(page):
         page,
         "![...document.querySelectorAll('.next[aria-busy=true]')].some(e => e.checkVisibility())",
     )
+
+
+def findings(page, **options):
+    """Return the rules that a page breaks, each with the first element at fault."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
+    )
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"], **options})
+    return [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]]

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from pages import pause, settled, until
+from pages import findings, pause, settled, until
 from serve_client import served
 
 import corelm
@@ -191,15 +191,6 @@ def branches_and_sides(page):
     assert page.input_value("#take-text").split("\n\n") == both
     page.keyboard.press("Escape")
     assert page.is_hidden("#take")
-
-
-def findings(page, **options):
-    """Return the rules that a page breaks, each with the first element at fault."""
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
-    )
-    found = axe.Axe().run(page, options={"resultTypes": ["violations"], **options})
-    return [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]]
 
 
 @pytest.mark.parametrize(

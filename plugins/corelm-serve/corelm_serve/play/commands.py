@@ -7,12 +7,14 @@ import logging
 import secrets
 import webbrowser
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 import corelm
+from corelm.errors import UsageError
 from corelm_serve.commands import DEFAULT, Device, Dtype, listen, loaded, source_of, url_of
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 HOST, ANYWHERE = "127.0.0.1", "0.0.0.0"
 SAMPLER = "temperature(t=0.7)"
+SMALL = "gpt2"
+"""The model of a page of one file."""
 LESSONS = 5
 """The number of lessons of the page, which are in `steps.js`."""
 STALL = 10
@@ -54,6 +58,14 @@ def play(
         bool,
         typer.Option("--class", help="Listen on the local network, for students with a code."),
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the page with its model to a file, which needs no server. Default of "
+            "--model then: gpt2.",
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     device: Device = None,
     dtype: Dtype = None,
@@ -72,6 +84,7 @@ def play(
     corelm play "the best movie" --sampler "top_k(k=10) | temperature(t=1.2)"
     corelm play --lesson 4
     corelm play --class
+    corelm play --html page.html
     """
     from corelm_serve.scheduling.scheduler import Limits
     from corelm_serve.security import Access
@@ -79,6 +92,9 @@ def play(
     from corelm_serve.service import Service
 
     state = _first_state(prompt, sampler, lesson, seed) | ({"chat": True} if chat else {})
+    if html is not None:
+        _write_page(html, model or [SMALL], state)
+        return
     token = secrets.token_urlsafe(24)
     host = ANYWHERE if of_class else HOST
     with listen(host, port) as socket:
@@ -96,6 +112,22 @@ def play(
         if browser:
             webbrowser.open(url)  # the socket listens already, so the page waits for the server
         serve(service, replace(Access.to(host, port, [token]), classroom=room), socket)
+
+
+def _write_page(html: Path, models: list[str], state: dict[str, Any]) -> None:
+    """Write the page of one file, and say how large it is.
+
+    Raises:
+        UsageError: more than one model, or one that is not corelm's own.
+    """
+    from corelm_serve.play.one_file import one_file
+
+    [name, *others] = models
+    if others:
+        raise UsageError("a page of one file has one model")
+    page = one_file(name, corelm.load(name), state)
+    html.write_text(page, encoding="utf-8")
+    typer.echo(f"wrote {html} ({len(page.encode()) / 1e6:.1f} MB); open it in a browser", err=True)
 
 
 def _open_class(port: int) -> Classroom:

@@ -1,6 +1,7 @@
 // Requests to the server.
 
 import { notice } from "./notices.js";
+import { respond, SILENT } from "./server.js";
 
 const SILENCE = 3000; // ms without an answer until the page says so
 const PATIENCE = 20_000; // ms until a request counts as lost; the server gives up a chain earlier
@@ -12,11 +13,11 @@ class UnreachableError extends Error {}
 async function ask(path, read, options = {}) {
   let response, result;
   try {
-    response = await fetch(path, options);
+    response = await respond(path, options);
     result = await (response.ok ? read(response) : response.json());
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw new UnreachableError(response?.ok === false ? `The server answers with the error ${response.status}.` : "The server does not answer; is corelm play still running?", { cause: error });
+    throw new UnreachableError(response?.ok === false ? `The server answers with the error ${response.status}.` : SILENT, { cause: error });
   }
   options.signal?.throwIfAborted();
   if (!response.ok) throw new Error(result.error?.message ?? `The server answers with the error ${response.status}.`);

@@ -7,6 +7,7 @@ import { announce, byId, debounced, h, isTyping, pause, visible } from "./dom.js
 import { Guide } from "./guide.js";
 import { fromSaved, isSeed, NO_SEED, ofFragment, toFragment, toSaved } from "./link.js";
 import { notice, watched } from "./notices.js";
+import { first } from "./server.js";
 import { copied, Side } from "./side.js";
 import { isShown, newSide, place, shownSides, state } from "./state.js";
 import { Away } from "./take.js";
@@ -296,7 +297,7 @@ function openAddress() {
   remember.cancel();
   fragment = location.hash;
   try {
-    open(ofFragment(location.hash));
+    open(location.hash.length > 1 ? ofFragment(location.hash) : first);
   } catch (error) {
     if (!state.model) open({});
     notice("link", `The link is damaged: ${error.message}`);

@@ -9,7 +9,7 @@ import { byId, count, debounced, h, whenChosen } from "./dom.js";
 import { DRAWS } from "./link.js";
 import { notice, watched } from "./notices.js";
 import { ask, editCards, expressionOf, isAnswered, isShown, place, setChain, state } from "./state.js";
-import * as away from "./take.js";
+import { csv, download } from "./take.js";
 import { WordsView } from "./words.js";
 
 const MODEL_ALONE = { sampler: "", stages: null, off: null };
@@ -58,7 +58,7 @@ export class Side {
     this.part("ahead-open").addEventListener("click", () => this.toggleAhead());
     this.part("next-title").after(saveMenu("the next word", [ // of shared.js
       ...["SVG", "PDF", "PNG"].map((form) => [form, form === "PNG" ? "picture" : "vector picture", () => this.savePicture(form.toLowerCase())]),
-      ["CSV", "its data", async () => { await this.refresh(); if (isShown(this.text)) away.download("corelm-play.csv", away.csv(this.text.answer), "text/csv"); }],
+      ["CSV", "its data", async () => { await this.refresh(); if (isShown(this.text)) download("corelm-play.csv", csv(this.text.answer), "text/csv"); }],
     ]));
   }
 
@@ -207,7 +207,7 @@ export class Side {
   // The server draws the picture, so that it is the one of corelm.plot.explanation.
   async savePicture(form) {
     await watched("picture", async () => {
-      away.download(`corelm-play.${form}`, await file("/api/picture", { ...place(this.text), form }));
+      download(`corelm-play.${form}`, await file("/api/picture", { ...place(this.text), form }));
     });
   }
 

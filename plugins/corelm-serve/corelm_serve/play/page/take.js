@@ -2,6 +2,7 @@
 
 import { announce, byId } from "./dom.js";
 import { toFragment, toSaved } from "./link.js";
+import { address } from "./server.js";
 import { expressionOf, isShown, shownSides, state } from "./state.js";
 
 const LENGTH = 20; // tokens of a text that has fewer so far
@@ -67,7 +68,7 @@ export class Away {
 
 const lengthOf = (one) => Math.max(one.tree.path().length, LENGTH);
 
-const link = () => `${location.origin}/play${toFragment(toSaved(state))}`;
+const link = () => `${address()}${toFragment(toSaved(state))}`;
 
 export function download(name, content, type) {
   save(name, content, type); // of shared.js

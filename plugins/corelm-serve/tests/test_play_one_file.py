@@ -1,0 +1,230 @@
+"""The page of one file: it asks nobody, and its figures and texts are those of Python.
+
+CORELM_CHAINS sets the number of random chains, CORELM_FIRST_CHAIN the seed of the first.
+"""
+
+import json
+import os
+import random
+from functools import cache
+from urllib.parse import quote
+
+import pytest
+from browsers import PATIENCE, TELEPHONE, overflow
+from corelm_serve.errors import as_api_error
+from corelm_serve.play.answers import next_word, write
+from corelm_serve.play.one_file import CODES, _local, _names, one_file
+from corelm_serve.play.rows import RowCache
+from corelm_serve.scheduling.scheduler import Limits
+from corelm_serve.service import ServedModel
+from pages import findings, settled, until
+
+import corelm
+from corelm.cli.app import main
+from corelm.errors import CorelmError, UsageError
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(_local().joinpath(f"{each}.wasm").is_file() for each in CODES),
+        reason="the kernels are not compiled: bash .ci/page_code",
+    ),
+]
+
+FIRST = int(os.environ.get("CORELM_FIRST_CHAIN", "0"))
+CHAINS = int(os.environ.get("CORELM_CHAINS", "60"))
+PROMPTS = ["This movie", "the best movie is not the best movie", '"Good," he said: 3.5', ""]
+WORDS = ["good", "the", "movie", "end", "newline", ".", ",", "not", "xyzzy", 57]
+# Start the worker of the file, and ask it.
+ASK = """(requests) => new Promise(async (done) => {
+    const part = (name) => document.getElementById(`part-${name}`).textContent;
+    const bytes = (name) => {
+        const packed = Uint8Array.from(atob(part(name)), (letter) => letter.charCodeAt(0));
+        const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+        return new Response(stream).arrayBuffer();
+    };
+    const worker = new Worker(URL.createObjectURL(new Blob([part("worker")])));
+    const answers = [];
+    worker.onmessage = ({ data: { number, text } }) => {
+        answers[number] = JSON.parse(text);
+        if (number < requests.length - 1) return;
+        worker.terminate();
+        done(answers);
+    };
+    const [data, weights, ...codes] = await Promise.all(["data", "weights", ...CODES].map(bytes));
+    worker.postMessage({ data: new TextDecoder().decode(data), weights, codes });
+    requests.forEach(([path, body], number) => {
+        worker.postMessage({ number, path, body: JSON.stringify(body) });
+    });
+})"""
+
+
+@cache
+def page_of(name, folder):
+    path = folder / f"{name}.html"
+    path.write_text(one_file(name, corelm.load(name), {"sampler": "top_k(k=4)"}), "utf-8")
+    return path
+
+
+@pytest.fixture
+def opened(browser, tmp_path_factory):
+    """Yield a function that opens a file; fail on complaints, and on requests for anything else."""
+    complaints, requests, contexts = [], [], []
+
+    def opened(name="gpt2", state=None, **options):
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(PATIENCE)
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        address = page_of(name, tmp_path_factory.getbasetemp()).as_uri()
+        tab.goto(f"{address}#{quote(json.dumps(state))}" if state else address)
+        tab.wait_for_selector("#next[aria-busy=false] tbody tr", state="attached")
+        return tab
+
+    yield opened
+    for each in contexts:
+        each.close()
+    assert not complaints
+    assert all(url.startswith(("file:", "blob:")) for url in requests)
+
+
+def value_of(parameter, chance, depth):
+    """Return a value of a parameter as text, within its bounds or at one of them."""
+    rule, kind = parameter.rule, parameter.type_name
+    low = rule.ge if rule.ge is not None else rule.gt if rule.gt is not None else 0.0
+    low = max(low, -2.0)
+    high = rule.le if rule.le is not None else min(rule.lt or low + 5.0, low + 5.0)
+    if parameter.is_nested:
+        return chain(chance, depth + 1)
+    return {
+        "float": lambda: repr(float(chance.choice([low, high, chance.uniform(low, high)]))),
+        "int": lambda: str(chance.choice([1, 2, 3, 10, 40])),
+        "bool": lambda: repr(chance.random() < 0.5),
+        "str": lambda: repr(chance.choice(rule.choices or ["", "good", " the", "movie"])),
+        "tuple": lambda: repr(tuple(chance.sample(WORDS, chance.randrange(3)))),
+        "dict": lambda: repr({each: chance.choice([1.5, -2]) for each in chance.sample(WORDS, 1)}),
+        "int | str": lambda: repr(chance.choice([57, "the", ".", ","])),
+    }[kind]()
+
+
+def stage(chance, depth):
+    name = chance.choice(sorted(_names()))
+    parameters = corelm.sampler(name).parameters() if depth < 2 else ()
+    written = [
+        f"{each.name}={value_of(each, chance, depth)}"
+        for each in parameters
+        if chance.random() < 0.8
+    ]
+    return f"{name}({', '.join(written)})" if written else name
+
+
+def chain(chance, depth=0):
+    """Return a random chain that can be built."""
+    while True:
+        expression = " | ".join(stage(chance, depth) for _ in range(chance.randint(1, 4)))
+        try:
+            corelm.sampler(expression)
+        except CorelmError:
+            continue
+        return expression
+
+
+def different(ours, theirs, path=""):
+    """Return the first difference of two answers; figures may differ by 1e-6 of their size."""
+    if isinstance(ours, float | int) and isinstance(theirs, float | int):
+        close = abs(ours - theirs) <= 1e-6 * max(1, abs(theirs))
+        return None if close else f"{path}: {ours} {theirs}"
+    if isinstance(ours, dict | list) and type(ours) is type(theirs) and len(ours) == len(theirs):
+        keys = theirs if isinstance(theirs, dict) else range(len(theirs))
+        missing = [key for key in keys if isinstance(theirs, dict) and key not in ours]
+        differences = (different(ours[key], theirs[key], f"{path}.{key}") for key in keys)
+        return f"{path} lacks {missing}" if missing else next(filter(None, differences), None)
+    return None if ours == theirs else f"{path}: {ours!r} {theirs!r}"
+
+
+@pytest.mark.parametrize("name", ["gpt2", "imdb"])
+def test_figures_and_texts_are_those_of_python(opened, name):
+    model, chance = corelm.load(name), random.Random(FIRST)
+    models = {name: ServedModel(name, model)}
+    rows = {(name, unknown): RowCache(model, unknown) for unknown in (False, True)}
+    cases = []
+    for _ in range(CHAINS if name == "gpt2" else CHAINS // 4):
+        body = {"model": name, "prompt": chance.choice(PROMPTS), "sampler": chain(chance)}
+        body |= {"seed": chance.randrange(2**53), "tokens": [], "length": chance.choice([3, 9])}
+        answer = answered(write, body, models, rows)
+        cases.append(("/api/write", body, answer))
+        tokens = [word["id"] for word in answer.get("words", [])][: chance.randrange(9)]
+        body = {**body, "tokens": tokens, "count": 8, "draws": 20, "stage": chance.randrange(2)}
+        del body["length"]
+        cases.append(("/api/next", body, answered(next_word, body, models, rows)))
+    ask = ASK.replace("CODES", json.dumps(CODES))
+    answers = opened(name).evaluate(ask, [each[:2] for each in cases])
+    for (path, body, expected), answer in zip(cases, answers, strict=True):
+        assert different(answer, json.loads(json.dumps(expected))) is None, (path, body)
+
+
+def answered(work, body, models, rows):
+    """Return the served page's answer, or its error as the file words it."""
+    try:
+        return work(body, models, rows, Limits())
+    except CorelmError as error:
+        return {"error": {"message": as_api_error(error).message}}
+
+
+def test_the_codes_agree(opened):
+    tab = opened()
+    body = {"prompt": "This movie", "sampler": "stochastic", "seed": 1, "tokens": [], "length": 9}
+    relaxed, exact = (
+        tab.evaluate(ASK.replace("CODES", json.dumps([code])), [["/api/write", body]])
+        for code in CODES
+    )
+    assert relaxed == exact
+    assert exact[0]["words"]
+
+
+def test_the_command_writes_a_page_that_draws_as_sample_does(opened, tmp_path, capfd):
+    path = tmp_path / "page.html"
+    assert main(["play", "A film", "--html", str(path), "--seed", "7"]) == 0
+    assert "open it in a browser" in capfd.readouterr().err
+    assert path.stat().st_size < 6e6
+    tab = opened()
+    tab.goto(path.as_uri())
+    tab.wait_for_selector("#next[aria-busy=false] tbody tr", state="attached")
+    tab.click("#write")
+    tab.wait_for_selector("#stop", state="hidden")
+    settled(tab)
+    [text] = corelm.generate("gpt2", "A film", sampler="temperature(t=0.7)", seed=7, length=100)
+    assert tab.locator("#words").inner_text().replace("[end]", "").split() == text.text.split()
+
+
+def test_a_link_opens_in_the_file(opened):
+    state = {"prompt": "I", "seed": 3, "sampler": "top_p(p=0.5)", "compare": True}
+    state["sides"] = [{"sampler": "top_p(p=0.5)"}, {"sampler": "greedy | mirostat"}]
+    tab = opened(state=state)
+    assert tab.input_value("#prompt") == "I"
+    tab.click("#take-open")
+    tab.check("input[value=link]")
+    link = tab.input_value("#take-text")
+    assert link.startswith("file:")
+    assert "greedy%20%7C%20mirostat" in link
+
+
+def test_what_needs_python_says_so(opened):
+    tab = opened()
+    tab.fill("#expression", "regex(pattern='a+')")
+    until(tab, "document.getElementById('expression-error').textContent !== ''")
+    assert "pip install corelm-serve" in tab.inner_text("#expression-error")
+
+
+@pytest.mark.parametrize("width", [1280, TELEPHONE["width"]])
+def test_the_page_fits_and_axe_finds_nothing(opened, width):
+    tab = opened(viewport={"width": width, "height": 800})
+    assert not overflow(tab)
+    assert findings(tab) == []
+
+
+def test_a_model_that_is_no_graph_is_refused():
+    with pytest.raises(UsageError, match="no graph of layers"):
+        one_file("toy", corelm.testing.ToyModel(), {})
