@@ -79,7 +79,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> None:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let each link to a file of the repository lead to its page."""
     if files.get_file_from_path(LIVE_PAGE) is not None:
-        markdown = markdown.replace("<!-- the live page -->", f"[**Try it in your browser**]({LIVE_PAGE})")
+        link = f"[**Try it in your browser**]({LIVE_PAGE})"
+        markdown = markdown.replace("<!-- the live page -->", link)
     here = repository_path(page.file)
     there = dirname(page.file.src_uri)
     return rewrite(markdown, here, lambda target: relpath(page_of(target), there or "."))
