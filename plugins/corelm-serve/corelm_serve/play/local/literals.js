@@ -3,96 +3,44 @@
 // A number that Python writes with a point; where its type is declared, a plain number does.
 export class Float extends Number {}
 
+const TOKEN = /\s*('(?:[^'\\\n]|\\[^])*'|"(?:[^"\\\n]|\\[^])*"|[A-Za-z_]\w*|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?|[-[\](){},:])\s*/y;
 const NAMES = { inf: new Float(Infinity), nan: new Float(NaN), True: true, true: true, False: false, false: false };
-const NUMBER = /^(?:0[xX][\da-fA-F]+|0[oO][0-7]+|0[bB][01]+|(?:\d+(?:_\d+)*)?(\.)?(?:\d+(?:_\d+)*)?([eE][+-]?\d+)?)/;
+const CLOSING = { "[": "]", "(": ")" };
+const ESCAPE = /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([^]))/g;
 const ESCAPED = { n: "\n", r: "\r", t: "\t", b: "\b", f: "\f", v: "\v", a: "\x07", 0: "\0", "\n": "" };
-const CODE = /^(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8}))/;
+
+const fail = () => { throw new SyntaxError("not a literal"); };
 
 // Read a literal: lists and tuples are arrays, mappings are Maps. Throws SyntaxError for any other text.
 export function readLiteral(text) {
-  const reader = new Reader(text), value = reader.value();
-  reader.end();
-  return value;
+  const tokens = [];
+  for (TOKEN.lastIndex = 0; TOKEN.lastIndex < text.length;) tokens.push((TOKEN.exec(text) ?? fail())[1]);
+  const value = read(tokens);
+  return tokens.length ? fail() : value;
 }
 
-class Reader {
-  constructor(text) { Object.assign(this, { text, at: 0 }); }
-
-  fail() { throw new SyntaxError("not a literal"); }
-
-  take(pattern) {
-    const match = pattern.exec(this.text.slice(this.at));
-    if (match) this.at += match[0].length;
-    return match;
+function read(tokens) {
+  const token = tokens.shift() ?? fail();
+  if (token === "-") {
+    const value = read(tokens);
+    return value instanceof Float ? new Float(-value) : typeof value === "number" ? -value : fail();
   }
-
-  next(mark) {
-    this.take(/^\s+/);
-    if (!this.text.startsWith(mark, this.at)) return false;
-    this.at += mark.length;
-    return true;
+  if (token === "{") return new Map(items(tokens, "}", () => [read(tokens), tokens.shift() === ":" ? read(tokens) : fail()]));
+  if (token in CLOSING) {
+    const values = items(tokens, CLOSING[token], () => read(tokens));
+    return token === "(" && values.length === 1 && !values.hasComma ? values[0] : values;
   }
+  if (/^['"]/.test(token)) return token.slice(1, -1).replace(ESCAPE, (all, two, four, eight, one) => (one ? ESCAPED[one] ?? (/[\\'"]/.test(one) ? one : all) : String.fromCodePoint(parseInt(two ?? four ?? eight, 16))));
+  if (/^[\d.]/.test(token)) return /[.eE]/.test(token) ? new Float(token.replaceAll("_", "")) : /^0+[1-9]/.test(token) ? fail() : Number(token.replaceAll("_", ""));
+  return Object.hasOwn(NAMES, token) ? NAMES[token] : fail();
+}
 
-  end() {
-    this.take(/^\s+/);
-    if (this.at < this.text.length) this.fail();
-  }
-
-  value() {
-    if (this.next("-")) {
-      const value = this.value();
-      return value instanceof Float ? new Float(-value) : typeof value === "number" ? -value : this.fail();
-    }
-    if (this.next("[")) return this.items("]");
-    if (this.next("{")) return this.mapping();
-    if (this.next("(")) {
-      const items = this.items(")");
-      return items.length === 1 && !items.hasComma ? items[0] : items;
-    }
-    const letter = this.text[this.at];
-    if (letter === "'" || letter === '"') return this.string();
-    const name = this.take(/^[A-Za-z_]\w*/);
-    if (name) return name[0] in NAMES ? NAMES[name[0]] : this.fail();
-    const number = this.take(NUMBER);
-    if (!number?.[0] || number[0] === "." || /^\w/.test(this.text.slice(this.at))) this.fail();
-    const value = Number(number[0].replaceAll("_", ""));
-    return number[1] || number[2] ? new Float(value) : /^0\d*[1-9]/.test(number[0]) ? this.fail() : value;
-  }
-
-  items(closing) {
-    const items = [];
-    while (!this.next(closing)) {
-      if (items.length && !items.hasComma) this.fail();
-      items.push(this.value());
-      items.hasComma = this.next(",");
-    }
-    return items;
-  }
-
-  mapping() {
-    const pairs = [];
-    for (let more = true; !this.next("}"); more = this.next(",")) {
-      if (!more) this.fail();
-      const key = this.value();
-      if (!this.next(":")) this.fail();
-      pairs.push([key, this.value()]);
-    }
-    return new Map(pairs);
-  }
-
-  string() {
-    const quote = this.text[this.at++];
-    let value = "";
-    for (let letter = this.text[this.at++]; letter !== quote; letter = this.text[this.at++]) {
-      if (letter === undefined || letter === "\n") this.fail();
-      if (letter !== "\\") { value += letter; continue; }
-      const code = this.take(CODE);
-      if (code) { value += String.fromCodePoint(parseInt(code[1] ?? code[2] ?? code[3], 16)); continue; }
-      const escaped = this.text[this.at++];
-      value += ESCAPED[escaped] ?? ("\\'\"".includes(escaped) ? escaped : `\\${escaped}`);
-    }
-    return value;
-  }
+// Items with commas between them, up to a closing bracket.
+function items(tokens, closing, item) {
+  const values = [];
+  for (values.hasComma = true; tokens[0] !== closing; values.hasComma = tokens[0] === "," && Boolean(tokens.shift())) values.push(values.hasComma ? item() : fail());
+  tokens.shift();
+  return values;
 }
 
 // Write a value as Python's `repr` does; `type` is that of its parameter.
@@ -104,11 +52,10 @@ export function written(value, type = "") {
   return value instanceof Float || type === "float" ? float(Number(value)) : String(value);
 }
 
-export function float(number) {
+function float(number) {
   if (!Number.isFinite(number)) return String(number).replace("Infinity", "inf").replace("NaN", "nan");
   const [digits, power] = number.toExponential().split("e"), exponent = Number(power);
   if (number !== 0 && (exponent < -4 || exponent >= 16)) return `${digits}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
-  if (number !== 0 && exponent < -6) return number.toFixed(-exponent);
   const text = Object.is(number, -0) ? "-0" : String(number);
   return text.includes(".") ? text : `${text}.0`;
 }
@@ -116,6 +63,10 @@ export function float(number) {
 function quoted(text) {
   const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
   const escaped = text.replaceAll("\\", "\\\\").replaceAll(mark, `\\${mark}`).replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t");
-  const code = (letter) => { const number = letter.codePointAt(0); return number < 256 ? `\\x${number.toString(16).padStart(2, "0")}` : number < 65536 ? `\\u${number.toString(16).padStart(4, "0")}` : `\\U${number.toString(16).padStart(8, "0")}`; };
-  return mark + escaped.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, code) + mark;
+  return mark + escaped.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, coded) + mark;
+}
+
+function coded(letter) {
+  const code = letter.codePointAt(0), [mark, digits] = code < 256 ? ["x", 2] : code < 65536 ? ["u", 4] : ["U", 8];
+  return `\\${mark}${code.toString(16).padStart(digits, "0")}`;
 }
