@@ -2,9 +2,9 @@
  *
  * Compiled for WebAssembly, where all is called by local/engine.js. Addresses are numbers there.
  */
-#include "corelm_chain.h"
 #include "graph.h"
 #include "stages.h"
+#include "stream.h"
 
 #define LANES 8
 #include "simd/vec.h"
@@ -159,8 +159,8 @@ EXPORT(surprisal) double surprisal(const float *row, size_t vocabulary, int32_t 
 /* Write the numbers of the first draws of a text: those of corelm.RandomStream(seed, [sample]). */
 EXPORT(uniforms) void uniforms(double seed, double sample, double *numbers, size_t count)
 {
-    corelm_stream stream;
-    corelm_stream_start(&stream, (uint64_t)seed, (uint64_t)sample, 0);
+    struct stream stream;
+    start_stream(&stream, (uint64_t)seed, (uint64_t)sample, 0);
     for (size_t i = 0; i < count; i++)
-        numbers[i] = corelm_stream_next(&stream);
+        numbers[i] = next_uniform(&stream);
 }
