@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +22,13 @@ class NetworkFile(NamedTuple):
     """A network as JSON and its arrays one after the other, little-endian.
 
     Attributes:
-        description: `context`, `cache` (the shape of the cache of one row), `arrays` (the dtype,
-            `F16` or `F32`, the number of values and the offset in bytes of each), and two graphs,
-            `reader` from tokens to states and `head` from there to logits. A graph has the
-            `widths` of its values and `nodes`: the layer's code, the output, the inputs and the
-            layer's own three entries, in which `{"array": i}` stands for an array, and
-            `{"panels_of": i}` for the panels of the transposed array i.
+        description: `context`, `cache` (the shape of the cache of one row), `arrays` and two
+            graphs, `reader` from tokens to states and `head` from there to logits. An array has a
+            dtype (`F16` or `F32`), the number of its values and its offset in bytes; or it is the
+            panels of the transpose of an earlier array, `panels_of`. A graph has the `widths` of
+            its values and `nodes`, eight whole numbers each: the layer's code, the output, the
+            number of inputs, two inputs, and the layer's own three, where a number below 0 stands
+            for an array, -1 for the first one.
         data: the arrays.
     """
 
@@ -56,44 +56,44 @@ def network_file(model: Any) -> NetworkFile:
         raise UsageError(f"{model} is no graph of layers that kernels run, as corelm's own are")
     arrays: list[NDArray[Any]] = []
     reader, head = (_graph(graph, arrays) for graph in network.graphs)
-    parts = [_aligned(each.tobytes()) for each in arrays]
-    offsets = accumulate([0, *map(len, parts)])
-    listed = [
-        {"dtype": f"F{8 * each.itemsize}", "count": each.size, "offset": offset}
-        for each, offset in zip(arrays, offsets, strict=False)
-    ]
+    listed, data = [], bytearray()
+    for i, array in enumerate(arrays):
+        # Tied embeddings are as long as all other weights of a small model.
+        tied = next((k for k in range(i) if _are_panels_of(array, arrays[k])), None)
+        if tied is None:
+            dtype = f"F{8 * array.itemsize}"
+            listed.append({"dtype": dtype, "count": array.size, "offset": len(data)})
+            data += array.tobytes() + bytes(-array.nbytes % ALIGNED)
+        else:
+            listed.append({"panels_of": tied, "inputs": array.shape[1]})
     description = {"context": model.context_length, "cache": network.cache_shape}
-    description |= {"reader": reader, "head": head, "arrays": listed}
-    return NetworkFile(description, b"".join(parts))
-
-
-def _aligned(content: bytes) -> bytes:
-    return content + bytes(-len(content) % ALIGNED)
+    return NetworkFile(
+        description | {"arrays": listed, "reader": reader, "head": head}, bytes(data)
+    )
 
 
 def _graph(graph: Graph, arrays: list[NDArray[Any]]) -> dict[str, Any]:
     nodes, widths = graph.placement
-    described = []
+    rows = []
     for layer, inputs, output in nodes:
         name, *own = layer.kernel
+        if name == "embed":
+            own[2] = len(own[0])  # the kernel refuses other tokens
         read = inputs[1:] if layer.reads_step else inputs  # every node gets the step
-        entries = [_entry(value, arrays) for value in own]
-        described.append([LAYERS.index(name), output, read, *entries])
-    return {"widths": widths, "nodes": described}
+        places = (*read, 0, 0)[:2]
+        own = [_number(value, arrays) for value in own]
+        rows.append([LAYERS.index(name), output, len(read), *places, *own])
+    return {"widths": widths, "nodes": rows}
 
 
-def _entry(value: Any, arrays: list[NDArray[Any]]) -> Any:
-    """Return an entry of a node as JSON; an array is appended, unless it is there already."""
+def _number(value: Any, arrays: list[NDArray[Any]]) -> int:
+    """Return a value of a layer's own as a number of 32 bits; append it if it is an array."""
     if isinstance(value, np.floating):
-        return float(value)
-    if not isinstance(value, np.ndarray):
-        return value
-    for i, array in enumerate(arrays):
-        # Tied embeddings, as long as all other weights of a small model.
-        if _are_panels_of(value, array):
-            return {"panels_of": i}
-    arrays.append(value)
-    return {"array": len(arrays) - 1}
+        return int(np.float32(value).view(np.int32))
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return -len(arrays)
+    return value or 0
 
 
 def _are_panels_of(panels: NDArray[Any], array: NDArray[Any]) -> bool:

@@ -15,16 +15,14 @@
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 
-struct network {
+static struct {
     struct graph reader, head; /* from tokens to states, and from there to logits */
     struct step step;
     float *states; /* of the last pass */
     size_t width;
-};
+} network;
 
-/* A node as numbers: layer, output, how many inputs, two inputs, and three of the layer's own, which
- * are those of the node's tuple in corelm/models/networks/layers.py, with addresses for arrays. */
-enum { NODE = 8 };
+enum { NODE = 8 }; /* numbers, as in corelm/interop/networks.py, but with addresses for arrays */
 
 /* Whether a product and a sum are rounded once, as everywhere else. Relaxed instructions may round
  * twice on some processors. */
@@ -41,8 +39,6 @@ EXPORT(rounds_once) int rounds_once(void)
 }
 
 EXPORT(allocate) void *allocate(size_t bytes) { return malloc(bytes); }
-
-EXPORT(release) void release(void *memory) { free(memory); }
 
 static float number_of(int32_t bits)
 {
@@ -72,57 +68,51 @@ static void read_node(struct node *node, const int32_t *of, const size_t *widths
         node->attend.heads = (size_t)of[7];
 }
 
-static int read_graph(struct graph *graph, const int32_t *nodes, size_t node_count, size_t *widths,
-                      size_t value_count)
+static struct graph read_graph(const int32_t *nodes, size_t count, size_t *widths, size_t values)
 {
-    *graph = (struct graph){.nodes = calloc(node_count, sizeof *graph->nodes), .widths = widths,
-                            .node_count = node_count, .value_count = value_count};
-    for (size_t i = 0; graph->nodes && i < node_count; i++)
-        read_node(graph->nodes + i, nodes + i * NODE, widths);
-    return graph->nodes != NULL;
+    struct graph graph = {calloc(count, sizeof *graph.nodes), widths, count, values};
+    for (size_t i = 0; graph.nodes && i < count; i++)
+        read_node(graph.nodes + i, nodes + i * NODE, widths);
+    return graph;
 }
 
-/* Return a network: the nodes and the widths of both graphs, which stay the caller's, and the shape
- * of its cache: layers, keys and values, their heads, context, size. NULL where memory runs out. */
-EXPORT(network) struct network *network(const int32_t *nodes, size_t count, size_t *widths,
-                                        size_t values, const int32_t *head_nodes, size_t head_count,
-                                        size_t *head_widths, size_t head_values,
-                                        const int32_t *cache)
+/* Take a network: the nodes and the widths of both graphs, which stay the caller's, and the shape of
+ * its cache: layers, keys and values, their heads, context, size. Returns 0 where memory runs out. */
+EXPORT(take_network)
+int take_network(const int32_t *nodes, size_t count, size_t *widths, size_t values,
+                 const int32_t *head_nodes, size_t head_count, size_t *head_widths,
+                 size_t head_values, const int32_t *cache)
 {
-    struct network *made = calloc(1, sizeof *made);
-    size_t floats = 1;
-    for (int i = 0; i < 5; i++)
-        floats *= (size_t)cache[i];
-    if (!made || !use_kernels(8) || !read_graph(&made->reader, nodes, count, widths, values) ||
-        !read_graph(&made->head, head_nodes, head_count, head_widths, head_values))
-        return NULL;
-    const size_t context = (size_t)cache[3];
-    made->width = head_widths[0];
-    made->step = (struct step){
+    struct step *step = &network.step;
+    network.reader = read_graph(nodes, count, widths, values);
+    network.head = read_graph(head_nodes, head_count, head_widths, head_values);
+    network.width = head_widths[0];
+    *step = (struct step){
         .batch = 1, .layers = (size_t)cache[0], .keys_and_values = (size_t)cache[1],
-        .kv_heads = (size_t)cache[2], .context = context, .size = (size_t)cache[4],
-        .kv_cache = malloc(floats * sizeof(float))};
-    made->states = malloc(context * made->width * sizeof *made->states);
-    return made->step.kv_cache && made->states ? made : NULL;
+        .kv_heads = (size_t)cache[2], .context = (size_t)cache[3], .size = (size_t)cache[4]};
+    step->kv_cache = malloc(step->layers * step->keys_and_values * step->kv_heads * step->context *
+                            step->size * sizeof(float));
+    network.states = malloc(step->context * network.width * sizeof(float));
+    return use_kernels(8) && network.reader.nodes && network.head.nodes && step->kv_cache &&
+           network.states;
 }
 
-/* Read the last `added` of `time` ids, whose cache holds those before; write (asked, vocabulary) the
- * logits after the last ones. Returns 0 where memory runs out. */
-EXPORT(read) int read(struct network *network, const int64_t *ids, size_t time, size_t added,
-                      size_t asked, float *logits)
+/* Read the last `added` of `time` ids, whose cache holds those before, and write the logits after
+ * them. Returns 0 where memory runs out. */
+EXPORT(read) int read(const int64_t *ids, size_t time, size_t added, float *logits)
 {
-    struct step *step = &network->step;
+    struct step *step = &network.step;
     step->window = ids, step->window_row = (ptrdiff_t)time, step->time = time, step->added = added;
-    const float *last = network->states + (added - asked) * network->width;
-    return run_graph(&network->reader, step, NULL, added, network->states) == OK &&
-           (!asked || run_graph(&network->head, step, last, asked, logits) == OK);
+    const float *last = network.states + (added - 1) * network.width;
+    return run_graph(&network.reader, step, NULL, added, network.states) == OK &&
+           run_graph(&network.head, step, last, 1, logits) == OK;
 }
 
-/* Apply a stage of kernels.def to a row. Returns 0, with the reason in `error`, where there is none
- * of that name for these numbers. `lists`: NULL, or ids after the numbers. */
+/* Apply a stage of kernels.def to a row. Returns 0 where the result is no distribution. */
 EXPORT(stage) int stage(const char *kernel, const struct parameter *parameters, size_t count,
-                        const float *row, size_t vocabulary, float *out, char *error)
+                        const float *row, size_t vocabulary, float *out)
 {
+    char error[ERROR_ROOM]; /* the page names stages as they are, so nobody reads it */
     struct stage stage;
     const struct logits logits = {row, 1, vocabulary};
     if (!read_stage(&stage, kernel, parameters, count, &logits, error))
@@ -156,11 +146,13 @@ EXPORT(surprisal) double surprisal(const float *row, size_t vocabulary, int32_t 
     return nats;
 }
 
-/* Write the numbers of the first draws of a text: those of corelm.RandomStream(seed, [sample]). */
-EXPORT(uniforms) void uniforms(double seed, double sample, double *numbers, size_t count)
+/* The number that draws a token of a text: corelm.RandomStream(seed, [sample]).at(position). */
+EXPORT(uniform) double uniform(double seed, double sample, size_t position)
 {
     struct stream stream;
+    double number = 0;
     start_stream(&stream, (uint64_t)seed, (uint64_t)sample, 0);
-    for (size_t i = 0; i < count; i++)
-        numbers[i] = next_uniform(&stream);
+    for (size_t i = 0; i <= position; i++)
+        number = next_uniform(&stream);
+    return number;
 }

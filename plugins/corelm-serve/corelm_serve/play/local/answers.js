@@ -86,8 +86,6 @@ export class Answers {
     });
   }
 
-  uniform(seed, sample, position) { return this.kernels.uniforms(seed, sample, position + 1)[position]; }
-
   textOf(ids) {
     const textAfter = this.vocabulary.textAfter(ids.slice(-TAIL)), { ends } = this.vocabulary;
     return (id) => ({ text: ends.includes(id) ? "" : textAfter(id), end: ends.includes(id) });
@@ -128,10 +126,10 @@ export class Answers {
     const columns = [model];
     for (const each of trace) columns.push(new Distribution(each.logits, columns.at(-1), model, each));
     const last = columns.at(-1), listed = model.inOrder([...new Set([...model.likeliest(count), ...last.likeliest(count)])]);
-    const position = place.tokens.length, drawn = error || place.ended ? null : this.kernels.draw(last.logits, this.uniform(place.seed, 0, position)).id;
+    const position = place.tokens.length, drawn = error || place.ended ? null : this.kernels.draw(last.logits, this.kernels.exports.uniform(place.seed, 0, position)).id;
     const counts = new Map();
     for (let sample = 0; drawn !== null && sample < draws; sample++) {
-      const { id } = this.kernels.draw(last.logits, this.uniform(place.seed, sample, position));
+      const { id } = this.kernels.draw(last.logits, this.kernels.exports.uniform(place.seed, sample, position));
       counts.set(id, (counts.get(id) ?? 0) + 1);
     }
     const textOf = this.textOf(place.ids), short = (each) => (this.expressions.offers.has(each.name) ? shortOf(each, this.expressions.offers.get(each.name)) : expressionOf([each]));
@@ -172,7 +170,7 @@ export class Answers {
     let place = this.place({ ...body, tokens }), at = this.past(place, chain);
     for (let left = body.length; left > 0 && !place.ended; left--) {
       const row = this.row(place.ids), logits = new Run(this.kernels, row, at).apply(chain, row);
-      const { id, surprisal } = this.kernels.draw(logits, this.uniform(place.seed, 0, tokens.length)) ?? {};
+      const { id, surprisal } = this.kernels.draw(logits, this.kernels.exports.uniform(place.seed, 0, tokens.length)) ?? {};
       if (id === undefined) throw new Error("the chain leaves no distribution");
       tokens.push(id);
       place = this.place({ ...body, tokens });

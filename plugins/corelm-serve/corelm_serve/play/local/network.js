@@ -1,6 +1,6 @@
 // A network of layers, as corelm.interop.network_file describes it, and the text that it has read.
 
-const PANEL = 16, NODE = 8, LAYER = { EMBED: 0, MULTIPLY: 1, NORMALISE: 2, ATTEND: 3 };
+const PANEL = 16; // columns
 
 // The value of each half-precision number.
 const HALVES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
@@ -9,30 +9,21 @@ const HALVES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
 });
 
 export class Network {
-  constructor(kernels, { context, cache, reader, head, arrays }, data) {
+  constructor(kernels, { context, cache, arrays, reader, head }, data) {
     Object.assign(this, { kernels, context, read: [] });
-    this.vocabulary = head.widths[head.nodes.at(-1)[1]];
-    const singles = arrays.map(({ dtype, count, offset }) => (dtype === "F32"
-      ? new Float32Array(data, offset, count) : Float32Array.from(new Uint16Array(data, offset, count), (bits) => HALVES[bits])));
-    const places = new Map(), at = (key, make) => { if (!places.has(key)) places.set(key, kernels.put(make())); return places.get(key); };
-    const entry = (value) => {
-      if (value?.array !== undefined) return at(value.array, () => singles[value.array]);
-      if (value?.panels_of !== undefined) return at(`panels ${value.panels_of}`, () => panelsOf(singles[value.panels_of], reader.widths[reader.nodes.at(-1)[1]]));
-      return value === null ? 0 : Number.isInteger(value) ? value : new Int32Array(Float32Array.of(value).buffer)[0];
-    };
+    const singles = [];
+    for (const { dtype, count, offset, panels_of: tied, inputs } of arrays) {
+      if (tied !== undefined) singles.push(panelsOf(singles[tied], inputs));
+      else if (dtype === "F32") singles.push(new Float32Array(data, offset, count));
+      else singles.push(Float32Array.from(new Uint16Array(data, offset, count), (bits) => HALVES[bits]));
+    }
+    const addresses = singles.map((each) => kernels.put(each));
     const graph = ({ nodes, widths }) => {
-      const numbers = nodes.flatMap(([layer, output, inputs, ...own]) => {
-        const values = own.map(entry);
-        if (layer === LAYER.EMBED) values[2] = this.vocabulary;
-        if (layer === LAYER.NORMALISE) values[2] = new Int32Array(Float32Array.of(own[2]).buffer)[0];
-        return [layer, output, inputs.length, inputs[0] ?? 0, inputs[1] ?? 0, ...values];
-      });
-      return [kernels.put(Int32Array.from(numbers)), numbers.length / NODE, kernels.put(Int32Array.from(widths)), widths.length];
+      const numbers = Int32Array.from(nodes.flat(), (each) => (each < 0 ? addresses[-1 - each] : each));
+      return [kernels.put(numbers), nodes.length, kernels.put(Int32Array.from(widths)), widths.length];
     };
-    this.address = kernels.exports.network(...graph(reader), ...graph(head), kernels.put(Int32Array.from(cache)));
-    if (!this.address) throw new Error("memory ran out");
+    if (!kernels.exports.take_network(...graph(reader), ...graph(head), kernels.put(Int32Array.from(cache)))) throw new Error("memory ran out");
     this.window = kernels.room(8 * context);
-    this.logits = kernels.room(4 * this.vocabulary);
   }
 
   // The logits after a text. What it shares with the last one isn't read again.
@@ -41,11 +32,11 @@ export class Network {
     let common = 0;
     while (common < window.length - 1 && this.read[common] === window[common]) common++;
     const { kernels } = this;
-    kernels.ids.set(window.map(BigInt), this.window / 8);
-    this.read = [];
-    if (!kernels.exports.read(this.address, this.window, window.length, window.length - common, 1, this.logits)) throw new Error("memory ran out");
+    kernels.put(BigInt64Array.from(window, BigInt), this.window);
+    this.read = []; // as long as this fails
+    if (!kernels.exports.read(this.window, window.length, window.length - common, kernels.output)) throw new Error("memory ran out");
     this.read = window;
-    return kernels.singles.slice(this.logits / 4, this.logits / 4 + this.vocabulary);
+    return kernels.view(Float32Array, kernels.output, kernels.vocabulary).slice();
   }
 }
 

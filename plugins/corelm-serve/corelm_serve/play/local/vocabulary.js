@@ -14,6 +14,8 @@ const linesOf = (text) => text.split("\n").slice(0, -1);
 const FIRST_BYTE = 2, FIRST_MERGE = FIRST_BYTE + 256;
 const WORD = new RegExp(`'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|[${SPACE}]+(?![^${SPACE}])|[${SPACE}]+`, "gu");
 
+const CHARACTER = /[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|[^]/g; // as bytes, or a byte
+
 class BytePairs {
   unit = "token";
   start = 1;
@@ -70,21 +72,10 @@ class BytePairs {
     };
   }
 
+  // The characters of a token, and bytes that are parts of one in angle brackets.
   escaped(id) {
-    const bytes = this.bytes[id];
-    let text = "";
-    for (let at = 0; at < bytes.length;) {
-      const lead = bytes[at], length = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 0;
-      try {
-        if (!length || at + length > bytes.length) throw new TypeError();
-        text += new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(at, at + length));
-        at += length;
-      } catch {
-        text += `<0x${lead.toString(16).toUpperCase().padStart(2, "0")}>`;
-        at++;
-      }
-    }
-    return text;
+    const hex = (byte) => `<0x${byte.charCodeAt().toString(16).toUpperCase().padStart(2, "0")}>`;
+    return this.piece(id).replace(CHARACTER, (bytes) => (bytes.length > 1 || bytes < "\x80" ? decodeURIComponent(escape(bytes)) : hex(bytes)));
   }
 
   // One character for each byte, for the tokens of a word.
@@ -133,22 +124,20 @@ class Words {
   }
 }
 
-class Spaced {
-  separator = "";
+class Joined {
+  constructor(separator = "") { Object.assign(this, { separator, before: "" }); }
 
   piece(token) {
     const text = this.textOf(token);
-    this.separator = " ";
+    this.before = this.separator;
     return text;
   }
 
-  textOf(token) { return this.separator + token; }
+  textOf(token) { return this.before + token; }
 }
 
-class Plain {
-  piece(token) { return token; }
-
-  textOf(token) { return token; }
+class Spaced extends Joined {
+  constructor() { super(" "); }
 }
 
 const NO_SPACE_BEFORE = ".,!?;:)]}%", NO_SPACE_AFTER = "([{$#", QUOTES = "\"'", SENTENCE_ENDS = ".!?", RUNS = ".!?-";
@@ -197,6 +186,6 @@ class Prose {
 const STYLES = {
   words: { split: (text) => lower(text).replace(STRIPPED, "").match(SPACED) ?? [], Writer: Spaced },
   "words+punctuation": { split: (text) => lower(text).replace(DASH, " -- ").match(MARKED) ?? [], Writer: Prose },
-  characters: { split: (text) => [...text], Writer: Plain },
+  characters: { split: (text) => [...text], Writer: Joined },
   symbols: { split: (text) => text.match(SPACED) ?? [], Writer: Spaced },
 };

@@ -1,17 +1,16 @@
 // The worker of the page of one file: it reads the model once, then answers requests in turn.
 
 import { Answers } from "./answers.js";
-import { kernelsOf } from "./engine.js";
+import { Kernels, runningCode } from "./engine.js";
 import { Expressions } from "./expression.js";
 import { Network } from "./network.js";
 import { readVocabulary } from "./vocabulary.js";
 
 async function answersOf({ data: text, weights, codes }) {
-  const data = JSON.parse(text), kernels = await kernelsOf(codes);
-  return new Answers(data, {
-    kernels, network: new Network(kernels, data.network, weights),
-    vocabulary: readVocabulary(data.vocabulary, data.style), expressions: new Expressions(data.start.samplers),
-  });
+  const data = JSON.parse(text), vocabulary = readVocabulary(data.vocabulary, data.style);
+  const kernels = new Kernels(await runningCode(codes), vocabulary.size);
+  const network = new Network(kernels, data.network, weights), expressions = new Expressions(data.start.samplers);
+  return new Answers(data, { kernels, network, vocabulary, expressions });
 }
 
 let answers;
