@@ -23,6 +23,5 @@ from corelm.registry.expressions import Expression as Expression
 from corelm.registry.strategies import Strategy as Strategy
 from corelm.text import markup as markup
 from corelm.text import printable as printable
-from corelm.text.lines import SUFFIXES as SUFFIXES
 from corelm.text.lines import numbered_lines as numbered_lines
 from corelm.text.lines import text_lines as text_lines

@@ -197,7 +197,8 @@ def is_finite_number(value: Any, least: float = -LARGEST, most: float = LARGEST)
         >>> [is_finite_number(each, least=0) for each in (1, True, 10**400, -1)]
         [True, False, False, False]
     """
-    return isinstance(value, Real) and not isinstance(value, bool) and least <= value <= most
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    return is_real and bool(least <= value <= most)
 
 
 def is_masked(array: Any) -> bool:

@@ -14,11 +14,13 @@ from typing import Any
 from corelm import LanguageModel
 from corelm.bundles import Corpus
 from corelm.errors import CorelmError, UsageError
-from corelm.runs import SUFFIXES, NamedModel, SafeFile, machine, printable, text_lines
+from corelm.runs import NamedModel, SafeFile, machine, printable, text_lines
 from corelm_report.settings import Prompts
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
 
+SUFFIXES = (".jsonl", ".ndjson")
+"""The suffixes of files of JSON lines."""
 LARGEST = 2**30
 """The largest file of JSON lines, in bytes."""
 
