@@ -32,12 +32,10 @@ from corelm.generation.generate import Ancestral
 from corelm.registry.expressions import Expression
 from corelm.registry.listed_models import installed
 from corelm.registry.loading import OWN, plugin_errors, stdout_to_stderr
-from corelm.registry.offers import Offer, Source
+from corelm.registry.offers import GROUPS, Offer, Source
 from corelm.registry.registry import HOOKS, OBSERVER, Registry
 from corelm.text.printable import did_you_mean, listed
 
-GROUPS = ("corelm", "corelm.commands", "corelm.folders", "corelm.logs", "corelm.records")
-"""The groups of entry points of corelm and its packages."""
 LIKE_OURS = re.compile(
     r"corelms?(\.|$)|corelm[_-](sampler|decoder|model|metric|command|plugin|next_token|hook)", re.I
 )

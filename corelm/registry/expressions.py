@@ -245,7 +245,8 @@ def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own:
     except (CorelmError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a plugin's class may raise anything, even SystemExit
-        raise ParameterError(f"{name} cannot be made: {reason_of(error)}") from error
+        source, reason = registry().source_of(cls), reason_of(error)
+        raise ParameterError(f"{cls.__name__} of {source} cannot be made: {reason}") from error
 
 
 def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:

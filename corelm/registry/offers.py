@@ -55,18 +55,21 @@ class EntryPoint(NamedTuple):
         return point.load()
 
 
+GROUPS = ("corelm", "corelm.commands", "corelm.folders", "corelm.logs", "corelm.records")
+"""The groups of entry points of corelm and its packages."""
 FOLDERS = ".folders"
 """The suffix of groups whose entry points are packages; each module in them is an entry point."""
 
 
 def without_entry_points() -> list[str]:
-    """Return the installed distributions that need corelm and have no entry points of any kind."""
+    """Return the distributions that need corelm, with no entry point or only unread groups."""
     from importlib import metadata
 
     names = set()
     for each in metadata.distributions():
         needs = any(re.match(r"corelm(?![\w.-])", line) for line in each.requires or ())
-        if needs and not each.entry_points:
+        groups = {point.group for point in each.entry_points}
+        if needs and all(name.startswith("corelm") and name not in GROUPS for name in groups):
             names.add(each.metadata["Name"])
     return sorted(names)
 

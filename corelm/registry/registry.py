@@ -358,8 +358,8 @@ class Registry:
         ending = f"-{name.replace('_', '-')}" if hint else ""
         silent = without_entry_points() if self._is_of_installed else []
         if silent := [each for each in silent if each.endswith(ending)]:
-            lacking = f'below [project.entry-points.corelm] the line {name} = "MODULE"'
-            message += f"; {listed(silent)} offers nothing, as its pyproject.toml lacks {lacking}"
+            line = f'the line {name} = "MODULE" below [project.entry-points.corelm]'
+            message += f"; the pyproject.toml of {listed(silent)} lacks {line}"
         return f"{message} (there are: {listed(names)})"
 
 

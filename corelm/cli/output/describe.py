@@ -12,6 +12,7 @@ from corelm.cli.output.messages import Output
 from corelm.contracts.params import Parameter, Parameterized
 from corelm.contracts.sampling import Sampler
 from corelm.errors import CorelmError
+from corelm.registry.expressions import make
 from corelm.registry.expressions import sampler as read_sampler
 from corelm.registry.offers import Offer, Source, citation_of, docstring, offers_by_name, section
 
@@ -45,7 +46,7 @@ def example(cls: type[Sampler], name: str) -> Sampler:
     try:
         return read_sampler(example_expression(cls, name))
     except CorelmError:
-        return cls()
+        return make(cls, name, [], {})
 
 
 def signature(cls: type[Parameterized]) -> str:
