@@ -38,19 +38,15 @@ class Chart:
     Attributes:
         name: the name of its files, and the anchor on the page.
         title: its heading.
-        short: the title in a list of links.
         draw: draws it from a document.
         caption: how to read it.
-        label: its description for readers who cannot see it.
         data: its numbers as CSV.
     """
 
     name: str
     title: str
-    short: str
     draw: Callable[[Document], Figure]
     caption: str
-    label: str
     data: Callable[[Document], str]
 
 
@@ -59,7 +55,7 @@ def charts(document: Document) -> Iterator[Chart]:
     first = [*_matched(document), *_sweep(document)]
     yield from first
     # The page shows the first two above its tables.
-    surprisal = [_surprisal(document)] if has_texts(document) else []
+    surprisal = [_surprisal()] if has_texts(document) else []
     temperature = [_temperature(document)] if document.curve.t else []
     yield from surprisal + temperature if first else temperature + surprisal
     if has_recall(document):
@@ -83,12 +79,10 @@ def _matched(document: Document) -> Iterator[Chart]:
     yield Chart(
         "matched-samplers",
         "Matched samplers",
-        "Matched",
         matched_samplers,
         f"The open parameters give {targets(document)}, so that other figures compare fairly. The "
         "line through a dot is its 95% interval."
         + _of_human(document, "The upright line and band show human text."),
-        "Figures of each matched sampler with their intervals. The table has the figures.",
         lambda document: csv_of_figures(document, *COMPARED),
     )
 
@@ -101,12 +95,9 @@ def _sweep(document: Document) -> Iterator[Chart]:
     yield Chart(
         "figures-of-sweeps",
         "Along the sweep",
-        "Sweep",
         figures_of_sweeps,
         "Each dot is one setting. The band around a line is the 95% interval."
         + _of_human(document, "The dashed level is human text."),
-        "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
-        "figures.",
         lambda document: csv_of_figures(document, *SWEPT),
     )
 
@@ -120,13 +111,10 @@ def _temperature(document: Document) -> Chart:
     return Chart(
         "surprisal-against-temperature",
         "Expected surprisal against temperature",
-        "Temperature",
         surprisal_against_temperature,
         "The curve is the surprisal under the model to be expected of a token drawn at each "
         "temperature. Every other sampler is placed where the curve has the same expected "
         "surprisal." + _crossing(document),
-        "Mean expected surprisal rises with temperature; each sampler is a mark on the curve. The "
-        "table Teacher-forced has the figures.",
         csv_of_curve,
     )
 
@@ -141,31 +129,15 @@ def _crossing(document: Document) -> str:
     return f" The band is the surprisal of human words with its 95% interval{converted}.{crosses}"
 
 
-def _surprisal(document: Document) -> Chart:
+def _surprisal() -> Chart:
     return Chart(
         "surprisal-against-diversity",
         "Surprisal against diversity",
-        "Surprisal",
         surprisal_against_diversity,
         "Texts further down are more likely to the model, texts further right are more diverse; "
-        f"thin crosses are 95% intervals. {_front(document)}",
-        "Surprisal under the model against diversity for the texts of each sampler. The table "
-        "Generated texts has the figures.",
+        "thin crosses are 95% intervals. The line joins the samplers whose dots no other one beats "
+        "in both: the Pareto front of this sample.",
         lambda document: csv_of_figures(document, DIVERSITY, SURPRISAL),
-    )
-
-
-def _front(document: Document) -> str:
-    """Explain the Pareto front; it says little if it joins all samplers."""
-    drawn = [name for front in document.fronts if front.view == GENERATED for name in front.entries]
-    if len(drawn) < len([entry for entry in document.samplers if not entry.error]):
-        return (
-            "The line joins the samplers whose dots no other one beats in both: the Pareto front "
-            "of this sample."
-        )
-    return (
-        "In this sample no sampler beats another in both: along the line, diversity has its price "
-        "in surprisal."
     )
 
 
@@ -173,13 +145,11 @@ def _recall(document: Document) -> Chart:
     return Chart(
         "recall-against-mass-kept",
         "Human recall against mass kept",
-        "Recall",
         recall_against_mass_kept,
         f"The share of the words at these {document.header.contexts.positions:,} positions that "
         "each sampler could still have drawn, against the model's probability that it keeps; thin "
         "crosses are 95% intervals. On the dashed diagonal the two are equal: below it a sampler "
         "loses more of the words than the model expects.",
-        "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
         lambda document: csv_of_figures(document, MASS, RECALL),
     )
 
@@ -187,11 +157,8 @@ def _recall(document: Document) -> Chart:
 _ENTROPY = Chart(
     "entropy-by-position",
     "Entropy by position",
-    "Positions",
     entropy_by_position,
     "Mean entropy of the distribution drawn from, on the same contexts.",
-    "Mean entropy of each sampler at each position in the text. The table Teacher-forced has the "
-    "means.",
     lambda document: csv_by_position(document, "entropy"),
 )
 
@@ -199,10 +166,8 @@ _ENTROPY = Chart(
 _MASS = Chart(
     "mass-kept-by-position",
     "Mass kept by position",
-    "Mass",
     mass_kept_by_position,
     "Mean share of the model's probability that is left to draw from, on the same contexts.",
-    "Mean share of the model's probability that each sampler keeps, at each position in the text.",
     lambda document: csv_by_position(document, "mass_kept"),
 )
 

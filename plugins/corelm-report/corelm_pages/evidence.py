@@ -29,8 +29,6 @@ LOOPING = 0.01
 REPEATING = 0.1
 """A sampler's share of repeated 4-grams is reported if its interval exceeds this; human text has
 0.004."""
-RARE = 0.1
-"""Loops are called rare if every 95 % interval of their share ends at or below this."""
 NAMED = 8
 """The largest number of entries or runs of settings that a sentence names."""
 MARGIN = 0.1
@@ -141,16 +139,8 @@ def _temperature(t: float) -> str:
 
 def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
     """Explain why there is no maximum-likelihood temperature."""
-    if fit.beyond == "undetermined":
-        return (
-            "The maximum-likelihood temperature of human text is not determined: at every "
-            "temperature a drawn token is as surprising to the model."
-        )
-    if fit.beyond == "below":
-        return (
-            "Human text has the likeliest words alone, so its maximum-likelihood temperature is "
-            "not determined: the lower it is, the likelier they are."
-        )
+    if fit.beyond != "above":
+        return "The maximum-likelihood temperature of human text is not determined."
     return (
         "In this sample human text is more surprising to the model than a token drawn at a "
         f"temperature of {number(max(temperatures))}, the highest one that was tried"
@@ -251,27 +241,16 @@ def _repeating(document: Document, samplers: Samplers) -> str:
 
 
 def _looping(document: Document, samplers: Samplers) -> str:
-    """Name the samplers whose texts end in loops; if loops are rare, give the largest share."""
+    """Name the samplers whose texts end in loops."""
     shares = often(document, "loops")
     if not shares:
-        return _rarely_looping(samplers)
+        return ""
     verb = _singular(shares, "ends", "end")
     low = min(each.interval[0] for each in shares if each.interval)
     word = _singular(shares, "the interval begins", "the intervals begin")
     rows = sum(each.figure == "loops" for each in document.shares)
     names = _listed_shares(samplers, shares, "of texts")
     return f"{names} {verb} in loops ({word} at {share(low)}, {_at_once(rows)})."
-
-
-def _rarely_looping(samplers: Samplers) -> str:
-    """State the largest share of looping texts, unless it may be large in the next texts."""
-    shares = [each for entry in samplers if (each := estimate(entry, "loops", GENERATED))]
-    end = max((1.0 if each.high is None else each.high for each in shares), default=1.0)
-    if end > RARE:
-        return ""
-    largest = max(each.value for each in shares)
-    said = f"At most {share(largest)} of a sampler's texts end" if largest else "No text ends"
-    return f"{said} in a loop (95% intervals up to {share(end)})."
 
 
 def _listed_shares(samplers: Samplers, shares: Sequence[Simultaneous], of: str) -> str:
