@@ -104,7 +104,7 @@ def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
         )
 
 
-def _filter_after_heat(stages: Stages) -> Iterator[str]:
+def _filter_after_temperature(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages):
         after = [late for late in stages[i + 1 :] if late.kind == "filter"]
         if _is_hot(stage) and (misled := [late for late in after if compares_probabilities(late)]):
@@ -113,11 +113,6 @@ def _filter_after_heat(stages: Stages) -> Iterator[str]:
                 f"{'compares' if len(misled) == 1 else 'compare'}, so more unlikely tokens stay; "
                 "put the temperature last"
             )
-
-
-def _filter_after_uniform(stages: Stages) -> Iterator[str]:
-    for i, stage in enumerate(stages):
-        after = [late for late in stages[i + 1 :] if late.kind == "filter"]
         if Strategy(stage).temperature == math.inf and after:
             yield (
                 f"{_label(stage)} makes all tokens equally likely, so {_labels(after)} after it "
@@ -171,8 +166,7 @@ def _change_after_feedback(stages: Stages) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[Stages], Iterator[str]], ...] = (
-    _filter_after_heat,
-    _filter_after_uniform,
+    _filter_after_temperature,
     _penalty_after_filter,
     _change_after_feedback,
 )

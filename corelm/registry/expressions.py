@@ -208,7 +208,7 @@ def build(stages: Iterable[ParsedStage], *, own: bool = False) -> Sampler:
         stages: from `read_stages`.
         own: take bare names for corelm's own samplers, even if other plugins offer them too.
     """
-    built = [(_build_own if own else _build)(*stage) for stage in stages]
+    built = [_build(*stage, own) for stage in stages]
     return built[0] if len(built) == 1 else Chain(tuple(built))
 
 
@@ -216,10 +216,6 @@ def is_name(expression: str) -> bool:
     """Return True if an expression is a bare name, whose parameters may be passed separately."""
     match = _STAGE.fullmatch(expression.strip())
     return match is not None and match[2] is None
-
-
-def _build(name: str, values: list[Any], named: dict[str, Any], own: bool = False) -> Sampler:
-    return make(registry().sampler(name), name, values, named, own)
 
 
 def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own: bool = False) -> T:
@@ -249,9 +245,11 @@ def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own:
         raise ParameterError(f"{cls.__name__} of {source} cannot be made: {reason}") from error
 
 
-def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
+def _build(name: str, values: list[Any], named: dict[str, Any], own: bool) -> Sampler:
+    if not own:
+        return make(registry().sampler(name), name, values, named)
     offer = registry().find("corelm_samplers", name if ":" in name else f"{OWN}:{name}")
-    made = _build(offer.full_name, values, named, own=True)
+    made: Sampler = make(offer.value, offer.full_name, values, named, own=True)
     # The full name goes into the expression only where the bare one would be ambiguous.
     return made if registry().is_contested(offer) else renamed(made, name)
 

@@ -175,11 +175,11 @@ class Registry:
             self.load(source)
         return bool(self._manager.hook.corelm_next_token.get_hookimpls())
 
-    def find(self, hook: str, name: str) -> Offer:
+    def find(self, hooks: str | Sequence[str], name: str) -> Offer:
         """Return the one offer of a name.
 
         Args:
-            hook: such as `corelm_samplers`.
+            hooks: such as `corelm_samplers`; or several, through any of which it is offered.
             name: a name, or a full name such as `corelm-nucleus:top_p`.
 
         Raises:
@@ -187,15 +187,7 @@ class Registry:
             AmbiguousNameError: several plugins offer it, none of them corelm; the message has
                 their full names.
         """
-        return self.find_any((hook,), name)
-
-    def find_any(self, hooks: Sequence[str], name: str) -> Offer:
-        """Return the one offer of a name through any of these hooks; the errors are as for `find`.
-
-        Args:
-            hooks: such as `corelm_samplers` and `corelm_decoders`.
-            name: a name, or a full name such as `corelm-nucleus:top_p`.
-        """
+        hooks = (hooks,) if isinstance(hooks, str) else hooks
         distribution, _, short = name.rpartition(":")
         # Imports are slow and may fail: try the entry points of exactly that name first.
         named = _of_distribution(distribution, self._named.get(short, ()))

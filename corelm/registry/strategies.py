@@ -61,7 +61,7 @@ class Strategy(NamedTuple):
         if isinstance(expression, Sampler):
             return cls(expression)
         stages = read_stages(expression)
-        classes = [registry().find_any(KINDS, name).value for name, _, _ in stages]
+        classes = [registry().find(KINDS, name).value for name, _, _ in stages]
         decoders = [issubclass(cls, Decoder) for cls in classes]
         if not any(decoders):
             return cls(build(stages))

@@ -228,7 +228,7 @@ class CorelmLM(LM):
         """Return the versions of the plugins that offer the model, the sampler and the decoder."""
         things = [thing for thing in way or () if thing is not None]
         names = (part.name for thing in things for part in thing.parts())
-        sources = [plugins.registry().find_any(HOOKS, name).source for name in names]
+        sources = [plugins.registry().find(HOOKS, name).source for name in names]
         if source := NamedModel(self.model).plugin:
             sources.append(source)
         return {source.distribution: source.version for source in sources}

@@ -1,5 +1,6 @@
 """`corelm replay` and `corelm verify`."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -187,9 +188,11 @@ def condition(text: str) -> tuple[str, str, float]:
     match = CONDITION.fullmatch(text.strip())
     try:
         name, limit = match.groups() if match else ("", "")
-        return text, name, float(limit)
+        if (number := float(limit)) < math.inf:  # no figure is above it
+            return text, name, number
     except ValueError:
-        raise UsageError(f"--fail-if takes 'figure > number', not {text!r}") from None
+        pass
+    raise UsageError(f"--fail-if takes 'figure > number', not {text!r}")
 
 
 @corelm.hookimpl

@@ -25,7 +25,7 @@ def _values(logits: Array, work: Any) -> Array:
         return jnp.asarray(work.values(logits))
     result = jnp.zeros(logits.shape[:2], jnp.promote_types(logits.dtype, np.float32))
     for block in work.blocks():
-        values = work.traced(work.rows(logits, block), block)
+        values = work.logprobs(work.rows(logits, block), block, traced=True)
         result = result.at[block.rows, block.columns].set(values)
     return result
 
@@ -33,11 +33,11 @@ def _values(logits: Array, work: Any) -> Array:
 def _gradient(logits: Array, gradient: Array, work: Any) -> Array:
     result = jnp.zeros_like(logits)
     for block in work.blocks():
-        rows, value = work.rows(logits, block), work.traced
-        if not isinstance(rows, jax.core.Tracer):
+        rows = work.rows(logits, block)
+        traced = isinstance(rows, jax.core.Tracer)
+        if not traced:
             work.decide(rows, block)
-            value = work.logprobs
-        _, pull = jax.vjp(partial(value, block=block), rows)
+        _, pull = jax.vjp(partial(work.logprobs, block=block, traced=traced), rows)
         (change,) = pull(gradient[block.rows, block.columns].astype(rows.dtype))
         result = _put(result, block.rows, block.columns, change)
     return result

@@ -138,19 +138,20 @@ class Replay:
         """Return the chain's logits for a block, with the sets of `decide` as constants."""
         return self._sets.apply(rows, block.context)
 
-    def logprobs(self, rows: Array, block: Block) -> Array:
-        """Return ln p of a block's tokens, (n,), with the sets of `decide` as constants."""
-        out = self.apply(rows, block)
-        return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
+    def logprobs(self, rows: Array, block: Block, traced: bool = False) -> Array:
+        """Return ln p of a block's tokens, (n,), with the sets of `decide` as constants.
 
-    def traced(self, rows: Array, block: Block) -> Array:
-        """Return ln p of a block's tokens under a compiler's tracer, without concrete values."""
-        if self._missing or self._kept is not None:
+        Args:
+            rows: (n, vocabulary) logits.
+            block: their places.
+            traced: the rows are a compiler's tracers, without values, so the chain acts on them.
+        """
+        if traced and (self._missing or self._kept is not None):
             raise UsageError(
                 f"{self.chain} needs the values of these logits, which jax.jit hides: pass the "
                 "recorded surprisals, leave out kept, or call chain_logprobs outside of jit"
             )
-        out = self.chain(rows, block.context)
+        out = self.chain(rows, block.context) if traced else self.apply(rows, block)
         return array_namespace(out).astype(token_logprobs(out, block.tokens), out.dtype)
 
     def values(self, logits: Array) -> NDArray[Any]:

@@ -42,7 +42,7 @@ def test_rollouts_are_recorded_and_audited(command):
     assert failing.exit_code == 1
 
 
-@pytest.mark.parametrize("condition", ["nothing > 0", "tokens", "tokens > x"])
+@pytest.mark.parametrize("condition", ["nothing > 0", "tokens", "tokens > x", "tokens > 1e999"])
 def test_a_condition_that_cannot_be_read_is_refused(command, condition):
     command("replay", "record", "the", "--length", "2", "--output", "r.json")
     answer = command("replay", "audit", "r.json", "--fail-if", condition)

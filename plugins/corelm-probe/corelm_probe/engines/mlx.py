@@ -15,14 +15,8 @@ from numpy.typing import NDArray
 
 from corelm_probe.engine import Engine, Settings
 
-SAMPLER = {
-    "temperature": "temp",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "top_k": "top_k",
-    "xtc_probability": "xtc_probability",
-    "xtc_threshold": "xtc_threshold",
-}
+KEYS = "top_p", "min_p", "top_k", "xtc_probability", "xtc_threshold"
+SAMPLER = {"temperature": "temp"} | {key: key for key in KEYS}
 """The argument of `make_sampler` for a key of a request; other keys go to the processors."""
 
 
