@@ -188,7 +188,7 @@ END = "[end]"
 """The name of the token that ends a text."""
 
 TAIL = 16
-"""The number of preceding tokens that decide a token's spelling: its space, its capital."""
+"""The number of preceding tokens that decide a token's spelling in a decoded text: its space."""
 
 
 WORD = r"\w+(?:['\u2019-]\w+)*|[^\w\s]"
@@ -332,10 +332,11 @@ class FullVocabulary:
             >>> text_of(4), text_of(2)
             (' cat', '[end]')
         """
-        vocabulary, tail = self._vocabulary, list(past[-TAIL:])
+        vocabulary = self._vocabulary
         if can(vocabulary, "texts_after"):  # one pass gives the texts of all tokens
-            text_of = vocabulary.texts_after(tail).__getitem__
+            text_of = vocabulary.texts_after(past).__getitem__
         else:
+            tail = list(past[-TAIL:])
             start = len(vocabulary.decode(tail))
             text_of = lambda token: vocabulary.decode([*tail, token])[start:]  # noqa: E731
         return lambda token: (

@@ -6,6 +6,7 @@ CORELM_CHAINS sets the number of random chains, CORELM_FIRST_CHAIN the seed of t
 import json
 import os
 import random
+import re
 from functools import cache
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ import pytest
 from browsers import PATIENCE, TELEPHONE, overflow
 from corelm_serve.errors import as_api_error
 from corelm_serve.play.answers import next_word, write
-from corelm_serve.play.one_file import CODES, _local, _names, one_file
+from corelm_serve.play.one_file import CODES, _local, one_file
 from corelm_serve.play.rows import RowCache
 from corelm_serve.scheduling.scheduler import Limits
 from corelm_serve.service import ServedModel
@@ -33,6 +34,8 @@ pytestmark = [
 
 FIRST = int(os.environ.get("CORELM_FIRST_CHAIN", "0"))
 CHAINS = int(os.environ.get("CORELM_CHAINS", "60"))
+SAMPLERS = _local().joinpath("samplers.js").read_text("utf-8").partition("export const SAMPLERS")[2]
+NAMES = sorted(re.findall(r"^  (\w+): ", SAMPLERS.partition("\n};")[0], re.MULTILINE))
 PROMPTS = ["This movie", "the best movie is not the best movie", '"Good," he said: 3.5', ""]
 WORDS = ["good", "the", "movie", "end", "newline", ".", ",", "not", "xyzzy", 57]
 # Start the worker of the file, and ask it.
@@ -110,7 +113,7 @@ def value_of(parameter, chance, depth):
 
 
 def stage(chance, depth):
-    name = chance.choice(sorted(_names()))
+    name = chance.choice(NAMES)
     parameters = corelm.sampler(name).parameters() if depth < 2 else ()
     written = [
         f"{each.name}={value_of(each, chance, depth)}"
@@ -199,6 +202,22 @@ def test_the_command_writes_a_page_that_draws_as_sample_does(opened, tmp_path, c
     assert tab.locator("#words").inner_text().replace("[end]", "").split() == text.text.split()
 
 
+def test_the_page_forbids_every_request(opened, browser):
+    tab = browser.new_page()
+    tab.goto(opened().url)
+    for attempt, directive in (
+        ("fetch('https://localhost/').catch(() => {})", "connect-src"),
+        ("new Image().src = 'https://localhost/a.png'", "img-src"),
+    ):
+        refused = tab.evaluate("""() => new Promise((done) => {
+            const told = ({ effectiveDirective }) => done(effectiveDirective);
+            addEventListener("securitypolicyviolation", told, { once: true });
+            attempt();
+        })""".replace("attempt()", attempt))  # fmt: skip
+        assert refused == directive
+    tab.close()
+
+
 def test_a_link_opens_in_the_file(opened):
     state = {"prompt": "I", "seed": 3, "sampler": "top_p(p=0.5)", "compare": True}
     state["sides"] = [{"sampler": "top_p(p=0.5)"}, {"sampler": "greedy | mirostat"}]
@@ -209,6 +228,26 @@ def test_a_link_opens_in_the_file(opened):
     link = tab.input_value("#take-text")
     assert link.startswith("file:")
     assert "greedy%20%7C%20mirostat" in link
+
+
+def test_each_lesson_is_walked_by_keyboard(opened):
+    tab = opened()
+    tab.focus("#lessons-open")
+    for lesson in range(1, 6):
+        tab.keyboard.press("Enter")  # Lessons, or Next
+        until(tab, f"document.getElementById('tour-title').textContent.startsWith('{lesson} of 5')")
+        settled(tab)
+        assert tab.is_hidden("#columns")
+        assert "word" not in tab.inner_text("#tour")  # the model draws tokens
+        tab.keyboard.press("Enter")  # Show
+        assert tab.is_visible("#columns")
+        assert not any(tab.locator(".error").all_inner_texts())
+        tab.keyboard.press("d")
+        until(tab, "document.querySelectorAll('.word').length > 0")
+        settled(tab)
+        assert tab.evaluate("document.activeElement.id") == "tour-next"
+    tab.keyboard.press("Enter")
+    assert tab.is_hidden("#tour")
 
 
 def test_what_needs_python_says_so(opened):

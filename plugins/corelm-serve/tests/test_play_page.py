@@ -303,13 +303,17 @@ def test_the_lesson_of_order_says_what_engines_do(opened):
         assert name in (last if at > top else first)
 
 
-def test_a_lesson_brings_its_model(opened):
+@pytest.mark.parametrize("name", ["imdb", "gpt2"])
+def test_the_lesson_of_filters_is_true_of_the_small_models(opened, name):
     page = opened()
     page.evaluate("location.hash = '%7B%22lesson%22%3A2%7D'")
-    until(page, "document.getElementById('failure').innerText.includes('for the model imdb')")
-    page.click("#lessons-open")
-    settled(page)
-    assert page.is_hidden("#failure")
+    until(page, "document.getElementById('tour-text').textContent.includes('nearly certain')")
+    sure, unsure = re.findall('"([^"]+)"', page.inner_text("#tour-text"))
+    assert page.input_value("#prompt") == sure
+    for prompt, few in ((sure, True), (unsure, False)):
+        model, *_, last = corelm.explain(corelm.load(name), prompt, "top_p(p=0.9)").stages
+        assert bool(model.distribution.max() > 0.8) is few
+        assert bool(np.count_nonzero(last.distribution) < 10) is few
 
 
 def test_a_link_has_a_lesson(opened):

@@ -134,7 +134,7 @@ def _shortest_name(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> str
 
 
 def _start(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> dict[str, Any]:
-    """Return the expression of a newly added stage, and its parameters with their values there."""
+    """Return the expression of a newly added stage, and what its parameters take."""
     cls = offer.value
     try:
         example = cls(**cls.example)
@@ -146,6 +146,7 @@ def _start(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> dict[str, A
             _described(each) | {"start": as_json(getattr(example, each.name, each.default))}
             for each in cls.parameters()
         ],
+        "neutral": {key: as_json(value) for key, value in cls.neutral.items()},
     }
 
 
@@ -153,6 +154,7 @@ def _described(parameter: params.Parameter) -> dict[str, Any]:
     rule = parameter.rule
     return {
         "name": parameter.name,
+        "aliases": list(rule.aliases),
         "type": "sampler" if parameter.is_nested else parameter.type_name,
         "default": as_json(parameter.default),
         "help": rule.help,

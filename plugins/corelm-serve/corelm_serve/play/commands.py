@@ -115,17 +115,12 @@ def play(
 
 
 def _write_page(html: Path, models: list[str], state: dict[str, Any]) -> None:
-    """Write the page of one file, and say how large it is.
-
-    Raises:
-        UsageError: more than one model, or one that is not corelm's own.
-    """
+    """Write the page of one file, and say how large it is."""
     from corelm_serve.play.one_file import one_file
 
-    [name, *others] = models
-    if others:
+    if len(models) > 1:
         raise UsageError("a page of one file has one model")
-    page = one_file(name, corelm.load(name), state)
+    page = one_file(models[0], corelm.load(models[0]), state)
     html.write_text(page, encoding="utf-8")
     typer.echo(f"wrote {html} ({len(page.encode()) / 1e6:.1f} MB); open it in a browser", err=True)
 

@@ -13,15 +13,19 @@ from typing import Any
 
 from corelm.errors import UsageError
 from corelm.interop import NetworkFile, network_file
-from corelm.runs import NamedModel, plugins
+from corelm.runs import NamedModel
 from corelm_serve.play.answers import samplers
-from corelm_serve.play.chains import as_json
 from corelm_serve.play.files import contents
 from corelm_serve.service import ServedModel
 
 CODES = ("relaxed", "exact")
 """The kernels in WebAssembly, with the processor's fused operations and without. `.ci/page_code`
 compiles them; a wheel has them."""
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; worker-src blob:; "
+    "script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:"
+)
+"""Nothing is loaded from anywhere, whatever a link holds."""
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export ((?:async )?(?:const|function|class) (\w+))", re.MULTILINE)
 OF_SERVER = re.compile(r'^<(?:link rel="stylesheet"|script) .*\n', re.MULTILINE)
@@ -48,40 +52,22 @@ def one_file(name: str, model: Any, state: Mapping[str, Any]) -> str:
     data = json.dumps(_data_of(name, model, network)).encode()
     shared, page, local = _scripts()
     parts = [
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         *(f"<style>\n{contents()[each].decode()}</style>" for each in ("shared.css", "play.css")),
         _part("about", json.dumps({"first": dict(state)})),
-        _part("worker", bundle("worker", local)),
+        _part("worker", _bundle("worker", local)),
         _part("data", _packed(data)),
         _part("weights", _packed(network.data)),
         *(_part(each, _packed(code.read_bytes())) for each, code in codes.items()),
         f"<script>\n{shared}</script>",
-        f'<script type="module">\n{bundle("main", page)}</script>',
+        f'<script type="module">\n{_bundle("main", page)}</script>',
     ]
     html = OF_SERVER.sub("", contents()["index.html"].decode())
     return html.replace("</head>", "\n".join([*parts, "</head>"]), 1)
 
 
-def bundle(first: str, modules: Mapping[str, str]) -> str:
-    """Return modules as one script, which loads nothing.
-
-    Args:
-        first: the module that is started.
-        modules: the source of each by name. They import names from each other, in no circle.
-
-    Example:
-        >>> one, other = "export const x = 1;\\n", 'import { x } from "./one.js";\\nprint(x);\\n'
-        >>> print(bundle("other", {"one": one, "other": other}))
-        "use strict";
-        const m_one = (() => {
-        const x = 1;
-        return { x };
-        })();
-        const m_other = (() => {
-        const { x } = m_one;
-        print(x);
-        return {  };
-        })();
-    """
+def _bundle(first: str, modules: Mapping[str, str]) -> str:
+    """Return modules as one script, which loads nothing; they import each other in no circle."""
     order = dict.fromkeys(_with_imported(first, modules))
     return "\n".join(['"use strict";', *(_as_object(each, modules[each]) for each in order)])
 
@@ -126,29 +112,12 @@ def _packed(content: bytes) -> str:
 
 def _data_of(name: str, model: Any, network: NetworkFile) -> dict[str, Any]:
     """Return what the page asks a server for at its start, and what it needs of the model."""
-    start, local = samplers({name: ServedModel(name, model)}), _names()
-    start["samplers"] = [_with_rules(each) for each in start["samplers"] if each["name"] in local]
+    start = samplers({name: ServedModel(name, model)}) | {"decoders": [], "role": None}
     return {
-        "start": start | {"decoders": [], "role": None},
+        "start": start,
         "model": name,
         "human": NamedModel(model).human_surprisal,
         "vocabulary": model.vocabulary.dumps(),
         "style": model.vocabulary.style,
         "network": network.description,
     }
-
-
-def _names() -> set[str]:
-    """Return the names of the samplers that run without Python."""
-    table = _local().joinpath("samplers.js").read_text(encoding="utf-8")
-    inside = table.partition("export const SAMPLERS = {")[2].partition("\n};")[0]
-    return set(re.findall(r"^  (\w+): ", inside, re.MULTILINE))
-
-
-def _with_rules(offer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a sampler as the page lists it, with aliases and the values that switch it off."""
-    cls = plugins.registry().sampler(offer["name"])
-    aliases = {each.name: list(each.rule.aliases) for each in cls.parameters()}
-    parameters = [each | {"aliases": aliases[each["name"]]} for each in offer["parameters"]]
-    neutral = {key: as_json(value) for key, value in cls.neutral.items()}
-    return {**offer, "parameters": parameters, "neutral": neutral}

@@ -1,11 +1,11 @@
 // The answers to the page's requests, without a server: corelm_serve.play.answers, for one model.
 
 import { cardsOf, expressionOf, shortOf } from "./expression.js";
+import { MIXTURE } from "./samplers.js";
 import { Run } from "./stages.js";
 import { Distribution } from "./distribution.js";
 
 const LEVELS = 3; // of a tree that are listed at first
-const TAIL = 16; // tokens that decide a token's spelling
 const MOST_ROWS = 256, MOST_TOKENS = 4096;
 const NEEDS_PYTHON = "This needs Python: pip install corelm-serve, then corelm play";
 
@@ -87,7 +87,7 @@ export class Answers {
   }
 
   textOf(ids) {
-    const textAfter = this.vocabulary.textAfter(ids.slice(-TAIL)), { ends } = this.vocabulary;
+    const textAfter = this.vocabulary.textAfter(ids), { ends } = this.vocabulary;
     return (id) => ({ text: ends.includes(id) ? "" : textAfter(id), end: ends.includes(id) });
   }
 
@@ -97,13 +97,9 @@ export class Answers {
     let place, chain;
     try {
       place = this.place(body);
-    } catch ({ message }) {
-      return { chain: null, error: message, param: "prompt" };
-    }
-    try {
       chain = this.chainOf(body);
     } catch ({ message }) {
-      return { chain: null, error: message, param: null };
+      return { chain: null, error: message, param: place ? null : "prompt" };
     }
     const words = this.words(place), nats = words.filter(({ end }) => !end).map(({ surprisal }) => surprisal);
     return {
@@ -132,7 +128,7 @@ export class Answers {
       const { id } = this.kernels.draw(last.logits, this.kernels.exports.uniform(place.seed, sample, position));
       counts.set(id, (counts.get(id) ?? 0) + 1);
     }
-    const textOf = this.textOf(place.ids), short = (each) => (this.expressions.offers.has(each.name) ? shortOf(each, this.expressions.offers.get(each.name)) : expressionOf([each]));
+    const textOf = this.textOf(place.ids), short = (each) => shortOf(each, this.expressions.offers.get(each.name) ?? MIXTURE);
     const table = stage !== null && stage < columns.length ? columns[stage].arithmetic(columns[Math.max(stage - 1, 0)], count) : null;
     for (const row of table?.rows ?? []) Object.assign(row, textOf(row.token));
     return {

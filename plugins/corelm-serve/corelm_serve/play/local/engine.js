@@ -5,21 +5,15 @@ const LONGEST_LIST = 4096; // tokens of a text
 
 // The first code that this browser runs and whose sums round once, as Python's do.
 export async function runningCode(codes) {
-  for (const code of codes) {
-    const exports = WebAssembly.validate(code) && (await exportsOf(code));
-    if (exports && exports.rounds_once()) return exports;
+  for (const code of codes.filter((each) => WebAssembly.validate(each))) {
+    const module = await WebAssembly.compile(code), imports = {};
+    // WASI's functions are never called: nothing here reads a file or prints.
+    for (const { module: from, name } of WebAssembly.Module.imports(module)) (imports[from] ??= {})[name] = () => 0;
+    const { exports } = await WebAssembly.instantiate(module, imports);
+    exports._initialize?.();
+    if (exports.rounds_once()) return exports;
   }
   throw new Error("this browser runs no WebAssembly with vectors; update it");
-}
-
-// WASI's functions are never called: nothing here reads a file or prints.
-async function exportsOf(code) {
-  const module = await WebAssembly.compile(code), nothing = () => 0;
-  const imports = {};
-  for (const { module: from, name } of WebAssembly.Module.imports(module)) (imports[from] ??= {})[name] = nothing;
-  const { exports } = await WebAssembly.instantiate(module, imports);
-  exports._initialize?.();
-  return exports;
 }
 
 // The memory of the kernels: what is put there stays, and each call has the same room for a row and its lists.

@@ -7,10 +7,11 @@ const STAGE = /^([\w.-]+(?::[\w.-]+)?)\s*(?:\(([^]*)\))?$/;
 const PIECE = /'(?:[^'\\]|\\[^])*'|"(?:[^"\\]|\\[^])*"|[^]/gu;
 const PARAMETER = /^(?:([^\W\d]\w*)\s*=(?!=)\s*)?([^]*)$/;
 const CLOSING = { "(": ")", "[": "]", "{": "}" };
-const DEEPEST = 16, LONGEST = 10_000, UNCHANGED = "stochastic", OWN = "corelm:";
+const LONGEST = 10_000, UNCHANGED = "stochastic", OWN = "corelm:";
 const INFINITY = { inf: Infinity, "-inf": -Infinity };
 
-class Nested { constructor(text, stages) { Object.assign(this, { text, stages }); } }
+// A value that is no literal: a sampler in another one.
+class Nested extends String {}
 
 export class Expressions {
   // `offers`: what /api/samplers lists, with the aliases of each parameter and the neutral values.
@@ -21,12 +22,11 @@ export class Expressions {
 
   read(text) {
     if (text.length > LONGEST) throw new Error(`an expression has at most ${LONGEST} characters`);
-    return this.build(readStages(text.trim() ? text : UNCHANGED, 0));
+    return this.build(readStages(text.trim() ? text : UNCHANGED));
   }
 
   // The chain of stages as the page sends them: names and parameters.
   ofStages(stages) {
-    if (!stages.length) return this.read(UNCHANGED);
     return this.build(stages.map(({ name, parameters }) => [name, [], new Map(Object.entries(parameters ?? {}).map(([key, value]) => [key, fromJson(value)]))]));
   }
 
@@ -65,11 +65,8 @@ export class Expressions {
   cast(parameter, value) {
     const { name, type } = parameter;
     if (type === "sampler") {
-      if (value instanceof Nested) return this.build(value.stages);
       if (value?.stages) return this.ofStages(value.stages);
-      if (typeof value === "string") return this.read(value);
-    } else if (value instanceof Nested) {
-      throw unreadable(name, `${name}=${value.text}`);
+      if (value instanceof Nested || typeof value === "string") return this.read(String(value));
     } else {
       const cast = CASTS[type](value);
       if (cast !== undefined) return cast;
@@ -162,39 +159,26 @@ function splitAt(text, mark) {
   return [...parts, text.slice(start)];
 }
 
-const shown = (text) => (text.length > 60 ? `${written(text).slice(0, 40)}... (${text.length + 2} characters)` : written(text));
+const readStages = (text) => splitAt(text, "|").map((part) => readStage(part.trim()));
 
-function readStages(text, depth) {
-  if (depth > DEEPEST) throw new Error(`samplers in an expression nest at most ${DEEPEST} deep`);
-  return splitAt(text, "|").map((part) => readStage(part.trim(), depth));
-}
-
-function readStage(text, depth) {
+function readStage(text) {
   const match = STAGE.exec(text);
-  if (!match) throw new Error(`cannot read ${shown(text)} as a sampler; write name or name(parameter=value), and put | between two`);
-  const [, name, inner = ""] = match, values = [], named = new Map();
-  for (const [key, value] of parametersOf(inner.trim())) {
-    if (named.has(key) || (named.size && !key)) throw unreadable(name, inner.trim());
-    const read = readValue(value, depth, () => unreadable(name, inner.trim()));
-    if (key) named.set(key, read);
-    else values.push(read);
+  if (!match) throw new Error(`cannot read ${written(text.slice(0, 60))} as a sampler; write name or name(parameter=value), and put | between two`);
+  const [, name, inner = ""] = match, values = [], named = new Map(), parts = splitAt(inner, ",");
+  if (!parts.at(-1).trim()) parts.pop();
+  for (const part of parts) {
+    const [, key, value] = PARAMETER.exec(part.trim());
+    if (!value || named.has(key) || (named.size && !key)) throw new Error(`cannot read the parameters of ${name}: ${written(inner.slice(0, 60))}; write each once, as parameter=value with a number, True or False, a quoted text, a list, a mapping or a sampler`);
+    if (key) named.set(key, readValue(value));
+    else values.push(readValue(value));
   }
   return [name, values, named];
 }
 
-function readValue(text, depth, refused) {
+function readValue(text) {
   try {
     return readLiteral(text);
   } catch {
-    if (!splitAt(text, "|").every((part) => STAGE.test(part.trim()))) throw refused();
-    return new Nested(text, readStages(text, depth + 1));
+    return new Nested(text);
   }
 }
-
-function parametersOf(text) {
-  const parts = splitAt(text, ",");
-  if (!parts.at(-1).trim()) parts.pop();
-  return parts.map((part) => PARAMETER.exec(part.trim()).slice(1)).map(([key, value]) => [key ?? "", value]);
-}
-
-const unreadable = (name, text) => new Error(`cannot read the parameters of ${name}: ${shown(text)}; write each once, as parameter=value with a number, True or False, a quoted text, a list, a mapping or a sampler`);

@@ -104,7 +104,12 @@ export const SAMPLERS = {
   },
 };
 
-const MIXTURE = { name: "mixture", types: { first: "sampler", last: "sampler", w: "float" }, isNeutral: false };
+// What `schedule` makes of two samplers: a stage that the page shows, and doesn't offer.
+const UNCHANGED = { stages: [{ name: "stochastic" }] };
+export const MIXTURE = {
+  name: "mixture", types: { first: "sampler", last: "sampler", w: "float" }, isNeutral: false,
+  parameters: [{ name: "first", type: "sampler", default: UNCHANGED }, { name: "last", type: "sampler", default: UNCHANGED }, { name: "w", type: "float", default: 0.5 }],
+};
 
 const SHAPES = { linear: (x) => x, cosine: (x) => (1 - Math.cos(Math.PI * x)) / 2, step: () => 0 };
 

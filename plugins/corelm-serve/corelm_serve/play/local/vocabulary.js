@@ -52,8 +52,6 @@ class BytePairs {
     }
   }
 
-  nameOf(id) { return this.names[id]; }
-
   // The texts of ids in turn; a part of a character waits for its end.
   writer(past = []) {
     const decoder = new TextDecoder("utf-8", { ignoreBOM: true }), write = (id) => decoder.decode(this.bytes[id], { stream: true });
@@ -74,8 +72,9 @@ class BytePairs {
 
   // The characters of a token, and bytes that are parts of one in angle brackets.
   escaped(id) {
-    const hex = (byte) => `<0x${byte.charCodeAt().toString(16).toUpperCase().padStart(2, "0")}>`;
-    return this.piece(id).replace(CHARACTER, (bytes) => (bytes.length > 1 || bytes < "\x80" ? decodeURIComponent(escape(bytes)) : hex(bytes)));
+    const hex = (byte) => `<0x${byte.charCodeAt().toString(16).toUpperCase()}>`;
+    const decoded = (bytes) => new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt()));
+    return this.piece(id).replace(CHARACTER, (bytes) => (bytes.length > 1 || bytes < "\x80" ? decoded(bytes) : hex(bytes)));
   }
 
   // One character for each byte, for the tokens of a word.
@@ -106,8 +105,6 @@ class Words {
   }
 
   encode(text) { return this.style.split(text).map((word) => this.idOf.get(word) ?? UNKNOWN); }
-
-  nameOf(id) { return this.words[id]; }
 
   isSilent(id) { return id === PADDING || this.ends.includes(id); }
 

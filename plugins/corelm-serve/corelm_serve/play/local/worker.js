@@ -4,12 +4,15 @@ import { Answers } from "./answers.js";
 import { Kernels, runningCode } from "./engine.js";
 import { Expressions } from "./expression.js";
 import { Network } from "./network.js";
+import { SAMPLERS } from "./samplers.js";
 import { readVocabulary } from "./vocabulary.js";
 
 async function answersOf({ data: text, weights, codes }) {
-  const data = JSON.parse(text), vocabulary = readVocabulary(data.vocabulary, data.style);
+  const data = JSON.parse(text), { start } = data;
+  start.samplers = start.samplers.filter(({ name }) => name in SAMPLERS); // the others need Python
+  const vocabulary = readVocabulary(data.vocabulary, data.style);
   const kernels = new Kernels(await runningCode(codes), vocabulary.size);
-  const network = new Network(kernels, data.network, weights), expressions = new Expressions(data.start.samplers);
+  const network = new Network(kernels, data.network, weights), expressions = new Expressions(start.samplers);
   return new Answers(data, { kernels, network, vocabulary, expressions });
 }
 

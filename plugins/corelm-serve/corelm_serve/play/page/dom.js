@@ -15,6 +15,20 @@ export function h(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+let unit = "word"; // of the model
+
+// Name the model's unit wherever a text has a place for it.
+export function nameUnit(name) {
+  unit = name;
+  for (const each of document.querySelectorAll("[data-unit]")) each.textContent = unit;
+}
+
+// Write a text, with a place for the unit at each {unit}.
+export function writeWithUnit(element, text) {
+  const [first, ...rest] = text.split("{unit}");
+  element.replaceChildren(first, ...rest.flatMap((part) => [h("span", { data: { unit: "" } }, unit), part]));
+}
+
 export const isTyping = (element) =>
   element.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
 

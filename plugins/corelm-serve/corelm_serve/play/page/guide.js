@@ -1,6 +1,6 @@
 // The tour and the lessons: one step at a time, above the page.
 
-import { byId } from "./dom.js";
+import { byId, writeWithUnit } from "./dom.js";
 import { LESSONS, TOUR } from "./steps.js";
 
 const GUIDES = { tour: TOUR, lessons: LESSONS };
@@ -39,7 +39,7 @@ export class Guide {
     Object.assign(this, { name, at });
     const step = this.steps[at];
     byId("tour-title").textContent = `${at + 1} of ${this.steps.length}: ${step.title}`;
-    byId("tour-text").textContent = step.text;
+    writeWithUnit(byId("tour-text"), step.text);
     byId("tour-back").disabled = at === 0;
     byId("tour").hidden = false;
     this.cover(Boolean(step.see));
@@ -51,7 +51,7 @@ export class Guide {
     this.covered = is;
     showCover(is);
     byId("tour-task-name").textContent = is ? "Predict." : see ? "See." : "Try it.";
-    byId("tour-task").textContent = is ? "Say or write down what you expect, then press Show." : see ?? task;
+    writeWithUnit(byId("tour-task"), is ? "Say or write down what you expect, then press Show." : see ?? task);
     const isLast = this.at === this.steps.length - 1;
     byId("tour-next").textContent = is ? "Show" : isLast ? `End of the ${this.name}` : "Next";
   }

@@ -3,7 +3,7 @@
 import { get, insist, post } from "./api.js";
 import { BRANCH, showBranches } from "./branches.js";
 import { enterClass } from "./class.js";
-import { announce, byId, debounced, h, isTyping, pause, visible } from "./dom.js";
+import { announce, byId, debounced, h, isTyping, nameUnit, pause, visible } from "./dom.js";
 import { Guide } from "./guide.js";
 import { fromSaved, isSeed, NO_SEED, ofFragment, toFragment, toSaved } from "./link.js";
 import { notice, watched } from "./notices.js";
@@ -21,7 +21,7 @@ const ANCESTRAL = "ancestral"; // is how words are drawn anyway
 const B = "-b"; // ends the ids of the second chain's elements
 
 const offered = { models: [], decoders: [], facts: {} };
-let views = [], fixed = [], pasteFor, guide, away, fragment = ""; // of the address, as last read or written
+let views = [], pasteFor, guide, away, fragment = ""; // of the address, as last read or written
 let draws = new AbortController(), lastDraw = Promise.resolve(), typed = lastDraw;
 
 const shownViews = () => views.slice(0, shownSides().length);
@@ -92,24 +92,6 @@ function answered(reply) {
   byId("human-note").textContent = human ? `The upright mark is human text: its mean surprisal is ${human.mean.toFixed(2)} nats a token (95 % interval ${human.low.toFixed(2)} to ${human.high.toFixed(2)}), over many places. One place is easier or harder to guess than the mean, so compare a whole text: the strip under it.` : "";
   showTexts();
   away.show();
-}
-
-// Name the model's unit in the fixed texts, which say "word".
-function fixedTexts() {
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
-  const parts = [];
-  while (walker.nextNode()) {
-    const node = walker.currentNode;
-    if (node.nodeType === Node.ELEMENT_NODE) parts.push(...["title", "aria-label"].map((name) => node.getAttributeNode(name)));
-    else if (!node.parentElement.closest("select")) parts.push(node); // which lists the samplers
-  }
-  return parts.filter((part) => part && /\bwords?\b/i.test(part.nodeValue)).map((part) => [part, part.nodeValue]);
-}
-
-function nameUnit(unit) {
-  for (const [part, text] of fixed) {
-    part.nodeValue = text.replace(/\b(w)ord(s?)\b/gi, (_, w, s) => (w === "W" ? unit[0].toUpperCase() + unit.slice(1) : unit) + s);
-  }
 }
 
 function showControls() {
@@ -353,7 +335,6 @@ async function start() {
   for (const id of ["panel", "side"]) copied(byId(id), B, "B");
   const page = { changed, moved, take, goOn, type, paste, remember, answered, showTexts };
   views = ["", B].map((suffix, at) => new Side(at, suffix, reply, page));
-  fixed = fixedTexts();
   connect();
   openAddress();
   enterClass(reply.role);
