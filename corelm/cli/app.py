@@ -104,7 +104,7 @@ def build(words: Sequence[str], installed: Installed) -> typer.Typer:
     for name in dict.fromkeys(COMMANDS[name] for name in _needed(words, command, installed)):
         import_module(f"corelm.cli.commands.{name}").register(app)
     if command not in COMMANDS:
-        _add_commands(app, command, installed())
+        _add_commands(app, command, installed)
     return app
 
 
@@ -115,13 +115,6 @@ def _needed(words: Sequence[str], command: str, installed: Installed) -> Collect
     if command in COMMANDS:
         return (command,)
     return () if _is_added(command, installed) else COMMANDS
-
-
-def _is_added(command: str, installed: Installed) -> bool:
-    """Return True if the command is a plugin's."""
-    if not command or command in COMMANDS:
-        return False  # nothing is imported and no folder is searched on the way to a text
-    return _is_offered(command, installed())
 
 
 def command_of(words: Sequence[str]) -> str:
@@ -192,23 +185,26 @@ class CommandRegistry(Registry):
             raise
 
 
-def _is_offered(name: str, commands: CommandRegistry) -> bool:
+def _is_added(command: str, installed: Installed) -> bool:
     """Return True if a plugin has a command of the name or the full name; nothing is imported."""
-    return any(name in (source.entry_point, str(source)) for source in commands.sources())
+    if not command or command in COMMANDS:
+        return False  # no folder is searched on the way to a text
+    return any(command in (source.entry_point, str(source)) for source in installed().sources())
 
 
-def _add_commands(app: typer.Typer, command: str, commands: CommandRegistry) -> None:
+def _add_commands(app: typer.Typer, command: str, installed: Installed) -> None:
     """Add the called command; without one, list all and import no third-party module.
 
     Args:
         app: the application.
         command: the command in the command line; empty when there is none.
-        commands: the installed plugins that offer commands.
+        installed: returns the installed plugins that offer commands.
 
     Raises:
         CorelmError: the called command cannot be used.
     """
-    if command and _is_offered(command, commands):
+    commands = installed()
+    if _is_added(command, installed):
         own = f"{OWN}:{command}"  # no plugin can take the short name of one of corelm's
         name = own if own in map(str, commands.sources()) else command
         try:

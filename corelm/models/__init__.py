@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import ModelFileError, UsageError
@@ -76,39 +76,34 @@ def _open_folder(path: str) -> LanguageModel:
         ) from None
 
 
-class _EngineFormat(NamedTuple):
-    """An engine's model format: its description, the scheme to open it, the scheme's package."""
-
-    phrase: str
-    scheme: str
-    package: str
-
-
-_GGUF = _EngineFormat("a file of llama.cpp", "gguf", "corelm-llama-cpp")
-_TRANSFORMERS = _EngineFormat("a folder of transformers", "transformers", "corelm-transformers")
 _HUB = r"(?:https://huggingface\.co/)?(\w[\w.-]*/[\w.-]+)"
-_KERAS_HUB = _EngineFormat("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
+_ENGINES = {
+    "gguf": ("a file of llama.cpp", "corelm-llama-cpp"),
+    "transformers": ("a folder of transformers", "corelm-transformers"),
+    "keras_hub": ("a preset of KerasHub", "corelm-keras-hub"),
+}
+"""The model formats of engines by the scheme that opens them, with the scheme's package."""
 
 
 def _way_to_open(path: str) -> str | None:
     """Return how to open a model of another engine; None for every other path."""
-    engine = _format_of(Path(path))
-    if engine is None:
+    scheme = _scheme_of(Path(path))
+    if scheme is None:
         return None
-    way = f"{path} is {engine.phrase}: open it as {engine.scheme}:{path}"
-    if any(source.entry_point == engine.scheme for source in registry().sources()):
-        return way
-    return f"{way}, after installing {engine.package}"
+    form, package = _ENGINES[scheme]
+    is_installed = any(source.entry_point == scheme for source in registry().sources())
+    after = "" if is_installed else f", after installing {package}"
+    return f"{path} is {form}: open it as {scheme}:{path}{after}"
 
 
-def _format_of(place: Path) -> _EngineFormat | None:
+def _scheme_of(place: Path) -> str | None:
     try:
         if place.suffix.lower() == ".gguf" and place.is_file():
-            return _GGUF
+            return "gguf"
         # A model of corelm has a config.json too, next to its manifest.
         if not (place / "config.json").is_file() or (place / "manifest.json").is_file():
             return None
-        return _KERAS_HUB if (place / "task.json").is_file() else _TRANSFORMERS
+        return "keras_hub" if (place / "task.json").is_file() else "transformers"
     except (OSError, ValueError):  # the system allows no such file name
         return None
 

@@ -215,16 +215,21 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     try:
         for name, content in contents.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
-            with named_errors(target / name), open(new / name, "wb") as file:
-                file.write(content)
-                # After a power cut, the rename may be on the disk and the content not yet.
-                file.flush()
-                os.fsync(file.fileno())
+            with named_errors(target / name):
+                _write_through(new / name, content)
         _sync(new)
         _replace(new, target)
         _sync(target.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _write_through(file: Path, content: bytes) -> None:
+    """Write a new file to the disk: after a power cut, a rename may be there without it."""
+    with open(file, "xb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 def remove_leftovers(target: Path, older_than: float = 0.0) -> None:
@@ -354,10 +359,8 @@ class SafeFile:
         remove_leftovers(real, older_than=ABANDONED)
         new = _partial_path(real)
         try:
-            with named_errors(real), open(new, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            with named_errors(real):
+                _write_through(new, content)
             new.replace(real)
             _sync(real.parent)
         finally:

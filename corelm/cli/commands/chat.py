@@ -82,11 +82,14 @@ def chat(
             system=system,
         )
         messages.tell(f"seed {talk.seed}; /help lists the commands", "note")
-        while (line := _line()) is not None:
-            if not line:
-                continue
-            if not _did(talk, line, out):
-                return
+        while (line := _line()) is not None and line != "/quit":
+            try:
+                if line.startswith("/"):
+                    _command(talk, line, out)
+                elif line:
+                    _answer(talk, line, out)
+            except CorelmError as error:  # the conversation continues
+                messages.tell(str(error), "error")
 
 
 def _line() -> str | None:
@@ -106,20 +109,6 @@ def _line() -> str | None:
         return ""
     except (EOFError, RuntimeError):  # the latter where standard input is closed
         return None
-
-
-def _did(talk: Conversation, line: str, out: Output) -> bool:
-    """Handle one line, a message or a command; return False to end the chat."""
-    if line == "/quit":
-        return False
-    try:
-        if line.startswith("/"):
-            _command(talk, line, out)
-        else:
-            _answer(talk, line, out)
-    except CorelmError as error:  # the conversation continues
-        messages.tell(str(error), "error")
-    return True
 
 
 def _command(talk: Conversation, line: str, out: Output) -> None:

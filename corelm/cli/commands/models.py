@@ -272,16 +272,10 @@ def _row(model: ListedModel, about: Description | str | None) -> tuple[str, ...]
         return model.name, "", "", "", model.source
     a = about.architecture
     vocabulary = f"{a.vocabulary_size:,} {about.tokens}"
-    perplexity = _at(about.manifest, "figures", "held_out", "perplexity")
+    held_out = about.manifest["figures"].get("held_out")
+    perplexity = held_out.get("perplexity") if isinstance(held_out, Mapping) else None
     measured = f"{perplexity:.1f}" if isinstance(perplexity, (int, float)) else ""
     return model.name, a.kind, vocabulary, measured, model.source
-
-
-def _at(value: Any, *keys: str) -> Any:
-    """Return the value at the end of a path of keys, or None."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def _as_json(model: ListedModel, about: Description | str | None) -> dict[str, Any]:

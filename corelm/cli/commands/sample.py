@@ -35,7 +35,7 @@ from corelm.cli.options.choices import (
 )
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
-from corelm.cli.output.texts import RecordWriter, SampleRequest, writer
+from corelm.cli.output.texts import RecordWriter, SampleRequest, write
 from corelm.contracts.language_model import LanguageModel
 from corelm.contracts.params import Parameter
 from corelm.decoding.draws import RandomStream
@@ -223,8 +223,7 @@ def sample(
         if file is not None:
             file.write(request)
             return
-        write = writer(request, json=json, whole=no_stream)
-        write(request, out)
+        write(request, out, json, whole=no_stream)
         if receipt is not None and request.record is not None:
             request.record.write(receipt)
 

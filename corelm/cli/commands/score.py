@@ -138,11 +138,9 @@ def _write(number: int, count: int, text: ScoredText, human: Human, out: Output)
             f"{len(text.scored):,} tokens, {_number(text.surprisal)} nats: {_number(text.mean)} a "
             f"token, perplexity {_number(text.perplexity)}\n"
         )
-        repeats = (
-            f"rep-4 {_share(text.rep_4)}, {'ends' if text.is_loop else 'does not end'} in a loop"
-        )
+        loop = "ends in a loop" if text.is_loop else "does not end in a loop"
         people = f"; human text has {_number(human['mean'])} nats a token" if human else ""
-        out.text(f"{repeats}{people}\n")
+        out.text(f"rep-4 {_number(text.rep_4, '.0%')}, {loop}{people}\n")
 
 
 def _write_table(scored: Sequence[ScoredText], human: Human, out: Output) -> None:
@@ -165,9 +163,9 @@ def _row(
 ) -> tuple[str, ...]:
     """Return the cells of one text, or of all texts; `from human` is a difference in mean nats."""
     distance = (_number(of.mean - human["mean"], "+.2f"),) if human else ()
-    loop = ("yes" if loops else "no") if isinstance(loops, bool) else _share(loops)
+    loop = ("yes" if loops else "no") if isinstance(loops, bool) else _number(loops, ".0%")
     nats = (_number(of.mean), *distance, _number(of.perplexity))
-    return (name, f"{tokens:,}", *nats, _share(of.rep_4), loop)
+    return (name, f"{tokens:,}", *nats, _number(of.rep_4, ".0%"), loop)
 
 
 def _beginning(text: str) -> str:
@@ -177,10 +175,6 @@ def _beginning(text: str) -> str:
 
 def _number(value: float, form: str = ".2f") -> str:
     return "-" if math.isnan(value) else f"{value:{form}}"
-
-
-def _share(value: float) -> str:
-    return _number(value, ".0%")
 
 
 def _document(model: str, scored: Sequence[ScoredText], human: Human) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -85,13 +85,10 @@ class SampleRequest(NamedTuple):
         return self.total == 1 and not self.prompts and is_plain
 
 
-def writer(
-    request: SampleRequest, json: bool, whole: bool
-) -> Callable[[SampleRequest, Output], None]:
-    """Return the function that writes the texts of a request."""
-    if json:
-        return _write_json
-    return _write_stream if request.is_streamed and not whole else _write_texts
+def write(request: SampleRequest, out: Output, json: bool, whole: bool) -> None:
+    """Write the texts of a request."""
+    plain = _write_stream if request.is_streamed and not whole else _write_texts
+    (_write_json if json else plain)(request, out)
 
 
 def _write_stream(request: SampleRequest, out: Output) -> None:
@@ -130,20 +127,11 @@ def _write_texts(request: SampleRequest, out: Output) -> None:
             out.text("\n")
             _write_alternatives(text, request, request.alternatives, out)
         else:
-            for piece, style in _pieces(text, request.is_colored):
-                out.text(piece, **style)
+            for piece, step in text.pieces() if request.is_colored else [(text.text, None)]:
+                out.text(piece, **(style_of(step.model_surprisal) if step else {}))
             out.text("\n\n" if request.total > 1 else "\n")
         texts.append(text)
     _note_masks(texts)
-
-
-def _pieces(text: Generation, is_colored: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the parts of a text up to its stop string, each with its style."""
-    if not is_colored:
-        yield text.text, {}
-        return
-    for piece, step in text.pieces():
-        yield piece, style_of(step.model_surprisal)
 
 
 def _write_alternatives(
