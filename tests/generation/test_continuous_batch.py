@@ -15,7 +15,7 @@ from corelm.decoding.draws import DrawPlan
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.batched_texts import RequestRows
 from corelm.generation.continuous_batch import PIECE
-from corelm.generation.shared_session import SessionView, SharedSession
+from corelm.generation.shared_session import SharedSession
 from corelm.numerics.distributions import surprisals_and_entropy
 from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts
@@ -390,39 +390,6 @@ def test_requests_whose_tokens_are_drawn_together_take_them_in_one_turn(monkeypa
     assert turns_of(3, stop_regex="w9") == [0, 0, 1, 1, 1]
     monkeypatch.setattr(Registry, "load_observers", lambda self: True)
     assert turns_of(3) == [0, 0, 1, 1, 1]
-
-
-class Rows:
-    """A session of rows, each known by a number, that notes how rows are selected."""
-
-    def __init__(self, rows):
-        self.rows, self.selected = list(rows), []
-
-    def next_logits(self):
-        return np.array(self.rows, dtype=np.float64)[:, None]
-
-    def extend(self, tokens):
-        assert np.shape(tokens) == (len(self.rows),)
-
-    def select(self, rows):
-        self.rows = [self.rows[row] for row in rows]
-        self.selected.append([*rows])
-
-    def join(self, other):
-        self.rows += other.rows
-
-
-def test_the_last_rows_take_the_places_of_dropped_ones():
-    shared, session = SharedSession(GPT2.vocabulary, None), Rows([0])
-    views = [SessionView(shared, session if row == 0 else Rows([row])) for row in range(8)]
-    for kept in (range(8), (0, 1, 2, 4, 5, 6, 7), (0, 2, 5, 6, 7), (2, 7)):
-        views = [view for view in views if view.own is not None or view.next_logits()[0, 0] in kept]
-        for view in views:
-            view.extend(np.array([3]))
-        shared.advance(shared.arrange(views))
-        # Each view finds its own row wherever it is now.
-        assert [view.next_logits()[0, 0] for view in views] == [*kept]
-    assert session.selected == [[0, 1, 2, 7, 4, 5, 6], [0, 5, 2, 3, 6], [2, 3]]
 
 
 def test_the_model_works_before_the_figures_of_a_step_are_computed(monkeypatch):

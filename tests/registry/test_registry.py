@@ -405,19 +405,6 @@ def test_a_built_in_keeps_its_name_with_one_warning(plugin, caplog):
     assert caplog.messages == ["greedy is corelm's own; the other is corelm-rival:greedy"]
 
 
-def test_a_failure_to_load_is_reported_once(plugin, caplog):
-    plugin("corelm-one", "1 / 0", "same")
-    installed = plugins.Registry()
-    with pytest.raises(UnknownNameError, match="plugin corelm-one:same failed: ZeroDivision"):
-        installed.sampler("same")
-    assert caplog.messages == []
-    plugin("corelm-two", same="Two")
-    assert plugins.Registry().sampler("same").__name__ == "Two"
-    assert caplog.messages == [
-        "plugin corelm-one:same was left out: ZeroDivisionError: division by zero"
-    ]
-
-
 def test_two_names_inside_others_are_ambiguous_too(plugin):
     plugin("corelm-one", "", "one", hidden="One")
     plugin("corelm-two", "", "two", hidden="Two")
@@ -574,22 +561,6 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600
     )
-
-
-@pytest.mark.slow
-def test_in_a_process_of_its_own_stdout_carries_the_product_alone(plugin):
-    plugin("corelm-chatty", CHATTY, chatty="Chatty")
-    plugin("corelm-bad", "raise SystemExit('no')")
-    done = run(
-        "import json\nfrom corelm.registry.registry import Registry\n"
-        "print(json.dumps([o.full_name for o in Registry().offers('corelm_samplers')]))"
-    )
-    assert done.returncode == 0
-    assert "corelm-chatty:chatty" in json.loads(done.stdout)
-    assert [line for line in done.stderr.splitlines() if "plugin corelm:" not in line] == [
-        "plugin corelm-bad:bad was left out: SystemExit: no",
-        "hello from the plugin",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -750,31 +721,3 @@ def test_the_output_of_an_observer_goes_to_stderr(plugin, capfd):
     plugin("corelm-watch", code, "corelm_next_token")
     corelm.generate(ToyModel(), "the", sampler="greedy", length=2, seed=1)
     assert capfd.readouterr() == ("", "0\n1\n")
-
-
-class Counted(list):
-    """A list that counts how often it is read from end to end."""
-
-    reads = 0
-
-    def __iter__(self):
-        type(self).reads += 1
-        return super().__iter__()
-
-
-def test_a_name_is_found_without_a_look_at_all_others(monkeypatch):
-    """`plugins --check` asks for each of 20,000 names, and was quadratic."""
-    cls = type(
-        "Many", (corelm.Sampler,), {"__doc__": "Change nothing.", "__call__": lambda *_: _[1]}
-    )
-    many = {f"many_{i}": type(f"Many{i}", (cls,), {"__doc__": "."}) for i in range(50)}
-    installed = plugins.Registry([])
-    hook = corelm.hookimpl(lambda: many)
-    installed.register(SimpleNamespace(corelm_samplers=hook), "my-package")
-    for source, offered in installed._offered.items():
-        installed._offered[source] = {hook: Counted(each) for hook, each in offered.items()}
-    monkeypatch.setattr(Counted, "reads", 0)
-    for name, value in many.items():
-        assert installed.find("corelm_samplers", name).value is value
-        assert installed.offer_of(value).name == name
-    assert Counted.reads == 0

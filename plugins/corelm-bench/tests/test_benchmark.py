@@ -107,28 +107,6 @@ def test_the_number_of_weights_that_a_step_multiplies_with(preset, weights):
     assert sum(inputs * units for inputs, units, _ in model.matrices) == weights
 
 
-@pytest.mark.parametrize("kind", SMALL)
-def test_they_are_all_that_a_step_multiplies_with(kind, monkeypatch):
-    """In the order in which it does."""
-    monkeypatch.setattr(native, "kernels", None)  # or a block would be one call
-    model, multiplied = small_model(SMALL[kind]), []
-    session = model.start([[2]])
-    for linear in model._network.linears:
-        monkeypatch.setattr(linear, "_product", noted(multiplied, linear))
-    assert session.next_logits().shape == (1, 30)
-    assert multiplied == model.matrices
-
-
-def noted(multiplied, linear):
-    product = linear._product
-
-    def multiply(*arguments):
-        multiplied.append(linear.matrix)
-        product(*arguments)
-
-    return multiply
-
-
 def test_every_product_is_of_the_whole_batch():
     products = Products(bare_products([Matrix(3, 5), Matrix(5, 2)], batch=4))
     for way in products._ways:

@@ -1,6 +1,6 @@
 """Compute the figures that the tests compare on one backend of Keras, and print JSON.
 
-KERAS_BACKEND=jax python keras_hub_program.py SAMPLER...
+KERAS_BACKEND=jax python keras_hub_program.py SAMPLER
 """
 
 from __future__ import annotations
@@ -101,22 +101,20 @@ def corelm_texts(model, sampler):
     ]
 
 
-def found(names):
-    """Return the figures of the backend in use, with these samplers and a plugin's."""
+def figures(expression):
+    """Return the figures of the backend in use, with a chain that ends in a plugin's sampler."""
     causal_lm = tiny_keras_hub.gpt2()
     model = KerasHubModel(causal_lm)
     differences, hidden = session_differences(causal_lm)
-    samplers = {name: name for name in names} | {"a plugin": TopA(a=0.5)}
-    engine = {
-        name: engine_texts(causal_lm, sampler, jit_compile=False)
-        for name, sampler in samplers.items()
+    sampler = corelm.sampler(expression) | TopA(a=0.01)
+    texts = {
+        "engine": engine_texts(causal_lm, sampler, jit_compile=False),
+        "corelm": corelm_texts(model, sampler),
     }
-    expected = {name: corelm_texts(model, s) for name, s in samplers.items()}
     causal_lm.compile(sampler=as_sampler("temperature(t=1.5)"), jit_compile=False)
     free = [causal_lm.generate("the", max_length=LENGTH) for _ in range(2)]
-    figures = {"differences": differences, "hidden": hidden, "free": free}
-    return figures | {"engine": engine, "corelm": expected}
+    return {"differences": differences, "hidden": hidden, "free": free} | texts
 
 
 if __name__ == "__main__":
-    print(json.dumps(found(sys.argv[1:])))
+    print(json.dumps(figures(sys.argv[1])))

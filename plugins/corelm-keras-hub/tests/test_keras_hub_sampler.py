@@ -61,13 +61,12 @@ def test_without_a_seed_keras_hub_draws_from_the_distribution_of_the_sampler():
         assert all(seen[t - 2][i, ids[i, t]] > 0 for i in range(3) for t in range(2, 6))
 
 
-@pytest.mark.parametrize("seed", [None, 7])
-def test_the_draws_follow_the_distribution(seed):
+def test_the_draws_follow_the_distribution():
     def draw(logits, sampler):
         keras.utils.set_random_seed(1)
         rows = np.tile(logits, (2, 20_000, 1))
         prompt = np.ones((20_000, 2), np.int32)
-        return drive(as_sampler(sampler, seed=seed), rows, prompt, index=1)[0][:, 1]
+        return drive(as_sampler(sampler), rows, prompt, index=1)[0][:, 1]
 
     check_draws(draw)
 

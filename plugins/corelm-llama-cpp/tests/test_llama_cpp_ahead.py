@@ -27,6 +27,12 @@ CHAINS = [
     "repetition_penalty(penalty=2)",
 ]
 
+KINDS = {
+    "llama_decode": ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, llama.llama_batch),
+    "llama_get_logits_ith": ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32),
+}
+"""The types of llama.cpp's functions that the extension calls."""
+
 
 @pytest.fixture(autouse=True)
 def any_time(monkeypatch):
@@ -122,14 +128,17 @@ def test_passes_need_the_extension_and_its_version_of_batches(name, value, monke
     assert not context.can_draw_ahead()
 
 
-def test_a_pass_that_fails_is_an_error_of_the_model(gguf_file, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "result", "code"), [("llama_decode", 3, 3), ("llama_get_logits_ith", None, -1)]
+)
+def test_a_pass_that_fails_is_an_error_of_the_model(gguf_file, name, result, code, monkeypatch):
     """The texts so far are kept, and the model can be used again."""
-    decode = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, llama.llama_batch)
-    model, calls, original = LlamaCppModel(gguf_file), itertools.count(), llama.llama_decode
-    failing = decode(lambda context, batch: 3 if next(calls) == 4 else original(context, batch))
+    model, calls, original = LlamaCppModel(gguf_file), itertools.count(), getattr(llama, name)
+    own = KINDS[name](context._address(original))
+    failing = KINDS[name](lambda *arguments: result if next(calls) == 4 else own(*arguments))
     with monkeypatch.context() as patch:
         patch.setattr(context, "_address", _with(context._address, original, failing))
-        with pytest.raises(CorelmError, match=r"could not process 1 tokens \(code 3\)") as raised:
+        with pytest.raises(CorelmError, match=rf"1 tokens \(code {code}\)") as raised:
             corelm.generate(model, [7, 8], sampler="greedy", length=20)
     assert len(raised.value.generations[0].tokens) >= 1
     arguments = {"sampler": "greedy", "seed": 1, "length": 20}
@@ -145,14 +154,10 @@ def test_logits_that_are_no_distribution_are_named_where_they_come(gguf_file, mo
     model, get = LlamaCppModel(gguf_file), llama.llama_get_logits_ith
     size = len(model.vocabulary)
     bad, calls = np.full(size, np.nan, np.float32), itertools.count()
-    kind = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
-
-    def logits(context, index):
-        if next(calls) >= 3:
-            return bad.ctypes.data
-        return ctypes.cast(get(context, index), ctypes.c_void_p).value
-
-    monkeypatch.setattr(context, "_address", _with(context._address, get, kind(logits)))
+    kind = KINDS["llama_get_logits_ith"]
+    own = kind(context._address(get))
+    bad_later = kind(lambda *arguments: bad.ctypes.data if next(calls) >= 3 else own(*arguments))
+    monkeypatch.setattr(context, "_address", _with(context._address, get, bad_later))
     monkeypatch.setattr(Context, "process", _with_nan(Context.process))
     monkeypatch.setattr(Context, "pass_seconds", lambda self, tokens: 1e-4)  # before the first
     with pytest.raises(ModelOutputError, match="step 4 hold NaN") as raised:
@@ -168,74 +173,6 @@ def _with_nan(process):
         return [logits if len(ids) > 1 else np.full_like(logits, np.nan), *others]
 
     return found
-
-
-class Llama:
-    """A stand-in for llama.cpp: notes its batches, and has the number of the call for logits."""
-
-    def __init__(self, fails=None):
-        self.batches, self.rows = [], np.zeros((3, 4), np.float32)
-        decode = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, llama.llama_batch)
-        get = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
-        self._fails, self.functions = fails, (decode(self._decode), get(self._get))
-
-    def _decode(self, context, batch):
-        tokens = range(batch.n_tokens)
-        self.batches.append([(batch.token[i], batch.pos[i], context) for i in tokens])
-        self.rows[:, 0] = np.arange(3) + 10 * len(self.batches)
-        return 5 if len(self.batches) == self._fails else 0
-
-    def _get(self, context, index):
-        return None if self._fails == "logits" else self.rows[index].ctypes.data
-
-
-def passes_of(stand_in, monkeypatch, count):
-    """Return passes over three sequences, whose rows come in the order 2, 0, 1."""
-    fields = {
-        "token": np.array([7, 8, 9], np.int32), "pos": np.array([4, 5, 6], np.int32),
-        "n_seq_id": np.ones(3, np.int32), "seq_id": np.zeros(3, np.uintp),
-        "logits": np.ones(3, np.int8),
-    }  # fmt: skip
-    kinds = dict(llama.llama_batch._fields_)
-    cast = {name: ctypes.cast(a.ctypes.data, kinds[name]) for name, a in fields.items()}
-    batch = llama.llama_batch(n_tokens=3, **cast)
-    for name, function in zip(
-        ("llama_decode", "llama_get_logits_ith"), stand_in.functions, strict=True
-    ):
-        monkeypatch.setattr(llama, name, function)
-    passes = context.Passes(ctypes.c_void_p(77), batch, np.array([2, 0, 1]), 4, count)
-    return passes, fields
-
-
-def draw(passes, count):
-    logits = tuple(np.zeros((3, 4), np.float32) for _ in range(count))
-    tokens, empty = np.zeros((count, 3), int), np.empty(0, int)
-    drawn = native.kernels.draw_ahead(
-        passes.capsule, np.full((count, 3), 0.999999), tokens, np.zeros((count, 3)), None, logits,
-        logits, empty, (), empty,
-    )  # fmt: skip
-    return drawn, tokens, logits
-
-
-def test_passes_put_tokens_and_logits_in_the_order_of_the_rows(monkeypatch):
-    stand_in = Llama()
-    passes, fields = passes_of(stand_in, monkeypatch, 2)
-    drawn, tokens, logits = draw(passes, 2)
-    assert (drawn, passes.count, passes.failure) == (2, 2, 0)
-    assert passes.seconds > 0
-    first, second = tokens[0].tolist(), [token for token, _, _ in stand_in.batches[1]]
-    assert stand_in.batches[0] == [(7, 4, 77), (8, 5, 77), (9, 6, 77)]
-    assert second == [first[2], first[0], first[1]]
-    assert [position for _, position, _ in stand_in.batches[1]] == [5, 6, 7]
-    assert [each[:, 0].tolist() for each in logits] == [[11, 12, 10], [21, 22, 20]]
-    assert fields["pos"].tolist() == [5, 6, 7]
-
-
-@pytest.mark.parametrize(("fails", "drawn", "code"), [(1, 0, 5), (2, 1, 5), ("logits", 0, -1)])
-def test_passes_report_a_failure(fails, drawn, code, monkeypatch):
-    passes, _ = passes_of(Llama(fails), monkeypatch, 3)
-    assert draw(passes, 3)[0] == drawn
-    assert (passes.failure, passes.count) == (code, drawn + 1)
 
 
 @pytest.mark.parametrize(
@@ -254,16 +191,6 @@ def test_passes_refuse_what_does_not_fit(at, value, match):
         context.passes.new_passes(*arguments)
     with pytest.raises(TypeError, match="expected 8 arguments, got 7"):
         context.passes.new_passes(*arguments[:7])
-
-
-def test_the_threads_are_chosen_by_the_time_of_a_pass(gguf_file, monkeypatch):
-    noted, note = [], ThreadChoice.note
-    monkeypatch.setattr(
-        ThreadChoice, "note", lambda *arguments: noted.append(arguments[1:]) or note(*arguments)
-    )
-    corelm.generate(LlamaCppModel(gguf_file), [7, 8], sampler="greedy", n=2, length=20)
-    assert {tokens for tokens, _, _ in noted[-2:]} == {2}
-    assert all(0 < seconds < 1 for _, _, seconds in noted)
 
 
 def test_the_time_of_a_pass_is_that_of_the_faster_number_of_threads():

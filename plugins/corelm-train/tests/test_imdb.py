@@ -1,11 +1,9 @@
 import bz2
-import contextlib
 import gzip
 import hashlib
 import io
 import itertools
 import lzma
-import random
 import re
 import socket
 import sys
@@ -228,20 +226,6 @@ def test_a_flipped_bit_is_noticed_by_the_checksum_of_the_compression(kind, home,
     refusal(home, local(bytes(whole)))
 
 
-@pytest.mark.slow
-def test_random_damage_gives_the_named_error_or_the_reviews(home, local):
-    rng = random.Random(0)
-    whole = tar(REVIEWS)
-    for _ in range(200):
-        damaged = bytearray(whole)
-        for _ in range(rng.randint(1, 20)):
-            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        with contextlib.suppress(DataError):
-            folder = fetch_imdb(local(bytes(damaged)))
-            folder.rename(home / f"got{rng.random()}")
-    assert not (home / "data" / "aclImdb.part").exists()
-
-
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -426,26 +410,6 @@ def test_two_at_once_fetch_once_and_one_waits(server, tmp_path):
     assert server.asked == 1
     assert results == [tmp_path / "aclImdb"] * 2
     assert files_below(tmp_path) == REVIEWS
-
-
-def test_many_at_once_leave_one_whole_set_of_reviews(tmp_path, local):
-    source = local(gzip.compress(tar(REVIEWS)))
-    folder = tmp_path / "many"
-    failed = []
-
-    def run():
-        try:
-            imdb._fetch(IMDB, folder, source, lambda *_: None)
-        except DataError as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
-    assert files_below(folder) == REVIEWS
 
 
 def test_a_stream_of_zeros_is_bounded_by_what_it_claims(home, local):

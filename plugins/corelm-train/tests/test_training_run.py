@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 from collections import namedtuple
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from corelm_train import (  # noqa: E402
 )
 from corelm_train import settings as training_settings  # noqa: E402
 from corelm_train.callbacks import TextGeneration  # noqa: E402
-from corelm_train.checkpoint import Checkpoint, checkpoint_path, only_run  # noqa: E402
+from corelm_train.checkpoint import Checkpoint, checkpoint_path  # noqa: E402
 from corelm_train.devices import Devices, connect  # noqa: E402
 from corelm_train.learning import Scorer, ShuffledBatches  # noqa: E402
 from corelm_train.progress import Reporter  # noqa: E402
@@ -189,22 +190,15 @@ def weights(path):
     return Bundle.read(path).weights
 
 
+@pytest.mark.usefixtures("interrupted")
 def test_an_interrupted_run_resumes_to_the_same_weights(texts, whole):
-    """Interrupted again and again, it ends with the weights of a run that nothing interrupted."""
-    broken = settings(texts, out=texts.parent / "broken")
-    expected, done = weights(whole), 0
-    for interrupt_at in (3, 13):  # in the middle and at the end of an epoch
+    """Interrupted in the middle and at the end of an epoch, it ends with an uninterrupted run's."""
+    for done, interrupt_at in ((6, 13), (13, None)):
         notes = Notes(interrupt_at)
-        with pytest.raises(KeyboardInterrupt):
-            train(broken, notes, resume=done > 0)
+        with pytest.raises(KeyboardInterrupt) if interrupt_at else nullcontext():
+            train(settings(texts), notes, resume=True)
         assert notes.steps[0][0] == done + 1  # nothing replayed, nothing skipped
-        done = interrupt_at
-    notes = Notes()
-    resumed = weights(train(broken, notes, resume=True))
-    assert notes.steps[0][0] == done + 1
-    assert expected.keys() == resumed.keys()
-    for name in expected:
-        np.testing.assert_array_equal(expected[name], resumed[name], err_msg=name)
+    assert_same_weights(weights(settings(texts).out), weights(whole))
 
 
 @pytest.fixture
@@ -347,14 +341,6 @@ def test_a_finished_model_can_be_trained_further(texts, whole):
 def test_a_model_to_train_further_has_its_own_vocabulary(texts, whole):
     with pytest.raises(UsageError, match="has its own vocabulary size"):
         train(settings(texts, start_from=whole), Notes())
-
-
-def test_two_runs_into_one_folder(texts):
-    chosen = settings(texts)
-    with only_run(chosen.out), pytest.raises(TrainingError, match="another run is writing to "):
-        train(chosen, Notes())
-    with only_run(chosen.out):  # the lock goes with its holder
-        pass
 
 
 def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(texts, monkeypatch):
@@ -516,34 +502,17 @@ def test_settings_that_make_no_sense_are_refused(texts, changes, message):
         train(settings(texts, **changes), Notes())
 
 
-def rows_of(epochs, **changes):
-    rows = np.arange(10)[:, None] * np.ones((1, 3), int)
-    dataset = ShuffledBatches(rows, batch=4, seed=1, **{"epoch": 0, **changes})
-    seen = []
-    for _ in range(epochs):
-        seen.append([dataset[i][0][:, 0].tolist() for i in range(len(dataset))])
-        dataset.on_epoch_end()
-    return seen
-
-
 def test_an_epoch_has_every_row_once_in_an_order_of_its_own():
-    first, second = rows_of(2)
+    rows = np.arange(10)[:, None] * np.ones((1, 3), int)
+    dataset = ShuffledBatches(rows, batch=4, seed=1, epoch=0)
+    epochs = []
+    for _ in range(2):
+        epochs.append([dataset[i][0][:, 0].tolist() for i in range(len(dataset))])
+        dataset.on_epoch_end()
+    first, second = epochs
     assert sorted(row for batch in first for row in batch) == list(range(10))
     assert first != second
     assert [len(batch) for batch in first] == [4, 4, 2]
-
-
-def test_the_order_depends_on_seed_and_epoch_alone():
-    assert rows_of(2)[1] == rows_of(1, epoch=1)[0]
-
-
-def test_batches_that_were_learned_from_are_skipped():
-    assert rows_of(1, skip=1)[0] == rows_of(1)[0][1:]
-
-
-def test_inputs_and_targets_are_offset_by_one():
-    inputs, targets = ShuffledBatches(np.array([[1, 2, 3, 4]]), 1, 0, 0)[0]
-    assert (inputs.tolist(), targets.tolist()) == ([[1, 2, 3]], [[2, 3, 4]])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.slow
 
-VOCABULARY = 16_000
+VOCABULARY = 8_000
 
 
 def peak_of_a_report(model, **settings):
