@@ -35,6 +35,7 @@ FEW_USERS = {
     "corelm.API_VERSION": "a part of the contract of plugins",
     "corelm.EngineSettings": "what a function that users call returns",
     "corelm.interop.EngineDraw": "the argument of a function that users write",
+    "corelm.interop.network_file": "the layers for the page of one file, which are the heart's",
     "corelm.interop.special_tokens": "a part of `vocabulary_of` that one adapter needs alone",
     "corelm.reweight_distribution": "a part of the contract: a sampler's work on probabilities",
     "corelm.runs.ModelRows": "the report's figures on compiled kernels, which are the heart's",

@@ -4,7 +4,6 @@ from corelm.interop.cached_session import CachedSession as CachedSession
 from corelm.interop.chat_template import ChatTemplate as ChatTemplate
 from corelm.interop.engine_sampler import EngineDraw as EngineDraw
 from corelm.interop.engine_sampler import EngineSampler as EngineSampler
-from corelm.interop.networks import NetworkFile as NetworkFile
 from corelm.interop.networks import network_file as network_file
 from corelm.interop.padded_session import PaddedSession as PaddedSession
 from corelm.interop.session_trial import check_session as check_session

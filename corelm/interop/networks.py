@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +18,15 @@ ALIGNED = 8
 """The bytes of which the offset of each array is a multiple."""
 
 
-class NetworkFile(NamedTuple):
-    """A network as JSON and its arrays one after the other, little-endian.
+def network_file(model: Any) -> tuple[dict[str, Any], bytes]:
+    """Return the network of a model as a description for JSON and its arrays, little-endian.
 
-    Attributes:
-        description: `context`, `cache` (the shape of the cache of one row), `arrays` and two
-            graphs, `reader` from tokens to states and `head` from there to logits. An array has a
-            dtype (`F16` or `F32`), the number of its values and its offset in bytes; or it is the
-            panels of the transpose of an earlier array, `panels_of`. A graph has the `widths` of
-            its values and `nodes`, eight whole numbers each: the layer's code, the output, the
-            number of inputs, two inputs, and the layer's own three, where a number below 0 stands
-            for an array, -1 for the first one.
-        data: the arrays.
-    """
-
-    description: dict[str, Any]
-    data: bytes
-
-
-def network_file(model: Any) -> NetworkFile:
-    """Return the network of a model as a file.
+    The description has `context`, `cache` (the shape of the cache of one row), `arrays` and two
+    graphs, `reader` from tokens to states and `head` from there to logits. An array has a dtype
+    (`F16` or `F32`), the number of its values and its offset in bytes; or it is the panels of the
+    transpose of an earlier array, `panels_of`. A graph has the `widths` of its values and `nodes`,
+    eight whole numbers each: the layer's code, the output, the number of inputs, two inputs, and
+    the layer's own three, where a number below 0 stands for an array, -1 for the first one.
 
     Args:
         model: one of corelm's own.
@@ -66,10 +55,9 @@ def network_file(model: Any) -> NetworkFile:
             data += array.tobytes() + bytes(-array.nbytes % ALIGNED)
         else:
             listed.append({"panels_of": tied, "inputs": array.shape[1]})
-    description = {"context": model.context_length, "cache": network.cache_shape}
-    return NetworkFile(
-        description | {"arrays": listed, "reader": reader, "head": head}, bytes(data)
-    )
+    description: dict[str, Any] = {"context": model.context_length, "cache": network.cache_shape}
+    description |= {"arrays": listed, "reader": reader, "head": head}
+    return description, bytes(data)
 
 
 def _graph(graph: Graph, arrays: list[NDArray[Any]]) -> dict[str, Any]:

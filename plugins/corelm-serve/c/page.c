@@ -40,13 +40,6 @@ EXPORT(rounds_once) int rounds_once(void)
 
 EXPORT(allocate) void *allocate(size_t bytes) { return malloc(bytes); }
 
-static float number_of(int32_t bits)
-{
-    float number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
 static void read_node(struct node *node, const int32_t *of, const size_t *widths)
 {
     const void *first = (const void *)(intptr_t)of[5], *second = (const void *)(intptr_t)of[6];
@@ -60,10 +53,10 @@ static void read_node(struct node *node, const int32_t *of, const size_t *widths
         node->multiply = (struct multiply_args){.panels = first, .bias = second, .inputs = inputs,
                                                 .activation = (enum activation)of[7],
                                                 .units = width};
-    else if (node->layer == NORMALISE)
-        node->normalise = (struct normalise_args){.scale = first, .shift = second, .width = width,
-                                                  .epsilon = number_of(of[7])};
-    else
+    else if (node->layer == NORMALISE) {
+        node->normalise = (struct normalise_args){.scale = first, .shift = second, .width = width};
+        memcpy(&node->normalise.epsilon, of + 7, sizeof(float));
+    } else
         node->attend.layer = (size_t)of[5], node->attend.mask = (size_t)of[6],
         node->attend.heads = (size_t)of[7];
 }

@@ -123,7 +123,10 @@ class Wanted:
         }
 
     def do_undo(self, *_):
-        self.texts = {tuple(each[:-1] for each in pair) for pair in self.texts}
+        # A side that isn't shown keeps its text.
+        self.texts = {
+            (one[:-1], other[:-1] if self.compare else other) for one, other in self.texts
+        }
 
     def do_draws(self, *_):
         self.draws[0] = not self.draws[0]

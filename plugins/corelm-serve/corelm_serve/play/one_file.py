@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from corelm.errors import UsageError
-from corelm.interop import NetworkFile, network_file
+from corelm.interop import network_file
 from corelm.runs import NamedModel
 from corelm_serve.play.answers import samplers
 from corelm_serve.play.files import contents
@@ -48,7 +48,7 @@ def one_file(name: str, model: Any, state: Mapping[str, Any]) -> str:
             "this installation has no kernels for a page of one file; a wheel of corelm-serve has "
             "them, and .ci/page_code compiles them in a checkout"
         )
-    network = network_file(model)
+    network, weights = network_file(model)
     data = json.dumps(_data_of(name, model, network)).encode()
     shared, page, local = _scripts()
     parts = [
@@ -57,7 +57,7 @@ def one_file(name: str, model: Any, state: Mapping[str, Any]) -> str:
         _part("about", json.dumps({"first": dict(state)})),
         _part("worker", _bundle("worker", local)),
         _part("data", _packed(data)),
-        _part("weights", _packed(network.data)),
+        _part("weights", _packed(weights)),
         *(_part(each, _packed(code.read_bytes())) for each, code in codes.items()),
         f"<script>\n{shared}</script>",
         f'<script type="module">\n{_bundle("main", page)}</script>',
@@ -93,11 +93,12 @@ def _local() -> Traversable:
 
 def _scripts() -> tuple[str, dict[str, str], dict[str, str]]:
     """Return the script that all pages share, the modules of the page, and those of its worker."""
-    page = {name: text.decode() for name, text in contents().items() if name.endswith(".js")}
-    page = {name.removesuffix(".js"): text for name, text in page.items()}
-    local = {each.name: each for each in _local().iterdir() if each.name.endswith(".js")}
-    texts = {name[:-3]: each.read_text(encoding="utf-8") for name, each in local.items()}
-    return page.pop("shared"), page | {"server": texts.pop("server")}, texts
+    local = {each.name: each.read_bytes() for each in _local().iterdir()}
+    page, worker = (
+        {name.removesuffix(".js"): each[name].decode() for name in each if name.endswith(".js")}
+        for each in (contents(), local)
+    )
+    return page.pop("shared"), page | {"server": worker.pop("server")}, worker
 
 
 def _part(name: str, text: str) -> str:
@@ -110,7 +111,7 @@ def _packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
-def _data_of(name: str, model: Any, network: NetworkFile) -> dict[str, Any]:
+def _data_of(name: str, model: Any, network: dict[str, Any]) -> dict[str, Any]:
     """Return what the page asks a server for at its start, and what it needs of the model."""
     start = samplers({name: ServedModel(name, model)}) | {"decoders": [], "role": None}
     return {
@@ -119,5 +120,5 @@ def _data_of(name: str, model: Any, network: NetworkFile) -> dict[str, Any]:
         "human": NamedModel(model).human_surprisal,
         "vocabulary": model.vocabulary.dumps(),
         "style": model.vocabulary.style,
-        "network": network.description,
+        "network": network,
     }

@@ -47,7 +47,7 @@ export class Side {
 
   connect({ samplers, presets }) {
     this.part("expression").addEventListener("input", ({ target }) => { setChain(this.text, { sampler: target.value }); this.page.changed(true); });
-    this.part("add").replaceChildren(h("option", { value: "" }, `Add one of ${count(samplers.length)} samplers…`),
+    this.part("add").replaceChildren(h("option", { value: "" }, "Add a sampler…"),
       ...samplers.map((each) => h("option", { value: each.name, title: each.help }, `${each.name}: ${each.help}`)));
     this.part("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
       ...Object.entries(presets).map(([name, value]) => h("option", { value }, name)));
