@@ -158,7 +158,10 @@ def _fault(kind: str, offer: Offer, quick: bool) -> str:
     def make() -> Any:
         if isinstance(offer.value, ModelScheme):  # a model of it needs a file
             return installed(offer)
-        made = example(offer.value, offer.full_name) if kind == "sampler" else offer.value()
+        try:
+            made = example(offer.value, offer.full_name) if kind == "sampler" else offer.value()
+        except ParameterError:  # which hides that a parameter has no default
+            made = offer.value()
         f"{made} {made!r}"  # its labels in reports and messages
         vocabulary = getattr(made, "vocabulary", None)
         values = {**vars(type(vocabulary)), **getattr(vocabulary, "__dict__", {})}
