@@ -391,8 +391,8 @@ def citation_of(thing: object) -> str:
 
 
 def is_scheme(value: object) -> TypeGuard[ModelScheme]:
-    from corelm.contracts.language_model import (
-        ModelScheme,  # late: the name of a model needs no arithmetic
-    )
+    """Return True for a scheme, which opens models by their paths."""
+    # Late: the name of a model needs no arithmetic.
+    from corelm.contracts.language_model import ModelScheme
 
     return isinstance(value, ModelScheme)

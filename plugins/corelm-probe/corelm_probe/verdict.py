@@ -10,14 +10,7 @@ from typing import Any, NamedTuple
 import corelm
 from corelm import Sampler
 from corelm.errors import CorelmError, SettingsError
-from corelm_probe.engine import (
-    Engine,
-    Settings,
-    collect,
-    equal_texts,
-    is_random,
-    requests_for,
-)
+from corelm_probe.engine import Engine, Settings, collect, equal_texts, is_random, requests_for
 from corelm_probe.evidence import Evidence
 from corelm_probe.hypotheses import (
     Hypothesis,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import corelm
 from corelm import Chain, Sampler
-from corelm.errors import UsageError
+from corelm.errors import MissingDependencyError, UsageError
 from corelm_replay.layout import Array, Layout, as_numpy
 from corelm_replay.logprobs import chain_logprobs
 from corelm_replay.recording import ROUNDING
@@ -177,8 +177,6 @@ def picture(result: Audit, path: str | Path) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    from corelm.errors import MissingDependencyError
-
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -44,9 +44,8 @@ class TokenLog:
         self, file: str | Path | None = None, name: str = "", *, keep: bool = True
     ) -> None:
         self._file, self._name, self._keeps = None if file is None else Path(file), name, keep
-        self._texts: dict[
-            Any, dict[int, Any]
-        ] = {}  # for each name, sample and prompt the records by position
+        # By name, sample and prompt: the records by position.
+        self._texts: dict[Any, dict[int, Any]] = {}
 
     def __call__(self, draw: EngineDraw) -> None:
         """Record the draws of a step, a `corelm.interop.EngineDraw`."""

@@ -286,12 +286,10 @@ def thinking_budget(budget: str, message: str = "") -> Setting:
     def read(tokens: int, words: str = "") -> Values | None:
         if not isinstance(words, str):  # a number would be a token id
             raise TypeError
+        if tokens == -1:
+            return None
         written = (words, end) if words else (end,)
-        return (
-            None
-            if tokens == -1
-            else {"words": written, "at": tokens, "since": begin, "unless": end}
-        )
+        return {"words": written, "at": tokens, "since": begin, "unless": end}
 
     def write(stage: Any) -> Values:
         words = stage.words[0] if len(stage.words) > 1 else ""

@@ -169,9 +169,8 @@ class PriorityEngine(ListingEngine):
     def acting(self, values: Values) -> Sequence[Setting]:
         places = self.listed(values)
         places = self.places if places is None else places
-        if switch(
-            values, "temperature_last"
-        ):  # overrides the list, in which the temperature may come first
+        # It overrides the list, in which the temperature may come first.
+        if switch(values, "temperature_last"):
             places = [*(p for p in places if p not in LATE), *LATE]
         # An older preset lists fewer samplers than there are now; the others act before the list.
         settings = self.whole([*(p for p in UNLISTED if p not in places), *places])
