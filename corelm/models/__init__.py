@@ -58,13 +58,9 @@ def open_path(path: str) -> LanguageModel:
     """
     if way := _way_to_open(path):
         raise UsageError(way)
-    if not path.endswith(".keras"):
-        return _open_folder(path)
-    model: LanguageModel = import_module("corelm_train.keras_file").read_keras(Path(path))
-    return model
-
-
-def _open_folder(path: str) -> LanguageModel:
+    if path.endswith(".keras"):
+        model: LanguageModel = import_module("corelm_train.keras_file").read_keras(Path(path))
+        return model
     try:
         return FromBundle(Path(path))()
     except ModelFileError:

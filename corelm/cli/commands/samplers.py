@@ -98,8 +98,13 @@ def decoders(
 
 def _show(out: Output, text: str, json: bool) -> None:
     name = text.strip()
-    sampler = describe.example(registry().sampler(name), name) if is_name(text) else _one(text)
-    name = name if is_name(text) else sampler.name
+    if is_name(text):
+        sampler = describe.example(registry().sampler(name), name)
+    else:
+        sampler = read_sampler(text)
+        name = sampler.name
+        if len(sampler.stages) > 1:
+            raise UsageError("one sampler at a time, not a chain")
     effect = _effect(sampler)
     offer = registry().find("corelm_samplers", name)
     if json:
@@ -114,13 +119,6 @@ def _show(out: Output, text: str, json: bool) -> None:
         options = Chosen.of("sampler", type(sampler), RESERVED).names
         command, portable = _command(name, sampler, options), PORTABLE[_is_portable(sampler)]
         out.show(*describe.page(name, offer, options, command, example, portable))
-
-
-def _one(expression: str) -> Sampler:
-    sampler = read_sampler(expression)
-    if len(sampler.stages) > 1:
-        raise UsageError("one sampler at a time, not a chain")
-    return sampler
 
 
 def _effect(sampler: Sampler) -> Effect | str:
