@@ -10,8 +10,6 @@ import pytest
 
 pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
-import corelm_keras_hub
-
 import corelm
 from corelm.bundles import Bundle
 from corelm.interop.testing import tiny_gpt2
@@ -53,10 +51,3 @@ def test_a_model_of_corelm_writes_the_same_text_in_keras_hub(folder):
         for model in (ours, theirs)
     ]
     assert [text.tokens for text in texts[0]] == [text.tokens for text in texts[1]]
-
-
-def test_the_names_are_public():
-    for name in corelm_keras_hub.__all__:
-        assert getattr(corelm_keras_hub, name).__doc__
-    with pytest.raises(AttributeError, match="no attribute 'as_warper'"):
-        corelm_keras_hub.as_warper  # noqa: B018

@@ -2,22 +2,12 @@
 
 import numpy as np
 import pytest
+from small_models import SMALL
 
 keras = pytest.importorskip("keras", reason="pip install keras")
 
 from corelm_train import PRESETS, build  # noqa: E402
-from corelm_train.keras_layers import (  # noqa: E402
-    TransformerDecoder,
-)
-
-from corelm.bundles import Architecture  # noqa: E402
-
-SMALL = {
-    "book": Architecture("book", 20, 6, width=8, dense=16, heads=2),
-    "default": Architecture("default", 20, 6, width=8, dense=16, heads=2, blocks=2),
-    "gpt2": Architecture("gpt2", 20, 6, width=8, dense=16, heads=2, blocks=2),
-    "rnn": Architecture("rnn", 20, 6, width=8, dense=12, heads=1),
-}
+from corelm_train.keras_layers import TransformerDecoder  # noqa: E402
 
 
 @pytest.fixture(params=SMALL)
