@@ -197,8 +197,9 @@ def is_finite_number(value: Any, least: float = -LARGEST, most: float = LARGEST)
         >>> [is_finite_number(each, least=0) for each in (1, True, 10**400, -1)]
         [True, False, False, False]
     """
-    is_real = isinstance(value, Real) and not isinstance(value, bool)
-    return is_real and bool(least <= value <= most)
+    if isinstance(value, np.floating):  # a narrow one would overflow where it meets the range
+        value = float(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(least <= value <= most)
 
 
 def is_masked(array: Any) -> bool:

