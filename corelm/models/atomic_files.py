@@ -191,13 +191,6 @@ def named_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder, unless it exists."""
-    if folder.exists() and not folder.is_dir():  # `mkdir` would say that the file exists
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
-
-
 def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     """Write files into a new folder, which then replaces the old one in a single step.
 
@@ -208,7 +201,10 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     Raises:
         OSError: a full disk, a read-only place; an earlier folder is unchanged.
     """
-    _make_folder(target.parent)
+    parent = target.parent
+    if parent.exists() and not parent.is_dir():  # `mkdir` would say that the file exists
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(parent))
+    parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target, older_than=ABANDONED)
     new = _partial_path(target)
     new.mkdir()
@@ -219,7 +215,7 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
                 _write_through(new / name, content)
         _sync(new)
         _replace(new, target)
-        _sync(target.parent)
+        _sync(parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
