@@ -178,7 +178,7 @@ def test_training_learns_what_follows_what_and_tensorflow_warns_of_no_retracing(
     tensorflow_log = logging.getLogger("tensorflow")
     tensorflow_log.addHandler(caplog.handler)
     try:
-        path = train(settings(texts, epochs=40), Notes())
+        path = train(settings(texts, epochs=40, temperatures=(0.2,)), Notes())
     finally:
         tensorflow_log.removeHandler(caplog.handler)
     assert "retracing" not in caplog.text
