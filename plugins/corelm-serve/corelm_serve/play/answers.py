@@ -56,12 +56,13 @@ def samplers(models: Models) -> dict[str, Any]:
     }
 
 
-def _facts(model: LanguageModel) -> dict[str, str | bool]:
-    """Return a model's first prompt, True if that is a message, and its word for a token."""
+def _facts(model: LanguageModel) -> dict[str, Any]:
+    """Return a model's first prompt, True if that is a message, its word for a token, its ends."""
     vocabulary = FullVocabulary(model.vocabulary)
     is_chat = vocabulary.is_chat
     prompt = NamedModel.MESSAGE if is_chat else NamedModel(model).default_prompt
-    return {"prompt": prompt, "chat": is_chat, "unit": vocabulary.unit}
+    ends = [*model.vocabulary.ends]
+    return {"prompt": prompt, "chat": is_chat, "unit": vocabulary.unit, "ends": ends}
 
 
 def chain(body: Any) -> dict[str, Any]:

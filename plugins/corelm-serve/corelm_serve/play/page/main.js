@@ -66,7 +66,8 @@ const remember = debounced(100, () => {
 
 // ---- what is shown ----
 
-const hasEnded = ({ tree }) => tree.at.end;
+// A link has ids alone: their texts are on the way.
+const hasEnded = ({ tree }) => offered.facts[state.model].ends.includes(tree.at.id);
 
 function showTexts() {
   const sides = shownSides(), parted = state.compare ? partsAt(...sides.map(({ tree }) => tree.path(tree.end))) : null;
@@ -187,7 +188,7 @@ function goOn(view, words) {
 // Words of one's own, from the caret on: a branch like any other. What follows waits for their ids.
 function type(view, text) {
   const { tree } = view.text, { at } = tree;
-  if (at.end) return announce(byId("ended").textContent);
+  if (hasEnded(view.text)) return announce(byId("ended").textContent);
   dropDraws();
   typed = watched("draw", async () => {
     const spaced = /^[\s.,;:!?')\]]/.test(text) ? text : ` ${text}`;
