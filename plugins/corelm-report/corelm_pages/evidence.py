@@ -287,7 +287,8 @@ def _usual(document: Document, entry: SamplerEntry) -> str:
     fit = document.human.temperature if document.human else None
     if fit is None or fit.estimated:
         return f"the model's own {_span(number, [entry], 'model_entropy', TEACHER_FORCED)}"
-    return f"human words there {number(fit.surprisal)}"
+    rounding = Rounding.by_interval(number, fit.surprisal, *(fit.ci95 or (None, None)))
+    return f"human words there {rounding.text(fit.surprisal)}"
 
 
 def _span(form: Format, entries: Samplers, figure: str, view: str) -> str:
