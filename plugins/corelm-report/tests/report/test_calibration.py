@@ -118,8 +118,9 @@ def test_no_entropy_is_compared_with_human_text(case):
 def test_the_picture_names_the_crossing(case):
     name, document = "surprisal-against-temperature", case.report.to_dict()
     t = case.document.human.temperature.t
-    caption = chart_of(document, name).caption
-    assert f"at the maximum-likelihood temperature: {t:.2f} (95% interval" in caption
+    assert "crosses the curve at the maximum-likelihood" in chart_of(document, name).caption
+    said = case.report.evidence
+    assert f"maximum-likelihood temperature of human text is {t:.2f} (95% interval" in said
     texts = [text.get_text() for text in axes_of(document, name)[0].texts]
     assert any(f"t = {t:.2f}" in text for text in texts)
     assert not any("t = 1.00" in text for text in texts)
