@@ -15,7 +15,6 @@ from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
 from corelm.models import NamedModel as NamedModel
 from corelm.models.atomic_files import SafeFile as SafeFile
 from corelm.models.atomic_files import json_object as json_object
-from corelm.numerics.arrays import is_finite_number as is_finite_number
 from corelm.questions.divergences import ModelRows as ModelRows
 from corelm.questions.explanation import ExplainedStage as ExplainedStage
 from corelm.registry import plugins as plugins
@@ -23,5 +22,6 @@ from corelm.registry.expressions import Expression as Expression
 from corelm.registry.strategies import Strategy as Strategy
 from corelm.text import markup as markup
 from corelm.text import printable as printable
+from corelm.text.lines import is_finite_number as is_finite_number
 from corelm.text.lines import numbered_lines as numbered_lines
 from corelm.text.lines import text_lines as text_lines

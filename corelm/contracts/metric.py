@@ -12,8 +12,8 @@ import numpy as np
 from corelm.contracts.language_model import LanguageModel
 from corelm.contracts.params import Parameterized
 from corelm.errors import PluginError
-from corelm.numerics.arrays import is_finite_number
 from corelm.numerics.distributions import Array
+from corelm.text.lines import is_finite_number
 from corelm.text.printable import shown
 
 Value = float | Sequence[float] | None

@@ -26,6 +26,7 @@ from corelm.registry.models import (
     plugin_of,
 )
 from corelm.registry.registry import registry
+from corelm.text.lines import is_finite_number
 
 if TYPE_CHECKING:
     from corelm.contracts.hookspecs import ModelLoader
@@ -218,10 +219,6 @@ class NamedModel:
             >>> NamedModel.of("imdb").human_surprisal["mean"]
             4.20817
         """
-        from corelm.numerics.arrays import (
-            is_finite_number,  # late: the listing of models needs no NumPy
-        )
-
         human = _at(self.manifest, "figures", "human")
         mean, ends = _at(human, "surprisal"), _at(human, "ci95", "surprisal")
         low, high = ends if isinstance(ends, list) and len(ends) == 2 else (mean, mean)

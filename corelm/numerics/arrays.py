@@ -10,8 +10,6 @@ Source: Consortium for Python Data API Standards 2024, Python array API standard
 from __future__ import annotations
 
 import importlib
-import sys
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,6 @@ from corelm.text.printable import shown
 
 ADAPTERS = {"torch": "array_api_compat.torch", "tensorflow": "corelm.numerics.keras_arrays"}
 """Libraries whose arrays do not name their namespace, and the module to use for each."""
-LARGEST = sys.float_info.max
 
 
 def array_namespace(array: Any) -> Any:
@@ -188,18 +185,6 @@ def largest_difference(one: NDArray[Any], other: NDArray[Any]) -> float:
     with np.errstate(invalid="ignore"):
         difference = np.where(one == other, 0, np.abs(one - other))
     return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
-
-
-def is_finite_number(value: Any, least: float = -LARGEST, most: float = LARGEST) -> bool:
-    """Return True for a number in a range that a float holds: no bool, NaN, infinity or 10**400.
-
-    Example:
-        >>> [is_finite_number(each, least=0) for each in (1, True, 10**400, -1)]
-        [True, False, False, False]
-    """
-    if isinstance(value, np.floating):  # a narrow one would overflow where it meets the range
-        value = float(value)
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(least <= value <= most)
 
 
 def is_masked(array: Any) -> bool:

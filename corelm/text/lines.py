@@ -1,15 +1,31 @@
-"""JSON lines that other programs and people wrote, which hold texts or objects."""
+"""What other programs and people wrote: JSON lines that hold texts or objects, and numbers."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 from corelm.errors import UsageError
 
 SUFFIXES = (".jsonl", ".ndjson")
 """The suffixes of files of JSON lines."""
+LARGEST = sys.float_info.max
+
+
+def is_finite_number(value: Any, least: float = -LARGEST, most: float = LARGEST) -> bool:
+    """Return True for a number in a range that a float holds: no bool, NaN, infinity or 10**400.
+
+    Example:
+        >>> [is_finite_number(each, least=0) for each in (1, True, 10**400, -1)]
+        [True, False, False, False]
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    # A narrow float would overflow where it meets the range, as 10**400 would if it became a float.
+    return bool(least <= (value if isinstance(value, int) else float(value)) <= most)
 
 
 def numbered_lines(text: str, name: str) -> Iterator[tuple[str, str]]:
