@@ -226,7 +226,7 @@ def test_an_error_of_a_proxy_is_one_line_until_the_server_answers(opened):
     until(page, "!document.getElementById('failure').hidden")
     assert page.inner_text("#failure p").startswith("The server answers with the error 502.")
     until(page, "document.getElementById('expression').value === 'top_k(k=4) | greedy'")
-    assert page.is_hidden("#failure")
+    until(page, "document.getElementById('failure').hidden")
 
 
 def test_a_link_has_the_draws_and_the_open_numbers(opened):
