@@ -34,11 +34,11 @@ def corelm_models():
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, installed_plugin):  # which forgets the plugins of a test
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(
-        "CORELM_PLUGINS", "corelm-toys,corelm-schemes"
-    )  # of those installed, these alone
+    # Of those installed, these alone, though an earlier test may have asked for all.
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-toys,corelm-schemes")
+    plugins.registry.cache_clear()
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
 
