@@ -19,8 +19,8 @@ class Row:
 
     Args:
         shared: the first tokens that may come from the sequence of another row. A session that was
-            not forked shares none: with a prompt in other passes llama.cpp may round differently,
-            and a text should not depend on the texts before it.
+            not forked shares only whole passes of its prompt, of `Context.at_once` tokens: in other
+            passes llama.cpp may round differently, and a text should not depend on those before it.
 
     Attributes:
         sequence: the number of its sequence; None if it has none.
@@ -57,6 +57,7 @@ class Sequences:
         self._owners = []  # a weak reference to the row of each sequence, or None
         self._held = np.empty((0, 0), dtype=np.int64)  # the ids in each sequence
         self._counts = np.empty(0, dtype=np.int64)  # how many these are
+        self._whole = np.empty(0, dtype=np.int64)  # the first ones, which whole passes appended
 
     def process(self, rows, texts, lengths, count, hidden):
         """Return the network's outputs at the last `count` tokens of each text.
@@ -72,7 +73,7 @@ class Sequences:
             The logits, (batch, count, vocabulary) in float32; and the last hidden states, (batch,
             count, width). The caller owns the arrays.
         """
-        with self._placed(rows, texts, lengths) as numbers:
+        with self._placed(rows, texts, lengths, count) as numbers:
             cached = self._keep(numbers, texts, lengths - count)
             return self._read(numbers, texts, lengths, cached, count, hidden)
 
@@ -88,7 +89,7 @@ class Sequences:
             texts: (batch, time) ids.
             lengths: (batch,) tokens of each text.
         """
-        with self._placed(rows, texts, lengths) as numbers:
+        with self._placed(rows, texts, lengths, 1) as numbers:
             cached = self._keep(numbers, texts, lengths - 1)
             has_room = lengths.max() + len(block) - 1 <= self._context.positions
             if not (has_room and np.array_equal(cached, lengths - 1)):
@@ -107,7 +108,7 @@ class Sequences:
         return None if context is None else context.pass_seconds(rows)
 
     @contextmanager
-    def _placed(self, rows, texts, lengths):
+    def _placed(self, rows, texts, lengths, count):
         """Yield the sequence of each row, (batch,), for passes that nobody else may interrupt."""
         with self._lock:
             longest, numbers = int(lengths.max(initial=1)), [row.sequence for row in rows]
@@ -117,12 +118,12 @@ class Sequences:
                 self._reserve(self._needed(rows), longest)
             try:
                 if not is_settled:
-                    self._place(rows, texts, lengths)
+                    self._place(rows, texts, lengths, count)
                     numbers = [row.sequence for row in rows]
                 yield np.array(numbers, dtype=np.int64)
             except BaseException:  # the pass may have been interrupted between two layers
                 self._context.clear()
-                self._counts[:] = 0
+                self._counts[:] = self._whole[:] = 0
                 raise
 
     def reserve(self, rows):
@@ -181,7 +182,7 @@ class Sequences:
             raise
         self._owners += [None] * (texts - len(self._owners))
         self._held = np.zeros((texts, positions), dtype=np.int64)
-        self._counts = np.zeros(texts, dtype=np.int64)
+        self._counts, self._whole = np.zeros((2, texts), dtype=np.int64)
 
     def _owner(self, number):
         owner = self._owners[number]
@@ -201,13 +202,17 @@ class Sequences:
 
     def _copy(self, source, target):
         self._context.fork(source, target)
-        self._held[target], self._counts[target] = self._held[source], self._counts[source]
+        for of_sequences in (self._held, self._counts, self._whole):
+            of_sequences[target] = of_sequences[source]
 
-    def _place(self, rows, texts, lengths):
+    def _place(self, rows, texts, lengths, count):
         """Give each row a sequence, with consecutive numbers if possible."""
         for row, text, length in zip(rows, texts, lengths, strict=True):
             if row.sequence is None:
-                source, shared = self._longest(text[: min(length, row.shared)])
+                source, shared = self._longest(text[: min(length, row.shared)], self._counts)
+                if not shared and len(rows) == 1:  # several are read in passes with each other
+                    source, shared = self._longest(text[: length - count], self._whole)
+                    shared -= shared % self._context.at_once
                 self._give(row, self._free(rows))
                 if shared and source != row.sequence:
                     self._copy(source, row.sequence)
@@ -222,11 +227,11 @@ class Sequences:
             self._owners[source] = None
             self._give(own[source], target)
 
-    def _longest(self, text):
-        """Return the sequence with the longest common prefix, and its length."""
+    def _longest(self, text, counts):
+        """Return the sequence whose first `counts` tokens share most with a text; and how many."""
         if not len(text):
             return 0, 0
-        common = _common(self._held[:, : len(text)], text, self._counts)
+        common = _common(self._held[:, : len(text)], text, counts)
         best = int(common.argmax())
         return best, int(common[best])
 
@@ -252,6 +257,7 @@ class Sequences:
             if not length:
                 self._context.drop(number)
             self._counts[number] = length
+            self._whole[number] = min(self._whole[number], length)
         return length
 
     def _read(self, numbers, texts, lengths, cached, count, hidden):
@@ -274,6 +280,8 @@ class Sequences:
             for array, of_pass in zip(results, outputs, strict=True):
                 array[row[wanted], place[wanted]] = of_pass
             self._held[numbers[row], position] = ids
+            if len(numbers) == 1 and self._whole[numbers] == position[0]:
+                self._whole[numbers] += len(ids) // self._context.at_once * self._context.at_once
         self._counts[numbers] = lengths
         return tuple(results)
 

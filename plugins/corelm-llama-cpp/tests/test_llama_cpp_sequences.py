@@ -105,12 +105,25 @@ def test_equal_prompts_of_a_batch_are_read_once(gguf_file, passes):
 
 
 def test_a_text_does_not_depend_on_the_texts_before_it(gguf_file, passes):
-    """Only forks may continue what a sequence still holds: llama.cpp may round it differently."""
+    """Only forks go on from any token: llama.cpp may round a prompt in other passes differently."""
     model = LlamaCppModel(gguf_file)
     passes.clear()
     for _ in range(2):
         model.start([PROMPT]).next_logits()
     assert [len(tokens) for tokens in passes] == [len(PROMPT)] * 2
+
+
+def test_a_prompt_shares_the_whole_passes_of_an_earlier_one(gguf_file, passes, monkeypatch):
+    """Read again, they would be those passes: the logits are equal to the last bit."""
+    monkeypatch.setattr("corelm_llama_cpp.context.PASS", 4)
+    prompts = [PROMPT, [*PROMPT[:11], 3, 4], PROMPT[:8], [*PROMPT, 5]]
+    model, read = LlamaCppModel(gguf_file), []
+    for prompt in prompts:
+        passes.clear()
+        logits = model.start([prompt]).next_logits()
+        read.append(sum(map(len, passes)))
+        np.testing.assert_array_equal(logits[0], expected(LlamaCppModel(gguf_file), prompt))
+    assert read == [17, 13 - 8, 8 - 4, 18 - 8]
 
 
 def test_a_fork_reads_only_what_is_new(gguf_file, passes):
