@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from corelm.decoding.draws import DrawPlan, RandomStream
 from corelm.errors import CorelmError, PluginError, UsageError
 from corelm.numerics.distributions import Array, surprisals
 from corelm.text.printable import shown
-
-if TYPE_CHECKING:
-    from corelm.contracts.decoder import Decoder
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -99,24 +96,31 @@ class DecodingTask:
         return self.length > 0 and len(self.random_stream) > 0
 
 
-def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
+def steps_in_order(
+    decode: Callable[[DecodingTask], object], task: DecodingTask, name: Callable[[], str]
+) -> Iterator[Step]:
     """Yield the steps of a decoder: one for each position, with fewer rows each.
+
+    Args:
+        decode: the decoder; a plugin's may return anything.
+        task: the decoder's input.
+        name: returns the decoder and its plugin, for an error.
 
     Raises:
         PluginError: a step that is not the next one, which would put a token in a wrong place.
     """
-    steps: object = decoder(task)  # a plugin may return anything
+    steps = decode(task)
     if not isinstance(steps, Iterable):
-        raise PluginError(f"{decoder!r} returned {shown(steps)}; write `yield step` in __call__")
+        raise PluginError(f"{name()} returned {shown(steps)}; write `yield step` in __call__")
     rows, ends = set(task.random_stream.samples), set(task.model.vocabulary.ends)
     # The samples of the last step, if they can't change and none of them ended.
     steady: Ids | None = None
     for position, step in enumerate(steps):
         if not isinstance(step, Step):
-            raise PluginError(f"{decoder!r} yielded {shown(step)}; yield a `corelm.Step`")
+            raise PluginError(f"{name()} yielded {shown(step)}; yield a `corelm.Step`")
         if step.position != position or position >= task.length:
             raise PluginError(
-                f"{decoder!r} yielded a step of position {step.position} where {position} of "
+                f"{name()} yielded a step of position {step.position} where {position} of "
                 f"{task.length} is next: yield one step for each position, in order, and call "
                 "`decoding.advance()` after each"
             )
@@ -124,7 +128,7 @@ def steps_in_order(decoder: Decoder, task: DecodingTask) -> Iterator[Step]:
             samples = step.samples.tolist()
             if len(set(samples)) < len(samples) or not rows.issuperset(samples):
                 raise PluginError(
-                    f"{decoder!r} yielded the samples {samples} at step {position}: each sample "
+                    f"{name()} yielded the samples {samples} at step {position}: each sample "
                     "that has not ended has one row; `decoding.select` drops and reorders rows"
                 )
             rows, steady = set(samples), None if step.samples.flags.writeable else step.samples
@@ -222,7 +226,7 @@ class Decoding:
             SamplerError: the sampler raised, its result is not a distribution, or the token drawn
                 is one that the model rules out.
         """
-        uniforms, draw = self._next_uniforms(), (self._past, self._measured)
+        uniforms, draw = self._next_uniforms(), (lambda: self._builder.context, self._measured)
         drawn = (
             draw_next(self.session, self._plan, uniforms, *draw)
             if scores is None
@@ -231,9 +235,6 @@ class Decoding:
         self._last, self._rows = drawn, None
         self._drawn = read_only(drawn.tokens), read_only(drawn.surprisal)
         return drawn.step(self._builder.position, self.samples)
-
-    def _past(self) -> Context:
-        return self._builder.context
 
     def _next_uniforms(self) -> NDArray[np.float64]:
         """Return the random numbers of the next tokens, at least one: (tokens, batch)."""

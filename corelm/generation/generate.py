@@ -154,7 +154,10 @@ class Texts:
         task = DecodingTask(model, ids, sampler, stream, self.length, self.unknown, measured)
         plugins = registry()
         observed = plugins.load_observers()
-        for step in steps_in_order(decoder or Ancestral(), task):
+        decode = decoder or Ancestral()
+        for step in steps_in_order(
+            decode, task, lambda: f"{decode!r} of {plugins.source_of(type(decode)).distribution}"
+        ):
             if observed:
                 plugins.observe(step)
             yield step

@@ -59,6 +59,9 @@ KINDS = {
     COMMANDS: "command",
 }
 
+SLOW = 10.0
+"""Seconds of an import after which its plugin is named."""
+
 logger: logging.Logger = logging.getLogger("corelm")
 
 
@@ -119,6 +122,8 @@ class Registry:
 
     def _load(self, source: Source, warn: bool) -> bool:
         if source not in self._offered and source not in self.failures:
+            slow = threading.Timer(SLOW, logger.warning, ("still importing plugin %s", source))
+            slow.start()
             try:
                 self._admit(source, import_plugin(self._points[source]))
             except PluginError as error:
@@ -128,6 +133,8 @@ class Registry:
             except KeyboardInterrupt:  # by the user, while it slept, or by the plugin
                 logger.warning("interrupted while plugin %s was loaded", source)
                 raise
+            finally:
+                slow.cancel()
         return source in self._offered
 
     def load_all(self) -> None:
