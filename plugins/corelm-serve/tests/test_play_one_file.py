@@ -18,6 +18,7 @@ from corelm_serve.play.one_file import CODES, _local, one_file
 from corelm_serve.play.rows import RowCache
 from corelm_serve.scheduling.scheduler import Limits
 from corelm_serve.service import ServedModel
+from firefox import firefox
 from pages import findings, settled, until
 
 import corelm
@@ -38,6 +39,7 @@ SAMPLERS = _local().joinpath("samplers.js").read_text("utf-8").partition("export
 NAMES = sorted(re.findall(r"^  (\w+): ", SAMPLERS.partition("\n};")[0], re.MULTILINE))
 PROMPTS = ["This movie", "the best movie is not the best movie", '"Good," he said: 3.5', ""]
 WORDS = ["good", "the", "movie", "end", "newline", ".", ",", "not", "xyzzy", 57]
+IN_THE_FILE = ("file:", "blob:", "data:")
 # Start the worker of the file, and ask it.
 ASK = """(requests) => new Promise(async (done) => {
     const part = (name) => document.getElementById(`part-${name}`).textContent;
@@ -90,7 +92,7 @@ def opened(browser, tmp_path_factory):
     for each in contexts:
         each.close()
     assert not complaints
-    assert all(url.startswith(("file:", "blob:")) for url in requests)
+    assert all(url.startswith(IN_THE_FILE) for url in requests)
 
 
 def value_of(parameter, chance, depth):
@@ -147,12 +149,12 @@ def different(ours, theirs, path=""):
     return None if ours == theirs else f"{path}: {ours!r} {theirs!r}"
 
 
-@pytest.mark.parametrize("name", ["gpt2", "imdb"])
-def test_figures_and_texts_are_those_of_python(opened, name):
-    model, chance = corelm.load(name), random.Random(FIRST)
+@cache
+def cases_of(name):
+    """Return requests of random chains, with what the served page answers."""
+    model, chance, cases = corelm.load(name), random.Random(FIRST), []
     models = {name: ServedModel(name, model)}
     rows = {(name, unknown): RowCache(model, unknown) for unknown in (False, True)}
-    cases = []
     for _ in range(CHAINS if name == "gpt2" else CHAINS // 4):
         body = {"model": name, "prompt": chance.choice(PROMPTS), "sampler": chain(chance)}
         body |= {"seed": chance.randrange(2**53), "tokens": [], "length": chance.choice([3, 9])}
@@ -162,10 +164,31 @@ def test_figures_and_texts_are_those_of_python(opened, name):
         body = {**body, "tokens": tokens, "count": 8, "draws": 20, "stage": chance.randrange(2)}
         del body["length"]
         cases.append(("/api/next", body, answered(next_word, body, models, rows)))
-    ask = ASK.replace("CODES", json.dumps(CODES))
-    answers = opened(name).evaluate(ask, [each[:2] for each in cases])
+    return cases
+
+
+@pytest.mark.parametrize("name", ["gpt2", "imdb"])
+@pytest.mark.parametrize("program", ["chromium", "firefox"])
+def test_figures_and_texts_are_those_of_python(request, tmp_path_factory, program, name):
+    ask, cases = ASK.replace("CODES", json.dumps(CODES)), cases_of(name)
+    requests = [each[:2] for each in cases]
+    if program == "chromium":
+        answers = request.getfixturevalue("opened")(name).evaluate(ask, requests)
+    else:
+        answers = asked_of_firefox(page_of(name, tmp_path_factory.getbasetemp()), ask, requests)
     for (path, body, expected), answer in zip(cases, answers, strict=True):
         assert different(answer, json.loads(json.dumps(expected))) is None, (path, body)
+
+
+def asked_of_firefox(page, ask, requests):
+    """Return the answers of a page that is opened from the disk, and asks for nothing."""
+    with firefox() as tab:
+        tab.open(page.as_uri())
+        answers = tab.evaluate(ask, requests)
+        assert not tab.complaints
+        assert all(url.startswith(IN_THE_FILE) for url in tab.requests)
+        assert tab.requests  # they are recorded: the page's icon is one
+    return answers
 
 
 def answered(work, body, models, rows):
@@ -230,23 +253,32 @@ def test_a_link_opens_in_the_file(opened):
     assert "greedy%20%7C%20mirostat" in link
 
 
-def test_each_lesson_is_walked_by_keyboard(opened):
-    tab = opened()
+@pytest.mark.parametrize("way", ["keyboard", "touch"])
+def test_each_lesson_is_walked(opened, way):
+    tab = opened(viewport=TELEPHONE, has_touch=True) if way == "touch" else opened()
+
+    def press(control, key="Enter"):
+        if way == "touch":
+            tab.tap(control)
+        else:
+            tab.keyboard.press(key)
+
     tab.focus("#lessons-open")
     for lesson in range(1, 6):
-        tab.keyboard.press("Enter")  # Lessons, or Next
+        press("#lessons-open" if lesson == 1 else "#tour-next")
         until(tab, f"document.getElementById('tour-title').textContent.startsWith('{lesson} of 5')")
         settled(tab)
         assert tab.is_hidden("#columns")
         assert "word" not in tab.inner_text("#tour")  # the model draws tokens
-        tab.keyboard.press("Enter")  # Show
+        press("#tour-next")  # Show
         assert tab.is_visible("#columns")
         assert not any(tab.locator(".error").all_inner_texts())
-        tab.keyboard.press("d")
+        assert not overflow(tab)
+        press("#draw", "d")
         until(tab, "document.querySelectorAll('.word').length > 0")
         settled(tab)
-        assert tab.evaluate("document.activeElement.id") == "tour-next"
-    tab.keyboard.press("Enter")
+        assert way == "touch" or tab.evaluate("document.activeElement.id") == "tour-next"
+    press("#tour-next")
     assert tab.is_hidden("#tour")
 
 
