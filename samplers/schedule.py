@@ -69,8 +69,9 @@ class Mixture(Sampler):
     w: float = param(0.5, "the weight of the last one", gt=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        first = log_softmax(self.first(logits, context)) + math.log1p(-self.w)
-        last = log_softmax(self.last(logits, context)) + math.log(self.w)
+        # As chains: they skip neutral stages.
+        first = log_softmax(Chain(self.first.stages)(logits, context)) + math.log1p(-self.w)
+        last = log_softmax(Chain(self.last.stages)(logits, context)) + math.log(self.w)
         return array_namespace(logits).logaddexp(first, last)
 
 

@@ -15,7 +15,7 @@ PATIENCE = 300  # seconds
 
 
 class Firefox:
-    """A tab, and the requests and complaints of the pages in it."""
+    """A tab, with the requests and the complaints of its pages."""
 
     def __init__(self, socket):
         self.socket, self.number, self.requests, self.complaints = socket, 0, [], []
@@ -35,16 +35,13 @@ class Firefox:
         assert message["type"] == "success", message
         return message["result"]
 
-    def open(self, address):
-        self.call("browsingContext.navigate", context=self.tab, url=address, wait="complete")
-
-    def evaluate(self, function, *arguments):
-        """Return what a JavaScript function returns, as JSON."""
-        written = ", ".join(map(json.dumps, arguments))
-        source = f"async () => JSON.stringify(await ({function})({written}))"
-        result = self.call("script.callFunction", functionDeclaration=source, awaitPromise=True,
-                           target={"context": self.tab})  # fmt: skip
-        assert result["type"] == "success", result
+    def evaluate(self, function, argument):
+        """Return what a JavaScript function makes of JSON."""
+        source = f"async () => JSON.stringify(await ({function})({json.dumps(argument)}))"
+        target = {"context": self.tab}
+        result = self.call(
+            "script.callFunction", functionDeclaration=source, awaitPromise=True, target=target
+        )
         return json.loads(result["result"]["value"])
 
 

@@ -38,7 +38,7 @@ CHAINS = int(os.environ.get("CORELM_CHAINS", "60"))
 SAMPLERS = _local().joinpath("samplers.js").read_text("utf-8").partition("export const SAMPLERS")[2]
 NAMES = sorted(re.findall(r"^  (\w+): ", SAMPLERS.partition("\n};")[0], re.MULTILINE))
 PROMPTS = ["This movie", "the best movie is not the best movie", '"Good," he said: 3.5', ""]
-WORDS = ["good", "the", "movie", "end", "newline", ".", ",", "not", "xyzzy", 57]
+WORDS = ["good", "the", "movie", "end", "newline", ".", ",", "not so", "xyzzy", 57]
 IN_THE_FILE = ("file:", "blob:", "data:")
 # Start the worker of the file, and ask it.
 ASK = """(requests) => new Promise(async (done) => {
@@ -183,7 +183,7 @@ def test_figures_and_texts_are_those_of_python(request, tmp_path_factory, progra
 def asked_of_firefox(page, ask, requests):
     """Return the answers of a page that is opened from the disk, and asks for nothing."""
     with firefox() as tab:
-        tab.open(page.as_uri())
+        tab.call("browsingContext.navigate", context=tab.tab, url=page.as_uri(), wait="complete")
         answers = tab.evaluate(ask, requests)
         assert not tab.complaints
         assert all(url.startswith(IN_THE_FILE) for url in tab.requests)
@@ -264,12 +264,17 @@ def test_each_lesson_is_walked(opened, way):
             tab.keyboard.press(key)
 
     tab.focus("#lessons-open")
+    chains = []
     for lesson in range(1, 6):
         press("#lessons-open" if lesson == 1 else "#tour-next")
         until(tab, f"document.getElementById('tour-title').textContent.startsWith('{lesson} of 5')")
         settled(tab)
         assert tab.is_hidden("#columns")
         assert "word" not in tab.inner_text("#tour")  # the model draws tokens
+        assert tab.evaluate("document.getElementById('text').inert")
+        tab.keyboard.press("d")  # a text would give the answer away
+        assert tab.locator(".word").count() == 0
+        chains.append(tab.input_value("#expression").partition("(")[0])
         press("#tour-next")  # Show
         assert tab.is_visible("#columns")
         assert not any(tab.locator(".error").all_inner_texts())
@@ -278,6 +283,8 @@ def test_each_lesson_is_walked(opened, way):
         until(tab, "document.querySelectorAll('.word').length > 0")
         settled(tab)
         assert way == "touch" or tab.evaluate("document.activeElement.id") == "tour-next"
+    assert chains == ["greedy", "temperature", "top_k", "temperature", "temperature"]
+    assert tab.is_visible("#panel-b")
     press("#tour-next")
     assert tab.is_hidden("#tour")
 

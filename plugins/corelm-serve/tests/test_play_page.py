@@ -232,19 +232,13 @@ def test_hostile_texts_execute_nothing(opened, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 800, 400])
-def test_nothing_overflows_and_letters_can_be_read(opened, scheme, width):
+def test_nothing_overflows(opened, scheme, width):
     chain = "phase(start=3, inside=top_k(k=2)) | typical | min_p | temperature(t=1.5)"
     page = opened({"sampler": chain}, viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.click("#write")
     page.wait_for_selector("#stop", state="hidden")
     settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    unnamed = page.eval_on_selector_all(
-        "button, select, input, textarea",
-        """all => all.filter(e => e.checkVisibility() && !e.textContent.trim() && !e.labels?.length
-             && !e.getAttribute('aria-label')).map(e => e.outerHTML)""",
-    )
-    assert unnamed == []
 
 
 def test_by_touch_on_a_telephone(opened):
@@ -258,32 +252,6 @@ def test_by_touch_on_a_telephone(opened):
     box = page.locator("#alternatives").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 400
-
-
-def test_lessons_are_predicted_and_then_seen(opened):
-    page = opened()
-    page.click("#lessons-open")
-    chains = []
-    for lesson in range(1, 6):
-        until(
-            page, f"document.getElementById('tour-title').textContent.startsWith('{lesson} of 5')"
-        )
-        settled(page)
-        assert page.is_hidden("#columns")
-        page.evaluate("document.activeElement.blur()")
-        page.keyboard.press("d")  # a text would give the answer away
-        assert page.locator(".word").count() == 0
-        assert page.evaluate("document.getElementById('text').inert")
-        page.focus("#tour-next")
-        page.keyboard.press("Enter")  # Show
-        assert page.is_visible("#columns")
-        chains.append(page.input_value("#expression"))
-        page.keyboard.press("Enter")
-    assert page.is_hidden("#tour")
-    assert [chain.partition("(")[0] for chain in chains] == [
-        "greedy", "temperature", "top_k", "temperature", "temperature",
-    ]  # fmt: skip
-    assert page.is_visible("#panel-b")
 
 
 def test_the_lesson_of_order_says_what_engines_do(opened):
