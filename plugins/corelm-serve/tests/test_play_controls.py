@@ -96,6 +96,9 @@ def test_the_other_controls_by_mouse(opened, tmp_path):
     alike = corelm.generate(ToyModel(end=False), "the cat", sampler="greedy", length=100)
     assert page.inner_text("#words").split() == alike[0].text.split()
     page.click("#paste-open")
+    page.fill("#paste-text", "{")
+    page.click("#paste-use")
+    until(page, "document.getElementById('paste-error').textContent")
     page.click("#paste-close")
     for form, begins in {
         "SVG": b"<?xml",

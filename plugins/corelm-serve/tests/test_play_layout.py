@@ -192,6 +192,8 @@ def test_targets_on_a_phone_are_24_pixels_wide_and_high(opened, phone):
     page.click("#cards .open")
     page.locator(".word").nth(2).tap()
     page.wait_for_selector("#alternatives li button")
+    card = box(page, "#alternatives")
+    assert 0 <= card["left"] < card["right"] <= phone["viewport"]["width"]
     small = page.eval_on_selector_all(
         "button, select, textarea, input",
         """all => all.filter(e => e.checkVisibility()).map(e => [e.outerHTML.slice(0, 80),

@@ -1,4 +1,4 @@
-"""The live page in a real browser: by mouse, by keyboard alone, and by touch at 400 pixels."""
+"""The live page in a real browser: by mouse, and by keyboard alone."""
 
 import json
 import re
@@ -11,8 +11,6 @@ import corelm
 from corelm.testing import ToyModel
 
 pytestmark = pytest.mark.slow
-
-PHONE = {"viewport": {"width": 400, "height": 800}, "has_touch": True}
 
 
 def text_of(page, side=0):
@@ -186,17 +184,6 @@ def test_take_away_and_open_again(opened, tmp_path):
     assert text_of(other) == text
 
 
-def test_settings_are_pasted(opened):
-    page = opened()
-    page.click("#paste-open")
-    page.fill("#paste-text", "{")
-    page.click("#paste-use")
-    until(page, "document.getElementById('paste-error').textContent")
-    page.fill("#paste-text", '{"temp": 0.7, "rep_pen": 1.1}')
-    page.click("#paste-use")
-    page.wait_for_selector("#cards [data-name=repetition_penalty]")
-
-
 def test_a_sampler_that_raises_is_named_on_its_card(opened):
     page = opened({"sampler": "top_k(k=4) | raises(at=1)"})
     page.click("#draw")
@@ -239,19 +226,6 @@ def test_nothing_overflows(opened, scheme, width):
     page.wait_for_selector("#stop", state="hidden")
     settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_by_touch_on_a_telephone(opened):
-    page = opened({"sampler": "stochastic"}, **PHONE)
-    page.tap("#draw")
-    until(page, "document.getElementById('position').textContent === 'word 2'")
-    page.tap("#columns tbody tr:nth-child(2) button")
-    until(page, "document.getElementById('position').textContent === 'word 3'")
-    page.locator(".word").first.tap()
-    page.wait_for_selector("#alternatives li button")
-    box = page.locator("#alternatives").bounding_box()
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= 400
 
 
 def test_the_lesson_of_order_says_what_engines_do(opened):
