@@ -112,9 +112,9 @@ def _temperature(document: Document) -> Chart:
         "surprisal-against-temperature",
         "Expected surprisal against temperature",
         surprisal_against_temperature,
-        "The curve is the surprisal under the model to be expected of a token drawn at each "
-        "temperature. Every other sampler is placed where the curve has the same expected "
-        "surprisal." + _crossing(document),
+        "The curve is the expected surprisal under the model of a token drawn at each temperature, "
+        "at the same positions for all; a sampler's own texts may have less or more. Every other "
+        "sampler is where the curve has its expected surprisal." + _crossing(document),
         csv_of_curve,
     )
 

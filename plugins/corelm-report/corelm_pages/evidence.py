@@ -71,15 +71,11 @@ def _closest(document: Document, samplers: Samplers) -> str:
     if len(samplers) == 1:
         sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
         sentence += f" {own}."
-    elif len(chosen) == 1:
-        sentence = (
-            f"Only {names} may be the closest to human text by surprisal: {nats} against "
-            f"{own} nats per token (at {CONFIDENCE}, with the error of human text)."
-        )
     else:
+        claim = f"Only {names} may be" if len(chosen) == 1 else f"{names} cannot be told from"
         sentence = (
-            f"{names} cannot be told from the closest to human text by surprisal: {nats} "
-            f"against {own} nats per token (at {CONFIDENCE}, with the error of human text)."
+            f"{claim} the closest to human text by surprisal: {nats} against {own} nats per token "
+            f"(at {CONFIDENCE}, with the error of human text)."
         )
     if document.too_few:
         sentence += (

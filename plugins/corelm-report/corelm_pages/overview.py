@@ -266,8 +266,8 @@ def _units(document: Document, n: int) -> str:
     """Return the number of independent units as a clause, if they are fewer than the texts."""
     texts = (entry.generated_texts for entry in document.samplers)
     most = max((each.units or 0 for each in texts if each), default=0)
-    units = "unit" if most == 1 else "units"
-    return f", {most:,} independent {units} for intervals" if 0 < most < n else ""
+    units = printable.counted(most, "independent unit")
+    return f", {units} for intervals" if 0 < most < n else ""
 
 
 def seeds(header: Header) -> str:

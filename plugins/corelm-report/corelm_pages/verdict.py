@@ -49,30 +49,34 @@ def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
     """Return the statements; each statement names up to `most` samplers or runs, or one more."""
     failed = [entry.sampler for entry in document.samplers if entry.error]
     said = (
-        _closest(most, document, samplers),
+        _closest(most, samplers, closest(document)),
         _failings(most, document, samplers),
-        _empty(samplers),
         f"{named(failed, most)} failed." if failed else "",
+        _missing(document, samplers),
+        _empty(samplers),
     )
     return " ".join(filter(None, said)) or "No sampler stands out."
 
 
-def _closest(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
-    """Name the samplers that are closest to human text, or say what is missing to tell."""
+def _missing(document: Document, samplers: list[SamplerEntry]) -> str:
+    """Say how many texts it takes to name the samplers closest to human text, if these are few."""
     human = compared_human(document)
     texts = [e.generated_texts for e in samplers if estimate(e, SURPRISAL, GENERATED)]
-    if human is None or len(samplers) < 2 or not texts:
+    if human is None or len(samplers) < 2 or not texts or closest(document):
         return ""
-    needed = "to tell which sampler is closest to human text."
     if human.interval is None:
-        return f"It takes {FEWEST} human texts {needed}"
-    chosen = closest(document)
-    if not chosen:
-        header = document.header
-        # From 8 prompts on these are the independent units, not their texts.
-        many = MANY <= len({*(header.clusters or header.prompts)}) < header.drawn
-        units = ("clusters" if header.clusters else "prompts") if many else "texts"
-        return f"It takes {STATED} {units} {needed}"
+        return f"It takes {FEWEST} human texts to tell which sampler is closest."
+    header = document.header
+    # From 8 prompts on these are the independent units, not their texts.
+    many = MANY <= len({*(header.clusters or header.prompts)}) < header.drawn
+    units = ("clusters" if header.clusters else "prompts") if many else "texts"
+    return f"It takes {STATED} {units} to tell which sampler is closest to human text."
+
+
+def _closest(most: int, samplers: list[SamplerEntry], chosen: list[SamplerEntry]) -> str:
+    """Name the samplers that are closest to human text."""
+    if len(samplers) < 2 or not chosen:
+        return ""
     names = named_runs(runs(samplers, chosen), most)
     if len(chosen) == 1:
         return f"{names} is closest to human text."
@@ -91,7 +95,7 @@ def _failings(most: int, document: Document, samplers: list[SamplerEntry]) -> st
             some = runs(samplers, [entry for entry in samplers if entry.sampler in chosen])
             names = named_runs(some, most)
             clauses.append(f"{names} {one if len(chosen) == 1 else several}")
-    return f"{', '.join(clauses)}." if clauses else ""
+    return f"{'; '.join(clauses)}." if clauses else ""
 
 
 def _empty(samplers: list[SamplerEntry]) -> str:

@@ -93,7 +93,7 @@ def test_the_human_row_is_there(document):
 def test_the_summary(document):
     report = corelm.Report(document)
     assert report.summary.startswith("temperature(t=1.0) is closest to human text. temperature(")
-    assert "uniform are too random, greedy" in report.summary
+    assert "uniform are too random; greedy" in report.summary
     said = report.evidence
     assert said.startswith(
         "Only temperature(t=1.0) may be the closest to human text by surprisal: "
