@@ -227,8 +227,8 @@ class Dependencies:
         that a parameter names. What a plugin reads elsewhere, such as the network, isn't seen.
         """
         named = {_package(module) for module in self.modules} - {""}
-        parts = (part for thing in self.things for part in _parts(thing))
-        packages = {*named, *(package for part in parts for package in _packages(part))}
+        all_parts = (t.parts() if isinstance(t, Parameterized) else (t,) for t in self.things)
+        packages = named.union(*(_packages(part) for parts in all_parts for part in parts))
         packages |= {each for thing in self.things for each in _named(thing)}
         return digests({*OWN, *packages, *_of_the_same_plugins(packages.difference(OWN))})
 
@@ -241,11 +241,6 @@ class Dependencies:
         """
         names = sorted({name for thing in self.things for name in _variables(thing)})
         return {name: hash_of_variable(name) for name in names}
-
-
-def _parts(thing: Any) -> Iterable[Any]:
-    """Return the parts of a sampler or decoder; another thing is its only part."""
-    return thing.parts() if isinstance(thing, Parameterized) else (thing,)
 
 
 def hash_of_variable(name: str) -> str:

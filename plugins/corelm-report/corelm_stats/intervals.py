@@ -1,6 +1,6 @@
 """Quantiles, scales and intervals of shares, and ratios of sums over texts.
 
-Every interval that isn't one of a share comes from an `Estimate`.
+`Estimate.interval` in estimates.py computes all other intervals, over the units of inference.py.
 
 An interval for a fixed number of units is not valid if one looks after each batch and stops when
 the result pleases: sooner or later it excludes the true value. In 95 of 100 studies, all intervals

@@ -318,18 +318,15 @@ def _columns(document: Document, unicode: bool, intervals: bool) -> list[_TableC
     most = document.bounds.max
     bars = [f"of {most:.2f}", *(_bar(each, most, unicode) for each in document.entries)]
     rows = (cells for _, cells in overview(document, intervals))
-    cells = zip(*([_signs(cell, unicode) for cell in row] for row in rows), strict=True)
+    # Standard output may have ASCII alone.
+    signs = {} if unicode else str.maketrans({MINUS: "-", DASH: " to "})
+    cells = zip(*([cell.translate(signs) for cell in row] for row in rows), strict=True)
     columns = [
         _TableColumn(column.priority, [column.title, *texts], column)
         for column, texts in zip(overview_columns(document), cells, strict=True)
     ]
     before = 1 + next((at for at, each in enumerate(columns) if each.cells[0] == "entropy"), -1)
     return [*columns[:before], _TableColumn(BARS, bars), *columns[before:]]
-
-
-def _signs(cell: str, unicode: bool) -> str:
-    """Write the signs of a cell in ASCII where standard output can't have others."""
-    return cell if unicode else cell.replace(MINUS, "-").replace(DASH, " to ")
 
 
 def _bar(entry: Entry, most: float, unicode: bool) -> str:
