@@ -103,7 +103,8 @@ def _empty(samplers: list[SamplerEntry]) -> str:
     texts = [entry.generated_texts for entry in samplers if entry.generated_texts]
     every = sum(each.n or 0 for each in texts)
     empty = every - sum(each.texts_used.get(SURPRISAL, each.n or 0) for each in texts)
-    return f"{empty:,} of {printable.counted(every, 'text')} are empty." if empty else ""
+    verb = "is" if empty == 1 else "are"
+    return f"{empty:,} of {printable.counted(every, 'text')} {verb} empty." if empty else ""
 
 
 def _scopes(document: Document) -> tuple[str, str]:
