@@ -378,12 +378,9 @@ def _calls_of(stage: Sampler, context: Context, size: int, longest: bool) -> Cal
         return (("forbid_tokens", *allowed) if is_list else ("allow_tokens", allowed),)
     if isinstance(stage, Switch):
         chosen = stage.choose(context)
-        if longest:
-            chosen = [*chosen, *stage.nested.values()]
-        elif any(each is not chosen[0] for each in chosen):
+        if not longest and any(each is not chosen[0] for each in chosen):
             return None
-        else:
-            chosen = chosen[:1]
+        chosen = [*chosen, *stage.nested.values()] if longest else chosen[:1]
         options = [calls_of(each.active_stages, context, size, longest) for each in chosen]
         calls_of_each = [option for option in options if option is not None]
         return max(calls_of_each, key=len) if len(calls_of_each) == len(options) else None

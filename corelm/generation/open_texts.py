@@ -316,11 +316,7 @@ class OpenTexts:
             yield step.with_text(text.take_settled(last=reason is not None), reason)
 
     def add(
-        self,
-        samples: Sequence[int],
-        tokens: Sequence[int],
-        figures: RowFigures,
-        first: int = 0,
+        self, samples: Sequence[int], tokens: Sequence[int], figures: RowFigures, first: int = 0
     ) -> None:
         """Add a token to each of some texts; a text that has stopped stays as it is.
 
