@@ -60,7 +60,7 @@ class Schedule(Switch):
 
 
 class Mixture(Sampler):
-    """Mix the distributions of two samplers."""
+    """Mix the distributions of two samplers, each as a chain, which skips neutral stages."""
 
     is_argmax_invariant = True
 
@@ -69,7 +69,6 @@ class Mixture(Sampler):
     w: float = param(0.5, "the weight of the last one", gt=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        # As chains: they skip neutral stages.
         first = log_softmax(Chain(self.first.stages)(logits, context)) + math.log1p(-self.w)
         last = log_softmax(Chain(self.last.stages)(logits, context)) + math.log(self.w)
         return array_namespace(logits).logaddexp(first, last)

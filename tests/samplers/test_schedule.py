@@ -82,6 +82,12 @@ def test_the_distributions_of_others_are_mixed(first, last):
     assert [acting(schedule, step) for step in (0, 4)] == [str(sampler(first)), str(sampler(last))]
 
 
+def test_neutral_stages_are_skipped_in_a_mixture_too():
+    schedule = Schedule("dry(sequence_breakers=['two words'])", "greedy", over=4)
+    [text] = generate(ToyModel(), "the", sampler=schedule, length=3)
+    assert len(text.tokens) == 3
+
+
 def test_a_mixture_by_hand():
     mixture = Schedule("greedy", "temperature(t=1)", over=4)(LOGITS, at(1))
     assert np.allclose(np.exp(mixture), [[0.875, 0.075, 0.05]])

@@ -289,11 +289,13 @@ def test_each_lesson_is_walked(opened, way):
     assert tab.is_hidden("#tour")
 
 
-def test_what_needs_python_says_so(opened):
+def test_what_the_page_cannot_do_it_says(opened):
     tab = opened()
     tab.fill("#expression", "regex(pattern='a+')")
     until(tab, "document.getElementById('expression-error').textContent !== ''")
     assert "pip install corelm-serve" in tab.inner_text("#expression-error")
+    tab.evaluate("location.hash = '%7B%22tokens%22%3A[4096]%7D'")
+    until(tab, "document.getElementById('prompt-error').textContent.includes('no token 4096')")
 
 
 @pytest.mark.parametrize("width", [1280, TELEPHONE["width"]])

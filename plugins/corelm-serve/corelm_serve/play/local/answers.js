@@ -45,7 +45,8 @@ export class Answers {
   // ---- places ----
 
   place({ prompt, tokens, seed }) {
-    const before = this.vocabulary.encode(prompt);
+    const before = this.vocabulary.encode(prompt), { size } = this.vocabulary, wrong = tokens.find((id) => !(id >= 0 && id < size));
+    if (wrong !== undefined) throw new Error(`there is no token ${wrong}; the ids are 0 to ${size - 1}`);
     if (before.length + tokens.length > MOST_TOKENS) throw new Error(`the text has at most ${MOST_TOKENS} tokens`);
     if (this.vocabulary.start === null && !before.length && !tokens.length) throw new Error("this model cannot continue an empty text; give it at least one token");
     return { prompt: before, tokens, ids: [...before, ...tokens], seed, ended: tokens.length > 0 && this.vocabulary.ends.includes(tokens.at(-1)) };

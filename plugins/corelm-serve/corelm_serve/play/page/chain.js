@@ -131,6 +131,7 @@ export class ChainEditor {
       event.stopPropagation();
       this.dragged = { stages, at };
       event.dataTransfer.effectAllowed = "move";
+      event.dataTransfer.setData("text/plain", stages[at].name); // or Firefox drags nothing
     });
     card.addEventListener("dragover", (event) => { if (this.dragged?.stages === stages) event.preventDefault(); });
     card.addEventListener("drop", (event) => {
