@@ -123,6 +123,7 @@ class Registry:
     def _load(self, source: Source, warn: bool) -> bool:
         if source not in self._offered and source not in self.failures:
             slow = threading.Timer(SLOW, logger.warning, ("still importing plugin %s", source))
+            slow.daemon = True  # an import that never ends must not delay the exit
             slow.start()
             try:
                 self._admit(source, import_plugin(self._points[source]))
