@@ -54,8 +54,8 @@ def _flat(lock: Json) -> Json:
     return {key: value for part in parts for key, value in part.items()}
 
 
-def register(folder: Path, made: Json, cache: UnitCache) -> Path:
-    """Write the registration of a study, once; return its file.
+def register(folder: Path, made: Json, cache: UnitCache) -> tuple[Path, str | None]:
+    """Write the registration of a study, once; return its file, and when it was there before.
 
     Args:
         folder: the folder of the study's results.
@@ -73,7 +73,7 @@ def register(folder: Path, made: Json, cache: UnitCache) -> Path:
                 f"{str(path)!r} registered another study on {before['created']} ({differences}); "
                 "it stays as it was, so give the changed study another `folder`"
             )
-        return path
+        return path, before["created"]
     if (folder / LOCK).exists():
         raise ReportError(
             f"{str(folder)!r} has results already, and a registration comes before them; give the "
@@ -83,7 +83,7 @@ def register(folder: Path, made: Json, cache: UnitCache) -> Path:
     created = datetime.now(UTC)
     SafeFile(path).write_json(made | {"created": created.isoformat(timespec="seconds")})
     cache.put(_key(path), "{}", created.timestamp())
-    return path
+    return path, None
 
 
 def compared(folder: Path, lock: Json, cache: UnitCache) -> Json | None:

@@ -82,9 +82,10 @@ def check_conditions(fail_if: Sequence[str], each: PlannedReport) -> None:
 def freeze_study(study: Study, out: Output) -> int:
     """Register a study before it is run: write digests of everything that decides its results."""
     with UnitCache() as cache:
-        path = register(study.folder, made_of(study, list(planned(study))), cache)
+        path, before = register(study.folder, made_of(study, list(planned(study))), cache)
+    done = f"Registered before, on {before}, and the same since," if before else "Registered"
     out.show(
-        blocks.line(f"Registered in {path}: the study, its data, its models and the code."),
+        blocks.line(f"{done} in {path}: the study, its data, its models and the code."),
         blocks.line("`corelm study run` says what has changed since, or that nothing has."),
         blocks.line(f"To show others when, publish its sha256: {checksum(path)}"),
     )

@@ -23,7 +23,6 @@ from corelm_stats.intervals import Interval, KnownByInterval
 from corelm_study.judging.pairs import (
     Pair,
     chosen,
-    matched,
     pairs_as_csv,
     pairs_as_page,
     pairs_of,
@@ -72,13 +71,16 @@ def show_verdicts(
         out: the output.
 
     Raises:
-        UsageError: a file that cannot be read, or is of a different study.
+        UsageError: a file that cannot be read, is of a different study, or has no verdict.
     """
     pairs, design = _all_pairs(reports)
+    by_id = {pair.id: pair for pair in pairs}
     of_people, of_model = (
-        [each for path in files for each in matched(read_verdicts(path), pairs, path.name)]
+        [each for path in files for each in read_verdicts(path, by_id)]
         for files in (people, by_model)
     )
+    if not of_people and not of_model:
+        raise UsageError("there is no verdict on any pair: the judges skipped them all")
     out.show(blocks.line(design.sentence()))
     for title, judged in (("Verdicts of people", of_people), ("Verdicts of the model", of_model)):
         if judged:
@@ -223,8 +225,7 @@ def win_rates(judged: Judged, design: Design) -> list[WinRate]:
         judged: the verdicts with their pairs; several judges of one pair are averaged.
         design: the units of the study.
     """
-    rates = [_win_rate(pairs, wins, design) for pairs, wins in _by_sampler(judged)]
-    return with_holm(rates)
+    return with_holm([_win_rate(pairs, wins, design) for pairs, wins in _by_sampler(judged)])
 
 
 def corrected_win_rates(people: Judged, model: Judged, design: Design) -> list[WinRate]:
@@ -274,11 +275,9 @@ def errors_of_model(
 
 def of_first_shown(judged: Judged, design: Design) -> KnownByInterval:
     """Return how often the text shown first is preferred: 1/2 without a position bias."""
-    sums: dict[Pair, list[float]] = {}
-    for pair, first in judged:
-        sums.setdefault(pair, []).append(first)
-    means = [math.fsum(each) / len(each) for each in sums.values()]
-    return design.units(list(sums)).share((means, [1.0] * len(means)))
+    wins = _by_pair(judged)
+    means = [1 - win if pair.swapped else win for pair, win in wins.items()]
+    return design.units(list(wins)).share((means, [1.0] * len(means)))
 
 
 def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], design: Design) -> WinRate:

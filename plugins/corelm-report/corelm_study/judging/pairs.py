@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,14 +134,18 @@ def pairs_as_page(pairs: Sequence[Pair]) -> str:
     return rendered("judge.html.jinja", "corelm_study.judging", FILES, pairs=pairs)
 
 
-def read_verdicts(path: Path) -> list[tuple[str, float]]:
-    """Read verdicts from CSV or JSON lines, with `pair` and `verdict` in each.
+def read_verdicts(path: Path, pairs: Mapping[str, Pair]) -> Iterator[tuple[Pair, float]]:
+    """Yield each judged pair of CSV or JSON lines, and the share of a win for the text shown first.
 
-    Each is the identity of a pair, and the share of a win for the text shown first. A line without
-    a verdict is ignored: the judge skipped the pair.
+    Each line has `pair` and `verdict`. Without a verdict it is ignored: the judge skipped the pair.
+
+    Args:
+        path: the file.
+        pairs: the pairs of the report, by identity.
 
     Raises:
-        UsageError: a file that cannot be read, or an invalid line; the message has its number.
+        UsageError: a file that cannot be read, an invalid line, or a pair that the report doesn't
+            have; the message has its number.
     """
     try:
         text = SafeFile(path).text(LARGEST)
@@ -151,7 +155,9 @@ def read_verdicts(path: Path) -> list[tuple[str, float]]:
     if path.suffix in (".jsonl", ".ndjson"):
         numbered = numbered_lines(text, path.name)
         lines = ((place, json_object(line, place)) for place, line in numbered)
-    return [verdict for place, line in lines if (verdict := _verdict(line, place)) is not None]
+    for place, line in lines:
+        if (verdict := _verdict(line, place)) is not None:
+            yield _shown_pair(verdict[0], line, pairs, place), verdict[1]
 
 
 def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -178,21 +184,20 @@ def _verdict(line: Mapping[str, Any], place: str) -> tuple[str, float] | None:
     return line["pair"].strip(), VERDICTS[word]
 
 
-def matched(
-    verdicts: Iterable[tuple[str, float]], pairs: Iterable[Pair], where: str
-) -> list[tuple[Pair, float]]:
-    """Return each verdict with its pair.
+def _shown_pair(name: str, line: Mapping[str, Any], pairs: Mapping[str, Pair], place: str) -> Pair:
+    """Return the pair of a line, whose texts, if it has them, are still the ones to judge."""
+    if name not in pairs:
+        raise UsageError(
+            f"{place} has a verdict on the pair {printable.shown(name)}, which the results lack: "
+            "they are of a different study, or were made again since"
+        )
+    pair = pairs[name]
+    for column, text in zip(("first", "second"), pair.shown, strict=True):
+        if isinstance(line.get(column), str) and _words(line[column]) != _words(text):
+            raise UsageError(f"{place}: the {column} text isn't the one of the pair {name}")
+    return pair
 
-    Raises:
-        UsageError: a verdict on a pair that the report does not have.
-    """
-    by_id = {pair.id: pair for pair in pairs}
-    judged = []
-    for pair, win in verdicts:
-        if pair not in by_id:
-            raise UsageError(
-                f"{where} has a verdict on the pair {printable.shown(pair)}, which the "
-                "results lack: they are of a different study, or were made again since"
-            )
-        judged.append((by_id[pair], win))
-    return judged
+
+def _words(text: str) -> list[str]:
+    """Return what a spreadsheet leaves of a text: without white space and the mark of a formula."""
+    return visible(text).lstrip("'").split()

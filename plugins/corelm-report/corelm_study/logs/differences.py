@@ -39,9 +39,7 @@ def show_logs(
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
     left_out = max(each.left_out for each in differences)
     if left_out:
-        out.show(
-            blocks.line(f"{printable.counted(left_out, 'question')} of one log alone are left out.")
-        )
+        out.show(blocks.line(f"Left out: {printable.counted(left_out, 'question')} of one log."))
     if min(each.units for each in differences) < FEWEST:
         out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
     return ExitCode.DONE
