@@ -57,9 +57,8 @@ def firefox():
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             try:
                 lines = (line for line in process.stderr if line.startswith(LISTENING))
-                address = next(lines).removeprefix(LISTENING).strip()
-                session = f"{address}/session"
-                with httpx2.websocket(session, max_message_size_bytes=LARGEST) as socket:
+                address = next(lines).removeprefix(LISTENING).strip() + "/session"
+                with httpx2.websocket(address, max_message_size_bytes=LARGEST) as socket:
                     yield Firefox(socket)
             finally:
                 process.terminate()

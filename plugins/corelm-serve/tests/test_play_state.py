@@ -272,7 +272,6 @@ def test_redo_goes_forward_where_undo_went_back(opened):
 def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
     page = opened({"sampler": "stochastic"})
     write(page)
-    assert page.is_visible("#ended")
     assert page.get_attribute("#draw", "aria-disabled") == "true"
     assert "next" not in page.inner_text("#columns tbody")
     drawn = words(page)
