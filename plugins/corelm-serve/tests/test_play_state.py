@@ -138,7 +138,8 @@ LONG = json.dumps({"tokens": [4] * 5_000})
 
 
 @pytest.mark.parametrize(
-    "broken", ["#%7B%22prompt", "#%E0%A4%A", "#[]", '#{"tokens":["x"]}', f"#{LONG}"]
+    "broken",
+    ["#%7B%22prompt", "#%E0%A4%A", "#[]", '#{"tokens":["x"]}', '#{"stages":5}', f"#{LONG}"],
 )
 def test_a_damaged_link_says_so_until_it_is_read(opened, broken):
     page = opened()
@@ -236,7 +237,14 @@ def test_an_edit_without_a_reply_is_in_the_address(opened):
 
 def test_reloading_and_going_back_keep_text_and_chain(opened):
     page = opened({"sampler": "stochastic"})
+    page.evaluate(
+        """void (history.replaceState = (...state) => {
+          window.isKept ||= !document.getElementById('stop').hidden;
+          History.prototype.replaceState.apply(history, state);
+        })"""
+    )
     write(page)
+    assert page.evaluate("isKept"), "the address has no words while they are drawn"
     page.click("#undo")
     settled(page)
     page.click("#restart")

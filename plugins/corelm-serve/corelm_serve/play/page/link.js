@@ -38,6 +38,7 @@ export function fromSaved(saved, { models, decoders, facts }) {
   if (!isServed) notes.push(`This is for the model ${model}, which isn't served here: its prompt and its chain are shown with ${models[0]}, without its words. Start corelm play --model ${model} to see them.`);
   if (!isSeed(seed)) notes.push(NO_SEED);
   const sides = Array.isArray(saved.sides) && saved.sides.length ? saved.sides.slice(0, 2) : [saved];
+  if (sides.some((each) => each?.stages && !Array.isArray(each.stages))) throw new Error("its stages are no list");
   const own = facts[isServed ? model : models[0]], isOwn = typeof saved.prompt !== "string";
   return {
     model: isServed ? model : models[0],

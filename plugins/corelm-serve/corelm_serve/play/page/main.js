@@ -158,6 +158,8 @@ async function drawPieces(signal) {
       showTexts();
       await pause(BETWEEN);
     });
+    remember(); // reloading keeps the words so far
+    remember.flush();
     left -= piece;
     const fits = (piece * PATIENCE) / asked;
     piece = Math.max(1, Math.min(PIECE, left, Math.floor(fits)));
