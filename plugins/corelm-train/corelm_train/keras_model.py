@@ -21,6 +21,9 @@ SAME_LENGTH, OTHER_LENGTH = 1e-4, 1e-2
 """The largest differences that count as rounding, as shares of the largest score: for inputs of one
 length, and of two lengths, whose products may round differently in half precision."""
 
+CHANGES = (
+    "the scores of this model change from call to call, as with dropout, and its texts with them"
+)
 LOOKS_AHEAD = "the scores of this model depend on the tokens after a text; %s"
 PADDED = "it takes only one length, so padding follows each text"
 NOT_PADDED = "it is run on exact lengths, which is slow where each length is compiled"
@@ -46,7 +49,8 @@ class KerasLanguageModel(DisplayableModel):
         default_prompt: the prompt of its file, if it has one.
 
     Raises:
-        UsageError: a model that returns scores of the wrong shape.
+        UsageError: a model that returns scores of the wrong shape, or a vocabulary without the
+            attributes of `corelm.Vocabulary`.
 
     Example:
         >>> from corelm.models.word_vocabulary import WordVocabulary
@@ -68,6 +72,9 @@ class KerasLanguageModel(DisplayableModel):
     ) -> None:
         if context_length < 1:
             raise UsageError(f"context_length must be at least 1, not {context_length}")
+        for name in ("padding", "unknown", "start", "ends"):
+            if not hasattr(vocabulary, name):
+                raise UsageError(f"the vocabulary has no attribute {name}; None would say so")
         self.vocabulary = vocabulary
         self.default_prompt: str | None = None
         self._model = model
@@ -167,9 +174,13 @@ class KerasLanguageModel(DisplayableModel):
         if same and not self._fixed:
             alone = self._scores(np.array([text], dtype=np.int32))
             same = _close(alone, padded, OTHER_LENGTH)
-        if not same:
+        if same:
+            return True
+        if _close(self._scores(self._padded(texts[0]))[:, : len(text)], padded, SAME_LENGTH):
             logger.warning(LOOKS_AHEAD, PADDED if self._fixed else NOT_PADDED)
-        return same
+        else:
+            logger.warning(CHANGES)
+        return False
 
 
 class WindowCache:

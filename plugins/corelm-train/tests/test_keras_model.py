@@ -244,6 +244,19 @@ class FromTheEnd(LastToken):
         return super().predict_on_batch(ids) + left[:, None].astype(np.float32)
 
 
+class Dropping(LastToken):
+    """A model whose scores change from call to call, as with dropout."""
+
+    def predict_on_batch(self, ids):
+        return super().predict_on_batch(ids) + np.float32(len(self.seen))
+
+
+def test_a_model_that_changes_is_not_said_to_look_ahead(caplog):
+    KerasLanguageModel(Dropping(COUNTING), WORDS, 8, probabilities=False)
+    [record] = caplog.records
+    assert record.message.startswith("the scores of this model change from call to call")
+
+
 def test_a_model_to_which_only_the_length_matters_looks_ahead_too(caplog):
     model = KerasLanguageModel(FromTheEnd(COUNTING), WORDS, 8, probabilities=False)
     assert len(caplog.records) == 1
@@ -277,14 +290,17 @@ def test_a_text_begins_with_the_end_token_where_there_is_one():
     assert inner.seen == [[[2, 0]]]
 
 
-def test_a_model_of_another_shape_is_refused():
-    with pytest.raises(UsageError, match=r"maps ids of shape \(1, 2\) to \(1, 2, 3\), not to"):
-        KerasLanguageModel(LastToken(COUNTING[:, :3]), WORDS, 10)
-
-
-def test_a_context_of_nothing_is_refused():
-    with pytest.raises(UsageError, match="context_length must be at least 1, not 0"):
-        KerasLanguageModel(LastToken(COUNTING), WORDS, 0)
+@pytest.mark.parametrize(
+    ("table", "words", "length", "message"),
+    [
+        (COUNTING[:, :3], WORDS, 10, r"maps ids of shape \(1, 2\) to \(1, 2, 3\), not to"),
+        (COUNTING, WORDS, 0, "context_length must be at least 1, not 0"),
+        (COUNTING, "a vocabulary", 10, "the vocabulary has no attribute padding; None would say"),
+    ],
+)
+def test_what_is_no_model_of_words_is_refused(table, words, length, message):
+    with pytest.raises(UsageError, match=message):
+        KerasLanguageModel(LastToken(table), words, length)
 
 
 @pytest.fixture(params=["attention", "both ways"])
