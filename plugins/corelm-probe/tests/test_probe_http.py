@@ -126,31 +126,19 @@ def test_a_request_has_several_texts_where_the_api_has_a_number(url):
     assert (len(tokens), logprobs) == (3, [-1.0] * 3)
 
 
-def test_a_redirect_is_an_error_and_is_not_followed(url):
+@pytest.mark.parametrize(
+    ("address", "api", "error"),
+    [
+        ("{}/moved", "openai", "answers 307"),  # a redirect is not followed
+        ("{}/elsewhere", "ollama", "answers 404: not here"),
+        ("http://127.0.0.1:9", "openai", "cannot be reached"),
+        ("{}/like", "ollama", "has no 'response' in its answer"),
+    ],
+)
+def test_what_is_no_answer_is_an_error(url, address, api, error):
     with (
-        HttpEngine(f"{url}/moved", "openai") as engine,
-        pytest.raises(EngineError, match="answers 307"),
-    ):
-        engine.draw([1], {}, 1, 1, 1)
-
-
-def test_a_path_that_is_not_there_and_a_closed_port_are_errors(url):
-    with (
-        HttpEngine(f"{url}/elsewhere", "ollama") as engine,
-        pytest.raises(EngineError, match="answers 404: not here"),
-    ):
-        engine.draw([1], {}, 1, 1, 1)
-    with (
-        HttpEngine("http://127.0.0.1:9", "openai") as engine,
-        pytest.raises(EngineError, match="cannot be reached"),
-    ):
-        engine.draw([1], {}, 1, 1, 1)
-
-
-def test_an_answer_of_another_api_is_an_error(url):
-    with (
-        HttpEngine(f"{url}/like", "ollama") as engine,
-        pytest.raises(EngineError, match="has no 'response' in its answer"),
+        HttpEngine(address.format(url), api) as engine,
+        pytest.raises(EngineError, match=error),
     ):
         engine.draw([1], {}, 1, 1, 1)
 
