@@ -14,7 +14,7 @@ VOUCHES = re.compile(
     r"as stated|as registered|made both|same distribution|to the last bit|equivalent|\bobeys?\b|"
     r"verified|\bconsistent\b|\bunchanged\b|identical|guarantee|\bproves?\b|taken from earlier|"
     r"paired by|chang\w+ nothing|no difference|never removes|repeats its text|\bagrees?\b|"
-    r"clos\w+ to human|in a loop|the sampler's,|figures compared|genuine",
+    r"clos\w+ to human|in a loop|the sampler's,|figures compared|genuine|same since",
     re.IGNORECASE,
 )
 DECLARED = {"param", "Option", "Argument", "field", "law"}
