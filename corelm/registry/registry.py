@@ -124,7 +124,8 @@ class Registry:
         if source not in self._offered and source not in self.failures:
             slow = threading.Timer(SLOW, logger.warning, ("still importing plugin %s", source))
             slow.daemon = True  # an import that never ends must not delay the exit
-            slow.start()
+            if source.distribution != OWN:  # many short imports: a thread for each takes longer
+                slow.start()
             try:
                 self._admit(source, import_plugin(self._points[source]))
             except PluginError as error:

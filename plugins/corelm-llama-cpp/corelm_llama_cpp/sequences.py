@@ -280,8 +280,9 @@ class Sequences:
             for array, of_pass in zip(results, outputs, strict=True):
                 array[row[wanted], place[wanted]] = of_pass
             self._held[numbers[row], position] = ids
-            if len(numbers) == 1 and self._whole[numbers] == position[0]:
-                self._whole[numbers] += len(ids) // self._context.at_once * self._context.at_once
+            is_whole = len(numbers) == 1 and len(ids) == self._context.at_once
+            if is_whole and self._whole[numbers] == position[0]:
+                self._whole[numbers] += len(ids)
         self._counts[numbers] = lengths
         return tuple(results)
 

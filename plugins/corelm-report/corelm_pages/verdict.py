@@ -48,21 +48,22 @@ def verdict(document: Document) -> str:
 def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
     """Return the statements; each statement names up to `most` samplers or runs, or one more."""
     failed = [entry.sampler for entry in document.samplers if entry.error]
+    chosen = closest(document)
     said = (
-        _closest(most, samplers, closest(document)),
+        _closest(most, samplers, chosen),
         _failings(most, document, samplers),
         f"{named(failed, most)} failed." if failed else "",
-        _missing(document, samplers),
+        "" if chosen else _missing(document, samplers),
         _empty(samplers),
     )
     return " ".join(filter(None, said)) or "No sampler stands out."
 
 
 def _missing(document: Document, samplers: list[SamplerEntry]) -> str:
-    """Say how many texts it takes to name the samplers closest to human text, if these are few."""
+    """Name the number of texts that it takes to tell which samplers are closest to human text."""
     human = compared_human(document)
     texts = [e.generated_texts for e in samplers if estimate(e, SURPRISAL, GENERATED)]
-    if human is None or len(samplers) < 2 or not texts or closest(document):
+    if human is None or len(samplers) < 2 or not texts:
         return ""
     if human.interval is None:
         return f"It takes {FEWEST} human texts to tell which sampler is closest."

@@ -74,7 +74,8 @@ class KerasLanguageModel(DisplayableModel):
             raise UsageError(f"context_length must be at least 1, not {context_length}")
         for name in ("padding", "unknown", "start", "ends"):
             if not hasattr(vocabulary, name):
-                raise UsageError(f"the vocabulary has no attribute {name}; None would say so")
+                none = "()" if name == "ends" else None
+                raise UsageError(f"the vocabulary has no attribute {name}; {none} would say so")
         self.vocabulary = vocabulary
         self.default_prompt: str | None = None
         self._model = model
@@ -168,7 +169,11 @@ class KerasLanguageModel(DisplayableModel):
         if not text:
             return True  # nothing follows in a context of one token
         texts = [np.array([[*text, last]]) for last in (self.vocabulary.padding or 0, other)]
-        padded, followed = (self._scores(self._padded(ids))[:, : len(text)] for ids in texts)
+
+        def scores_before(ids: NDArray[np.int64]) -> Array:
+            return self._scores(self._padded(ids))[:, : len(text)]
+
+        padded, followed = map(scores_before, texts)
         # Neither another last token nor a shorter input may change the earlier scores.
         same = _close(followed, padded, SAME_LENGTH)
         if same and not self._fixed:
@@ -176,7 +181,7 @@ class KerasLanguageModel(DisplayableModel):
             same = _close(alone, padded, OTHER_LENGTH)
         if same:
             return True
-        if _close(self._scores(self._padded(texts[0]))[:, : len(text)], padded, SAME_LENGTH):
+        if _close(scores_before(texts[0]), padded, SAME_LENGTH):
             logger.warning(LOOKS_AHEAD, PADDED if self._fixed else NOT_PADDED)
         else:
             logger.warning(CHANGES)
