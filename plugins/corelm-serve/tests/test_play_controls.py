@@ -99,6 +99,10 @@ def test_the_other_controls_by_mouse(opened, tmp_path):
     page.fill("#paste-text", "{")
     page.click("#paste-use")
     until(page, "document.getElementById('paste-error').textContent")
+    page.fill("#paste-text", '{"temp": 0.7, "rep_pen": 1.1}')
+    page.click("#paste-use")
+    page.wait_for_selector("#cards [data-name=repetition_penalty]")
+    page.click("#paste-open")
     page.click("#paste-close")
     for form, begins in {
         "SVG": b"<?xml",

@@ -183,6 +183,14 @@ def test_bars_have_a_contrast_of_three_to_one_also_in_forced_colors(opened, sche
     assert (light + 0.05) / (dark + 0.05) >= 3
 
 
+def test_words_are_drawn_and_chosen_by_touch(opened):
+    page = opened({"sampler": "stochastic"}, **PHONE)
+    page.tap("#draw")
+    until(page, "document.getElementById('position').textContent === 'word 2'")
+    page.tap("#columns tbody tr:nth-child(2) button")
+    until(page, "document.getElementById('position').textContent === 'word 3'")
+
+
 @pytest.mark.parametrize("phone", [PHONE, LANDSCAPE])
 def test_targets_on_a_phone_are_24_pixels_wide_and_high(opened, phone):
     page = opened({"sampler": CHAIN, "model": "cats"}, **phone)

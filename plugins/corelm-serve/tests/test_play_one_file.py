@@ -39,7 +39,6 @@ SAMPLERS = _local().joinpath("samplers.js").read_text("utf-8").partition("export
 NAMES = sorted(re.findall(r"^  (\w+): ", SAMPLERS.partition("\n};")[0], re.MULTILINE))
 PROMPTS = ["This movie", "the best movie is not the best movie", '"Good," he said: 3.5', ""]
 WORDS = ["good", "the", "movie", "end", "newline", ".", ",", "not so", "xyzzy", 57]
-IN_THE_FILE = ("file:", "blob:", "data:")
 # Start the worker of the file, and ask it.
 ASK = """(requests) => new Promise(async (done) => {
     const part = (name) => document.getElementById(`part-${name}`).textContent;
@@ -92,7 +91,7 @@ def opened(browser, tmp_path_factory):
     for each in contexts:
         each.close()
     assert not complaints
-    assert all(url.startswith(IN_THE_FILE) for url in requests)
+    assert all(url.startswith(("file:", "blob:")) for url in requests)
 
 
 def value_of(parameter, chance, depth):
@@ -186,7 +185,7 @@ def asked_of_firefox(page, ask, requests):
         tab.call("browsingContext.navigate", context=tab.tab, url=page.as_uri(), wait="complete")
         answers = tab.evaluate(ask, requests)
         assert not tab.complaints
-        assert all(url.startswith(IN_THE_FILE) for url in tab.requests)
+        assert all(url.startswith(("file:", "blob:", "data:")) for url in tab.requests)
         assert tab.requests  # they are recorded: the page's icon is one
     return answers
 

@@ -42,9 +42,13 @@ def fragment(page):
     return json.loads(unquote(urlsplit(page.url).fragment))
 
 
-CHANGES = {  # others are in the bursts
+CHANGES = {
+    "restart": lambda page: page.click("#restart"),
+    "new seed": lambda page: page.click("#new-seed"),
+    "undo": lambda page: page.click("#undo"),
     "prompt": lambda page: page.fill("#prompt", "the dog"),
     "model": lambda page: page.select_option("#model", "cats"),
+    "chain": lambda page: page.fill("#expression", "uniform"),
 }
 
 
@@ -58,7 +62,7 @@ def test_a_draw_that_a_change_overtakes_is_dropped(opened, change):
     page.click("#write")
     until(page, "!document.getElementById('stop').hidden")
     CHANGES[change](page)
-    pause(page, 300)  # the prompt is read after a pause
+    pause(page, 300)  # the prompt and the expression are read after a pause
     settled(page)
     before = words(page)
     for route in held:
@@ -280,6 +284,7 @@ def test_redo_goes_forward_where_undo_went_back(opened):
 def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
     page = opened({"sampler": "stochastic"})
     write(page)
+    assert page.is_visible("#ended")
     assert page.get_attribute("#draw", "aria-disabled") == "true"
     assert "next" not in page.inner_text("#columns tbody")
     drawn = words(page)
@@ -294,6 +299,7 @@ def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
     page.click("#new-seed")
     settled(page)
     write(page)  # which works again
+    assert page.is_visible("#ended")
     seed = int(page.input_value("#seed"))
     [text] = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=seed, length=100)
     assert " ".join(words(page)) == text.text.strip()
@@ -338,6 +344,20 @@ def test_the_command_that_is_copied_runs(opened, prompt, capsys):
     sampler = "top_k(k=3) | temperature(t=0.5)"
     [text] = corelm.generate("imdb", prompt, sampler=sampler, seed=3, length=20)
     assert text.text.strip() in capsys.readouterr().out
+
+
+def test_the_tour_ends_with_an_order_that_matters(opened):
+    page = opened()
+    page.click("#tour-open")
+    for _ in range(4):
+        page.click("#tour-next")
+    page.wait_for_selector("#cards [data-name=top_p]")
+    settled(page)
+    last = "document.querySelector('#columns td:last-child .figures').dataset.entropy"
+    before = float(page.evaluate(last))
+    page.click("#cards [aria-label='move top_p earlier']")
+    until(page, "document.getElementById('expression').value.startsWith('top_p')")
+    assert abs(float(page.evaluate(last)) - before) > 0.02
 
 
 def test_a_page_of_an_earlier_start_says_where_to_go(client, open_client):

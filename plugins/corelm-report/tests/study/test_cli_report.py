@@ -155,57 +155,45 @@ def test_devices_and_pipes_are_written_to(report: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("code", "words", "says"),
     [
-        (["--html", "no/r.html"], "/no is not a folder"),
-        (["--html", "."], "': it is a folder; give a file in it"),
-        (["--json", "file/r.json"], "/file is not a folder"),
-        (["--plots", "file"], "cannot write to 'file': "),
-        (["--plots", "file/plots"], "cannot write to 'file/plots': "),
+        (1, ["--html", "no/r.html"], "/no is not a folder"),
+        (1, ["--html", "."], "': it is a folder; give a file in it"),
+        (1, ["--json", "file/r.json"], "/file is not a folder"),
+        (1, ["--plots", "file"], "cannot write to 'file': "),
+        (1, ["--plots", "file/plots"], "cannot write to 'file/plots': "),
         pytest.param(
+            1,
             ["--html", "/proc/report.html"],
             "cannot write to '/proc/report.html': ",  # not even by root
             marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
         ),
-    ],
-)
-def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(
-    report: Run, tmp_path: Path, words: list[str], says: str
-) -> None:
-    (tmp_path / "file").write_text("")
-    result = report(*words)
-    assert (result.code, result.out) == (1, "")
-    assert says in result.err
-    assert "teacher forcing" not in result.err
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--json", "a", "--csv", "./a"], "two forms of the report cannot go to one file"),
-        (["--json", "-", "--csv", "-"], "two forms of the report cannot go to one file"),
-        (["-n", "0"], "n must be at least 1, not 0"),
-        (["-n", "x"], "n must be a whole number, not 'x'"),
-        (["--prompts-from-reference", "1"], "prompts from the reference need human texts: give"),
+        (2, ["--json", "a", "--csv", "./a"], "two forms of the report cannot go to one file"),
+        (2, ["--json", "-", "--csv", "-"], "two forms of the report cannot go to one file"),
+        (2, ["-n", "0"], "n must be at least 1, not 0"),
+        (2, ["-n", "x"], "n must be a whole number, not 'x'"),
+        (2, ["--prompts-from-reference", "1"], "prompts from the reference need human texts: give"),
         (
+            2,
             ["--match", "human_recall=0.9"],
             "human_recall needs human contexts: give some as the ref",
         ),
-        (["--contexts", "0"], "contexts must be at least 1, not 0"),
-        (["--prompts", "no.txt"], "cannot read the prompt file no.txt"),
-        (["--prompts", "empty.txt"], "there is no prompt in empty.txt"),
-        (["nucleus"], "there is no sampler or decoder 'nucleus'"),
-        (["--fail-if", "greedy.lops > 1"], "did you mean 'loops'?"),
-        (["--htlm", "x"], "No such option: --htlm"),
-        (["--top-k", "40"], "No such option: --top-k; top_k is a sampler, written as top_k(k="),
+        (2, ["--contexts", "0"], "contexts must be at least 1, not 0"),
+        (2, ["--prompts", "no.txt"], "cannot read the prompt file no.txt"),
+        (2, ["--prompts", "empty.txt"], "there is no prompt in empty.txt"),
+        (2, ["nucleus"], "there is no sampler or decoder 'nucleus'"),
+        (2, ["--fail-if", "greedy.lops > 1"], "did you mean 'loops'?"),
+        (2, ["--htlm", "x"], "No such option: --htlm"),
+        (2, ["--top-k", "40"], "No such option: --top-k; top_k is a sampler, written as top_k(k="),
     ],
 )
-def test_wrong_usage_is_refused_before_the_work(
-    report: Run, tmp_path: Path, words: list[str], says: str
+def test_what_cannot_be_done_is_refused_before_the_work(
+    report: Run, tmp_path: Path, code: int, words: list[str], says: str
 ) -> None:
+    (tmp_path / "file").write_text("")
     (tmp_path / "empty.txt").write_text("\n \n")
     result = report(*words)
-    assert (result.code, result.out) == (2, "")
+    assert (result.code, result.out) == (code, "")
     assert says in result.err
     assert "teacher forcing" not in result.err
 

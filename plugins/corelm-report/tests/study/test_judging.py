@@ -122,7 +122,7 @@ def test_the_error_of_a_model_is_found():
     assert agreement.value == pytest.approx(1 - 0.3 * lost, abs=0.02)
     assert bias.ends[0] <= 0.3 * lost <= bias.ends[1]
     assert count == len(pairs)
-    assert errors_of_model(judged[0], [], DESIGN) is None
+    assert errors_of_model(verdicts(pairs[:5], wins[:5]), [], DESIGN) is None
 
 
 def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
@@ -132,6 +132,8 @@ def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
     assert (one.units, one.ends) == (three.units, three.ends)
     always_first = [(pair, 1.0) for pair in pairs]
     assert of_first_shown(always_first, ONE).ends[0] > 0.5
+    [few] = win_rates(verdicts(pairs[:5], wins[:5]), ONE)
+    assert few.ends is few.p is few.p_holm is None
 
 
 STUDY = """
@@ -234,6 +236,8 @@ def test_other_files_are_refused(judge):
         ("v.csv", "pair,verdict\nx,first\n", "which the results lack"),
         ("v.csv", swapped, f"line 2 of v.csv: the first text isn't the one of the pair {pair}"),
         ("v.csv", f"pair,verdict\n{pair},\n", "there is no verdict on any pair"),
+        ("v.jsonl", "[1]", "line 1 of v.jsonl must be a JSON object, not [1]"),
+        ("v.jsonl", "{", "line 1 of v.jsonl is not JSON"),
         ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1"),
     ):
         Path(name).write_text(text)
