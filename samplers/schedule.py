@@ -60,7 +60,7 @@ class Schedule(Switch):
 
 
 class Mixture(Sampler):
-    """Mix the distributions of two samplers; one at its neutral values isn't called."""
+    """Mix the distributions of two samplers, each as a chain, which skips neutral stages."""
 
     is_argmax_invariant = True
 
@@ -69,13 +69,8 @@ class Mixture(Sampler):
     w: float = param(0.5, "the weight of the last one", gt=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        first, last = (
-            log_softmax(logits if each.is_neutral else each(logits, context)) + log_weight
-            for each, log_weight in (
-                (self.first, math.log1p(-self.w)),
-                (self.last, math.log(self.w)),
-            )
-        )
+        first = log_softmax(Chain(self.first.stages)(logits, context)) + math.log1p(-self.w)
+        last = log_softmax(Chain(self.last.stages)(logits, context)) + math.log(self.w)
         return array_namespace(logits).logaddexp(first, last)
 
 

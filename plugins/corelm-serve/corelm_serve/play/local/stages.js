@@ -25,7 +25,8 @@ export class Run {
       try {
         parts = this.stage(stage, parts, left ? { branch: place.branch, follows: true } : place);
       } catch (error) {
-        throw error.stage ? error : Object.assign(new Error(`${stage.name}: ${error.message}`), { stage });
+        // What a switch chose has named itself.
+        throw error.stage && SAMPLERS[stage.name]?.chooses ? error : Object.assign(new Error(`${stage.name}: ${error.message}`), { stage });
       }
     }
     return parts;
