@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from faulty import Plain
 
 import corelm
 from corelm import Chain, Context, ParameterError, Sampler, param, sampling_distribution
@@ -93,16 +94,6 @@ def test_a_sampler_without_call_cannot_be_made():
 
 
 # The class attributes
-
-
-class Plain(Sampler):
-    """A sampler that declares nothing."""
-
-    a: float = param(1.0)
-    b: float = param(2.0)
-
-    def __call__(self, logits, context):
-        return logits + 1
 
 
 class Declared(Plain):

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from faulty import Plain
 
 import corelm
 import corelm.testing
@@ -19,16 +20,6 @@ from corelm.runs import ModelLogits, chain_stages
 INF = float("inf")
 GREEDY = corelm.sampler("greedy")
 COLD = corelm.sampler("temperature", t=0.5)
-
-
-class Plain(Sampler):
-    """A sampler with two parameters that declares nothing."""
-
-    a: float = param(1.0)
-    b: float = param(2.0)
-
-    def __call__(self, logits, context):
-        return logits + 1
 
 
 def returns(value):

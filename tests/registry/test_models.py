@@ -61,14 +61,10 @@ def test_a_folder_is_loaded_by_its_path(tmp_path):
         assert perplexity(model) == 92.625
 
 
-def test_a_model_in_the_home_is_loaded_by_its_name(home):
+def test_a_model_in_the_home_or_the_current_folder_is_loaded_by_its_name(home, tmp_path):
     write(home / "models" / "mine")
-    assert perplexity(load("mine")) == 92.625
-
-
-def test_a_model_in_the_current_folder_is_loaded_by_its_name(tmp_path):
     write(tmp_path / "here")
-    assert perplexity(load("here")) == 92.625
+    assert [perplexity(load(name)) for name in ("mine", "here")] == [92.625, 92.625]
 
 
 def test_a_folder_of_that_name_without_a_model_is_not_in_the_way(tmp_path, toys):

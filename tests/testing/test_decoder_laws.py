@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from faulty import complaint
 from scipy import stats
 
 import corelm
@@ -143,14 +144,6 @@ class SaysThatItIsDeterministic(Chooses):
 )
 def test_a_fault_is_caught_by_its_law_and_no_other(decoder, laws):
     assert {law for law in LAWS["decoder"] if complaint(law, decoder)} == laws
-
-
-def complaint(law, decoder):
-    try:
-        law(decoder)
-    except AssertionError as error:
-        return str(error)
-    return ""
 
 
 def test_a_complaint_says_what_is_wrong_for_which_task_and_the_way_out():

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from faulty import complaint
 
 import corelm
 from corelm import Sampler, mask_logits, param, softmax
@@ -250,14 +251,6 @@ NO_DISTRIBUTION = [
 def broken_by(sampler):
     """The laws that a sampler breaks."""
     return {law for law in LAWS["sampler"] if complaint(law, sampler)}
-
-
-def complaint(law, sampler):
-    try:
-        law(sampler)
-    except AssertionError as error:
-        return str(error)
-    return ""
 
 
 @obeys_the_laws(Good(), SaysThatItNeedsRawLogits(), Good() | SaysThatItNeedsRawLogits())

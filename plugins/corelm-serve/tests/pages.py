@@ -26,6 +26,18 @@ def settled(page):
     )
 
 
+def position(page, word):
+    """Wait until the page is at a word."""
+    until(page, f"document.getElementById('position').textContent.endsWith(' {word}')")
+
+
+def write_to_the_end(page):
+    """Draw until the text ends."""
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+
+
 def findings(page, **options):
     """Return the rules that a page breaks, each with the first element at fault."""
     axe = pytest.importorskip(

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from pages import findings, pause, settled, until
+from pages import findings, pause, position, settled, until, write_to_the_end
 from serve_client import served
 
 import corelm
@@ -14,16 +14,6 @@ pytestmark = pytest.mark.slow
 
 CHAIN = "top_k(k=4) | temperature(t=0.5) | min_p(p=0.1)"
 ORDER = "[...document.querySelectorAll('#cards > .card')].map(each => each.dataset.name).join()"
-
-
-def position(page, word):
-    until(page, f"document.getElementById('position').textContent.endsWith(' {word}')")
-
-
-def write_to_the_end(page):
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
-    settled(page)
 
 
 def test_a_card_is_dragged_by_its_name_and_a_slider_for_its_value(opened):

@@ -7,7 +7,7 @@ import time
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from pages import pause, settled, until
+from pages import pause, position, settled, until, write_to_the_end
 
 import corelm
 from corelm.cli.app import main
@@ -21,19 +21,8 @@ TWO = {
 }
 
 
-def position(page, word):
-    until(page, f"document.getElementById('position').textContent.endsWith(' {word}')")
-
-
 def words(page, of="words"):
     return page.locator(f"#{of}").inner_text().replace("[end]", "").split()
-
-
-def write(page):
-    """Draw to the end."""
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
-    settled(page)
 
 
 def fragment(page):
@@ -75,7 +64,7 @@ def test_a_draw_that_a_change_overtakes_is_dropped(opened, change):
 
 def test_a_link_of_a_comparison_opens_both_texts(opened):
     page = opened(TWO)
-    write(page)
+    write_to_the_end(page)
     shown = [words(page), words(page, "words-b")]
     other = opened(fragment(page))
     settled(other)
@@ -97,7 +86,7 @@ def test_a_link_to_a_model_that_is_not_served_says_so_and_reads_no_tokens(opened
 
 def test_a_link_has_the_branches_and_the_cards_that_are_off(opened):
     page = opened({"sampler": "stochastic | top_k(k=4)"})
-    write(page)
+    write_to_the_end(page)
     page.locator(".word").nth(1).click()
     page.locator("#alternatives li button:not(.current)").first.click()
     settled(page)
@@ -247,7 +236,7 @@ def test_reloading_and_going_back_keep_text_and_chain(opened):
           History.prototype.replaceState.apply(history, state);
         })"""
     )
-    write(page)
+    write_to_the_end(page)
     assert page.evaluate("isKept"), "the address has no words while they are drawn"
     page.click("#undo")
     settled(page)
@@ -283,7 +272,7 @@ def test_redo_goes_forward_where_undo_went_back(opened):
 
 def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
     page = opened({"sampler": "stochastic"})
-    write(page)
+    write_to_the_end(page)
     assert page.is_visible("#ended")
     assert page.get_attribute("#draw", "aria-disabled") == "true"
     assert "next" not in page.inner_text("#columns tbody")
@@ -298,7 +287,7 @@ def test_after_the_end_nothing_is_drawn_and_the_page_says_why(opened):
     assert page.is_hidden("#ended")
     page.click("#new-seed")
     settled(page)
-    write(page)  # which works again
+    write_to_the_end(page)  # which works again
     assert page.is_visible("#ended")
     seed = int(page.input_value("#seed"))
     [text] = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=seed, length=100)

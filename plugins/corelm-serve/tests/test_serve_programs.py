@@ -124,22 +124,17 @@ def test_mikupad_predicts_with_its_defaults(client):
         assert all(isinstance(top, dict) for top in choice["logprobs"]["top_logprobs"])
 
 
-def test_koboldai_lite_writes_a_story(client):
-    events = events_of(client.post("/v1/completions", json=KOBOLDAI_LITE).text)
-    about = events[0]["corelm"]
-    [expected] = sample(
-        ToyModel(), "the cat", sampler=about["sampler"], seed=about["seed"], length=768
-    )
-    assert complete(events) == expected
-
-
-def test_koboldai_lite_chats(client):
-    events = events_of(client.post("/v1/chat/completions", json=KOBOLDAI_LITE_CHAT).text)
-    about = events[0]["corelm"]
-    [expected] = sample(
-        ChatModel(), "the cat ", sampler=about["sampler"], seed=about["seed"], length=768
-    )
-    assert chat_text(events) == expected
+@pytest.mark.parametrize(
+    ("path", "request_body", "model", "prompt", "read"),
+    [
+        ("/v1/completions", KOBOLDAI_LITE, ToyModel(), "the cat", complete),
+        ("/v1/chat/completions", KOBOLDAI_LITE_CHAT, ChatModel(), "the cat ", chat_text),
+    ],
+)
+def test_koboldai_lite_writes_and_chats(client, path, request_body, model, prompt, read):
+    events = events_of(client.post(path, json=request_body).text)
+    about = {name: events[0]["corelm"][name] for name in ("sampler", "seed")}
+    assert [read(events)] == sample(model, prompt, **about, length=768)
 
 
 def test_koboldai_lite_is_told_which_of_its_other_fields_are_not_known(client):

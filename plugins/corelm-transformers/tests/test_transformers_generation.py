@@ -8,7 +8,7 @@ import torch
 import transformers
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
 from engine_samplers import Fails
-from tiny_transformers import TOKENIZER, encoded, tiny_model
+from tiny_transformers import TOKENIZER, CallsAnother, encoded, messages, tiny_model
 
 import corelm
 from corelm.interop.testing import tiny_tokenizer
@@ -62,11 +62,6 @@ def ways(sampler, tokenizer=TOKENIZER, seed=7):
     processor = as_logits_processor(sampler, seed=seed, tokenizer=tokenizer)
     loop = {"custom_generate": corelm_loop, "sampler": sampler, "seed": seed}
     return [{"logits_processor": [processor]}, {**loop, "tokenizer": tokenizer}]
-
-
-def messages(caplog):
-    records = [r for r in caplog.records if r.name == "corelm.transformers"]
-    return [record.getMessage() for record in records]
 
 
 # ---- several ends ----
@@ -189,15 +184,8 @@ def test_a_generate_that_continues_an_output_is_a_new_generation(sampler):
 
 
 def test_a_wrapped_processor_is_told_of_a_new_generation():
-    class Wrapper(transformers.LogitsProcessor):
-        def __init__(self, processor):
-            self.processor = processor
-
-        def __call__(self, input_ids, scores):
-            return self.processor(input_ids, scores)
-
     model = model_of(eos_token_id=ENDS)
-    wrapped = {"logits_processor": [Wrapper(as_logits_processor("min_length(n=4)", seed=1))]}
+    wrapped = {"logits_processor": [CallsAnother(as_logits_processor("min_length(n=4)", seed=1))]}
     first = model.generate(**encoded(["the"]), **wrapped, max_new_tokens=4)
     again = {"input_ids": first, "attention_mask": torch.ones_like(first)}
     [text] = drawn(model, again, **wrapped)

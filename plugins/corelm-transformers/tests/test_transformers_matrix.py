@@ -13,7 +13,7 @@ import torch
 import transformers
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
 from pairwise import PairwisePlan
-from tiny_transformers import TOKENIZER, tiny_model
+from tiny_transformers import TOKENIZER, CallsAnother, tiny_model
 
 import corelm
 from corelm.interop.testing import tiny_tokenizer
@@ -51,16 +51,6 @@ def runs(guesses, cache, way, sampler, **_):
 
 
 PLAN = PairwisePlan(FACTORS, runs)
-
-
-class Wrapper(transformers.LogitsProcessor):
-    """A processor of somebody else that calls corelm's."""
-
-    def __init__(self, processor):
-        self.processor = processor
-
-    def __call__(self, input_ids, scores):
-        return self.processor(input_ids, scores)
 
 
 def one_by_one(
@@ -134,7 +124,7 @@ class Case:
             return options | {"tokenizer": self.tokenizer}
         made = as_logits_processor(self.sampler, seed=self.seed, tokenizer=self.tokenizer)
         if self.way == "wrapped":
-            made = Wrapper(made)
+            made = CallsAnother(made)
         own = {"custom_generate": one_by_one} if self.way == "called alone" else {}
         return {"logits_processor": [made], **own}
 

@@ -8,7 +8,7 @@ import tiny_transformers
 import torch
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
 from engine_samplers import TopA
-from tiny_transformers import ENGINE, PROMPTS, SAMPLERS, TOKENIZER, encoded
+from tiny_transformers import ENGINE, PROMPTS, SAMPLERS, TOKENIZER, encoded, messages
 from transformers import LogitsProcessor
 
 import corelm
@@ -120,11 +120,6 @@ def test_the_loop_knows_pads_that_are_also_text():
     loop = {"custom_generate": corelm_loop, "sampler": "repetition_penalty(penalty=1e9)"}
     texts = ENGINE.generate(**inputs, **loop, seed=1, max_new_tokens=8)
     assert TOKENIZER.pad_token_id not in texts[1, 1:].tolist()
-
-
-def messages(caplog):
-    records = [r for r in caplog.records if r.name == "corelm.transformers"]
-    return [record.getMessage() for record in records]
 
 
 def test_filters_that_follow_are_named_once(caplog):

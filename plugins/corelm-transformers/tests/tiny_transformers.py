@@ -41,3 +41,19 @@ SAMPLERS = [*corelm.interop.testing.SAMPLERS, "p_less"]  # a plugin
 def encoded(prompts):
     """Return prompts as tensors, padded on the left."""
     return TOKENIZER(prompts, return_tensors="pt", padding=True)
+
+
+def messages(caplog):
+    """Return what corelm has logged."""
+    records = [r for r in caplog.records if r.name == "corelm.transformers"]
+    return [record.getMessage() for record in records]
+
+
+class CallsAnother(transformers.LogitsProcessor):
+    """A processor of somebody else that calls corelm's."""
+
+    def __init__(self, processor):
+        self.processor = processor
+
+    def __call__(self, input_ids, scores):
+        return self.processor(input_ids, scores)
