@@ -19,6 +19,10 @@ SMALL = {
     for kind in ("book", "default", "gpt2", "rnn")
 }
 
+LLAMA_OPTIONS = {"n_ctx": 0, "type_k": 0, "type_v": 0, "n_threads": 1, "n_threads_batch": 1}
+"""llama-cpp-python in single precision, on one thread: others spin while they wait for each other,
+for 80 ms a batch of four tokens on busy cores."""
+
 
 def some_weights(a=TINY, value=0.5):
     """Return weights that float16 holds exactly."""

@@ -1,6 +1,7 @@
 """Tiny GGUF models, and llama.cpp with them."""
 
 import pytest
+from small_models import LLAMA_OPTIONS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,8 +43,7 @@ def model(gguf_file):
 def llm(gguf_file):
     """Yield the tiny model in llama-cpp-python, in single precision as in corelm."""
     llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
-    options = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn": False, "n_threads": 1}
-    llm = llama.Llama(str(gguf_file), verbose=False, **options)
+    llm = llama.Llama(str(gguf_file), verbose=False, flash_attn=False, **LLAMA_OPTIONS)
     yield llm
     llm.close()
 
@@ -52,7 +52,8 @@ def llm(gguf_file):
 def drafting(gguf_file):
     """Yield the tiny model in llama-cpp-python with all logits, which draft models need."""
     llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
-    options = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn": False, "n_threads": 1}
-    llm = llama.Llama(str(gguf_file), verbose=False, logits_all=True, **options)
+    llm = llama.Llama(
+        str(gguf_file), verbose=False, logits_all=True, flash_attn=False, **LLAMA_OPTIONS
+    )
     yield llm
     llm.close()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small_models import LLAMA_OPTIONS
 
 import corelm
 from corelm.interop.testing import tiny_gpt2
@@ -42,7 +43,7 @@ def test_the_logits_and_tokens_are_those_of_corelm(folder, file):
 
 def test_the_text_is_the_same_in_llama_cpp(file):
     model = LlamaCppModel(file)
-    llm = llama.Llama(str(file), n_ctx=0, type_k=0, type_v=0, n_threads=1, verbose=False)
+    llm = llama.Llama(str(file), verbose=False, **LLAMA_OPTIONS)
     processor = as_logits_processor(SAMPLER, seed=2, vocabulary=LlamaCppVocabulary(llm))
     for prompt in PROMPTS:
         answer = llm(

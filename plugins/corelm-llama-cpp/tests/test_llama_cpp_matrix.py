@@ -21,6 +21,7 @@ from corelm_llama_cpp import (
 )
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 from pairwise import PairwisePlan
+from small_models import LLAMA_OPTIONS
 
 import corelm
 
@@ -65,7 +66,7 @@ def engines(gguf_file, started_file):
     """Yield a function that opens a file in corelm, and in llama-cpp-python, with drafts or not."""
     opened = {}
     paths = {False: gguf_file, True: started_file}
-    options = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn": False, "n_threads": 1}
+    options = {"flash_attn": False, **LLAMA_OPTIONS}
 
     def engine(start, guesses):
         if (start, guesses) not in opened:

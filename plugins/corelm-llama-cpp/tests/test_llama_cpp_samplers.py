@@ -6,6 +6,7 @@ import gc
 import numpy as np
 import pytest
 from engine_samplers import TopA
+from small_models import LLAMA_OPTIONS
 
 import corelm
 import corelm.interop.testing
@@ -145,7 +146,7 @@ def test_every_end_of_the_file_is_an_end(sampler, llm, vocabulary):
 
 def test_the_start_token_is_not_a_part_of_the_text(started_file):
     model = LlamaCppModel(started_file)
-    llm = llama.Llama(str(started_file), verbose=False, n_ctx=0, type_k=0, type_v=0, n_threads=1)
+    llm = llama.Llama(str(started_file), verbose=False, **LLAMA_OPTIONS)
     sampler = f"logit_bias(bias={{{model.vocabulary.start}: 8.0}}) | presence_penalty(penalty=5.0)"
     [expected] = corelm.generate(model, "This movie", sampler=sampler, seed=1, length=5)
     processor = as_logits_processor(sampler, seed=1, vocabulary=LlamaCppVocabulary(llm))

@@ -83,9 +83,8 @@ def test_llama_cpp_computes_the_logits(tmp_path, name):
     import llama_cpp
 
     write_models(tmp_path, [name], gguf=True)
-    llm = llama_cpp.Llama(
-        str(tmp_path / f"{name}.gguf"), n_ctx=256, n_threads=1, logits_all=True, verbose=False
-    )
+    options = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1, "logits_all": True}
+    llm = llama_cpp.Llama(str(tmp_path / f"{name}.gguf"), verbose=False, **options)
     ids = llm.tokenize(CHARACTERS.encode(), add_bos=True)
     assert ids == list(range(1, SIZE))
     assert llm.detokenize(ids).decode() == CHARACTERS

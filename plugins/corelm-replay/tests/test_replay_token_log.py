@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from corelm_replay import Receipt, TokenLog, record, verify
 from corelm_replay.recording import FIGURES
+from small_models import LLAMA_OPTIONS
 
 import corelm
 from corelm.bundles import Bundle
@@ -116,7 +117,7 @@ def test_llama_cpp_records_its_texts(folder):
     from corelm_llama_cpp import LlamaCppVocabulary, as_logits_processor
 
     file = export(Bundle.read(folder), "gguf", folder.with_name("tiny.gguf"))
-    llm = llama.Llama(str(file), n_ctx=0, type_k=0, type_v=0, n_threads=1, verbose=False)
+    llm = llama.Llama(str(file), verbose=False, **LLAMA_OPTIONS)
     log = TokenLog()
     processor = as_logits_processor(CHAIN, seed=5, vocabulary=LlamaCppVocabulary(llm), record=log)
     for prompt in PROMPTS:
