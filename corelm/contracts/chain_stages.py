@@ -105,8 +105,8 @@ def apply(
     """
     run = Run(logits, context, trace)
     result = run(sampler, logits)
-    if result is not logits and not run.is_valid:
-        check_result(sampler, result, context)
+    if result is not logits and run.checked and not run.is_valid:
+        check_result(sampler._last_stage, result, context)
     return result
 
 
@@ -139,6 +139,7 @@ class Run:
         masks_alone: call no stage but masks and switches.
 
     Attributes:
+        checked: results are checked, as they are NumPy's.
         is_valid: the last stage's result is known to be valid, so it needs no check.
     """
 
@@ -154,7 +155,7 @@ class Run:
         self._model_logits, self._trace = model_logits, trace
         self._context, self._masks_alone = context, masks_alone
         # Arrays of other libraries may be traced by a compiler, which has no values to look at.
-        self._checked = isinstance(model_logits, np.ndarray)
+        self.checked = isinstance(model_logits, np.ndarray)
 
     def __call__(self, sampler: Sampler, logits: Array) -> Array:
         """Call the stages of a sampler, and return the logits to draw from."""
@@ -173,7 +174,7 @@ class Run:
         left, before_others = len(sampler.active_stages), Place(place.rows, place.branch, True)
         # A trace lists neutral stages too; without one they aren't even visited.
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
-            if last is not None and self._checked:  # the model's logits were checked before
+            if last is not None and self.checked:  # the model's logits were checked before
                 for _, logits in parts_of(result):
                     check_result(last, logits, self._context)
             left -= not stage.is_neutral
@@ -233,7 +234,7 @@ class Run:
         self, logits: Array, allowed: NDArray[np.bool_] | Forbidden
     ) -> tuple[Array, NDArray[np.bool_]]:
         if isinstance(allowed, Forbidden):
-            if self._checked:
+            if self.checked:
                 allowed_logits, self.is_valid = forbid_tokens(logits, *allowed)
                 if self.is_valid:
                     return allowed_logits, np.zeros(len(logits), dtype=bool)
@@ -302,7 +303,7 @@ class Run:
         """Toss a coin, and check its probability and both outcomes."""
         own, context = self._input(stage, logits)
         result = self._guarded(stage, stage.toss, own, context)
-        if self._checked and (fault := fault_of_toss(result, len(logits))):
+        if self.checked and (fault := fault_of_toss(result, len(logits))):
             raise SamplerError(f"{stage} tossed {fault} at step {self._context.position}")
         probability, *outcomes = result
         heads, tails = (self._output(stage, outcome, own, logits) for outcome in outcomes)
@@ -311,7 +312,7 @@ class Run:
     def _input(self, stage: Sampler, logits: Array) -> tuple[Array, Context]:
         """Return read-only logits and the context for a call of a stage."""
         context = self._context_of(stage)
-        if not self._checked:
+        if not self.checked:
             return logits, context
         # The flag stops NumPy alone: torch, `setflags` and `.base` write despite it.
         own = logits.view() if context is self._context else logits.copy()
@@ -320,7 +321,7 @@ class Run:
 
     def _output(self, stage: Sampler, result: Array, own: Array, logits: Array) -> Array:
         """Return what a stage made of its own copy of the logits, checked."""
-        if not self._checked:
+        if not self.checked:
             return result
         if result is own and stage._is_built_in:  # the stage returned its input unchanged
             return logits
@@ -333,7 +334,7 @@ class Run:
 
     def _context_of(self, stage: Sampler) -> Context:
         """Return the context; a third-party stage gets a copy of its own."""
-        if not self._checked or stage._is_built_in:
+        if not self.checked or stage._is_built_in:
             return self._context
         return self._context.copy()
 
@@ -345,7 +346,7 @@ class Run:
         except (KeyboardInterrupt, SamplerError):  # a SamplerError already names the inner sampler
             raise
         except BaseException as error:  # a plugin's SystemExit must not end the program
-            if not self._checked:  # another library's array: callers catch its errors by type
+            if not self.checked:  # another library's array: callers catch its errors by type
                 raise
             reason = f"{type(error).__name__}: {message_of(error)}"
             raise SamplerError(

@@ -4,10 +4,60 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from types import FunctionType
+from collections.abc import Mapping, Set
+from types import FunctionType, MappingProxyType
+from typing import Any, ClassVar, Protocol
 
 from corelm.errors import PluginError
 from corelm.text.printable import shown
+
+KINDS = ("temperature", "filter", "penalty", "other")
+READABLE = frozenset({"tokens", "position", "surprisal", "model_surprisal", "vocabulary"})
+"""The parts of a context that a sampler can declare in `reads`."""
+
+
+class Declared(Protocol):
+    """The attributes of a sampler's class that are checked."""
+
+    kind: ClassVar[str]
+    neutral: ClassVar[Mapping[str, Any]]
+    example: ClassVar[Mapping[str, Any]]
+    reads: ClassVar[frozenset[str]]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+def check_attributes(cls: type[Declared]) -> None:
+    """Raise if a class attribute breaks the contract; make the others immutable."""
+    wrong = f"not a sampler: {cls.__name__}"
+    if cls.kind == "mask" and not hasattr(cls, "allowed"):
+        raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
+    if cls.kind not in (*KINDS, "mask"):
+        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
+    # A subclass's own `__call__` would bypass the traces and fallbacks of the core's.
+    for method in ("allowed", "choose", "toss"):
+        if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
+            base = next(base for base in cls.__mro__ if method in vars(base)).__name__
+            raise PluginError(
+                f"{wrong} needs {method}(context), from which the core makes its __call__: write "
+                f"that in place of __call__, or inherit corelm.Sampler instead of {base}"
+            )
+    if not isinstance(cls.reads, Set) or not cls.reads <= READABLE:
+        raise PluginError(
+            f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
+        )
+    names = [field.name for field in dataclasses.fields(cls)]
+    for name in ("neutral", "example"):
+        values = getattr(cls, name)
+        if not isinstance(values, Mapping) or not set(values) <= set(names):
+            has = ", ".join(names) or "none"
+            raise PluginError(
+                f"{wrong}.{name} must map parameters to values, not be {values!r}; "
+                f"the parameters are: {has}"
+            )
+    # A mutable class attribute could change all existing samplers.
+    cls.reads = frozenset(cls.reads)
+    cls.neutral = MappingProxyType(dict(cls.neutral))
+    cls.example = MappingProxyType(dict(cls.example))
 
 
 def refuse_unusable(cls: type, contract: type) -> None:

@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.contracts.chain_stages import apply, run_stages
+from corelm.contracts.chain_stages import apply
+from corelm.contracts.class_checks import READABLE, check_attributes
 from corelm.contracts.context import Context
 from corelm.contracts.params import Parameterized
-from corelm.contracts.validation import READABLE, check_attributes
 from corelm.errors import ParameterError, PluginError
 from corelm.lazy import cached_property
 from corelm.numerics.distributions import Array
@@ -116,6 +116,11 @@ class Sampler(Displayable, Parameterized, ABC):
     def active_stages(self) -> tuple[Sampler, ...]:
         """The stages that are not at their neutral values."""
         return () if self.is_neutral else (self,)
+
+    @property
+    def _last_stage(self) -> Sampler:
+        """The stage whose result is drawn from."""
+        return (self.active_stages or self.stages)[-1]
 
     @property
     def nested(self) -> dict[str, Sampler]:
@@ -251,7 +256,7 @@ class Mask(Sampler):
         """
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return _run(self, logits, context)
+        return apply(self, logits, context)
 
 
 class Switch(Sampler):
@@ -284,7 +289,7 @@ class Switch(Sampler):
         """
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return _run(self, logits, context)
+        return apply(self, logits, context)
 
 
 class Coin(Sampler):
@@ -324,7 +329,7 @@ class Coin(Sampler):
         """
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return _run(self, logits, context)
+        return apply(self, logits, context)
 
 
 MOST_COINS = 4
@@ -351,7 +356,7 @@ class Chain(Sampler):
         _derive_attributes(self, flat)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return _run(self, logits, context)
+        return apply(self, logits, context)
 
     def parts(self) -> Iterator[Sampler]:
         return (part for stage in self.samplers for part in stage.parts())
@@ -378,13 +383,6 @@ class Chain(Sampler):
 
     def __repr__(self) -> str:
         return self.expression
-
-
-def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
-    """Run the stages of a chain, mask or switch, and check the result if it is NumPy's."""
-    # Arrays of other libraries may be traced or on a device, where a check would be slow or fail.
-    run = apply if isinstance(logits, np.ndarray) else run_stages
-    return run(sampler, logits, context)
 
 
 def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:

@@ -1,63 +1,20 @@
-"""Check what a sampler declares and returns, and rows of logits."""
+"""Check what a sampler returns, and rows of logits."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Set
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.errors import ModelOutputError, PluginError, SamplerError
+from corelm.contracts.context import Context
+from corelm.errors import ModelOutputError, SamplerError
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.text.printable import shown
 
-if TYPE_CHECKING:
-    from corelm.contracts.context import Context
-    from corelm.contracts.sampling import Sampler
-
-
-KINDS = ("temperature", "filter", "penalty", "other")
-READABLE = frozenset({"tokens", "position", "surprisal", "model_surprisal", "vocabulary"})
-"""The parts of a context that a sampler can declare in `reads`."""
 FEW = 8
 """Tokens; rows of fewer logits may add up to 1 by chance."""
-
-
-def check_attributes(cls: type[Sampler]) -> None:
-    """Raise if a class attribute breaks the contract; make the others immutable."""
-    wrong = f"not a sampler: {cls.__name__}"
-    if cls.kind == "mask" and not hasattr(cls, "allowed"):
-        raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
-    if cls.kind not in (*KINDS, "mask"):
-        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
-    # A subclass's own `__call__` would bypass the traces and fallbacks of the core's.
-    for method in ("allowed", "choose", "toss"):
-        if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
-            base = next(base for base in cls.__mro__ if method in vars(base)).__name__
-            raise PluginError(
-                f"{wrong} needs {method}(context), from which the core makes its __call__: write "
-                f"that in place of __call__, or inherit corelm.Sampler instead of {base}"
-            )
-    if not isinstance(cls.reads, Set) or not cls.reads <= READABLE:
-        raise PluginError(
-            f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
-        )
-    names = [field.name for field in dataclasses.fields(cls)]
-    for name in ("neutral", "example"):
-        values = getattr(cls, name)
-        if not isinstance(values, Mapping) or not set(values) <= set(names):
-            has = ", ".join(names) or "none"
-            raise PluginError(
-                f"{wrong}.{name} must map parameters to values, not be {values!r}; "
-                f"the parameters are: {has}"
-            )
-    # A mutable class attribute could change all existing samplers.
-    cls.reads = frozenset(cls.reads)
-    cls.neutral = MappingProxyType(dict(cls.neutral))
-    cls.example = MappingProxyType(dict(cls.example))
 
 
 def fault_of_rows(logits: Array) -> str:
@@ -147,20 +104,19 @@ def check_logits(logits: Array, where: str = "the logits") -> None:
         raise ModelOutputError(f"{where} hold {fault} in row {first_invalid_row(logits)}")
 
 
-def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
-    """Raise if the last stage of a sampler returned a row that is not a valid distribution."""
+def check_result(stage: object, logits: Array, context: Context) -> None:
+    """Raise if a stage returned a row that is not a valid distribution."""
     if not rows_are_valid(logits):
-        raise invalid_result(sampler, logits, context.position)
+        raise invalid_result(stage, logits, context.position)
 
 
-def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
-    """Return the error for invalid rows that the last stage of a sampler returned."""
-    stage = (sampler.active_stages or sampler.stages)[-1]
+def invalid_result(stage: object, logits: Array, step: int) -> SamplerError:
+    """Return the error for invalid rows that a stage returned."""
     fault = fault_of_rows(logits)
     return SamplerError(f"{stage} returned {fault} at step {step}, row {first_invalid_row(logits)}")
 
 
-def restored_token(sampler: Sampler, token: int, step: int, row: int | None = None) -> SamplerError:
+def restored_token(sampler: object, token: int, step: int, row: int | None = None) -> SamplerError:
     """Return the error for a sampler that made a token possible which the model rules out."""
     where = f"step {step}" if row is None else f"step {step}, row {row}"
     return SamplerError(
@@ -169,7 +125,7 @@ def restored_token(sampler: Sampler, token: int, step: int, row: int | None = No
     )
 
 
-def check_stage(stage: Sampler, result: Array, model_logits: Array, context: Context) -> None:
+def check_stage(stage: object, result: Array, model_logits: Array, context: Context) -> None:
     """Raise if a stage restored a token that the model never draws, or returned probabilities.
 
     Both come of `return softmax(logits)`, which would be drawn from without a word.
@@ -187,7 +143,7 @@ def check_stage(stage: Sampler, result: Array, model_logits: Array, context: Con
 
 
 def check_drawn(
-    sampler: Sampler, tokens: NDArray[np.int64], model_logits: Array, steps: Iterable[int]
+    sampler: object, tokens: NDArray[np.int64], model_logits: Array, steps: Iterable[int]
 ) -> None:
     """Raise if a drawn token is one that the model rules out, such as padding.
 

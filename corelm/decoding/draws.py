@@ -264,7 +264,7 @@ class DrawPlan:
                 result = run_stages(self.after, result, past, trace, model_logits)
             tokens, surprisal, valid = draw_checked(result, uniforms)
             if not valid:
-                raise invalid_result(self._sampler, result, past.position)
+                raise invalid_result(self._sampler._last_stage, result, past.position)
             of_masks = self._of_masks(trace, (), result.shape)
             drawn = Drawn(model_logits, result, tokens, surprisal, *of_masks)
         if drawn.logits is not model_logits:

@@ -212,7 +212,7 @@ class Decoding:
         distributions = self._plan.next(self.model_logits(scores), context)
         self._last, self._rows, self._drawn = distributions, None, None
         if distributions.logits is not distributions.model_logits:
-            check_result(self._sampler, distributions.logits, context)
+            check_result(self._sampler._last_stage, distributions.logits, context)
         return distributions
 
     def draw(self, scores: Array | None = None) -> Step:

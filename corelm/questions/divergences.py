@@ -204,7 +204,7 @@ class ModelRows:
         logits = run_stages(sampler, self.logits, context)
         compared = self.compare_logits(logits, tokens)
         if compared is None:
-            raise invalid_result(sampler, logits, context.position)
+            raise invalid_result(sampler._last_stage, logits, context.position)
         if compared.restored is not None:
             raise restored_token(sampler, compared.restored, context.position)
         return compared

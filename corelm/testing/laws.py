@@ -14,10 +14,11 @@ from functools import partial
 
 import numpy as np
 
+from corelm.contracts.class_checks import READABLE
 from corelm.contracts.context import Context
 from corelm.contracts.language_model import Vocabulary, never_drawn
 from corelm.contracts.sampling import Coin, Mask, Sampler
-from corelm.contracts.validation import READABLE, fault_of_mask, fault_of_result, fault_of_toss
+from corelm.contracts.validation import fault_of_mask, fault_of_result, fault_of_toss
 from corelm.errors import ParameterError
 from corelm.numerics.branches import Branches, mixture_of
 from corelm.numerics.distributions import Array, greedy, softmax

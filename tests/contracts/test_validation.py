@@ -97,7 +97,7 @@ def test_the_stages_can_run_without_the_last_check():
     invalid = np.full((1, 2), np.nan)
     result = run_stages(COLD | returns(invalid), np.zeros((1, 2)), Context.of([[0]]))
     assert np.isnan(result).all()
-    error = invalid_result(COLD | returns(invalid) | OFF, result, step=4)
+    error = invalid_result((COLD | returns(invalid) | OFF)._last_stage, result, step=4)
     assert str(error) == "named returned NaN at step 4, row 0"
     with pytest.raises(SamplerError, match="named returned NaN at step 0, row 0"):
         run_stages(returns(invalid) | COLD, np.zeros((1, 2)), Context.of([[0]]))

@@ -92,7 +92,7 @@ def by_stages(
     result = run_stages(sampler, model, context, trace)
     tokens, surprisal, valid = draw_checked(result, uniforms)
     if not valid:
-        raise invalid_result(sampler, result, context.position)
+        raise invalid_result(sampler._last_stage, result, context.position)
     drawn = model, result, tokens, surprisal
     of_masks = masks_of(trace, result.shape)
     return *drawn, *(of_masks if sampler.has_masks else ()), *figures_of(*drawn)
