@@ -204,6 +204,11 @@ def signed(form: Format, value: float, low: float | None = None, high: float | N
     return f"{sign}{text.removesuffix('%')} pp" if text.endswith("%") else f"{sign}{text}"
 
 
+def over_seeds(form: Form, deviation: float | None) -> str:
+    """Format a figure's standard deviation over the seeds; empty without one."""
+    return "" if deviation is None else f"sd {FORMATS[form](deviation)} over seeds"
+
+
 def visible(text: str) -> str:
     """Replace control characters by visible marks.
 

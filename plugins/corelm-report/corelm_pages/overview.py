@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from corelm.runs import printable
-from corelm_pages.formats import FORMATS, Rounding, interval, number, signed
+from corelm_pages.formats import FORMATS, Rounding, interval, number, over_seeds, signed
 from corelm_pages.remarks import remarks
 from corelm_report.document.content import Document, Entry, MatchedTo
 from corelm_report.document.figure import (
@@ -75,11 +75,6 @@ def _offered(document: Document) -> Iterator[Figure]:
         )
 
 
-def columns_of(table: str, document: Document) -> list[Figure]:
-    """Return the columns of a table of the page."""
-    return [figure for figure in all_columns(document) if figure.table == table]
-
-
 def in_short(match: MatchedTo) -> str:
     """Format a sampler's target for a table cell.
 
@@ -96,13 +91,6 @@ def amount(figure: str, value: float) -> str:
     if figure in MATCHED and MATCHED[figure].unit == SHARE:
         return share(value)
     return number(value) if value == 0 or value >= SMALL else f"{value:.3g}"
-
-
-def text_of(column: Figure, entry: Entry) -> str | None:
-    """Return the text of a cell of targets; None in every other column."""
-    if column.name != TARGET.name:
-        return None
-    return in_short(entry.matched) if entry.matched else ""
 
 
 @dataclass(frozen=True)
@@ -139,9 +127,8 @@ class OverviewColumn:
     def cell(self, entry: Entry) -> str:
         """Return the text of its cell for an entry."""
         figure = self.figure
-        text = text_of(figure, entry)
-        if text is not None:
-            return text or NOTHING
+        if figure.name == TARGET.name:
+            return in_short(entry.matched) if entry.matched else NOTHING
         lookup = difference if self.against else estimate
         measured = lookup(entry, figure.looked_up, figure.view)
         if measured is None:
@@ -150,7 +137,7 @@ class OverviewColumn:
         rounding = Rounding.by_interval(*own)
         if self.against:
             return self._with_interval(signed(*own), rounding, measured)
-        spread_of = spread_text(figure, entry)
+        spread_of = over_seeds(figure.form, spread(entry, figure))
         return self._with_interval(rounding.text(measured.value), rounding, measured, spread_of)
 
     def _with_interval(
@@ -162,12 +149,6 @@ class OverviewColumn:
         ends = ends.replace("%", " pp") if self.against else ends
         inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
         return f"{text} ({inside})" if inside else text
-
-
-def spread_text(column: Figure, entry: Entry) -> str:
-    """Describe a figure's standard deviation over the seeds; empty without one."""
-    deviation = spread(entry, column.name) if column.view == GENERATED else None
-    return "" if deviation is None else f"sd {FORMATS[column.form](deviation)} over seeds"
 
 
 def overview_columns(document: Document, intervals: bool = False) -> list[OverviewColumn]:

@@ -30,7 +30,7 @@ from corelm_pages.overview import failed_metrics, seeds, targets
 from corelm_pages.remarks import remarks
 from corelm_pages.verdict import verdict
 from corelm_report.document.content import Document
-from corelm_report.document.figure import HUMAN, TABLES, share
+from corelm_report.document.figure import HUMAN, share
 from corelm_report.document.lookup import against
 from corelm_report.document.texts import TokenDetails
 from corelm_stats.conclusions import EACH
@@ -61,7 +61,8 @@ def page(document: Document) -> str:
     """
     from markupsafe import Markup  # late: other forms of a report need no templates
 
-    by_name = {name: tables.table(document, name) for name in TABLES}
+    figures = tables.PageTables(document)
+    by_name = figures.by_name()
     has_differences = any(entry.differences for entry in document.samplers)
     compared_with = "human text" if against(document) == HUMAN else against(document)
     return rendered(
@@ -74,7 +75,7 @@ def page(document: Document) -> str:
         evidence=evidence(document),
         failed=[entry for entry in document.samplers if entry.error],
         against=compared_with if has_differences else "",
-        compared=len(dict(tables.p_values(document))),
+        compared=len(figures.p_values),
         rate=EACH,
         stated=STATED,
         tables=by_name,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from corelm.errors import ReportError
-from corelm_pages.tables import clear_differences
+from corelm_pages.tables import PageTables
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.figure import GENERATED, HUMAN, SURPRISAL
 from corelm_report.document.lookup import against, declared_difference
@@ -89,7 +89,7 @@ def permutation_tests(document: Document) -> list[PermutationTest]:
     entries = [each for each in document.samplers if each is not other and each.error is None]
     clusters = document.header.cluster_of
     tests = with_holm([test for each in entries for test in _tests(each, other, clusters)])
-    bold = clear_differences(document)
+    bold = PageTables(document).clear
     places = [(test.sampler, GENERATED, test.metric) for test in tests]
     return [
         replace(test, significant=test.p_holm <= EACH and place in bold)

@@ -7,13 +7,13 @@ Differences beyond chance are marked, at the false discovery rate of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from corelm.runs import printable
-from corelm_pages.formats import FORMATS, Rounding, interval, margins, signed
-from corelm_pages.overview import TARGET, columns_of, spread_text, text_of
+from corelm_pages.formats import FORMATS, Rounding, interval, margins, over_seeds, signed
+from corelm_pages.overview import TARGET, all_columns, in_short
 from corelm_report.document.content import (
     Document,
     Entry,
@@ -32,13 +32,7 @@ from corelm_report.document.figure import (
     VARIETY,
     Figure,
 )
-from corelm_report.document.lookup import (
-    Measurement,
-    declared_difference,
-    difference,
-    estimate,
-    value,
-)
+from corelm_report.document.lookup import Measurement, Reading, readings
 from corelm_stats.conclusions import discoveries
 from corelm_stats.estimates import STATED
 
@@ -124,29 +118,75 @@ class PageTable:
     absent: Sequence[str]
 
 
-def table(document: Document, name: str) -> PageTable | None:
-    """Return a table of the page, or None if no sampler has any of its figures."""
-    columns = [each for each in columns_of(name, document) if _says_something(document, each)]
-    if not columns:
-        return None
-    clear = clear_differences(document)
-    every = [_line(entry, document, name, columns, clear) for entry in document.entries]
-    filled = [line for line in every if any(cell.figure for cell in line.cells)]
-    counts = Counter(line.n for line in filled if line.n and not line.human)
-    # Said once above the table; only lines with another number get a note.
-    usual = max(counts, key=lambda n: counts[n], default="")
-    numbers = [f"n = {line.n}" if line.n not in ("", usual) else "" for line in filled]
-    noted = [
-        replace(line, note="; ".join(filter(None, (number, line.note))))
-        for line, number in zip(filled, numbers, strict=True)
-    ]
-    return PageTable(
-        columns,
-        _blocks(document, _aligned(noted)),
-        usual,
-        any(line.n not in ("", usual) for line in filled),
-        [line.name for line in every if line not in filled],
-    )
+DifferenceKey = tuple[str, str, str]
+"""The place of a difference: the name of its entry, its view, its figure."""
+
+
+class PageTables:
+    """The figures of a document in the tables of the page, each looked up once.
+
+    Args:
+        document: the content of a report.
+
+    Attributes:
+        p_values: every difference of enough units for a statement, with its p-value.
+        clear: the significant differences among them.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._document, self._columns = document, all_columns(document)
+        self._read = [(entry, readings(entry, self._columns)) for entry in document.entries]
+        self.p_values: dict[DifferenceKey, float] = {
+            (entry.label, column.view, column.looked_up): apart.p
+            for entry, row in self._read
+            for column, each in zip(self._columns, row, strict=True)
+            if not isinstance(entry, HumanEntry) and column.compared and (apart := each.declared)
+            if apart.p is not None and (apart.units or 0) >= STATED
+        }
+        largest = discoveries(self.p_values.values())
+        self.clear = {place for place, p in self.p_values.items() if p <= largest}
+
+    def by_name(self) -> dict[str, PageTable | None]:
+        """Return the tables; None for one without a figure of any sampler."""
+        cells = [
+            [_cell(*each, entry, self.clear) for each in zip(self._columns, row, strict=True)]
+            for entry, row in self._read
+        ]
+        return {name: self._table(name, cells) for name in TABLES}
+
+    def _table(self, name: str, cells: Sequence[Sequence[TableCell]]) -> PageTable | None:
+        document = self._document
+        filled_columns = [
+            (column, some)
+            for column, *some in zip(self._columns, *cells, strict=True)
+            if column.table == name and _says_something(document, column, some)
+        ]
+        if not filled_columns:
+            return None
+        columns = [column for column, _ in filled_columns]
+        first = next((column for column in columns if column.compared), columns[0])
+        rows = zip(
+            *([replace(cell, first=c is first) for cell in some] for c, some in filled_columns),
+            strict=True,
+        )
+        entries = zip(document.entries, rows, strict=True)
+        every = [_line(entry, document, name, row) for entry, row in entries]
+        filled = [line for line in every if any(cell.figure for cell in line.cells)]
+        counts = Counter(line.n for line in filled if line.n and not line.human)
+        # Said once above the table; only lines with another number get a note.
+        usual = max(counts, key=lambda n: counts[n], default="")
+        numbers = [f"n = {line.n}" if line.n not in ("", usual) else "" for line in filled]
+        noted = [
+            replace(line, note="; ".join(filter(None, (number, line.note))))
+            for line, number in zip(filled, numbers, strict=True)
+        ]
+        return PageTable(
+            columns,
+            _blocks(document, _aligned(noted)),
+            usual,
+            any(line.n not in ("", usual) for line in filled),
+            [line.name for line in every if line not in filled],
+        )
 
 
 def _blocks(document: Document, rows: Sequence[Line]) -> list[tuple[str, Sequence[Line]]]:
@@ -186,27 +226,21 @@ def _decimals(figure: Amount | None) -> int:
     return len(figure.text.removesuffix("%").partition(".")[2]) if figure else 0
 
 
-def _says_something(document: Document, column: Figure) -> bool:
+def _says_something(document: Document, column: Figure, cells: Sequence[TableCell]) -> bool:
     """Return True if a sampler has the figure; a target that all share doesn't count.
 
     For example, only samplers with a mask have a constraint cost.
     """
-    figures = [_cell(column, entry).figure for entry in document.samplers if not entry.error]
+    by_entry = zip(document.entries, cells, strict=True)
+    figures = [c.figure for entry, c in by_entry if not isinstance(entry, HumanEntry)]
     if column.name == "unknown":  # few models have such a word, and few texts
-        figures += [_cell(column, document.human).figure] if document.human else []
+        figures += [cells[0].figure] if document.human else []
         return any(each and each.text != "0" for each in figures)
     return len(set(figures)) > 1 if column.name == TARGET.name else any(figures)
 
 
-def _line(
-    entry: Entry,
-    document: Document,
-    table: str,
-    columns: Sequence[Figure],
-    clear: Collection[DifferenceKey],
-) -> Line:
+def _line(entry: Entry, document: Document, table: str, cells: Sequence[TableCell]) -> Line:
     part = entry.part(TEACHER_FORCED if table in (ENTROPY, DIVERGENCE) else GENERATED)
-    first = next((column for column in columns if column.compared), columns[0])
     whole_human = entry is document.human
     elsewhere = whole_human and document.header.contexts.source != HUMAN
     return Line(
@@ -215,7 +249,7 @@ def _line(
         human=isinstance(entry, HumanEntry),
         n=_count(part, in_sets=table == VARIETY),
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
-        cells=[replace(_cell(each, entry, clear), first=each is first) for each in columns],
+        cells=cells,
     )
 
 
@@ -231,27 +265,27 @@ def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None, in_sets:
     return count
 
 
-def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -> TableCell:
-    written = text_of(column, entry)
-    if written is not None:
-        return TableCell(column.title, Amount(written) if written else None)
-    is_human = isinstance(entry, HumanEntry)
-    # The human counterpart of a figure may have another name.
-    name = (is_human and column.human) or column.looked_up
-    measured = estimate(entry, name, column.view)
+def _cell(
+    column: Figure, read: Reading, entry: Entry, clear: Collection[DifferenceKey]
+) -> TableCell:
+    if column.name == TARGET.name:
+        return TableCell(column.title, Amount(in_short(entry.matched)) if entry.matched else None)
+    measured = read.measured
     if measured is None:
         return TableCell(column.title)
-    note = "of the words written" if is_human and column.human else spread_text(column, entry)
+    is_human = isinstance(entry, HumanEntry)
+    note = over_seeds(column.form, read.spread)
+    note = "of the words written" if is_human and column.human else note
     part = entry.part(column.view)
     if part is not None and measured.n is not None and part.n is not None and measured.n < part.n:
         note = ", ".join(filter(None, (f"of {printable.counted(measured.n, 'text')}", note)))
-    other = difference(entry, column.looked_up, column.view) if column.compared else None
+    other = read.difference if column.compared else None
     apart = None
     if other is not None:
         amount = signed(FORMATS[column.form], other.value, other.low, other.high)
         text, _, unit = amount.partition(" ")
         apart = Amount(text, _sides(column, other), unit)
-    figure = _figure(column, measured, entry)
+    figure = _figure(column, measured, read.between)
     if is_human and figure and column.name == "outside_human_band" and figure.text == "10.0%":
         figure, note = replace(figure, margins=()), "by definition"
     return TableCell(
@@ -263,12 +297,12 @@ def _cell(column: Figure, entry: Entry, clear: Collection[DifferenceKey] = ()) -
     )
 
 
-def _figure(column: Figure, measured: Measurement, entry: Entry) -> Amount:
+def _figure(column: Figure, measured: Measurement, between: Sequence[Measurement | None]) -> Amount:
     """Return a figure with its 95 % interval, or with the range that its column shows instead."""
-    if column.between is not None:
+    if between:
         text = Rounding(FORMATS[column.form]).text(measured.value)
-        low, high = (value(entry, end, column.view) for end in column.between)
-        ends = "" if low is None or high is None else interval(FORMATS[column.form], low, high)
+        low, high = between
+        ends = interval(FORMATS[column.form], low.value, high.value) if low and high else ""
         return Amount(text, (ends,) if ends else ())
     own = FORMATS[column.form], measured.value, measured.low, measured.high
     text, sides = Rounding.by_interval(*own).text(measured.value), _sides(column, measured)
@@ -284,35 +318,13 @@ def _sides(column: Figure, measured: Measurement) -> tuple[str, ...]:
 
 def _strip(entry: Entry, greatest: float) -> tuple[float, ...] | None:
     """Return the strip of an entry; None for a decoder or human text, which have no entropy."""
-    at = [value(entry, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")]
-    if (mean := at[0]) is None:
+    part = entry.teacher_forced
+    if not isinstance(part, TeacherForced) or (mean := part.entropy.mean) is None:
         return None
+    at = mean, part.entropy.p05, part.entropy.p95
     return tuple(place(mean if each is None else each, greatest) for each in at)
 
 
 def place(entropy: float, greatest: float) -> float:
     """Return the position of an entropy between 0 and the largest one, in percent."""
     return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)
-
-
-DifferenceKey = tuple[str, str, str]
-"""The place of a difference: the name of its entry, its view, its figure."""
-
-
-def clear_differences(document: Document) -> set[DifferenceKey]:
-    """Return the significant differences among all in the page's tables."""
-    by_place = dict(p_values(document))
-    largest = discoveries(by_place.values())
-    return {place for place, p in by_place.items() if p <= largest}
-
-
-def p_values(document: Document) -> Iterator[tuple[DifferenceKey, float]]:
-    """Yield every difference on the page of enough units for a statement, with its p-value."""
-    columns = [column for table in TABLES for column in columns_of(table, document)]
-    for entry in document.samplers:
-        for column in columns if not entry.error else ():
-            apart = declared_difference(entry, column.looked_up, column.view)
-            if not column.compared or apart is None or (apart.units or 0) < STATED:
-                continue
-            if apart.p is not None:
-                yield (entry.label, column.view, column.looked_up), apart.p

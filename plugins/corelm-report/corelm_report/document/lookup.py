@@ -9,16 +9,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from corelm_report.document.content import (
     Difference,
     Document,
     Entry,
     GeneratedTexts,
+    HumanEntry,
     SamplerEntry,
     TeacherForced,
 )
 from corelm_report.document.figure import (
+    GENERATED,
     HUMAN,
     MEAN,
     SET_SIZE,
@@ -140,19 +143,55 @@ def point(entry: Entry | None, across: str, up: str, view: str) -> tuple[float, 
     return None if x is None or y is None else (x, y)
 
 
-def spread(entry: Entry, figure: str) -> float | None:
+def spread(entry: Entry, figure: Figure) -> float | None:
     """Return the standard deviation of a figure of the texts over the seeds, if there are several.
 
     Example:
         >>> from corelm_report.document.content import GeneratedTexts, SamplerEntry, SeedSpread
         >>> by_seed = {"loops": SeedSpread(sd=0.25, values=[0.0, 0.5])}
         >>> texts = GeneratedTexts(by_seed=by_seed)
-        >>> spread(SamplerEntry(sampler="greedy", generated_texts=texts), "loops")
+        >>> entry = SamplerEntry(sampler="greedy", generated_texts=texts)
+        >>> spread(entry, declared("loops", "generated_texts"))
         0.25
     """
-    texts = entry.generated_texts
-    over_seeds = ((texts and texts.by_seed) or {}).get(figure)
+    texts = entry.generated_texts if figure.view == GENERATED else None
+    over_seeds = ((texts and texts.by_seed) or {}).get(figure.name)
     return over_seeds.sd if over_seeds else None
+
+
+class Reading(NamedTuple):
+    """All that a document has of one figure of an entry.
+
+    Attributes:
+        measured: the figure; of human text its counterpart, if that has another name.
+        between: the two figures that the page shows instead of its interval.
+        spread: its standard deviation over the seeds.
+        difference: its difference; `declared` has the p-value and the number of units.
+    """
+
+    measured: Measurement | None
+    between: tuple[Measurement | None, ...]
+    spread: float | None
+    difference: Measurement | None
+    declared: Difference | None
+
+
+def readings(entry: Entry, figures: Iterable[Figure]) -> list[Reading]:
+    """Look up figures of an entry, in one pass over them."""
+    measured = {(each.view, each.figure): each for each in estimates(entry)}
+
+    def read(figure: Figure) -> Reading:
+        name = (isinstance(entry, HumanEntry) and figure.human) or figure.looked_up
+        place = entry, figure.looked_up, figure.view
+        return Reading(
+            measured.get((figure.view, _full(name))),
+            tuple(measured.get((figure.view, end)) for end in figure.between or ()),
+            spread(entry, figure),
+            difference(*place),
+            declared_difference(*place),
+        )
+
+    return [*map(read, figures)]
 
 
 def against(document: Document) -> str:

@@ -18,7 +18,7 @@ import corelm
 from corelm.errors import ReportError
 from corelm.testing import ToyModel
 from corelm_pages.permutation_tests import permutation_tests
-from corelm_pages.tables import clear_differences
+from corelm_pages.tables import PageTables
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.measure.entries import Measured, from_entry
 from corelm_report.measure.text_records import kept_texts
@@ -222,7 +222,7 @@ def test_bold_tests_p_values_and_intervals_never_contradict(seed):
         [chains.write(some, each, rng.random(shape)).records() for each in samplers]
     )
     tests = {(each.sampler, each.metric): each for each in permutation_tests(document)}
-    clear = clear_differences(document)
+    clear = PageTables(document).clear
     for entry in document.samplers[1:]:
         for name, each in entry.differences.generated_texts.items():
             bold, test = (entry.sampler, "generated_texts", name) in clear, None
