@@ -258,10 +258,6 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-# Patterns as text: they are compiled for errors alone.
-OPTION = r"No such option: --([\w-]+)"
-EXTRA = r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$"
-
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -309,8 +305,9 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
         case PartialError():
             return f"{_explain(error.error, help)[0]}; {error.kept}", ExitCode.PARTLY_FAILED
         case typer.TyperException():
-            message = error.format_message().rstrip(".")
-            hint = sampler_hint(message) + model_hint(error)
+            from corelm.cli.options.unknown_options import hint_of  # late: for an error alone
+
+            message, hint = error.format_message().rstrip("."), hint_of(error)
             return f"{message}{hint}; see `{help}`", error.exit_code
         case typer.Abort():
             return "aborted", ExitCode.FAILED
@@ -373,36 +370,3 @@ class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         kind = "warning" if record.levelno >= logging.WARNING else "note"
         messages.tell(record.getMessage(), kind)
-
-
-def model_hint(error: typer.TyperException) -> str:
-    """Return how to name a model to a command that takes no words; empty in other errors."""
-    match = re.match(EXTRA, error.format_message())
-    command = getattr(getattr(error, "ctx", None), "command", None)
-    if (
-        not match
-        or not command
-        or any(each.param_type_name == "argument" for each in command.params)
-    ):
-        return ""
-    options = [name for each in command.params for name in each.opts]
-    return f"; a model is named with --model {match[1]}" if "--model" in options else ""
-
-
-def sampler_hint(message: str) -> str:
-    """Return how to write the sampler that an unknown option names; empty if it names none.
-
-    Example:
-        >>> sampler_hint("No such option: --top-k")
-        '; top_k is a sampler, written as top_k(k=2)'
-    """
-    match = re.match(OPTION, message)
-    if not match:
-        return ""
-    from corelm.cli.output.describe import example_expression  # loads what most errors don't need
-    from corelm.registry.registry import registry
-
-    name = match[1].replace("-", "_")
-    offers = [offer for offer in registry().offers("corelm_samplers") if offer.name == name]
-    calls = [example_expression(offer.value, name) for offer in offers]
-    return f"; {name} is a sampler, written as {calls[0]}" if calls else ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+
+from typer import TyperException
 
 from corelm.cli.options.parameters import SHORT, Chosen, flag, scan
 from corelm.contracts.params import Parameterized
@@ -106,3 +109,41 @@ def _way_out(word: str, options: Collection[str], chosen: Sequence[Chosen]) -> s
         + (", ".join(names[0] for names in choice.names.values()) or "no parameters")
         for choice in listed
     )
+
+
+def hint_of(error: TyperException) -> str:
+    """Return the way to write what an option or argument that Typer refuses probably means."""
+    return _sampler_hint(error.format_message()) + _model_hint(error)
+
+
+def _model_hint(error: TyperException) -> str:
+    """Return how to name a model to a command that takes no words; empty in other errors."""
+    extra = r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$"
+    match = re.match(extra, error.format_message().rstrip("."))
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    if (
+        not match
+        or not command
+        or any(each.param_type_name == "argument" for each in command.params)
+    ):
+        return ""
+    options = [name for each in command.params for name in each.opts]
+    return f"; a model is named with --model {match[1]}" if "--model" in options else ""
+
+
+def _sampler_hint(message: str) -> str:
+    """Return how to write the sampler that an unknown option names; empty if it names none.
+
+    Example:
+        >>> _sampler_hint("No such option: --top-k")
+        '; top_k is a sampler, written as top_k(k=2)'
+    """
+    match = re.match(r"No such option: --([\w-]+)", message)
+    if not match:
+        return ""
+    from corelm.cli.output.describe import example_expression  # loads what most errors don't need
+
+    name = match[1].replace("-", "_")
+    offers = [offer for offer in registry().offers("corelm_samplers") if offer.name == name]
+    calls = [example_expression(offer.value, name) for offer in offers]
+    return f"; {name} is a sampler, written as {calls[0]}" if calls else ""
