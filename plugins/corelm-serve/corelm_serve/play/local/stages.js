@@ -89,7 +89,7 @@ export class Run {
 
   // The mixture of two samplers, which `schedule` makes.
   mixed({ values: { first, last, w } }, logits) {
-    const [a, b] = [[first, Math.log1p(-w)], [last, Math.log(w)]].map(([chain, weight]) => this.kernels.stage(new Run(this.kernels, this.model, this.at).apply(chain, logits), "log_softmax").map((each) => each + weight));
+    const [a, b] = [[first, Math.log1p(-w)], [last, Math.log(w)]].map(([chain, weight]) => this.kernels.stage(new Run(this.kernels, this.model, this.at).apply(chain, logits), "log_softmax").map((each) => each + Math.fround(weight)));
     return a.map((each, id) => logAddExp(each, b[id]));
   }
 }
@@ -107,11 +107,11 @@ function mixtureOf(kernels, parts) {
   return weighted.reduce((a, b) => a.map((each, id) => logAddExp(each, b[id])));
 }
 
-// In single precision, as NumPy does it.
+// As NumPy does it, which rounds each step: thousands of tokens can have one logit, so that an error adds up.
 function logAddExp(a, b) {
-  if (a === b) return a + Math.LN2;
+  if (a === b) return a + Math.fround(Math.LN2);
   const most = Math.max(a, b), least = Math.min(a, b);
-  return least === -Infinity ? most : most + Math.log1p(Math.exp(Math.fround(least - most)));
+  return least === -Infinity ? most : most + Math.fround(Math.log1p(Math.fround(Math.exp(Math.fround(least - most)))));
 }
 
 const isEmpty = (logits) => logits.every((logit) => logit === -Infinity);
