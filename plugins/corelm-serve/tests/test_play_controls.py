@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from browsers import TELEPHONE
 from pages import findings, pause, position, settled, until, write_to_the_end
 from serve_client import served
 
@@ -16,21 +17,35 @@ CHAIN = "top_k(k=4) | temperature(t=0.5) | min_p(p=0.1)"
 ORDER = "[...document.querySelectorAll('#cards > .card')].map(each => each.dataset.name).join()"
 
 
-def test_a_card_is_dragged_by_its_name_and_a_slider_for_its_value(opened):
-    page = opened({"sampler": CHAIN})
-    page.drag_and_drop("[data-name=min_p] strong", "[data-name=top_k] strong")
+@pytest.mark.parametrize("way", ["mouse", "touch"])
+def test_a_card_is_dragged_by_its_name_and_a_slider_for_its_value(opened, way):
+    phone = {"viewport": TELEPHONE, "has_touch": True, "is_mobile": True}
+    page = opened({"sampler": CHAIN}, **(phone if way == "touch" else {}))
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        points = [{"x": x, "y": y} for x, y in points]
+        fingers.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+
+    def drag(start, end):
+        if way == "touch":
+            touch("Start", start), touch("Move", end), touch("End")
+        else:
+            page.mouse.move(*start), page.mouse.down(), page.mouse.move(*end), page.mouse.up()
+
+    def place(selector, share=0.5):
+        page.locator(selector).scroll_into_view_if_needed()
+        box = page.locator(selector).bounding_box()
+        return box["x"] + box["width"] * share, box["y"] + box["height"] / 2
+
+    drag(place("[data-name=min_p] strong"), place("[data-name=top_k] strong"))
     until(page, f"{ORDER} === 'min_p,top_k,temperature'")
     until(page, "document.getElementById('expression').value.startsWith('min_p(p=0.1) | top_k')")
-    page.drag_and_drop("[data-name=min_p] strong", "[data-name=temperature] strong")
+    drag(place("[data-name=min_p] strong"), place("[data-name=temperature] strong"))
     until(page, f"{ORDER} === 'top_k,temperature,min_p'")
     page.click("[data-name=temperature] .open")
-    slider = page.locator("[data-name=temperature] input[type=range]")
-    box = slider.bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] / 4, middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.75, middle, steps=5)
-    page.mouse.up()
+    slider = "[data-name=temperature] input[type=range]"
+    drag(place(slider, 0.25), place(slider, 0.75))
     until(page, "/temperature\\(t=1\\.[45]/.test(document.getElementById('expression').value)")
     assert page.evaluate(ORDER) == "top_k,temperature,min_p"
 

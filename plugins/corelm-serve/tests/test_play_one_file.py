@@ -185,13 +185,28 @@ def test_figures_and_texts_are_those_of_python(request, tmp_path_factory, progra
 
 def asked_of_firefox(page, ask, requests):
     """Return the answers of a page that is opened from the disk, and asks for nothing."""
+    url = f"{page.as_uri()}#{quote(json.dumps({'sampler': 'top_k(k=4) | min_p(p=0.1)'}))}"
     with firefox() as tab:
-        tab.call("browsingContext.navigate", context=tab.tab, url=page.as_uri(), wait="complete")
+        tab.call("browsingContext.navigate", context=tab.tab, url=url, wait="complete")
         answers = tab.evaluate(ask, requests)
+        assert after_a_drag(tab) == ["min_p", "top_k"]
         assert not tab.complaints
         assert all(url.startswith(("file:", "blob:", "data:")) for url in tab.requests)
         assert tab.requests  # they are recorded: the page's icon is one
     return answers
+
+
+def after_a_drag(tab):
+    """Return the names of the cards after the first one was dragged onto the last."""
+    cards = """() => [...document.querySelectorAll(".card strong")].map((each) => {
+        const { x, y } = each.getBoundingClientRect();
+        return [each.textContent, Math.ceil(x), Math.ceil(y)];
+    })"""
+    first, last = ({"type": "pointerMove", "x": x, "y": y} for _, x, y in tab.evaluate(cards, None))
+    press, release = ({"type": f"pointer{each}", "button": 0} for each in ("Down", "Up"))
+    drag = {"type": "pointer", "id": "mouse", "actions": [first, press, last, release]}
+    tab.call("input.performActions", context=tab.tab, actions=[drag])
+    return [name for name, _, _ in tab.evaluate(cards, None)]
 
 
 def answered(work, body, models, rows):

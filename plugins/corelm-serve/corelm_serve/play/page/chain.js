@@ -52,7 +52,7 @@ export class ChainEditor {
     const name = h("button", { type: "button", class: "open", "aria-expanded": String(stage.open), title: offer.package ?? "",
       onclick: () => { stage.open = card.classList.toggle("opened"); name.setAttribute("aria-expanded", String(stage.open)); } },
     h("strong", {}, stage.name), values);
-    const card = h("li", { class: ["card", stage.on ? "" : "off", stage.open ? "opened" : ""].filter(Boolean).join(" "), draggable: "true", data: { name: stage.name } },
+    const card = h("li", { class: ["card", stage.on ? "" : "off", stage.open ? "opened" : ""].filter(Boolean).join(" "), data: { name: stage.name } },
       h("div", { class: "head" }, toggle, name,
         this.mover(stages, at, -1), this.mover(stages, at, 1),
         h("button", { type: "button", class: "icon", "aria-label": `take ${stage.name} out`, title: "take out",
@@ -64,7 +64,7 @@ export class ChainEditor {
       const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
       if (event.altKey && by) { event.preventDefault(); event.stopPropagation(); this.move(stages, at, by); }
     });
-    this.makeDraggable(card, stages, at);
+    this.makeDraggable(name, card, stages, at);
     return card;
   }
 
@@ -124,21 +124,14 @@ export class ChainEditor {
     (card?.querySelector(".open") ?? this.list.parentElement.querySelector("select")).focus();
   }
 
-  makeDraggable(card, stages, at) {
-    card.addEventListener("dragstart", (event) => {
-      // A slider is dragged for its value, not for its card.
-      if (event.target !== card || document.activeElement.matches("input[type=range]")) return event.preventDefault();
-      event.stopPropagation();
-      this.dragged = { stages, at };
-      event.dataTransfer.effectAllowed = "move";
-      event.dataTransfer.setData("text/plain", stages[at].name); // or Firefox drags nothing
-    });
-    card.addEventListener("dragover", (event) => { if (this.dragged?.stages === stages) event.preventDefault(); });
-    card.addEventListener("drop", (event) => {
-      if (this.dragged?.stages !== stages) return;
-      event.preventDefault();
-      event.stopPropagation();
-      this.move(stages, this.dragged.at, at - this.dragged.at);
+  // A card is dragged by its name, with a mouse or a finger, to another card of its list.
+  makeDraggable(name, card, stages, at) {
+    name.addEventListener("pointerdown", (start) => {
+      start.target.releasePointerCapture(start.pointerId); // or a finger's drag ends on the card where it began
+      addEventListener("pointerup", ({ target, pointerId }) => {
+        const to = [...card.parentElement.children].findIndex((each) => each.contains(target));
+        if (pointerId === start.pointerId && to >= 0 && to !== at) this.move(stages, at, to - at);
+      }, { once: true });
     });
   }
 
