@@ -315,7 +315,7 @@ function connect() {
   guide = new Guide(showStep);
   addEventListener("hashchange", openAddress);
   // A slider that is dragged changes the state too often for the browser's history.
-  for (const type of ["click", "input", "change", "keyup", "drop", "pagehide"]) {
+  for (const type of ["click", "input", "change", "keyup", "pagehide"]) {
     addEventListener(type, ({ target }) => { if (type !== "input" || target.type !== "range") remember.flush(); });
   }
   document.addEventListener("keydown", (event) => {
