@@ -1,4 +1,4 @@
-"""Models small enough for tests, shared by them."""
+"""Models small enough for tests, and questions to them, shared by tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from corelm import Context
 from corelm.bundles import Architecture, Bundle, WordVocabulary
 from corelm.models.contents import shapes
 from corelm.models.numpy_model import NumpyModel
@@ -77,3 +78,14 @@ def only_forward(model):
 
     plain.start = start
     return plain
+
+
+def only_word(vocabulary, sampler, text, prompt=""):
+    """Return the only word that may follow a text; None if all may."""
+    start, drawn = vocabulary.encode(prompt), vocabulary.encode(text)
+    context = Context.of([*start, *drawn], prompt_length=len(start), vocabulary=vocabulary)
+    kept = np.flatnonzero(np.isfinite(sampler(np.zeros((1, len(vocabulary))), context)[0]))
+    if len(kept) == len(vocabulary):
+        return None
+    [token] = kept
+    return vocabulary.words[token]

@@ -1,10 +1,12 @@
 """Break a loop: when the words come, in which order, and what follows."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 from corelm_break_loop import BreakLoop, turn_of
+from small_models import only_word
 
 import corelm
 from corelm import Context, ParameterError
@@ -14,6 +16,7 @@ from corelm.testing import ToyModel, obeys_the_laws
 
 MODEL = ToyModel("abcde")
 VOCABULARY = MODEL.vocabulary
+possible = partial(only_word, VOCABULARY, prompt="a b a b a b")
 
 
 @obeys_the_laws(
@@ -29,17 +32,6 @@ def test_law(sampler, law):
 @obeys_the_laws(BreakLoop(words=["d e"], times=2), vocabulary=VOCABULARY)
 def test_law_with_words(sampler, law):
     law(sampler)
-
-
-def possible(sampler, text, prompt="a b a b a b"):
-    """Return the only token that may follow a text; None if all may."""
-    start, drawn = VOCABULARY.encode(prompt), VOCABULARY.encode(text)
-    context = Context.of([*start, *drawn], prompt_length=len(start), vocabulary=VOCABULARY)
-    kept = np.flatnonzero(np.isfinite(sampler(np.zeros((1, len(VOCABULARY))), context)[0]))
-    if len(kept) == len(VOCABULARY):
-        return None
-    [token] = kept
-    return VOCABULARY.words[token]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from corelm_samplers.force import Force
 from corelm_samplers.phase import Phase
+from small_models import only_word
 
 from corelm import Context, ParameterError, generate, sampler, sampling_distribution
 from corelm.errors import UsageError
@@ -14,19 +17,8 @@ from corelm.testing import ToyModel
 INF = float("inf")
 MODEL = ToyModel("abc()")
 VOCABULARY = MODEL.vocabulary
+forced = partial(only_word, VOCABULARY)
 A, B, C = VOCABULARY.encode("a b c")
-
-
-def forced(force, text, prompt=""):
-    """Return the only token that may follow a text; None if all may."""
-    tokens = VOCABULARY.encode(f"{prompt} {text}")
-    length = len(VOCABULARY.encode(prompt))
-    context = Context.of(tokens, prompt_length=length, vocabulary=VOCABULARY)
-    kept = np.flatnonzero(force(np.zeros((1, len(VOCABULARY))), context)[0] > -INF)
-    if len(kept) == len(VOCABULARY):
-        return None
-    [token] = kept
-    return VOCABULARY.words[token]
 
 
 @pytest.mark.parametrize(
