@@ -354,7 +354,7 @@ def _prepare(debug: bool) -> None:
     # A terminal in ASCII must not end a run of hours with a UnicodeEncodeError.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=messages.SIMILAR_CHARACTERS)
     warnings.showwarning = _show_warning
     logger = logging.getLogger("corelm")
     logger.handlers = [_OneLine()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -39,6 +40,23 @@ if TYPE_CHECKING:
 
 __all__ = ["stages", "tell"]
 """The public names of `corelm.commands.messages`."""
+
+
+SIMILAR = {"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-"}
+"""The signs of numbers, and their substitutes in an encoding that lacks them."""
+SIMILAR_CHARACTERS = "corelm.similar"
+"""The error handler of streams, which replaces characters that their encoding lacks."""
+
+
+def _similar(error: UnicodeError) -> tuple[str, int]:
+    """Return similar characters, or question marks, and where encoding continues."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(SIMILAR.get(each, "?") for each in missing), error.end
+
+
+codecs.register_error(SIMILAR_CHARACTERS, _similar)
 
 
 class Output:

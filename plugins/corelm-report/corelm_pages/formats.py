@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from corelm.runs import printable
@@ -207,6 +207,36 @@ def signed(form: Format, value: float, low: float | None = None, high: float | N
 def over_seeds(form: Form, deviation: float | None) -> str:
     """Format a figure's standard deviation over the seeds; empty without one."""
     return "" if deviation is None else f"sd {FORMATS[form](deviation)} over seeds"
+
+
+def with_interval(
+    form: Format, value: float, ends: Sequence[float | None] | None, difference: bool = False
+) -> tuple[str, str]:
+    """Format a figure and its interval, with the digits that the interval supports.
+
+    Args:
+        form: the format of the figure.
+        value: the figure.
+        ends: the interval; None if there is none.
+        difference: write the sign of the figure, and shares in percentage points.
+
+    Returns:
+        The figure and its interval; "" for none, and for one narrower than the digits shown.
+
+    Example:
+        >>> text, ends = with_interval(number, -0.1234, (-0.21, -0.04), difference=True)
+        >>> text.replace(MINUS, "-"), ends.replace(MINUS, "-")
+        ('-0.12', '-0.21 to -0.04')
+        >>> with_interval(share, 0.62, None)
+        ('62.0%', '')
+    """
+    low, high = ends or (None, None)
+    rounding = Rounding.by_interval(form, value, low, high)
+    text = signed(form, value, low, high) if difference else rounding.text(value)
+    if low is None or high is None:
+        return text, ""
+    shown = interval(rounding.text, low, high)
+    return text, shown.replace("%", " pp") if difference else shown
 
 
 def visible(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from corelm.runs import printable
-from corelm_pages.formats import FORMATS, Rounding, interval, number, over_seeds, signed
+from corelm_pages.formats import FORMATS, number, over_seeds, with_interval
 from corelm_pages.remarks import remarks
 from corelm_report.document.content import Document, Entry, MatchedTo
 from corelm_report.document.figure import (
@@ -25,7 +25,6 @@ from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import (
     MATCHED,
-    Measurement,
     against,
     difference,
     estimate,
@@ -133,21 +132,14 @@ class OverviewColumn:
         measured = lookup(entry, figure.looked_up, figure.view)
         if measured is None:
             return NOTHING
-        own = FORMATS[figure.form], measured.value, measured.low, measured.high
-        rounding = Rounding.by_interval(*own)
-        if self.against:
-            return self._with_interval(signed(*own), rounding, measured)
-        spread_of = over_seeds(figure.form, spread(entry, figure))
-        return self._with_interval(rounding.text(measured.value), rounding, measured, spread_of)
-
-    def _with_interval(
-        self, text: str, rounding: Rounding, measured: Measurement, spread_of: str = ""
-    ) -> str:
-        if not self.with_interval or measured.low is None or measured.high is None:
+        form, both = FORMATS[figure.form], (measured.low, measured.high)
+        text, ends = with_interval(form, measured.value, both, difference=bool(self.against))
+        if not self.with_interval or None in both:
             return text
-        ends = interval(rounding.text, measured.low, measured.high)
-        ends = ends.replace("%", " pp") if self.against else ends
-        inside = ", ".join(filter(None, (ends, spread_of if self.with_spread else "")))
+        spread_of = ""
+        if self.with_spread and not self.against:
+            spread_of = over_seeds(figure.form, spread(entry, figure))
+        inside = ", ".join(filter(None, (ends, spread_of)))
         return f"{text} ({inside})" if inside else text
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from corelm_pages.formats import number
+from corelm_pages.formats import number, with_interval
 from corelm_report.document.content import Difference, Document, SamplerEntry
 from corelm_report.document.figure import MEAN, SURPRISAL, listed
 from corelm_report.document.lookup import against
@@ -105,7 +105,5 @@ def table_of(rows: Conclusions) -> tuple[list[str], list[tuple[str, ...]]]:
 def _cell(difference: Difference | None) -> str:
     if difference is None:
         return "none"
-    text = f"{difference.value or 0:+.3f}"
-    if difference.ci95 is None:
-        return text
-    return f"{text} ({difference.ci95[0]:+.3f} to {difference.ci95[1]:+.3f})"
+    text, ends = with_interval(number, difference.value or 0, difference.ci95, difference=True)
+    return f"{text} ({ends})" if ends else text

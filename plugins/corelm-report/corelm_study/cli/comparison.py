@@ -7,13 +7,18 @@ from collections.abc import Iterator, Mapping
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import printable
+from corelm_pages.formats import Rounding, number, with_interval
 from corelm_pages.markdown import plain, table_row
 from corelm_pages.report import Report, document_of
 from corelm_report.document.comparison import beyond, comparison, same
+from corelm_report.document.figure import share
+from corelm_report.document.figures import FIGURES
 from corelm_report.document.parts import Json
 from corelm_study.cli.finish_report import ReportFiles
 
 TITLES = ("sampler", "figure", "before", "after", "difference", "its 95% interval")
+PERCENT = {figure.name for figure in FIGURES if figure.form == "share"}
+"""The figures that are written in percent."""
 SHOWN = 60
 """The longest part of a header that is shown in full, in characters."""
 
@@ -57,17 +62,16 @@ def show_comparison(compared: Json, out: Output) -> None:
 
 def changed_figures(compared: Json) -> list[tuple[str, ...]]:
     """Return a line for each figure that differs beyond its interval, as `TITLES` has it."""
-    return [
-        (
-            printable.one_line(name),
-            printable.one_line(each["metric"]),
-            f"{each['before']:.4g}",
-            f"{each['after']:.4g}",
-            f"{each['difference']:+.4g}",
-            f"{each['ci95'][0]:+.3g} to {each['ci95'][1]:+.3g}",
-        )
-        for name, each in beyond(compared)
-    ]
+    lines = []
+    for name, each in beyond(compared):
+        form = share if each["metric"] in PERCENT else number
+        apart, ends = each["difference"], each["ci95"]
+        rounding = Rounding.by_interval(form, apart, *ends)
+        names = [printable.one_line(text) for text in (name, each["metric"])]
+        sides = [rounding.text(each[side]) for side in ("before", "after")]
+        text, interval = with_interval(form, apart, ends, difference=True)
+        lines.append((*names, *sides, text, interval or "exact"))
+    return lines
 
 
 def comparison_notes(compared: Json) -> Iterator[str]:

@@ -16,7 +16,6 @@ from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import ReportError, UsageError
 from corelm.runs import SafeFile, printable
 from corelm_pages.evidence import evidence
-from corelm_pages.formats import DASH, MINUS
 from corelm_pages.overview import (
     BARS,
     NOTHING,
@@ -318,9 +317,7 @@ def _columns(document: Document, unicode: bool, intervals: bool) -> list[_TableC
     most = document.bounds.max
     bars = [f"of {most:.2f}", *(_bar(each, most, unicode) for each in document.entries)]
     rows = (cells for _, cells in overview(document, intervals))
-    # Standard output may have ASCII alone.
-    signs = {} if unicode else str.maketrans({MINUS: "-", DASH: " to "})
-    cells = zip(*([cell.translate(signs) for cell in row] for row in rows), strict=True)
+    cells = zip(*rows, strict=True)
     columns = [
         _TableColumn(column.priority, [column.title, *texts], column)
         for column, texts in zip(overview_columns(document), cells, strict=True)

@@ -14,6 +14,7 @@ from typing import Any
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import SafeFile, printable
+from corelm_pages.formats import with_interval
 from corelm_pages.report import Report, document_of
 from corelm_report.document.figure import SHARES, share
 from corelm_stats.conclusions import with_holm
@@ -171,7 +172,7 @@ def _show_rates(title: str, rates: Sequence[WinRate], out: Output) -> None:
         HEADER,
         [
             (f"{rate.sampler} over {rate.against}" + several * f", {rate.model}",
-             share(rate.rate), _ends(rate.ends),
+             *_win_rate_with_ends(rate.rate, rate.ends),
              "none" if rate.p_holm is None else f"{rate.p_holm:.2g}",
              f"{rate.pairs:,}", f"{rate.units:,}")
             for rate in rates
@@ -179,14 +180,16 @@ def _show_rates(title: str, rates: Sequence[WinRate], out: Output) -> None:
     )  # fmt: skip
 
 
-def _ends(ends: Sequence[float] | None) -> str:
-    return "none" if ends is None else f"{share(ends[0])} to {share(ends[1])}"
+def _win_rate_with_ends(rate: float, ends: Sequence[float] | None) -> tuple[str, str]:
+    text, interval = with_interval(share, rate, ends)
+    return text, "none" if ends is None else interval or "exact"
 
 
 def _named(rate: KnownByInterval) -> str:
     if rate.value is None:
         return "none of them"
-    return f"{share(rate.value)} ({_ends(rate.ends)})" if rate.ends else share(rate.value)
+    text, ends = with_interval(share, rate.value, rate.ends)
+    return f"{text} ({ends})" if ends else text
 
 
 EVEN = KnownByInterval(0.5, [0.5, 0.5])

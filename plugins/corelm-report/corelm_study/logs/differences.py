@@ -9,6 +9,7 @@ from pathlib import Path
 from corelm.commands import ExitCode, Output, blocks
 from corelm.errors import UsageError
 from corelm.runs import printable
+from corelm_pages.formats import Rounding, number, with_interval
 from corelm_stats.conclusions import with_holm
 from corelm_stats.estimates import FEWEST, Estimate
 from corelm_stats.inference import Inference, Sample
@@ -31,11 +32,8 @@ def show_logs(
     names = _names(paths)
     logs = {name: read_answers(path, cluster) for name, path in zip(names, paths, strict=True)}
     differences = paired_differences(logs, metrics)
-    first = dict.fromkeys(
-        (each.against, each.metric, f"{each.values[1]:.4f}", "", "", "", f"{each.questions:,}", "")
-        for each in differences
-    )
-    out.rows(HEADER, [*first, *(_row(each) for each in differences)])
+    first = {each.metric: _first(each) for each in reversed(differences)}
+    out.rows(HEADER, [*reversed(first.values()), *map(_row, differences)])
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
     left_out = max(each.left_out for each in differences)
     if left_out:
@@ -54,12 +52,18 @@ def _names(paths: Sequence[Path]) -> list[str]:
     raise UsageError("the same log is given twice")
 
 
+def _first(each: LogDifference) -> tuple[str, ...]:
+    """Return the row of the first log, with the digits of one of its differences."""
+    return each.against, each.metric, each.mean(1), "", "", "", f"{each.questions:,}", ""
+
+
 def _row(each: LogDifference) -> tuple[str, ...]:
-    ends = "none" if each.ends is None else f"{each.ends[0]:+.4f} to {each.ends[1]:+.4f}"
     p = "none" if each.p_holm is None else f"{each.p_holm:.2g}"
+    apart, ends = with_interval(number, each.difference, each.ends, difference=True)
+    ends = "none" if each.ends is None else ends or "exact"
     return (
-        each.log, each.metric, f"{each.values[0]:.4f}", f"{each.difference:+.4f}", ends, p,
-        f"{each.questions:,}", f"{each.units:,}",
+        each.log, each.metric, each.mean(0), apart, ends, p, f"{each.questions:,}",
+        f"{each.units:,}",
     )  # fmt: skip
 
 
@@ -92,6 +96,11 @@ class LogDifference:
     left_out: int
     units: int
     p_holm: float | None = None
+
+    def mean(self, log: int) -> str:
+        """Format the mean of the first or second log, with the digits of the difference."""
+        low, high = self.ends or (None, None)
+        return Rounding.by_interval(number, self.difference, low, high).text(self.values[log])
 
 
 def paired_differences(

@@ -126,4 +126,4 @@ def test_markdown_has_a_line_for_each_figure_that_differs(document, compared):
     other["samplers"][2]["generated_texts"]["n"] = 0
     text = compared(document, other).markdown
     assert "| sampler | figure | before | after | difference | its 95% interval |" in text
-    assert "| uniform | entropy.mean | 2.398 | 1 | -1.398 |" in text.replace("\\", "")
+    assert "| uniform | entropy.mean | 2.40 | 1.00 | \N{MINUS SIGN}1.40 |" in text.replace("\\", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -288,7 +289,9 @@ def test_the_command_compares_several_logs(tmp_path, run):
     done = run("study", "read", *names)
     assert done.code == 0
     assert "min_p/samples.jsonl" in done.out
-    assert "+0.5000" in done.out
+    assert re.search(r"min_p/\S+ +exact_match +1\.0 +\+0\.5 +0\.3.0\.7 ", done.out)
+    assert re.search(r"top_p/\S+ +exact_match +0\.5 +40\n", done.out)
+    assert "\N{MINUS SIGN}0.5" in run("study", "read", *names[::-1]).out
     clustered = run("study", "read", *names, "--cluster", "passage", "--metric", "exact_match")
     assert clustered.code == 0
     assert run("study", "read", names[0]).code == 2
