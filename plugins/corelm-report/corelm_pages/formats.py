@@ -80,6 +80,8 @@ ALIKE = 0.2
 """Up to this relative difference, both sides of an interval are written as one number."""
 FINEST = 4
 """The most decimals; an interval narrower than they show counts as exact."""
+NARROW = "narrower than shown"
+"""What a table says of such an interval."""
 
 
 class Rounding(NamedTuple):

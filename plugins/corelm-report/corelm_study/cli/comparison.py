@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import printable
-from corelm_pages.formats import Rounding, number, with_interval
+from corelm_pages.formats import NARROW, Rounding, number, with_interval
 from corelm_pages.markdown import plain, table_row
 from corelm_pages.report import Report, document_of
 from corelm_report.document.comparison import beyond, comparison, same
@@ -70,7 +70,7 @@ def changed_figures(compared: Json) -> list[tuple[str, ...]]:
         names = [printable.one_line(text) for text in (name, each["metric"])]
         sides = [rounding.text(each[side]) for side in ("before", "after")]
         text, interval = with_interval(form, apart, ends, difference=True)
-        lines.append((*names, *sides, text, interval or "exact"))
+        lines.append((*names, *sides, text, interval or NARROW))
     return lines
 
 

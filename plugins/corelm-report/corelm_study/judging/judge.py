@@ -14,7 +14,7 @@ from typing import Any
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import SafeFile, printable
-from corelm_pages.formats import with_interval
+from corelm_pages.formats import NARROW, with_interval
 from corelm_pages.report import Report, document_of
 from corelm_report.document.figure import SHARES, share
 from corelm_stats.conclusions import with_holm
@@ -182,7 +182,7 @@ def _show_rates(title: str, rates: Sequence[WinRate], out: Output) -> None:
 
 def _win_rate_with_ends(rate: float, ends: Sequence[float] | None) -> tuple[str, str]:
     text, interval = with_interval(share, rate, ends)
-    return text, "none" if ends is None else interval or "exact"
+    return text, "none" if ends is None else interval or NARROW
 
 
 def _named(rate: KnownByInterval) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from corelm.commands import ExitCode, Output, blocks
 from corelm.errors import UsageError
 from corelm.runs import printable
-from corelm_pages.formats import Rounding, number, with_interval
+from corelm_pages.formats import NARROW, Rounding, number, with_interval
 from corelm_stats.conclusions import with_holm
 from corelm_stats.estimates import FEWEST, Estimate
 from corelm_stats.inference import Inference, Sample
@@ -60,7 +60,7 @@ def _first(each: LogDifference) -> tuple[str, ...]:
 def _row(each: LogDifference) -> tuple[str, ...]:
     p = "none" if each.p_holm is None else f"{each.p_holm:.2g}"
     apart, ends = with_interval(number, each.difference, each.ends, difference=True)
-    ends = "none" if each.ends is None else ends or "exact"
+    ends = "none" if each.ends is None else ends or NARROW
     return (
         each.log, each.metric, each.mean(0), apart, ends, p, f"{each.questions:,}",
         f"{each.units:,}",
