@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import inspect
-import io
 import logging
 import os
 import re
@@ -353,7 +352,7 @@ def _prepare(debug: bool) -> None:
     """Make every character writable, and show each log record on one line."""
     # A terminal in ASCII must not end a run of hours with a UnicodeEncodeError.
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=messages.SIMILAR_CHARACTERS)
     warnings.showwarning = _show_warning
     logger = logging.getLogger("corelm")

@@ -266,6 +266,9 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
     command = [sys.executable, "-c", MANY, ascii(commands)]
     done = subprocess.run(command, capture_output=True, env=environment)
     assert done.stderr.splitlines()[-1] == b"[0, 0, 0, 0, 0, 0, 0, 0]"
+    for each in commands[0], REPORT:  # standard output is a pipe, and has a descriptor of its own
+        program = [sys.executable, "-m", "corelm", *each]
+        subprocess.run(program, capture_output=True, env=environment, check=True)
     arguments = (*GREEDY, "naïve 🎬".encode(), "--length", "0", "--json")
     assert spawn(*arguments, env=environment).json["prompt"] == "naïve 🎬"
 
