@@ -10,6 +10,15 @@ import numpy as np
 
 _Pair = tuple[tuple[str, Any], tuple[str, Any]]
 """Two factors, each with a value."""
+SAMPLERS = (
+    "min_length(n=6)",
+    "length_bias(weight=-2.0)",
+    "repetition_penalty(penalty=1.5, skip_prompt=True)",
+    "min_length(n=4) | dry(multiplier=2.0, allowed_length=1)",
+    "mirostat(tau=3.0)",
+    "top_p(p=0.9)",
+)
+"""Samplers of every kind that an engine must tell apart, a factor of its plan."""
 
 
 class PairwisePlan:

@@ -20,7 +20,7 @@ from corelm_llama_cpp import (
     as_sampler,
 )
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
-from pairwise import PairwisePlan
+from pairwise import SAMPLERS, PairwisePlan
 from small_models import LLAMA_OPTIONS
 
 import corelm
@@ -34,14 +34,7 @@ FACTORS = {
     "way": ("processor", "wrapped", "chain", "own draw"),
     "settings": ("none", "of the engine"),
     "draw": ("seed", "greedy"),
-    "sampler": (
-        "min_length(n=6)",
-        "length_bias(weight=-2.0)",
-        "repetition_penalty(penalty=1.5, skip_prompt=True)",
-        "min_length(n=4) | dry(multiplier=2.0, allowed_length=1)",
-        "mirostat(tau=3.0)",
-        "top_p(p=0.9)",
-    ),
+    "sampler": SAMPLERS,
 }
 PROMPTS = ["the the the", "This movie", "the"]
 NEUTRAL = {"temp": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0}

@@ -12,7 +12,7 @@ import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 import transformers
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
-from pairwise import PairwisePlan
+from pairwise import SAMPLERS, PairwisePlan
 from tiny_transformers import TOKENIZER, CallsAnother, tiny_model
 
 import corelm
@@ -31,14 +31,7 @@ FACTORS = {
     "cache": ("dynamic", "static", "passed", "none"),
     "way": ("processor", "wrapped", "called alone", "loop"),
     "draw": ("seed", "greedy"),
-    "sampler": (
-        "min_length(n=6)",
-        "length_bias(weight=-2.0)",
-        "repetition_penalty(penalty=1.5, skip_prompt=True)",
-        "min_length(n=4) | dry(multiplier=2.0, allowed_length=1)",
-        "mirostat(tau=3.0)",
-        "top_p(p=0.9)",
-    ),
+    "sampler": SAMPLERS,
 }
 
 
