@@ -304,12 +304,14 @@ def ignores_the_seed_if_deterministic(ask: Ask) -> Complaints:
 
 @_law("Return a mapping from token ids to scores, the best first; None without candidates.")
 def names_its_candidates(ask: Ask) -> Complaints:
-    """Map token ids to numbers, if it has candidates for the first token."""
+    """Map token ids to finite scores, the best first, if it has candidates for the first token."""
     question = ask()
     candidates = question.decoder.next_tokens(question.task)
     ids = range(len(question.model.vocabulary))
     if candidates is not None and not (
         isinstance(candidates, Mapping)
         and all(token in ids and np.isreal(score) for token, score in candidates.items())
+        and np.isfinite(scores := np.array([*candidates.values()], dtype=float)).all()
+        and (np.diff(scores) <= 0).all()
     ):
         yield question, f"returned {shown(candidates)} as candidates"
