@@ -32,8 +32,9 @@ def show_logs(
     names = _names(paths)
     logs = {name: read_answers(path, cluster) for name, path in zip(names, paths, strict=True)}
     differences = paired_differences(logs, metrics)
-    first = {each.metric: _first(each) for each in reversed(differences)}
-    out.rows(HEADER, [*reversed(first.values()), *map(_row, differences)])
+    # A log that lacks questions is compared with the first log on the others alone.
+    first = {(each.metric, each.values[1], each.questions): _first(each) for each in differences}
+    out.rows(HEADER, [*first.values(), *map(_row, differences)])
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
     left_out = max(each.left_out for each in differences)
     if left_out:

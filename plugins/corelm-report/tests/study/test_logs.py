@@ -292,6 +292,9 @@ def test_the_command_compares_several_logs(tmp_path, run):
     assert re.search(r"min_p/\S+ +exact_match +1\.0 +\+0\.5 +0\.3.0\.7 ", done.out)
     assert re.search(r"top_p/\S+ +exact_match +0\.5 +40\n", done.out)
     assert "\N{MINUS SIGN}0.5" in run("study", "read", *names[::-1]).out
+    fewer = str(harness(tmp_path / "fewer.jsonl", [1] * 30))
+    several = run("study", "read", *names, fewer).out
+    assert re.findall(r"top_p/.* (\d+)\n", several) == ["40", "30"]
     clustered = run("study", "read", *names, "--cluster", "passage", "--metric", "exact_match")
     assert clustered.code == 0
     assert run("study", "read", names[0]).code == 2
