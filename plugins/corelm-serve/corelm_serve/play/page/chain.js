@@ -128,10 +128,13 @@ export class ChainEditor {
   makeDraggable(name, card, stages, at) {
     name.addEventListener("pointerdown", (start) => {
       start.target.releasePointerCapture(start.pointerId); // or a finger's drag ends on the card where it began
-      addEventListener("pointerup", ({ target, pointerId }) => {
+      const end = new AbortController();
+      for (const type of ["pointerup", "pointercancel"]) addEventListener(type, ({ target, pointerId }) => {
+        if (pointerId !== start.pointerId) return; // another finger
+        end.abort();
         const to = [...card.parentElement.children].findIndex((each) => each.contains(target));
-        if (pointerId === start.pointerId && to >= 0 && to !== at) this.move(stages, at, to - at);
-      }, { once: true });
+        if (type === "pointerup" && to >= 0 && to !== at) this.move(stages, at, to - at);
+      }, { signal: end.signal });
     });
   }
 
