@@ -27,7 +27,7 @@ from corelm.models.corpus import Corpus
 from corelm.testing import ToyModel
 from corelm_report.plan.plan import plan
 from corelm_report.plan.texts import parse_prompts
-from corelm_study.judging.pairs import Pair, read_verdicts
+from corelm_study.judging.pairs import Pair, read_judges
 from corelm_study.logs.answers import read_answers
 from corelm_study.registration import REGISTRATION, changes, compared
 from corelm_study.study_file import read_study
@@ -208,7 +208,7 @@ def verdicts(data: bytes) -> None:
     name, rest = chosen(data, ("a.csv", "a.jsonl"))
     with folder() as path:
         (path / name).write_bytes(rest)
-        list(read_verdicts(path / name, {"a": pair}))
+        read_judges([path / name], {"a": pair}, {})
 
 
 # Texts

@@ -27,7 +27,7 @@ from corelm_study.judging.pairs import (
     pairs_as_csv,
     pairs_as_page,
     pairs_of,
-    read_verdicts,
+    read_judges,
 )
 
 Judged = Sequence[tuple[Pair, float]]
@@ -76,16 +76,17 @@ def show_verdicts(
     """
     pairs, design = _all_pairs(reports)
     by_id = {pair.id: pair for pair in pairs}
-    of_people, of_model = (
-        [each for path in files for each in read_verdicts(path, by_id)]
-        for files in (people, by_model)
-    )
+    seen = dict[str, Path]()
+    judges = [read_judges(files, by_id, seen) for files in (people, by_model)]
+    of_people, of_model = ([each for own in them for each in own.items()] for them in judges)
     if not of_people and not of_model:
         raise UsageError("there is no verdict on any pair: the judges skipped them all")
     out.show(blocks.line(design.sentence()))
-    for title, judged in (("Verdicts of people", of_people), ("Verdicts of the model", of_model)):
+    titles = "Verdicts of people", "Verdicts of the model"
+    for title, them, judged in zip(titles, judges, (of_people, of_model), strict=True):
         if judged:
-            _show_rates(title, win_rates(judged, design), out)
+            count = printable.counted(len(them), "judge")
+            _show_rates(f"{title}, {count}", win_rates(judged, design), out)
             first = of_first_shown(judged, design)
             out.show(blocks.line(f"The text shown first was preferred in {_named(first)}."))
     if of_people and of_model:

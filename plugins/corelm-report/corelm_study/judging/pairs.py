@@ -9,18 +9,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corelm.commands import messages
 from corelm.errors import ModelFileError, UsageError
 from corelm.runs import SafeFile, json_object, numbered_lines, printable
 from corelm_pages.formats import as_csv, visible
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.lookup import against
 from corelm_report.document.texts import KeptText
+from corelm_stats.estimates import MANY
 from corelm_stats.inference import Sample
 
 
@@ -134,38 +137,91 @@ def pairs_as_page(pairs: Sequence[Pair]) -> str:
     return rendered("judge.html.jinja", "corelm_study.judging", FILES, pairs=pairs)
 
 
-def read_verdicts(path: Path, pairs: Mapping[str, Pair]) -> Iterator[tuple[Pair, float]]:
-    """Yield each judged pair of CSV or JSON lines, and the share of a win for the text shown first.
+def read_judges(
+    files: Sequence[Path], pairs: Mapping[str, Pair], seen: dict[str, Path]
+) -> list[dict[Pair, float]]:
+    """Return the verdicts of each judge: the share of a win for the text shown first.
 
-    Each line has `pair` and `verdict`. Without a verdict it is ignored: the judge skipped the pair.
+    A judge is a name in the column `judge`, or else a file. Several verdicts of a judge on one pair
+    are one, their mean, and a copy of a file adds nothing. Notes say where this was so.
 
     Args:
-        path: the file.
+        files: the files, of CSV or JSON lines; each line has `pair` and `verdict`.
         pairs: the pairs of the report, by identity.
+        seen: the files of verdicts by their digest, to which these are added.
 
     Raises:
         UsageError: a file that cannot be read, an invalid line, or a pair that the report doesn't
             have; the message has its number.
     """
+    judges: dict[str, dict[Pair, list[float]]] = {}
+    for path in files:
+        text = _text(path)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest in seen:
+            _note(f"{str(path)!r} is a copy of {str(seen[digest])!r} and adds nothing")
+            continue
+        seen[digest] = path
+        for judge, pair, share in _verdicts(text, path, pairs):
+            judges.setdefault(judge, {}).setdefault(pair, []).append(share)
+    repeated = sum(len(each) > 1 for own in judges.values() for each in own.values())
+    if repeated:
+        pairs_twice = printable.counted(repeated, "pair")
+        _note(f"{pairs_twice} judged more than once by the same judge: the mean verdict counts")
+    means = {
+        judge: {pair: math.fsum(each) / len(each) for pair, each in own.items()}
+        for judge, own in judges.items()
+    }
+    _name_alike(means)
+    return [*means.values()]
+
+
+def _name_alike(judges: Mapping[str, Mapping[Pair, float]]) -> None:
+    """Note which judges gave the same verdicts: two persons, or one under two names."""
+    first: dict[frozenset[tuple[Pair, float]], str] = {}
+    for judge, own in judges.items():
+        other = first.setdefault(frozenset(own.items()), judge)
+        if other != judge and len(own) >= MANY:
+            same = f"the same verdict on each of {len(own):,} pairs: they count as two judges"
+            _note(f"{printable.shown(judge)} and {printable.shown(other)} gave {same}")
+
+
+def _note(text: str) -> None:
+    messages.tell(text, "note")
+
+
+def _text(path: Path) -> str:
     try:
-        text = SafeFile(path).text(LARGEST)
+        return SafeFile(path).text(LARGEST).removeprefix("\ufeff")
     except ModelFileError as error:
         raise UsageError(f"cannot read the verdicts {str(path)!r}: {error}") from None
+
+
+def _verdicts(
+    text: str, path: Path, pairs: Mapping[str, Pair]
+) -> Iterator[tuple[str, Pair, float]]:
+    """Yield the judge, the pair and the share of a win for the text shown first, of each verdict.
+
+    A line without a verdict is ignored: the judge skipped the pair.
+    """
     lines = _of_csv(text, path)
     if path.suffix in (".jsonl", ".ndjson"):
         numbered = numbered_lines(text, path.name)
         lines = ((place, json_object(line, place)) for place, line in numbered)
     for place, line in lines:
         if (verdict := _verdict(line, place)) is not None:
-            yield _shown_pair(verdict[0], line, pairs, place), verdict[1]
+            judge = " ".join(str(line.get("judge") or "").split()).casefold()
+            yield judge or str(path), _shown_pair(verdict[0], line, pairs, place), verdict[1]
 
 
 def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    reader = csv.DictReader(io.StringIO(text))
     try:
-        missing = {"pair", "verdict"} - set(reader.fieldnames or ())
-        if missing:
+        columns = Counter(reader.fieldnames or ())
+        if missing := {"pair", "verdict"} - columns.keys():
             raise UsageError(f"{str(path)!r} has no column {', '.join(sorted(missing))}")
+        if twice := [name for name in COLUMNS if columns[name] > 1]:
+            raise UsageError(f"{str(path)!r} has the column {twice[0]} more than once")
         for line in reader:
             yield f"line {reader.line_num} of {path.name}", line
     except csv.Error as error:

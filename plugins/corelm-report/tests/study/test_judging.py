@@ -227,6 +227,44 @@ def test_each_rate_of_several_models_names_its_model(judge, capsys):
     ]
 
 
+def rates(done):
+    """The win rate and the pairs of the first sampler, and the judges of people."""
+    assert done.code == 0, done.err
+    row = r"over temperature\(t=1\.0\) +(\S+) .*?(\d+) +\d+ *$"
+    [judges] = re.findall(r"Verdicts of people, (\d+) judge", done.out)
+    return *re.findall(row, done.out, re.M)[0], int(judges)
+
+
+def test_a_judge_counts_once_on_a_pair(judge):
+    """Under one name in several files, in a copy, or twice in one file."""
+    pairs = [pair["pair"] for pair in written(judge, "pairs.csv")]
+
+    def file(name, verdicts, judged_by=""):
+        lines = [f"{pair},{verdict},{judged_by}" for pair, verdict in verdicts]
+        Path(name).write_text("\n".join(["pair,verdict,judge", *lines]))
+        return "--people", name
+
+    first, tie = ([(pair, verdict) for pair in pairs] for verdict in ("first", "tie"))
+    ann, bob = file("ann.csv", first, "Ann"), file("bob.csv", tie, "Bob")
+    both = judge(*ann, *bob)
+    [rate, count, judges] = rates(both)
+    assert (judges, both.err) == (2, "")
+    assert rates(judge(*ann))[0] != rate
+    Path("copy.csv").write_text(Path("ann.csv").read_text())
+    copied = judge(*ann, *bob, "--people", "copy.csv")
+    assert (rates(copied), "'copy.csv' is a copy of 'ann.csv'" in copied.err) == (rates(both), True)
+    again = judge(*ann, *bob, *file("again.csv", first[3:], " ANN "))
+    said = f"{len(pairs) - 3} pairs judged more than once by the same judge"
+    assert (rates(again), said in again.err) == (rates(both), True)
+    [tied, *others] = rates(judge(*file("each.csv", first + [(p, "second") for p in pairs], "Ann")))
+    assert (tied, others) == (rates(judge(*bob))[0], [count, 1])
+    alike = judge(*ann, *bob, *file("eve.csv", first, "Eve"))
+    assert rates(alike)[2] == 3
+    assert f"'eve' and 'ann' gave the same verdict on each of {len(pairs)} pairs" in alike.err
+    as_both = judge(*ann, "--by-model", "copy.csv")
+    assert (rates(as_both), "of the model" in as_both.out) == (rates(judge(*ann)), False)
+
+
 def test_other_files_are_refused(judge):
     pair, _, one, two, *_ = written(judge, "pairs.csv")[0].values()
     swapped = f'pair,first,second,verdict\n{pair},"{two}","{one}",first\n'
@@ -235,9 +273,15 @@ def test_other_files_are_refused(judge):
         ("v.csv", "pair,verdict\nx,better\n", "line 2 of v.csv: a verdict is one of first"),
         ("v.csv", "pair,verdict\nx,first\n", "which the results lack"),
         ("v.csv", swapped, f"line 2 of v.csv: the first text isn't the one of the pair {pair}"),
+        ("v.csv", f"pair,verdict,verdict\n{pair},,tie\n", "has the column verdict more than once"),
+        ("v.csv", "pair,judge\n", "no column verdict"),
+        ("v.csv", "", "no column pair, verdict"),
+        ("v.csv", f"pair,verdict\n{pair},\0first\n", "line 2 of v.csv: a verdict is one of first"),
+        ("v.csv", f"pair,verdict\n{pair},{'x' * 200_000}\n", "v.csv: field larger"),
         ("v.csv", f"pair,verdict\n{pair},\n", "there is no verdict on any pair"),
         ("v.jsonl", "[1]", "line 1 of v.jsonl must be a JSON object, not [1]"),
         ("v.jsonl", "{", "line 1 of v.jsonl is not JSON"),
+        ("v.jsonl", f'{{"pair": "{pair}", "verdict": "tie", "verdict": "first"}}', "line 1"),
         ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1"),
     ):
         Path(name).write_text(text)
