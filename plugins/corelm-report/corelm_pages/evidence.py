@@ -180,7 +180,7 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
     intervals = {each.sampler: each.interval for each in document.simultaneous if each.interval}
     ends = {each.sampler: intervals[each.sampler] for each in closest if each.sampler in intervals}
     inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
-    beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
+    beyond = {name: ends[name] for name in differing(document) if name in ends}
     unclear = {name: each for name, each in ends.items() if name not in inside | beyond}
     within = f"human text in mean surprisal within {number(MARGIN)} nats"
     sentences = []
@@ -201,6 +201,12 @@ def _equivalent(document: Document, samplers: Samplers, closest: Samplers) -> st
     return " ".join(sentences)
 
 
+def differing(document: Document) -> list[str]:
+    """Return the samplers that differ from human text in mean surprisal by more than `MARGIN`."""
+    ends = {each.sampler: each.interval for each in document.simultaneous if each.interval}
+    return [name for name, (low, high) in ends.items() if low > MARGIN or high < -MARGIN]
+
+
 def _of_differences(ends: Collection[Interval], rows: int) -> str:
     """Format the interval of a difference, or the range of several."""
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
@@ -209,7 +215,8 @@ def _of_differences(ends: Collection[Interval], rows: int) -> str:
 
 
 def _at_once(rows: int) -> str:
-    return f"at {CONFIDENCE} for all {rows} rows at once" if rows > 1 else f"at {CONFIDENCE}"
+    every = "both rows" if rows == 2 else f"all {rows} rows"
+    return f"at {CONFIDENCE} for {every} at once" if rows > 1 else f"at {CONFIDENCE}"
 
 
 def often(document: Document, figure: str) -> list[Simultaneous]:

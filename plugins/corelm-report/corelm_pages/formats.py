@@ -251,6 +251,16 @@ def visible(text: str) -> str:
     return printable.strip_controls(text, mark="\ufffd")
 
 
+QUOTED = 60
+"""The longest prompt that is quoted in full, in characters."""
+
+
+def quoted(prompt: str) -> str:
+    """Return a prompt on one line, in quotation marks, and cut short if it is long."""
+    text = printable.one_line(prompt)
+    return f'"{text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."}"'
+
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """The characters that a spreadsheet takes for the start of a formula."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from corelm.runs import printable
-from corelm_pages.formats import FORMATS, number, over_seeds, with_interval
+from corelm_pages.formats import FORMATS, number, over_seeds, quoted, with_interval
 from corelm_pages.remarks import remarks
 from corelm_report.document.content import Document, Entry, MatchedTo
 from corelm_report.document.figure import (
@@ -198,10 +198,13 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     contexts = header.contexts
     n = header.drawn
     on_contexts, on_texts = _titles(columns)
-    parts = [
-        f"{on_contexts}: means over the same {printable.counted(contexts.positions, 'position')} "
-        f"of {printable.counted(contexts.texts, 'text')} ({contexts.description})."
-    ]
+    parts = []
+    if on_contexts:
+        parts.append(
+            f"{on_contexts}: means over the same "
+            f"{printable.counted(contexts.positions, 'position')} "
+            f"of {printable.counted(contexts.texts, 'text')} ({contexts.description})."
+        )
     if on_texts:
         parts.append(
             f"{on_texts}: from {printable.counted(n, 'text')} of at most "
@@ -230,9 +233,10 @@ def _prompts(header: Header) -> str:
     """Name the prompts, or their source if the report chose them."""
     if header.beginnings:
         return f"after {printable.counted(len(header.prompts), 'beginning')} {header.beginnings}"
-    prompts = ", ".join(f'"{prompt}"' for prompt in header.prompts[:PROMPTS])
+    prompts = [*map(quoted, header.prompts[:PROMPTS])]
     more = len(header.prompts) - PROMPTS
-    return f"prompt {prompts}{f' and {more} more' if more > 0 else ''}"
+    prompt = "prompt" if len(header.prompts) == 1 else "prompts"
+    return f"{prompt} {listed([*prompts, f'{more} more'] if more > 0 else prompts)}"
 
 
 def _units(document: Document, n: int) -> str:

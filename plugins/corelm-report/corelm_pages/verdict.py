@@ -8,17 +8,25 @@ from __future__ import annotations
 from textwrap import wrap
 
 from corelm.runs import printable
-from corelm_pages.evidence import NAMED, closest, compared_human, named, named_runs, often, straying
+from corelm_pages.evidence import (
+    NAMED,
+    closest,
+    compared_human,
+    differing,
+    named,
+    named_runs,
+    often,
+    straying,
+)
+from corelm_pages.formats import quoted
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import GENERATED, SURPRISAL
+from corelm_report.document.figure import GENERATED, MEAN, SURPRISAL, TEACHER_FORCED
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import estimate, runs
 from corelm_stats.estimates import FEWEST, MANY, STATED
 
 LINES, WIDTH = 3, 80
 """The most lines of a verdict in a terminal of this width."""
-QUOTED = 60
-"""The longest prompt that is quoted in full, in characters."""
 
 
 def verdict(document: Document) -> str:
@@ -31,8 +39,9 @@ def verdict(document: Document) -> str:
         >>> import corelm
         >>> from corelm.testing import ToyModel
         >>> report = corelm.compare(ToyModel(), ["greedy"], prompts="the", n=2, length=4)
-        >>> report.summary.removeprefix("No sampler stands out. ")
-        'Measured after the prompt "the" alone; nothing is compared with human text.'
+        >>> print("\\n".join(report.summary.split(". ")))
+        There are too few independent texts to tell whether greedy is too random
+        Measured after the prompt "the" alone; nothing is compared with human text.
     """
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
@@ -54,9 +63,20 @@ def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
         _failings(most, document, samplers),
         f"{named(failed, most)} failed." if failed else "",
         "" if chosen else _missing(document, samplers),
-        _empty(samplers),
+        _empty(most, samplers),
     )
-    return " ".join(filter(None, said)) or "No sampler stands out."
+    return " ".join(filter(None, said)) or _unremarkable(document, samplers)
+
+
+def _unremarkable(document: Document, samplers: list[SamplerEntry]) -> str:
+    """Say why no statement about a sampler is made."""
+    alone = samplers[0].sampler if len(samplers) == 1 else ""
+    if any(each.interval is None for each in document.excess):
+        which = f"whether {alone}" if alone else "which sampler"
+        return f"There are too few independent texts to tell {which} is too random."
+    if alone and differing(document):
+        return f"{alone} differs from human text."
+    return f"{alone} does not stand out." if alone else "No sampler stands out."
 
 
 def _missing(document: Document, samplers: list[SamplerEntry]) -> str:
@@ -88,8 +108,11 @@ def _failings(most: int, document: Document, samplers: list[SamplerEntry]) -> st
     """Name the samplers that are too random, and those that repeat themselves."""
     repeated = {e.sampler for each in ("rep_4", "loops") for e in often(document, each)}
     clauses = []
+    far = straying(document)
+    random = {e.sampler for e in samplers if e.sampler in far and _is_random(e)}
     for chosen, one, several in (
-        (straying(document), "is too random", "are too random"),
+        (random, "is too random", "are too random"),
+        (far.keys() - random, "writes unlikely tokens", "write unlikely tokens"),
         (repeated, "repeats itself", "repeat themselves"),
     ):
         if chosen:
@@ -99,13 +122,25 @@ def _failings(most: int, document: Document, samplers: list[SamplerEntry]) -> st
     return f"{'; '.join(clauses)}." if clauses else ""
 
 
-def _empty(samplers: list[SamplerEntry]) -> str:
-    """Count the texts without a token, which have no figures."""
-    texts = [entry.generated_texts for entry in samplers if entry.generated_texts]
-    every = sum(each.n or 0 for each in texts)
-    empty = every - sum(each.texts_used.get(SURPRISAL, each.n or 0) for each in texts)
+def _is_random(entry: SamplerEntry) -> bool:
+    """Return False if its entropy is below the model's own, so that another cause is behind it."""
+    own = estimate(entry, MEAN, TEACHER_FORCED)
+    model = estimate(entry, "model_entropy", TEACHER_FORCED)
+    return own is None or model is None or own.value >= model.value
+
+
+def _empty(most: int, samplers: list[SamplerEntry]) -> str:
+    """Count the texts without a token, which have no figures, of the samplers that wrote some."""
+    texts = {e.sampler: e.generated_texts for e in samplers if e.generated_texts}
+    used = {name: each.texts_used.get(SURPRISAL, each.n or 0) for name, each in texts.items()}
+    some = [name for name, each in texts.items() if used[name] < (each.n or 0)]
+    if not some:
+        return ""
+    every = sum(texts[name].n or 0 for name in some)
+    empty = every - sum(used[name] for name in some)
     verb = "is" if empty == 1 else "are"
-    return f"{empty:,} of {printable.counted(every, 'text')} {verb} empty." if empty else ""
+    of = f"{printable.counted(every, 'text')} of {named(some, most)}"
+    return f"{empty:,} of {of} {verb} empty."
 
 
 def _scopes(document: Document) -> tuple[str, str]:
@@ -130,6 +165,4 @@ def _population(header: Header) -> str:
         return f"Measured on {printable.counted(count, 'beginning')} {header.beginnings}"
     if count != 1:
         return f"Measured after {printable.counted(count, prompt)}"
-    text = printable.one_line(header.prompts[0])
-    text = text if len(text) <= QUOTED else f"{text[: QUOTED - 3]}..."
-    return f'Measured after the {prompt} "{text}" alone'
+    return f"Measured after the {prompt} {quoted(header.prompts[0])} alone"

@@ -178,9 +178,9 @@ def warnings(
         )
     if plan.human and len(plan.human.texts) < plan.set_size:
         yield (
-            f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "
-            f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
-            f"human texts, fewer than the {plan.set_size} of each sampler"
+            f"human text has no distinct-n, self-BLEU, Zipf, compression or metrics of plugins: "
+            f"these compare equal numbers of texts, and the reference has {len(plan.human.texts)}, "
+            f"fewer than the {plan.set_size:,} of each sampler"
             f"{'; -n 1 writes as many' if plan.continues_people else ''}"
         )
     if plan.scorer and have_one_vocabulary(plan.model, plan.scorer.model):

@@ -323,7 +323,9 @@ def _columns(document: Document, unicode: bool, intervals: bool) -> list[_TableC
         for column, texts in zip(overview_columns(document), cells, strict=True)
     ]
     before = 1 + next((at for at, each in enumerate(columns) if each.cells[0] == "entropy"), -1)
-    return [*columns[:before], _TableColumn(BARS, bars), *columns[before:]]
+    # There is no entropy if all samplers failed.
+    strips = [_TableColumn(BARS, bars)] if before else []
+    return [*columns[:before], *strips, *columns[before:]]
 
 
 def _bar(entry: Entry, most: float, unicode: bool) -> str:

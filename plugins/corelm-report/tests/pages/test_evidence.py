@@ -30,7 +30,8 @@ def evidence(document):
 
 
 def verdict(document):
-    return corelm.Report.of_document(typed(document)).summary
+    whole = typed(document) if isinstance(document, dict) else document
+    return corelm.Report.of_document(whole).summary
 
 
 def figures(**own):
@@ -40,7 +41,31 @@ def figures(**own):
 
 def test_empty_texts_are_counted(rows):
     texts = {"a": figures(n=64, texts_used={"surprisal": 61}), "b": figures(n=64)}
-    assert "3 of 128 texts are empty." in verdict(rows(None, **texts))
+    assert "3 of 64 texts of a are empty." in verdict(rows(None, **texts))
+
+
+def test_nothing_stands_out_only_where_it_was_tested(rows):
+    one, two = rows(None, a=on_contexts(9)), rows(None, a=on_contexts(9), b=on_contexts(9))
+    few = "There are too few independent texts to tell"
+    assert verdict(with_excess(two, a=[4.0, 6.0], b=[0.0, 6.0])).startswith("a is too random. ")
+    assert verdict(with_excess(two, a=[0.0, 6.0], b=None)).startswith(f"{few} which sampler is")
+    assert verdict(with_excess(one, a=None)).startswith(f"{few} whether a is too random.")
+    assert verdict(with_excess(one, a=[0.0, 6.0])).startswith("a does not stand out.")
+    assert verdict(with_excess(two, a=[0.0, 6.0], b=[0.0, 6.0])).startswith("No sampler stands out")
+
+
+def test_one_sampler_that_differs_from_human_text_is_said_to(rows):
+    document = rows(HUMAN, a=figures(surprisal=1.5))
+    assert verdict(with_closest(document, a=[-3.0, -2.0])).startswith("a differs from human text.")
+    assert verdict(with_closest(document, a=[-3.0, 2.0])).startswith("a does not stand out.")
+
+
+def test_unlikely_tokens_without_much_entropy_are_not_called_random(rows):
+    """A sampler that copies its prompt has an entropy of 0, and surprises the model."""
+    document = rows(None, a=on_contexts(9), b=on_contexts(9))
+    document["samplers"][0]["teacher_forced"]["entropy"] = {"mean": 0.0}
+    said = verdict(with_excess(document, a=[4.0, 6.0], b=[4.0, 6.0]))
+    assert said.startswith("b is too random; a writes unlikely tokens.")
 
 
 def on_contexts(expected, model=4.0, **own):
@@ -223,7 +248,7 @@ def test_a_share_within_its_error_of_the_usual_one_is_no_loop(rows):
     assert evidence(typed(document)) == (
         "b (30% of 4-grams) repeats itself. "
         "b (50% of texts) ends in loops (the interval begins at 38.0%, at 99% "
-        "for all 2 rows at once)."
+        "for both rows at once)."
     )
 
 
@@ -298,7 +323,7 @@ def test_one_alone_is_in_the_singular(rows):
         ({"a": FAILED, "b": FAILED}, "Every sampler failed."),
         (
             {"a": figures(surprisal=None, loops=None, rep_4=None)},
-            "No sampler stands out. Measured ",
+            "a does not stand out. Measured ",
         ),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_prompt_stays_text(document):
 def test_the_settings_are_stated(document):
     document["header"]["prompts"] = list("abcde")
     said = report_of(document).to_markdown()
-    prompts = 'prompt "a", "b", "c" and 2 more, seed 1, 8 independent units for intervals. Model: '
+    prompts = 'prompts "a", "b", "c" and 2 more, seed 1, 8 independent units for intervals. Model: '
     assert prompts in said
     assert "over the same 37 positions of 8 texts (8 texts given)" in said
 
