@@ -258,10 +258,13 @@ def _fault_of_class(cls: type[Parameterized]) -> str:
 
 def _returns_nothing(method: Any) -> bool:
     """Return True if a method ends with None on each path, as without a `return`."""
-    steps = pairwise(dis.get_instructions(method))
+    steps = [*pairwise(dis.get_instructions(method))]
     # The value is pushed before it is returned; Python 3.12 and 3.13 do both at once for None.
     ends = {"RETURN_VALUE": 0, "RETURN_CONST": 1}
     values = [pair[ends[pair[1].opname]] for pair in steps if pair[1].opname in ends]
+    # `return a if b else None` jumps from a to the return that follows None.
+    if any(step.opname == "RETURN_VALUE" and step.is_jump_target for _, step in steps):
+        return False
     return bool(values) and all("CONST" in v.opname and v.argval is None for v in values)
 
 

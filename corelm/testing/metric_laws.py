@@ -6,9 +6,15 @@ way out. The docstring of a law is the law.
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 import random
+import subprocess
+import sys
 from collections import UserList
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -22,11 +28,18 @@ from corelm.testing.law import Law, law_maker
 from corelm.testing.toy_model import ToyModel
 from corelm.text.printable import shown
 
-TEXTS = ("the cat", "the dog sat on the mat", "") * 2
-"""Texts, each of them twice: a text in another place has the same figures."""
+TEXTS = (
+    "the cat", "the dog sat on the mat", "", "cat", "the the", "under on under saw ran",
+) * 2  # fmt: skip
+"""Texts, each of them twice: a text in another place has the same figures.
+
+Of two texts with as many letters, one has other words, or another number of them.
+"""
+COPY = len(TEXTS) // 2
+"""From a text to the same one."""
 HUMAN = tuple("the cat saw the dog and the cat ran under the mat"[: 7 * i] for i in range(7, 0, -1))
-SETS = ((0,), (1,), (2,), (0, 1), (2, 1), (0, 1, 2))
-"""Indices of some of the first three texts."""
+SETS = ((0,), (1,), (2,), (0, 1), (2, 1), (0, 1, 2), (3,), (4,), (5,), (3, 5), (4, 5, 3))
+"""Indices of some of the first half of the texts."""
 
 Complaints = Iterator[str]
 METRIC_LAWS: list[Law] = []
@@ -53,22 +66,32 @@ def _logits() -> Array:
     return read_only(logits)
 
 
+def _call(metric: Metric, rows: Sequence[int]) -> tuple[Callable[..., Any], list[Any]]:
+    """Return a function for the figure of some texts, or of the last, and its arguments."""
+    if isinstance(metric, HumanMetric):
+        model = ToyModel()
+        of_rows = lambda texts, human, rows: metric.compare(texts, human, model)(rows)  # noqa: E731
+        return of_rows, [[*TEXTS], [*HUMAN], [*rows]]
+    texts = [TEXTS[i] for i in rows]
+    ids: list[Any] = [[*ToyModel().vocabulary.encode(text)] for text in texts]
+    if isinstance(metric, SetMetric):
+        return metric.figure, [ids, texts]
+    own = ids[-1]
+    if isinstance(metric, TokenMetric) and own:
+        own = metric.of_tokens(_logits()[: len(own)])
+    return metric.of_text, [own, texts[-1]]  # type: ignore[attr-defined]
+
+
 def _figure(metric: Metric) -> Callable[[Sequence[int]], Any]:
     """Return a function from the indices of some texts to their figure, or to the last one's."""
-    ids, logits = [ToyModel().vocabulary.encode(text) for text in TEXTS], _logits()
 
-    def of_last(rows: Sequence[int]) -> Any:
-        own: Sequence[Any] = ids[rows[-1]]
-        if isinstance(metric, TokenMetric) and own:
-            own = metric.of_tokens(logits[: len(own)])
-        return metric.of_text(own, TEXTS[rows[-1]])  # type: ignore[attr-defined]
-
-    def of_set(rows: Sequence[int]) -> Any:
-        return metric.figure([[*ids[i]] for i in rows], [TEXTS[i] for i in rows])  # type: ignore[attr-defined]
+    def figure(rows: Sequence[int]) -> Any:
+        call, arguments = _call(metric, rows)
+        return call(*arguments)
 
     if isinstance(metric, HumanMetric):
         return metric.compare([*TEXTS], [*HUMAN], ToyModel())
-    return of_set if isinstance(metric, SetMetric) else of_last
+    return figure
 
 
 @_law("Keep nothing between calls, and draw from a generator that the metric seeds in each call.")
@@ -106,10 +129,58 @@ def follows_the_rows(metric: Metric) -> Complaints:
         return
     figure = _figure(metric)
     for rows in SETS:
-        one, other = (metric.numbers(figure([i + by for i in rows])) for by in (0, 3))
+        one, other = (metric.numbers(figure([i + by for i in rows])) for by in (0, COPY))
         if not np.allclose(one or 0, other or 0):
-            yield f"returned {one} for the texts {list(rows)}, and {other} for the same in rows + 3"
+            same = f"the same in rows + {COPY}"
+            yield f"returned {one} for the texts {list(rows)}, and {other} for {same}"
     watched = _Rows((0, 1))
     before = watched.looks
     if figure(watched) is not None and watched.looks == before:
         yield "returned a figure without a look at the rows"
+
+
+@_law("Sort or change a copy: others may read the same list.")
+def leaves_its_arguments(metric: Metric) -> Complaints:
+    """Change none of the lists that it is given."""
+    for rows in SETS:
+        call, arguments = _call(metric, rows)
+        before = deepcopy(arguments)
+        call(*arguments)
+        for one, other in zip(before, arguments, strict=True):
+            if one != other:
+                yield f"was given {shown(one)} and changed it to {shown(other)}"
+
+
+@_law("Keep nothing between calls, and use neither `hash` nor the order of a set.")
+def is_the_same_elsewhere(metric: Metric) -> Complaints:
+    """Return the same figures in another process, which asks in reverse and hashes otherwise.
+
+    A class that such a process can't import, as one of a notebook or in a function, is left out.
+    """
+    cls = type(metric)
+    if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
+        return
+    figure = _figure(metric)
+    here = [metric.numbers(figure(rows)) for rows in SETS]
+    code = f"import sys; sys.path[:] = {sys.path!r}; import {__name__} as laws; laws._answer()"
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed},
+        input=pickle.dumps(metric), capture_output=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[-1]
+        yield f"failed in another process: {shown(reason)}"
+        return
+    there = json.loads(done.stdout.splitlines()[-1])
+    for rows, one, other in zip(SETS, here, there, strict=True):
+        if not np.allclose(one or 0, other or 0):
+            yield f"returned {one} for the texts {list(rows)}, and {other} in another process"
+
+
+def _answer() -> None:
+    """Write the figures of the metric of standard input, the last set's first."""
+    metric = pickle.load(sys.stdin.buffer)  # from the process that started this one
+    figure = _figure(metric)
+    answers = [metric.numbers(figure(rows)) for rows in reversed(SETS)]
+    print("\n" + json.dumps(answers[::-1]))
