@@ -83,7 +83,8 @@ def test_each_message_that_vouches_is_on_the_page() -> None:
 
 def test_each_row_names_tests_that_exist() -> None:
     tests = {file.name for file in ROOT.rglob("test_*.py")}
-    rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.count("|") == 5][2:]
+    assert len(rows) >= 20
     for row in rows:
         names = set(re.findall(r"`(test_\w+\.py)`", row.rsplit("|", 2)[1]))
         assert names, row
