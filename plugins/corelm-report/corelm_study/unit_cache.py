@@ -345,10 +345,13 @@ class PiecesOfTexts(Pieces):
     """Texts of several samplers, of which each share is stored."""
 
     def contents(self) -> list[Any]:
-        return [content(share) for share in self.unit.shares]
+        # Texts without details are drawn again where a report keeps them.
+        return [[content(each), self.unit.detailed_of(each)] for each in self.unit.shares]
 
     def rest(self) -> scaling.Unit:
-        return DrawTexts(tuple(self.unit.shares[at] for at in self.missing))
+        shares = tuple(self.unit.shares[at] for at in self.missing)
+        unit: DrawTexts = replace(self.unit, shares=shares)
+        return unit
 
     def split(self, result: str) -> dict[int, str]:
         return dict(zip(self.missing, map(json.dumps, json.loads(result)), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +28,8 @@ from corelm_report.measure.text_records import DETAILED, TextRecord, count_bytes
 PROMPTS = 2**12
 """The most tokens of prompts that are kept while a batch is drawn, so that each is read once."""
 
+Detailed = Container[str] | None
+"""The prompts whose first texts have details of every token; None for all."""
 Part = tuple[tuple[Texts, Sequence[int]], ...]
 """Texts that are drawn together: the texts of each prompt, and the samples to draw of these."""
 
@@ -68,36 +70,47 @@ class Share:
         one, other = (tuple(part for part in parts if part[1]) for parts in (first, others))
         return replace(self, parts=one), replace(self, parts=other)
 
-    def draw(self, model: LanguageModel) -> Result:
+    def draw(self, model: LanguageModel, detailed: Detailed) -> Result:
         """Return the records of its texts, drawn alone, or the error that stopped them."""
         # A sampler fails with corelm's errors, a decoder with any: it is plugin code.
         has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
         guarded = plugins.registry().guarded if has_decoder else nullcontext
 
         def work() -> list[TextRecord]:
-            how = _draw_counted if self.counted else draw
+            how = partial(_draw_counted if self.counted else draw, model, detailed=detailed)
             with guarded():
-                return [record for texts, some in self.parts for record in how(model, texts, some)]
+                return [record for texts, some in self.parts for record in how(texts, some)]
 
         return attempted(work)
 
 
 @dataclass(frozen=True)
 class DrawTexts:
-    """Draw texts of one or several samplers, in one batch of the model."""
+    """Draw texts of one or several samplers, in one batch of the model.
+
+    Attributes:
+        shares: the texts of each.
+        detailed: the prompts whose texts have details.
+    """
 
     shares: tuple[Share, ...]
+    detailed: Detailed
 
     @property
     def name(self) -> str:
         """The name in the journal."""
         return " ".join(["generated texts", *(f"{s.entry}.{s.number}" for s in self.shares)])
 
+    def detailed_of(self, share: Share) -> list[str]:
+        """Return the prompts of a share whose texts have details."""
+        prompts = (texts.prompt for texts, _ in share.parts)
+        return [each for each in prompts if self.detailed is None or each in self.detailed]
+
     def __call__(self, model: LanguageModel) -> list[Result]:
         parts = [share.parts for share in self.shares]
         if sum(map(len, parts)) == 1 or self.shares[0].is_drawn_alone:
-            return [share.draw(model) for share in self.shares]
-        return draw_together(model, parts)
+            return [share.draw(model, self.detailed) for share in self.shares]
+        return draw_together(model, parts, self.detailed)
 
 
 def shares_of(
@@ -132,7 +145,7 @@ def _pieces(share: Share) -> Iterator[Share]:
         yield first
 
 
-def packed(shares: Iterable[Share]) -> list[DrawTexts]:
+def packed(shares: Iterable[Share], detailed: Detailed = None) -> list[DrawTexts]:
     """Put shares into units of at most a batch; those to be drawn alone get units of their own.
 
     A pass through the model for few texts takes nearly as long as one for many.
@@ -154,10 +167,12 @@ def packed(shares: Iterable[Share]) -> list[DrawTexts]:
             room.append(0 if share.is_drawn_alone else ContinuousBatch.ROWS)
         units[at].append(share)
         room[at] -= share.rows
-    return [DrawTexts(tuple(unit)) for unit in units]
+    return [DrawTexts(tuple(unit), detailed) for unit in units]
 
 
-def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
+def draw(
+    model: LanguageModel, texts: Texts, samples: Sequence[int], detailed: Detailed = None
+) -> list[TextRecord]:
     """Draw some samples of a run with one sampler, and return a record for each.
 
     A text depends on the seed, the index of its prompt and its own index alone, so a run may be
@@ -167,6 +182,7 @@ def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[Tex
         model: the language model.
         texts: the texts of the run.
         samples: the indices of the texts to draw.
+        detailed: the prompts whose texts have details.
 
     Raises:
         SamplerError: the sampler raised, did not return a distribution, or restored a token.
@@ -183,19 +199,22 @@ def draw(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[Tex
     for first in range(0, len(samples), ContinuousBatch.ROWS):
         some = samples[first : first + ContinuousBatch.ROWS]
         open_texts = texts.open(model, some, measured=True)
-        drawn = _DrawnTexts(model, texts.strategy.sampler, open_texts)
+        drawn = _DrawnTexts(model, texts.strategy.sampler, open_texts, detailed)
         for step in open_texts.take(texts.steps(model, some)):
             drawn.add(step)
         records += drawn.records()
     return records
 
 
-def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
+def draw_together(
+    model: LanguageModel, shares: Sequence[Part], detailed: Detailed = None
+) -> list[Result]:
     """Draw texts of several samplers and prompts in one batch.
 
     Args:
         model: the language model.
         shares: the texts of each sampler: those of each prompt, and the samples to draw of these.
+        detailed: the prompts whose texts have details.
 
     Returns:
         The records of `draw` for each share, or the error that stopped it and no other.
@@ -216,7 +235,7 @@ def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
         for texts, samples in parts
     }
     drawn = {
-        request: _DrawnTexts(model, request.texts.strategy.sampler, request.open_texts)
+        request: _DrawnTexts(model, request.texts.strategy.sampler, request.open_texts, detailed)
         for request in share_of
     }
     failed: dict[int, Result] = {}
@@ -235,7 +254,9 @@ def draw_together(model: LanguageModel, shares: Sequence[Part]) -> list[Result]:
     return [failed.get(share, {"value": drawn_texts}) for share, drawn_texts in enumerate(records)]
 
 
-def _draw_counted(model: LanguageModel, texts: Texts, samples: Sequence[int]) -> list[TextRecord]:
+def _draw_counted(
+    model: LanguageModel, texts: Texts, samples: Sequence[int], detailed: Detailed = None
+) -> list[TextRecord]:
     """Draw one sample alone, as `draw` does, and count the calls of the model.
 
     Example:
@@ -247,7 +268,7 @@ def _draw_counted(model: LanguageModel, texts: Texts, samples: Sequence[int]) ->
         (3, 3)
     """
     counted = CountedModel(model, len(FullVocabulary(model.vocabulary).prompt_ids(texts.prompt)))
-    [record] = draw(counted, texts, samples)
+    [record] = draw(counted, texts, samples, detailed)
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return [record]
 
@@ -279,10 +300,14 @@ class _DrawnTexts:
         model: the language model.
         sampler: the sampler.
         texts: the texts, measured.
+        detailed: the prompts whose texts have details.
     """
 
-    def __init__(self, model: LanguageModel, sampler: Sampler, texts: OpenTexts) -> None:
+    def __init__(
+        self, model: LanguageModel, sampler: Sampler, texts: OpenTexts, detailed: Detailed
+    ) -> None:
         self.texts = texts
+        self._detailed = DETAILED if detailed is None or texts.prompt in detailed else 0
         self._sampler, self._vocabulary = sampler, model.vocabulary
         self._prompt = FullVocabulary(model.vocabulary).prompt_ids(texts.prompt)
         self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
@@ -303,7 +328,7 @@ class _DrawnTexts:
                 f"{self._sampler} restored a token that is never drawn at step {step.position}"
             )
         for row, sample in enumerate(step.samples.tolist()):
-            if sample < DETAILED:
+            if sample < self._detailed:
                 at = self.texts.samples.index(sample)
                 past = [*self._prompt, *self.texts.tokens[at][:-1]]
                 token = self.texts.records[at][-1]

@@ -257,11 +257,12 @@ class ReportRun:
         s = self._plan
         # Model calls are counted for some texts only in a comparison with a decoder.
         is_counted = any(entry.candidate.decoder for entry in self._entries)
-        units = packed(
+        shares = (
             share
             for at, entry in enumerate(self._entries)
             for share in shares_of(at, self._runs(entry), s.prompts, is_counted)
         )
+        units = packed(shares, s.kept_prompts)
         # Lazy, so that a sampler that fails in one unit gets no further one.
         wanted = filter(None, (self._without_failed(unit) for unit in units))
         by_share: list[dict[int, list[TextRecord]]] = [{} for _ in self._entries]
@@ -279,7 +280,7 @@ class ReportRun:
     def _without_failed(self, unit: DrawTexts) -> DrawTexts | None:
         """Return the unit without the texts of samplers that have failed; None if none is left."""
         shares = [each for each in unit.shares if self._entries[each.entry].error is None]
-        return DrawTexts(tuple(shares)) if shares else None
+        return replace(unit, shares=tuple(shares)) if shares else None
 
     def _runs(self, entry: OpenEntry) -> Iterator[Texts]:
         """Yield an entry's texts of any prompt, seed by seed."""

@@ -125,12 +125,16 @@ class Plan:
         """The number of texts that a sampler writes for one seed."""
         return self.n * len(self.prompts)
 
+    @property
+    def kept_prompts(self) -> Sequence[str]:
+        """The prompts whose texts a report keeps; beginnings have a text each, so the first few."""
+        return self.prompts[: self.texts] if self.beginnings else self.prompts
+
     def keeps(self, prompt: str, seed: int, sample: int) -> bool:
         """Return True if the report keeps this text: one of the first, of the first seed."""
         if self.texts is None:
             return True
-        # Beginnings have a text each, so the first few of them are enough.
-        is_first = prompt in self.prompts[: self.texts] if self.beginnings else sample < self.texts
+        is_first = prompt in self.kept_prompts if self.beginnings else sample < self.texts
         return seed == self.seeds[0] and is_first
 
     @property

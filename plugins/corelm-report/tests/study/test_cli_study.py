@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_study_is_run_twice_shown_and_compared(run, study, tmp_path):
     compared = run("study", "diff", "before", "study.toml")
     assert (compared.code, compared.err) == (0, "")
     assert "The same settings, data, versions and code made both." in compared.out
+
+
+def test_texts_without_details_are_drawn_again_once_they_are_kept(run, study, tmp_path):
+    begun = STUDY.replace('prompts = ["the"]\n', "").replace('"p_values"', '"csv"')
+    for kept in (1, 3):
+        study.write_text(begun.replace("n = 12", f"texts = {kept}\nn = 4"))
+        assert run("study", "run", "study.toml").code == 0
+        report = json.loads((tmp_path / "results" / "toy" / "report.json").read_text("utf-8"))
+        texts = report["samplers"][0]["texts"]
+        assert [len(text["tokens"]) > 0 for text in texts] == [True] * kept
 
 
 def test_results_of_an_edited_study_are_said_to_be_older(run, study):
