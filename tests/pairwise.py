@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from itertools import combinations, product, takewhile
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,11 @@ SAMPLERS = (
     "top_p(p=0.9)",
 )
 """Samplers of every kind that an engine must tell apart, a factor of its plan."""
+
+
+def until(tokens: Iterable[int], ends: Container[int]) -> list[int]:
+    """Return the tokens before an end."""
+    return [*takewhile(lambda token: token not in ends, tokens)]
 
 
 class PairwisePlan:

@@ -93,6 +93,21 @@ def _logger() -> None:
 
 
 @pytest.fixture
+def cpuinfo(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Replace the file in which Linux describes the processor."""
+
+    def replace(text: str | None) -> None:
+        def read_text(path: Path, encoding: str) -> str:
+            if text is None:
+                raise FileNotFoundError(path)
+            return text
+
+        monkeypatch.setattr(Path, "read_text", read_text)
+
+    return replace
+
+
+@pytest.fixture
 def register() -> Iterator[Callable[..., str | None]]:
     """A function that registers plugins for one test, as `register(plugin, name)`."""
     plugins.registry.cache_clear()

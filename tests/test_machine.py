@@ -20,21 +20,6 @@ from corelm.runs import machine
 pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 
 
-@pytest.fixture
-def cpuinfo(monkeypatch):
-    """Replace the file in which Linux describes the processor."""
-
-    def replace(text):
-        def read_text(path, encoding):
-            if text is None:
-                raise FileNotFoundError(path)
-            return text
-
-        monkeypatch.setattr(Path, "read_text", read_text)
-
-    return replace
-
-
 @pytest.mark.parametrize("text", [None, "processor\t: 0\n"])
 def test_without_a_name_the_processor_is_what_the_system_says(cpuinfo, text):
     cpuinfo(text)

@@ -4,8 +4,6 @@ Faults hide where two settings meet that were only tried apart. The plan holds e
 compares texts with corelm's own. The loop isn't compiled here, which would take most of the time.
 """
 
-from itertools import takewhile
-
 import pytest
 
 keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
@@ -13,7 +11,7 @@ keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 import tiny_keras_hub  # noqa: E402
 from corelm_keras_hub import KerasHubModel, as_sampler  # noqa: E402
 from keras import ops  # noqa: E402
-from pairwise import PairwisePlan  # noqa: E402
+from pairwise import PairwisePlan, until  # noqa: E402
 
 import corelm  # noqa: E402
 
@@ -93,11 +91,6 @@ class Case:
             )
             for i, ids in enumerate(self.prompts)
         ]
-
-
-def until(tokens, ends):
-    """Return the tokens before an end."""
-    return [*takewhile(lambda token: token not in ends, tokens)]
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ Faults hide where two settings meet that were only tried apart. The plan holds e
 llama.cpp can run; each compares texts with corelm's own. It takes two seconds of a processor.
 """
 
-from itertools import islice, takewhile
+from itertools import islice
 
 import pytest
 
@@ -20,7 +20,7 @@ from corelm_llama_cpp import (
     as_sampler,
 )
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
-from pairwise import SAMPLERS, PairwisePlan
+from pairwise import SAMPLERS, PairwisePlan, until
 from small_models import LLAMA_OPTIONS
 
 import corelm
@@ -112,7 +112,7 @@ class Case:
             each = lambda *values: processor(*values)  # noqa: E731
         processors = llama.LogitsProcessorList([each])
         found = self.llm.generate(ids, logits_processor=processors, **self.settings)
-        return self._cut(list(islice(found, length)))
+        return until(islice(found, length), self.vocabulary.ends)
 
     def _in_chain(self, sampler, ids, length):
         llama.llama_sampler_reset(sampler)
@@ -125,18 +125,16 @@ class Case:
         while len(tokens) < length:
             tokens.append(draw(sampler, self.llm.ctx, -1))
             self.llm.eval(tokens[-1:])
-        return self._cut(tokens)
-
-    def _cut(self, tokens):
-        return [*takewhile(lambda token: token not in self.vocabulary.ends, tokens)]
+        return until(tokens, self.vocabulary.ends)
 
     def expected(self):
         """Return the tokens of corelm: each text is the first sample of its prompt."""
         return [
-            self._cut(
+            until(
                 corelm.generate(self.model, prompt, sampler=self.sampler, length=LENGTH, seed=SEED)[
                     0
-                ].tokens
+                ].tokens,
+                self.vocabulary.ends,
             )
             for prompt in self.prompts
         ]

@@ -1,7 +1,5 @@
 """The number format of training: by the processor, not by a stopwatch."""
 
-from pathlib import Path
-
 import pytest
 from corelm_train import settings
 from corelm_train.settings import choose_precision
@@ -38,11 +36,6 @@ def test_a_resumed_run_keeps_its_first_choice(monkeypatch):
         (None, set()),
     ],
 )
-def test_flags_are_the_first_cores_where_linux_lists_them(monkeypatch, text, flags):
-    def read_text(path, encoding):
-        if text is None:
-            raise FileNotFoundError(path)
-        return text
-
-    monkeypatch.setattr(Path, "read_text", read_text)
+def test_flags_are_the_first_cores_where_linux_lists_them(cpuinfo, text, flags):
+    cpuinfo(text)
     assert settings.processor_flags() == flags

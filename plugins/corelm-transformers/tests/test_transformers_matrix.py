@@ -5,14 +5,12 @@ transformers can run, in 30 of 14,976 combinations; each compares the texts of `
 corelm's own. It takes ten seconds of a processor.
 """
 
-from itertools import takewhile
-
 import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 import transformers
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
-from pairwise import SAMPLERS, PairwisePlan
+from pairwise import SAMPLERS, PairwisePlan, until
 from tiny_transformers import TOKENIZER, CallsAnother, tiny_model
 
 import corelm
@@ -150,11 +148,6 @@ class Case:
             )
             for i, prompt in enumerate(self.prompts)
         ]
-
-
-def until(tokens, ends):
-    """Return the tokens before an end."""
-    return [*takewhile(lambda token: token not in ends, tokens)]
 
 
 @pytest.mark.slow
