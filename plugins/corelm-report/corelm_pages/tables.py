@@ -6,6 +6,7 @@ Differences beyond chance are marked, at the false discovery rate of
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -286,7 +287,10 @@ def _cell(
         text, _, unit = amount.partition(" ")
         apart = Amount(text, _sides(column, other), unit)
     figure = _figure(column, measured, read.between)
-    if is_human and figure and column.name == "outside_human_band" and figure.text == "10.0%":
+    is_band = column.name == "outside_human_band" and math.isclose(
+        measured.value, 0.1, abs_tol=5e-4
+    )
+    if is_human and figure and is_band:
         figure, note = replace(figure, margins=()), "by definition"
     return TableCell(
         column.title,

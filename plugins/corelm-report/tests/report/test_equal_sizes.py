@@ -89,7 +89,7 @@ def test_fewer_human_texts_have_no_figures_of_sets(people):
     assert {name for name in OF_SETS if human[name] is not None} == set()
     assert human["diversity"] is not None
     assert not OF_SETS & set(document["samplers"][0]["differences"]["generated_texts"])
-    assert any("5 human texts, fewer than the 8" in each for each in document["warnings"])
+    assert any("the reference has 5, fewer than the 8" in each for each in document["warnings"])
 
 
 @pytest.mark.slow
