@@ -63,6 +63,13 @@ def test_headings_go_down_one_level_at_a_time(read):
     assert all(b - a <= 1 for a, b in pairwise(levels))
 
 
+def test_a_tenth_of_human_words_is_outside_their_band_by_definition(document):
+    own = document["reference"]["generated_texts"]
+    for value, low, said in ((0.1, 0.0986, True), (0.1, 0.05, True), (0.2, 0.1986, False)):
+        own["outside_human_band"], own["ci95"]["outside_human_band"] = value, [low, 2 * value - low]
+        assert ("by definition" in page(document)) is said
+
+
 def test_only_the_page_s_own_script_and_style_are_allowed(whole, read):
     [policy] = [meta["content"] for meta in read.all("meta") if "http-equiv" in meta]
     for kind, directive in (("script", "script-src"), ("style", "style-src")):
