@@ -37,7 +37,10 @@ Of two texts with as many letters, one has other words, or another number of the
 """
 COPY = len(TEXTS) // 2
 """From a text to the same one."""
-HUMAN = tuple("the cat saw the dog and the cat ran under the mat"[: 7 * i] for i in range(7, 0, -1))
+HUMAN = tuple(
+    "the cat saw the dog and the cat ran under the mat"[: 4 * i] for i in range(len(TEXTS), 0, -1)
+)
+"""As many human texts, of which each is another."""
 SETS = ((0,), (1,), (2,), (0, 1), (2, 1), (0, 1, 2), (3,), (4,), (5,), (3, 5), (4, 5, 3))
 """Indices of some of the first half of the texts."""
 
