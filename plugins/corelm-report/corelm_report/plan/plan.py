@@ -126,15 +126,16 @@ class Plan:
         return self.n * len(self.prompts)
 
     @property
-    def kept_prompts(self) -> Sequence[str]:
-        """The prompts whose texts a report keeps; beginnings have a text each, so the first few."""
-        return self.prompts[: self.texts] if self.beginnings else self.prompts
+    def kept_prompts(self) -> Sequence[str] | None:
+        """The beginnings whose texts the report keeps; None for some texts of every prompt."""
+        return self.prompts[: self.texts] if self.beginnings else None
 
     def keeps(self, prompt: str, seed: int, sample: int) -> bool:
         """Return True if the report keeps this text: one of the first, of the first seed."""
         if self.texts is None:
             return True
-        is_first = prompt in self.kept_prompts if self.beginnings else sample < self.texts
+        kept = self.kept_prompts
+        is_first = sample < self.texts if kept is None else prompt in kept
         return seed == self.seeds[0] and is_first
 
     @property
