@@ -139,8 +139,10 @@ def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.flo
 
     A token's own move is left out if it is larger than the tolerance, so that a changed token can't
     excuse itself; a smaller one counts, since the rounding of an engine may change with the batch
-    at a single token. Where all tokens are equal to the last bit, so are the other figures. Few
-    tokens may be close by chance: the estimate is widened as Student's t distribution is.
+    at a single token. What follows the first larger move doesn't count either: after a changed
+    token the model reads another text, so all later tokens move. Where all tokens are equal to the
+    last bit, so are the other figures. Few tokens may be close by chance: the estimate is widened
+    as Student's t distribution is.
 
     Args:
         moves: nats, how far rounding moved each token of a text.
@@ -149,14 +151,18 @@ def engine_distances(moves: Sequence[float], tolerance: float) -> NDArray[np.flo
     Returns:
         (tokens,) standard deviations of the difference of a logit.
     """
-    count = len(moves) - 1
-    if not count:
-        return np.full(1, tolerance)
     sizes = np.minimum(np.abs(moves), DEVIATIONS * tolerance)
-    others = np.sqrt((np.square(sizes).sum() - np.square(sizes)).clip(0) / count)
-    own = np.where(sizes > tolerance, 0.0, sizes)
+    if len(sizes) == 1:
+        return np.full(1, tolerance)
+    is_large = sizes > tolerance
+    last = int(is_large.argmax()) or len(sizes) - 1  # nothing comes before the first token
+    counts = np.arange(len(sizes)) <= last
+    count = counts.sum() - counts
+    squares = np.where(counts, np.square(sizes), 0)
+    others = np.sqrt((squares.sum() - squares).clip(0) / count)
+    own = np.where(is_large, 0.0, sizes)
     # Student's factor: how much wider `SURE` deviations are if they come from few tokens.
-    factor = float(np.sqrt(count * np.expm1(min(SURE**2 / count, 100.0))) / SURE)
+    factor = np.sqrt(count * np.expm1(np.minimum(SURE**2 / count, 100.0))) / SURE
     return np.asarray(np.minimum(np.maximum(factor * others, own), tolerance))
 
 

@@ -70,6 +70,9 @@ def test_the_distance_of_two_engines_is_read_from_the_other_tokens():
     assert distances[0] > 9e-4
     assert 1e-4 < distances[-1] < 2e-4  # the changed token does not excuse itself
     assert engine_distances([0.1], TOLERANCE) == [TOLERANCE]  # nothing is known of other tokens
+    distances = engine_distances([0.0, 0.0, 0.005, 0.01, 0.001], TOLERANCE)
+    assert distances[2] == 0  # nor do the tokens after it, before which the model reads another
+    assert all(distances[[0, 1, 3, 4]] > 0)
 
 
 def forged(receipt, change):
