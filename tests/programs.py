@@ -1,11 +1,23 @@
-"""Programs that are in no package as modules, for their tests."""
+"""Python programs: run in processes of their own, or loaded from files that are in no package."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+
+def python(
+    *words: str | Path, env: Mapping[str, str] = MappingProxyType({}), **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with some arguments; `env` is added to this process's environment."""
+    options = {"capture_output": True, "text": True, "timeout": 600} | options
+    return subprocess.run([sys.executable, *words], env={**os.environ, **env}, **options)
 
 
 def load_program(path: Path) -> ModuleType:

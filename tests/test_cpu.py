@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 
 import pytest
+from programs import python
 
 from corelm.native import cpu
 
@@ -51,7 +50,7 @@ os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from corelm.native.cpu import cpu_limit
 print(cpu_limit())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python("-c", code, check=True)
     assert done.stdout == "1\n"
 
 
@@ -83,23 +82,14 @@ def test_the_quota_of_a_container(tmp_path, files, expected):
 
 def test_reports_name_that_number():
     code = "from corelm.machine import facts; print(facts()['cores'])"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, cpu.VARIABLE: "3"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("-c", code, env={cpu.VARIABLE: "3"}, check=True)
     assert done.stdout == "3\n"
 
 
 def test_a_bad_value_is_one_line_even_if_warnings_are_errors():
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "corelm", "samplers", "greedy"],
-        env={**os.environ, cpu.VARIABLE: "abc", "CORELM_PLUGINS": "corelm"},
-        capture_output=True,
-        encoding="utf-8",
-    )
+    words = ("-W", "error", "-m", "corelm", "samplers", "greedy")
+    environment = {cpu.VARIABLE: "abc", "CORELM_PLUGINS": "corelm"}
+    done = python(*words, env=environment, encoding="utf-8")
     assert (done.returncode, done.stderr) == (
         0,
         "warning: CORELM_THREADS must be a whole number from 1 to 99999, not 'abc'; "

@@ -8,7 +8,6 @@ import inspect
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from programs import load_program
+from programs import load_program, python
 from public_names import names_in
 
 import corelm
@@ -374,6 +373,5 @@ def test_every_law_is_documented() -> None:
 def test_generated_parts_are_up_to_date(name: str) -> None:
     if name == "pictures" and sys.platform == "win32":
         pytest.skip("pictures are drawn on POSIX systems")
-    command = [sys.executable, DOCS / "scripts" / f"{name}.py", "--check"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    done = python(DOCS / "scripts" / f"{name}.py", "--check", encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr

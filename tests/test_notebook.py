@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import python
 
 pytest.importorskip("IPython", reason="pip install ipython")
 nbformat = pytest.importorskip("nbformat", reason="pip install nbformat")
@@ -20,7 +19,7 @@ NOTEBOOK = DOCS / "four-strategies.ipynb"
 
 
 def test_the_outputs_are_those_of_the_cells():
-    done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True)
+    done = python(SCRIPT, "--check")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

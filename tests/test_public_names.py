@@ -10,8 +10,6 @@ import ast
 import inspect
 import pkgutil
 import re
-import subprocess
-import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from programs import python
 from public_names import public_names
 
 import corelm
@@ -169,8 +168,7 @@ HEAVY = "{'keras', 'typer', 'rich', 'scipy', 'matplotlib', 'jinja2', 'corelm_rep
     ],
 )
 def test_a_name_is_imported_on_first_use_and_nothing_more(program: str, output: str) -> None:
-    words = [sys.executable, "-W", "error", "-c", f"import sys; {program}"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    done = python("-W", "error", "-c", f"import sys; {program}")
     assert (done.stdout, done.stderr) == (f"{output}\n", "")
 
 
@@ -182,7 +180,7 @@ def test_a_parameter_that_is_a_sampler_reads_an_expression_in_a_program_of_one_i
         "    def __call__(self, logits, context): return logits\n"
         "print(Inside(inside='temperature(t=0.5)'))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = python("-c", program)
     assert (done.stdout, done.stderr) == ("inside(inside=temperature(t=0.5))\n", "")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import python
 
 resource = pytest.importorskip("resource")
 
@@ -19,13 +19,11 @@ def limited(size: int, *words: str, folder: Path) -> subprocess.CompletedProcess
 
     Without -B, Python would keep the beginnings of compiled modules, and later imports would fail.
     """
-    return subprocess.run(
-        [sys.executable, "-B", "-m", "corelm", *words],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-    )
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return python("-B", "-m", "corelm", *words, cwd=folder, preexec_fn=limit)
 
 
 @pytest.mark.packages

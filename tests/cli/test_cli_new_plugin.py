@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import main
+from programs import python
 
 from corelm.cli.scaffold import named
 from corelm.errors import UsageError
@@ -150,9 +149,8 @@ def test_it_is_as_ruff_would_write_it(run: Run, tmp_path: Path, kind: str) -> No
     pytest.importorskip("ruff", reason="pip install ruff")
     run("plugins", "new", "top_cube", f"--{kind}", "--into", str(tmp_path))
     for words in (["format", "--check"], ["check"]):
-        command = [sys.executable, "-m", "ruff", *words, "--quiet", "."]
-        done = subprocess.run(command, cwd=tmp_path / "corelm-top-cube", capture_output=True)
-        assert done.returncode == 0, done.stdout.decode()
+        done = python("-m", "ruff", *words, "--quiet", ".", cwd=tmp_path / "corelm-top-cube")
+        assert done.returncode == 0, done.stdout
 
 
 EVERY = {
@@ -194,15 +192,12 @@ def test_every_kind_of_package_works_and_passes_its_tests_and_examples(
         assert run(*words).code == 0
     packages, site = sorted((tmp_path / "packages").iterdir()), tmp_path / "site"
     assert len(packages) == len(EVERY) == len(KINDS)
-    subprocess.run([sys.executable, *PIP, "--target", site, *packages], check=True)
+    python(*PIP, "--target", site, *packages, check=True)
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
-    options = {"env": environment, "capture_output": True, "text": True, "cwd": tmp_path}
+    options = {"env": {"PYTHONPATH": path}, "cwd": tmp_path}
 
-    own = ",".join(package.name for package in packages)
-    alone = options | {"env": environment | {"CORELM_PLUGINS": own}}
-    command = [sys.executable, "-m", "corelm", "plugins", "--check", "--json"]
-    listed = subprocess.run(command, **alone)
+    own = {"PYTHONPATH": path, "CORELM_PLUGINS": ",".join(package.name for package in packages)}
+    listed = python("-m", "corelm", "plugins", "--check", "--json", env=own, cwd=tmp_path)
     assert listed.returncode == 0, listed.stderr
     offers = {p["distribution"]: p["offers"] for p in json.loads(listed.stdout)}
     for kind in EVERY:
@@ -212,14 +207,14 @@ def test_every_kind_of_package_works_and_passes_its_tests_and_examples(
         assert offers[f"corelm-a-{kind}"] == expected
 
     driver = DRIVER.format(commands=[list(words) for words, _ in EVERY.values()])
-    written = subprocess.run([sys.executable, "-c", driver], **options)
+    written = python("-c", driver, **options)
     assert written.returncode == 0, written.stderr
     for text, (_, output) in zip(written.stdout.split("=====\n"), EVERY.values(), strict=False):
         assert [line for line in text.splitlines(keepends=True) if line == output]
     assert "logged: position 0: 1 token, 0.00 nats of entropy" in written.stderr
 
-    tests = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--doctest-modules"]
-    done = subprocess.run([*tests, *packages], **options)
+    tests = ("-m", "pytest", "-v", "-p", "no:cacheprovider", "--doctest-modules")
+    done = python(*tests, *packages, **options)
     assert done.returncode == 0, done.stdout
     for kind in set(EVERY) - {"model", "command"}:
         assert re.search(rf"corelm_a_{kind}\.py::corelm_a_{kind}\..* PASSED", done.stdout)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import main
+from programs import python
 
 from corelm.registry.offers import entry_points
 
@@ -254,28 +253,22 @@ def test_one_name_of_two_plugins_is_refused_with_both_full_names(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("line", "names"), [("corelm hel", ["hello"]), ("corelm hello t", ["two"])]
+    ("code", "line", "names"),
+    [
+        (GROUPED, "corelm hel", ["hello"]),
+        (GROUPED, "corelm hello t", ["two"]),
+        ("1 / 0", "corelm hello t", []),
+    ],
 )
 def test_the_shell_completes_commands_of_plugins(
-    install: Install, line: str, names: list[str]
+    install: Install, code: str, line: str, names: list[str]
 ) -> None:
-    install(GROUPED)
+    install(code)
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
-    environment = {**os.environ, "_CORELM_COMPLETE": "complete_bash", **asked}
-    command = [sys.executable, "-m", "corelm"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stdout.split(), done.stderr) == (0, names, "")
-
-
-@pytest.mark.slow
-def test_a_broken_command_is_no_error_while_the_shell_completes(install: Install) -> None:
-    install("1 / 0")
-    asked = {"COMP_WORDS": "corelm hello t", "COMP_CWORD": "2"}
-    environment = {**os.environ, "_CORELM_COMPLETE": "complete_bash", **asked}
-    command = [sys.executable, "-m", "corelm"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stdout.strip()) == (0, "")
+    done = python("-m", "corelm", env={"_CORELM_COMPLETE": "complete_bash", **asked})
+    assert (done.returncode, done.stdout.split()) == (0, names)
     assert "error" not in done.stderr
+    assert done.stderr == "" or not names
 
 
 TYPED = """

@@ -12,6 +12,7 @@ from typing import Any
 
 import corelm_launcher
 import pytest
+from programs import python
 
 Run = Callable[..., Any]
 EXPLAIN = ["explain", "--model", "toy", "the"]
@@ -197,8 +198,8 @@ def test_ctrl_c_during_the_first_imports_ends_it_quietly(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_messages_follow_the_output_before_them(toy: None, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "corelm", *REPORT, "--json", str(tmp_path / "r.json")]
-    both = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = ("-m", "corelm", *REPORT, "--json", str(tmp_path / "r.json"))
+    both = python(*command, capture_output=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert both.stdout.splitlines()[-1] == f"written to {tmp_path / 'r.json'}"
 
 
@@ -262,15 +263,12 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
         ["plugins"],
         ["sample", "--help"],
     ]
-    environment = {**os.environ, **locale}
-    command = [sys.executable, "-c", MANY, ascii(commands)]
-    done = subprocess.run(command, capture_output=True, env=environment)
+    done = python("-c", MANY, ascii(commands), env=locale, text=False)
     assert done.stderr.splitlines()[-1] == b"[0, 0, 0, 0, 0, 0, 0, 0]"
     for each in commands[0], REPORT:  # standard output is a pipe, and has a descriptor of its own
-        program = [sys.executable, "-m", "corelm", *each]
-        subprocess.run(program, capture_output=True, env=environment, check=True)
+        python("-m", "corelm", *each, env=locale, text=False, check=True)
     arguments = (*GREEDY, "naïve 🎬".encode(), "--length", "0", "--json")
-    assert spawn(*arguments, env=environment).json["prompt"] == "naïve 🎬"
+    assert spawn(*arguments, env={**os.environ, **locale}).json["prompt"] == "naïve 🎬"
 
 
 @pytest.mark.slow
@@ -305,7 +303,7 @@ for words in {LIGHT}:
     assert main(words) == 0
     assert not set({HEAVY}) & set(sys.modules), (words, set({HEAVY}) & set(sys.modules))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr
 
 
@@ -316,7 +314,7 @@ def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
         "names = {'rich', 'pydantic', 'corelm_toy', 'corelm_samplers.greedy'} & set(sys.modules);"
         "print(*sorted(names), 'is all', file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.stderr.strip() == "is all"
 
 
@@ -329,7 +327,7 @@ def test_sample_imports_nothing_slow_that_it_does_not_use() -> None:
         "print(*sorted(names & set(sys.modules) - before), 'is all', file=sys.stderr)"
     )
     words = ["sample", "--sampler", "temperature", "--length", "1", "--seed", "1"]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    done = python("-c", code, *words)
     assert done.stderr.strip() == "is all"
 
 
@@ -357,8 +355,7 @@ sys.exit(main(sys.argv[1:]))
 def test_without_keras_the_command_that_installs_it_is_shown(
     tmp_path: Path, words: list[str], purpose: str
 ) -> None:
-    command = [sys.executable, "-c", WITHOUT_KERAS, *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = python("-c", WITHOUT_KERAS, *words, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"error: {purpose} needs Keras ")
@@ -412,10 +409,9 @@ def test_no_control_codes_where_they_are_not_wanted(toy: None, environment: dict
 
 @pytest.mark.slow
 def test_no_control_codes_in_a_file() -> None:
-    environment = {**os.environ, "FORCE_COLOR": "1", "GITHUB_ACTIONS": "true", "TERM": "xterm"}
+    environment = {"FORCE_COLOR": "1", "GITHUB_ACTIONS": "true", "TERM": "xterm"}
     commands = [["samplers", "temperature"], ["--help"], ["sample", "--t", "-1"]]
-    command = [sys.executable, "-c", MANY, repr(commands)]
-    done = subprocess.run(command, capture_output=True, env=environment, text=True)
+    done = python("-c", MANY, repr(commands), env=environment)
     assert done.stderr.splitlines()[-1] == "[0, 0, 2]"
     assert "\x1b" not in done.stdout + done.stderr
 
@@ -453,7 +449,7 @@ for line in {[*COMPLETED]}:
         assert not end.code
     print(";", flush=True)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = python("-c", program)
     found = [names.split() for names in done.stdout.split(";")]
     assert found[:-1] == [[name] for name in COMPLETED.values()]
 
@@ -480,10 +476,10 @@ def test_late_output_of_a_plugin_stays_behind_no_document(
 ) -> None:
     installed_plugin("corelm-late", {"late": "corelm_late"}, LATE)
     words = ["sample", "--model", "toy", "--sampler", "late", "the", "--length", "1", "--json"]
-    done = subprocess.run([sys.executable, "-m", "corelm", *words], capture_output=True)
+    done = python("-m", "corelm", *words)
     assert json.loads(done.stdout)
     assert done.returncode == 0
-    for word in (b"atexit", b"raw", b"thread"):
+    for word in ("atexit", "raw", "thread"):
         assert word in done.stderr
 
 
@@ -510,7 +506,7 @@ corelm.cli.app.main()
 
 def test_threads_reach_standard_output_at_no_time() -> None:
     """Also between the import of a plugin and the start of the command."""
-    done = subprocess.run([sys.executable, "-c", BETWEEN], capture_output=True)
-    assert done.stdout.split() == [b"product"]
-    for word in (b"printed", b"raw", b"stream"):
+    done = python("-c", BETWEEN)
+    assert done.stdout.split() == ["product"]
+    for word in ("printed", "raw", "stream"):
         assert word in done.stderr

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from kernels import kernels, needs_kernels
+from programs import python
 
 import corelm
 from corelm import RandomStream
@@ -120,7 +119,7 @@ import corelm, sys
 corelm.RandomStream(1, [0]).at(0)
 print("numpy.random" in sys.modules)
 """
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown = python("-c", code, check=True)
     assert shown.stdout.strip() == str(kernels is None)
 
 

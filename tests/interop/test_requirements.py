@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from programs import python
 
 from corelm.errors import MissingDependencyError, ModelFileError, UnknownNameError, UsageError
 from corelm.interop import requirements
@@ -46,10 +45,9 @@ def errors_of(tmp_path: Path, missing: dict[str, str] | None = None) -> list[str
     model.mkdir()
     (model / "config.json").write_text("{}")
     models = [facts[0].format(model) for facts in INSTALLED.values()]
-    command = [sys.executable, "-c", OPEN_EACH, json.dumps(models), json.dumps(missing or {})]
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    done = python(
+        "-c", OPEN_EACH, json.dumps(models), json.dumps(missing or {}), env={"PYTHONPATH": path}
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

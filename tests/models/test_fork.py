@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import python
 
 FORKS = 20
 
@@ -65,12 +64,6 @@ print(failures)
 @pytest.mark.parametrize("kernels", ["0", "1"], ids=["NumPy", "kernels"])
 def test_children_forked_while_threads_generate_do_not_hang(kernels):
     program = PROGRAM.format(tests=str(Path(__file__).parents[1]), forks=FORKS)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "CORELM_KERNELS": kernels},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = python("-c", program, env={"CORELM_KERNELS": kernels})
     assert done.stderr == ""
     assert done.stdout == "[]\n"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from kernels import kernels, no_kernels
+from programs import python
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
@@ -273,14 +271,8 @@ def test_the_caller_owns_the_next_logits(model, texts):
 def test_the_number_of_threads_makes_no_difference(threads):
     here = Path(__file__).parent
     code = f"import sys; sys.path[:0] = {[str(here), str(here.parent)]!r}; import test_numpy_model"
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-    found = subprocess.run(
-        [sys.executable, "-c", code + "; print(test_numpy_model.digest())"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    environment = {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    found = python("-c", code + "; print(test_numpy_model.digest())", env=environment, check=True)
     assert found.stdout.strip() == digest()
 
 

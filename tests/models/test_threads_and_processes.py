@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from programs import python
 from small_models import SMALL, small_model
 
 import corelm
@@ -76,13 +75,7 @@ print("exit")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["0", "1"], ids=["NumPy", "kernels"])
 def test_a_program_may_end_in_the_middle_of_texts(kernels):
-    done = subprocess.run(
-        [sys.executable, "-c", EXIT.format(tests=str(TESTS))],
-        env={**os.environ, "CORELM_KERNELS": kernels},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = python("-c", EXIT.format(tests=str(TESTS)), env={"CORELM_KERNELS": kernels})
     assert (done.returncode, done.stdout, done.stderr) == (0, "exit\n", "")
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 from corelm_samplers.dynamic_temperature import dynamic_temperature
 from kernels import kernels
 from native_helpers import zeros
+from programs import python
 
 import corelm
 from corelm import filters as public_filters
@@ -211,10 +209,7 @@ def test_read_only_results_are_refused():
 
 def test_the_kernels_can_be_switched_off():
     code = "from corelm import native; print(native.kernels)"
-    environment = {**os.environ, "CORELM_KERNELS": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = python("-c", code, env={"CORELM_KERNELS": "0"}, check=True)
     assert done.stdout == "None\n"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ import pytest
 from corelm_samplers.top_p import top_p
 from kernels import kernels
 from native_helpers import planned_run, random_rows, zeros
+from programs import python
 
 from corelm import draw
 from corelm.native.cpu import cpu_limit
@@ -76,7 +76,7 @@ for cores in (6, 2, 4, 1):
     kernels.draw(np.zeros((64, 5000), "f4"), np.zeros(64), np.empty(64, int), np.empty(64))
     print(settled(before + cores - 1) - before)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python("-c", code, check=True)
     assert done.stdout.split() == ["5", "1", "3", "0"]
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import python
 
 import corelm
 
@@ -26,10 +24,7 @@ def clone(tmp_path: Path) -> Path:
 
 def imported(folder: Path, **environment: str) -> tuple[list[str], str]:
     """Import corelm in this folder; return what was imported, and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT], cwd=folder, env=os.environ | environment,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = python("-c", IMPORT, cwd=folder, env=environment, check=True)
     return done.stdout.splitlines(), done.stderr
 
 

@@ -6,13 +6,13 @@ import io
 import json
 import logging
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import corelm_samplers
 import pytest
+from programs import python
 
 import corelm
 from corelm import hookimpl, renamed
@@ -508,14 +508,14 @@ def test_a_report_uses_corelms_own_samplers_despite_a_rival(rival):
 
 @pytest.mark.slow
 def test_the_commands_use_corelms_own_names_despite_a_rival(rival):
-    command = [sys.executable, "-W", "error", "-m", "corelm", "sample", "--length", "3", "--json"]
-    done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True, timeout=600)
+    command = ("-W", "error", "-m", "corelm", "sample", "--length", "3", "--json")
+    done = python(*command, "--seed", "1")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["sampler"] == "temperature(t=0.7)"
     assert document["model"] == "imdb"
     for words in (["--sampler", "top_k"], ["--decoder", "ancestral"], ["--model", "imdb"]):
-        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=600)
+        done = python(*command, *words)
         assert done.returncode == 0, done.stderr
         assert f"{words[1]} is corelm's own; the other is corelm-rival:" in done.stderr
 
@@ -555,13 +555,6 @@ def test_the_output_of_a_plugin_goes_to_stderr(plugin, capfd):
     assert printed.err == "hello from the plugin\n" * 2
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a new process, which finds the installed plugins through PYTHONPATH."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600
-    )
-
-
 @pytest.mark.parametrize(
     "code",
     [
@@ -574,10 +567,11 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 )
 def test_no_way_of_printing_while_loading_reaches_stdout(plugin, code):
     plugin("corelm-loud", code, loud="Loud")
-    done = run(
+    code = (
         "import corelm, sys\nprint('before')\n"
         "print(corelm.sampler('loud'))\nprint('after', flush=True)\n"
     )
+    done = python("-W", "error", "-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "before\nloud\nafter\n"
     assert done.stderr.count("loud") == 1
@@ -585,7 +579,8 @@ def test_no_way_of_printing_while_loading_reaches_stdout(plugin, code):
 
 def test_without_a_standard_output_plugins_load(plugin):
     plugin("corelm-one", one="One")
-    done = run("import corelm, os, sys\nos.close(1)\nsys.stderr.write(str(corelm.sampler('one')))")
+    code = "import corelm, os, sys\nos.close(1)\nsys.stderr.write(str(corelm.sampler('one')))"
+    done = python("-W", "error", "-c", code)
     assert done.stderr == "one"
 
 

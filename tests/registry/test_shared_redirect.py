@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from programs import python
 
 from corelm.registry.loading import SharedRedirect, plugin_errors
 
@@ -64,7 +65,7 @@ ENDING = "from Python\nfrom the descriptor\n"
 )
 def test_standard_output_comes_back(while_in: str, written: str) -> None:
     program = PROGRAM.format(while_in=while_in)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = python("-c", program)
     assert done.stdout == written
     assert sorted(done.stderr.splitlines()) == ["from a plugin"] * 2 + ["from its C code"] * 2
 

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from programs import python
 from units import CountWords, Double, OddError, Raise, Suicide, loaded_models
 
 import corelm
@@ -232,7 +233,7 @@ def test_a_script_without_a_guard_is_told_to_have_one(tmp_path):
     script.write_text(
         "import corelm\ncorelm.compare('imdb', ['greedy'], n=1, length=1, workers=1)\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    done = python(script)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "corelm.errors.ExecutorError: the workers do not start; a script must call corelm.compare "

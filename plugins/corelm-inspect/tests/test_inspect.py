@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from programs import python
 
 import corelm
 from corelm.errors import UsageError
@@ -169,9 +168,7 @@ def test_the_command_line_finds_the_provider(tmp_path: Path):
     )
     words = ["task.py", "--model", "corelm/imdb", "--max-tokens", "6", "--display", "none",
              "-M", "sampler=xtc(probability=0.5, threshold=0.1)", "-M", "seed=1"]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "inspect_ai", "eval", *words], cwd=tmp_path, text=True,
-        capture_output=True, timeout=600, env={**os.environ, "INSPECT_LOG_DIR": str(tmp_path)},
-    )  # fmt: skip
+    logs = {"INSPECT_LOG_DIR": str(tmp_path)}
+    done = python("-m", "inspect_ai", "eval", *words, cwd=tmp_path, env=logs)
     assert done.returncode == 0, done.stderr + done.stdout
     assert list(tmp_path.glob("*.eval"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from programs import python
 
 pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
@@ -26,14 +24,8 @@ def results(backend):
     if backend == keras.backend.backend():  # which this process has imported
         return keras_hub_program.figures(SAMPLER)
     quick = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    environment = os.environ | quick | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    ran = subprocess.run(
-        [sys.executable, PROGRAM, SAMPLER],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    environment = quick | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ran = python(PROGRAM, SAMPLER, env=environment)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return json.loads(ran.stdout.strip().split("\n")[-1])
 

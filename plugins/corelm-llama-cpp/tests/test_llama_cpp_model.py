@@ -2,12 +2,11 @@
 
 import ctypes
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from programs import python
 
 import corelm
 from corelm import CorelmError
@@ -151,11 +150,7 @@ def test_other_decoders_continue_a_text(model, decoder):
 
 
 def run(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "corelm", *map(str, arguments)],
-        capture_output=True,
-        check=False,
-    )
+    done = python("-m", "corelm", *map(str, arguments), text=False)
     return done.returncode, done.stdout, done.stderr.decode()
 
 

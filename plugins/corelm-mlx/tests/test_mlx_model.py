@@ -3,12 +3,11 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import python
 from tiny_mlx import (
     CONTEXT,
     ENGINE,
@@ -231,11 +230,7 @@ def test_the_example_of_the_readme_runs(tmp_path):
     folder = save(tiny_model(SIZE, context_length=512), TOKENIZER, tmp_path / "tiny")
     readme = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace('"model"', repr(str(folder)))],
-        capture_output=True,
-        encoding="utf-8",
-    )
+    done = python("-c", code.replace('"model"', repr(str(folder))), encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
+from programs import python
 from serve_client import ToyModel, sample, served
 from test_serve_chat import ChatModel
 
@@ -100,11 +99,9 @@ def test_litellm_answers_messages(address):
         "model": "openai/chat", "messages": MESSAGES, "api_base": f"{address}/v1",
         "api_key": TOKEN, **SETTINGS,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", LITELLM],  # it leaves warnings and open sockets behind
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # not from the network
-        input=json.dumps(asked), capture_output=True, text=True, timeout=600, check=True,
-    )  # fmt: skip
+    # In a process, since it leaves warnings and open sockets behind; costs not from the network.
+    local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    done = python("-c", LITELLM, env=local, input=json.dumps(asked), check=True)
     assert [line for line in done.stdout.splitlines() if line.strip()] == [EXPECTED] * 3
 
 
@@ -125,9 +122,6 @@ def test_llm_answers_with_a_system_prompt(address, tmp_path):
     )
     (tmp_path / "keys.json").write_text(json.dumps({"corelm": TOKEN}))
     words = ["-m", "served", "-s", "the", "-o", "seed", "1", "-o", "max_tokens", "8", "cat"]
-    done = subprocess.run(
-        [sys.executable, "-c", LLM, *words],
-        env={**os.environ, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+    home = {"LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
+    done = python("-c", LLM, *words, env=home, stdin=subprocess.DEVNULL)
     assert done.stdout.splitlines() == [EXPECTED] * 2, done.stderr

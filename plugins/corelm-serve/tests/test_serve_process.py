@@ -5,11 +5,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from importlib.util import find_spec
 
 import pytest
+from programs import python
 from serve_client import complete, events_of, sample
 from serve_process import SOON, serving
 
@@ -163,11 +163,9 @@ def test_litellm_completes(server):
         "api_base": f"{server.url}/v1", "api_key": server.token,
         "extra_body": {"sampler": "min_p(p=0.05)"},
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", LITELLM],  # it leaves warnings and open sockets behind
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # not from the network
-        input=json.dumps(asked), capture_output=True, text=True, timeout=4 * SOON, check=True,
-    )  # fmt: skip
+    # In a process, since it leaves warnings and open sockets behind; costs not from the network.
+    local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    done = python("-c", LITELLM, env=local, input=json.dumps(asked), check=True)
     whole, streamed, *error = [line for line in done.stdout.splitlines() if line.strip()]
     assert [whole] == sample(MODEL, "This movie", sampler="min_p(p=0.05)", seed=1, length=12)
     assert streamed == whole
@@ -182,14 +180,8 @@ def test_llm_completes(server, tmp_path):
     )
     (tmp_path / "keys.json").write_text(json.dumps({"corelm": server.token}))
     words = ["-m", "served", "-o", "seed", "1", "-o", "max_tokens", "10"]
-    found = subprocess.run(
-        [sys.executable, "-m", "llm", *words, "This movie"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""},
-        stdin=subprocess.DEVNULL,
-    )
+    home = {"LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
+    found = python("-m", "llm", *words, "This movie", env=home, stdin=subprocess.DEVNULL)
     [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=10)
     assert found.stdout.removesuffix("\n") == expected, found.stderr
 

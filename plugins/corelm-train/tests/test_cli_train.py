@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from corelm_train.checkpoint import only_run
+from programs import python
 
 from corelm.cli.app import main
 
@@ -183,8 +184,7 @@ def test_without_tensorflow_it_says_what_it_needs(
     site.mkdir()
     (site / "tensorflow.py").write_text("raise ImportError('it is not here')")
     monkeypatch.setenv("PYTHONPATH", str(site))
-    command = [sys.executable, "-m", "corelm", "train", "--data", str(notes)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = python("-m", "corelm", "train", "--data", str(notes))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: training needs Keras 3.15.1 or later and TensorFlow (it is not here); "

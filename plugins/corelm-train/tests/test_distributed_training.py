@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import python
 
 PROGRAM = Path(__file__).with_name("train_on_jax.py")
 
@@ -30,13 +29,7 @@ def test_four_devices_give_the_weights_of_one_device(tmp_path: Path) -> None:
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
     }
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(texts), str(tmp_path)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = python(str(PROGRAM), str(texts), str(tmp_path), env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     with np.load(tmp_path / "shared.npz") as shared, np.load(tmp_path / "alone.npz") as alone:
         assert len(alone) == 6

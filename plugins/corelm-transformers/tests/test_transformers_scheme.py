@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 from corelm_transformers import TransformersModel
+from programs import python
 from tiny_transformers import ENGINE, TOKENIZER
 
 import corelm
@@ -218,9 +217,7 @@ def test_a_snapshot_of_links_to_blobs_is_opened(folder, tmp_path):
 
 
 def run(*words, **environment):
-    command = [sys.executable, "-m", "corelm", *words]
-    options = {"capture_output": True, "encoding": "utf-8", "timeout": 120}
-    return subprocess.run(command, **options, env=os.environ | environment)
+    return python("-m", "corelm", *words, env=environment, encoding="utf-8")
 
 
 def test_a_name_in_the_cache_is_opened(folder, tmp_path, capsys):
@@ -241,7 +238,7 @@ def test_listing_models_imports_no_engine():
         "list(corelm_models()['transformers'].installed())\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    done = python("-c", code)
     assert done.stdout == "[]\n", done.stderr
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from corelm_watermark import GreenList, SynthID
 from numpy.lib.stride_tricks import sliding_window_view
+from programs import python
 
 from corelm import Context, softmax
 
@@ -71,5 +69,5 @@ def test_without_torch_the_command_that_installs_it_is_shown():
         "corelm.sampling_distribution(corelm.sampler("
         "\"green_list(key='1', scheme='transformers')\"), [0.0, 1.0], tokens=[1])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert "scheme='transformers' needs torch: pip install torch" in done.stderr

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import math
-import subprocess
-import sys
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import pytest
 from pictures import axes_of
+from programs import python
 
 import corelm
 from corelm.errors import UsageError
@@ -155,5 +154,5 @@ def test_it_is_imported_when_it_is_asked_for_and_says_what_is_missing():
         "try:\n    corelm.plot\n"
         "except corelm.CorelmError as error:\n    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = python("-c", program)
     assert 'pip install "corelm[report]"' in done.stdout, done.stderr

@@ -5,10 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import textwrap
 import zlib
 from itertools import pairwise
@@ -20,6 +17,7 @@ import pytest
 from documents import NOTHING, hostile, report_of
 from pictures import axes_of, chart_of, marks, names_of
 from PIL import Image
+from programs import python
 
 import corelm
 from corelm.testing import ToyModel
@@ -102,9 +100,8 @@ def test_the_backend_of_the_environment_is_left_alone(backend, document, tmp_pat
         corelm.plot.frontier(report).savefig(os.devnull, format="png")
         print(os.environ["MPLBACKEND"])
         """
-    options = {"cwd": tmp_path, "env": os.environ | {"MPLBACKEND": backend}}
-    command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+    environment = {"MPLBACKEND": backend}
+    done = python("-c", textwrap.dedent(program), cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout.strip()) == (0, backend), done.stderr
 
 

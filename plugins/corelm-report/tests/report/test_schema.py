@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from typing import Any
 
 import jsonschema
 import pytest
+from programs import python
 
 import corelm
 from corelm.errors import ReportError
@@ -149,5 +148,5 @@ def test_sampling_does_not_import_the_validator():
         "main(['sample', 'This movie', '--length', '1', '--seed', '1'])\n"
         "sys.exit('jsonschema' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from programs import python
 from waiting import WAITS, lines
 
 from corelm_report import schema
@@ -369,7 +370,7 @@ def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
         "print(code, sorted(names"
         " & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.stderr.splitlines()[-1] == "0 []"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import zipfile
 
 import numpy as np
 import pytest
+from programs import python
 from scipy import stats
 
 from corelm.errors import UsageError
@@ -322,5 +322,5 @@ def test_logs_are_read_without_the_programs_that_wrote_them(tmp_path):
         "from corelm_study.logs.answers import read_answers\n"
         "assert all(len(read_answers(Path(path))) == 2 for path in sys.argv[1:])"
     )
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)
+    done = python("-c", code, *paths)
     assert done.returncode == 0, done.stderr

@@ -6,12 +6,12 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from programs import python
 
 from corelm import load
 from corelm.runs import NamedModel
@@ -102,8 +102,7 @@ def study(edited, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def corelm(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "corelm", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    return python("-m", "corelm", *map(str, words))
 
 
 def figures(study: Path, model: str = "imdb") -> dict[str, float]:
