@@ -148,14 +148,15 @@ def toy(installed_plugin: Callable[..., Path]) -> None:
 
 
 @pytest.fixture
-def run(toy: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """A function that runs a command line in this process."""
+    return lambda *arguments: Result(main(arguments), *capsys.readouterr())
 
-    def run_here(*arguments: str) -> Result:
-        code = main(arguments)
-        return Result(code, *capsys.readouterr())
 
-    return run_here
+@pytest.fixture
+def run(toy: None, call: Callable[..., Result]) -> Callable[..., Result]:
+    """A function that runs a command line in this process, with the package installed."""
+    return call
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import main
 from small_models import SMALL, numbered_words, random_weights, write
 
 from corelm.interop.testing import tiny_gpt2
@@ -134,36 +133,29 @@ def test_impossible_requests_are_refused(
 
 # Keras converts its variables the way of NumPy 1.
 @pytest.mark.slow
-def test_an_exported_model_writes_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_exported_model_writes_the_same(tmp_path: Path, call: Run) -> None:
     pytest.importorskip("tensorflow", reason="pip install tensorflow")
     a = SMALL["book"]
     weights, words = random_weights(a), numbered_words(a.vocabulary_size)
     folder = write(tmp_path / "small", architecture=a, vocabulary=words, weights=weights)
     target = tmp_path / "small.keras"
-    assert main(["models", "export", str(folder), "--to", str(target)]) == 0
-    assert capsys.readouterr().out == f"{target}\n"
-    texts = []
-    for model in (folder, target):
-        assert main(["sample", "w1 w2", "--model", str(model), "--seed", "1", "--length", "9"]) == 0
-        texts.append(capsys.readouterr().out)
-    assert texts[0] == texts[1]
-    assert main(["models", "export", str(folder), "--to", str(target)]) == 2
-    assert "already exists" in capsys.readouterr().err
+    words = ("models", "export", str(folder), "--to", str(target))
+    assert call(*words)[:2] == (0, f"{target}\n")
+    sample = ("sample", "w1 w2", "--seed", "1", "--length", "9", "--model")
+    texts = [call(*sample, str(model)) for model in (folder, target)]
+    assert texts[0][:2] == texts[1][:2] == (0, texts[0].out)
+    again = call(*words)
+    assert (again.code, "already exists" in again.err) == (2, True)
 
 
-def test_a_model_is_exported_to_another_engine(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_is_exported_to_another_engine(tmp_path: Path, call: Run) -> None:
     folder, target = tiny_gpt2(tmp_path / "tiny"), tmp_path / "out"
-    words = ["models", "export", str(folder), "--to", "transformers", str(target)]
-    assert main(words) == 0
-    assert capsys.readouterr().out == f"{target}\n"
+    words = ("models", "export", str(folder), "--to", "transformers", str(target))
+    assert call(*words)[:2] == (0, f"{target}\n")
     assert (target / "model.safetensors").is_file()
-    assert main(words) == 2
-    assert "already exists" in capsys.readouterr().err
-    assert main([*words, "--overwrite"]) == 0
+    again = call(*words)
+    assert (again.code, "already exists" in again.err) == (2, True)
+    assert call(*words, "--overwrite").code == 0
 
 
 def test_a_model_in_the_home_is_removed(run: Run, home: Path) -> None:

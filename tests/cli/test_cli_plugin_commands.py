@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import main
+from command_line import Result, main
 from programs import python
 
 from corelm.registry.offers import entry_points
 
 Install = Callable[..., Path]
+Call = Callable[..., Result]
 GROUP = "corelm.commands"
 
 HELLO = '''
@@ -100,20 +101,14 @@ def install(installed_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> Insta
     return install
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    return main(words), *capsys.readouterr()
-
-
 def listed(help: str) -> list[str]:
     lines = help.partition("Commands:\n")[2].splitlines()
     return [line for line in lines if "From the plugin" in line]
 
 
-def test_help_lists_a_command_without_importing_its_module(
-    install: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_lists_a_command_without_importing_its_module(install: Install, call: Call) -> None:
     install(HELLO)
-    code, out, err = run(capsys, "--help")
+    code, out, err = call("--help")
     assert (code, err) == (0, "")
     assert listed(out) == ["  hello     From the plugin corelm-hello 1.0."]
     assert "corelm_hello" not in sys.modules
@@ -133,24 +128,20 @@ def test_commands_are_looked_for_once_and_only_where_one_is_called(
     assert groups.count(GROUP) == searches
 
 
-def test_an_app_of_one_command_is_that_command(
-    install: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_app_of_one_command_is_that_command(install: Install, call: Call) -> None:
     install(HELLO)
-    assert run(capsys, "hello") == (0, "hello you\n", "imported hello\n")
-    assert run(capsys, "hello", "--name", "world") == (0, "hello world\n", "")
-    code, out, _ = run(capsys, "hello", "-h")
+    assert call("hello") == (0, "hello you\n", "imported hello\n")
+    assert call("hello", "--name", "world") == (0, "hello world\n", "")
+    code, out, _ = call("hello", "-h")
     assert code == 0
     assert out.startswith("Usage: corelm hello [OPTIONS]\n\n  Say hello.\n")
     assert "  --name TEXT " in out
-    assert run(capsys, "corelm-hello:hello", "--name", "1")[:2] == (0, "hello 1\n")
+    assert call("corelm-hello:hello", "--name", "1")[:2] == (0, "hello 1\n")
 
 
-def test_an_argument_of_a_shared_name_is_corelms_option(
-    install: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_argument_of_a_shared_name_is_corelms_option(install: Install, call: Call) -> None:
     install(SHARED)
-    code, out, _ = run(capsys, "hello", "--help")
+    code, out, _ = call("hello", "--help")
     assert code == 0
     help = " ".join(out.split())
     assert "--model NAME|PATH A name from `corelm models`" in help
@@ -158,24 +149,19 @@ def test_an_argument_of_a_shared_name_is_corelms_option(
     assert "My device." in help  # an option of its own stays, and so does what is no text
     assert "--workers INTEGER" in help
     assert "in this number of processes" not in help
-    assert run(capsys, "hello", "--model", "a/b", "--workers", "3")[:2] == (
-        0,
-        "a/b None None 3\n",
-    )
+    assert call("hello", "--model", "a/b", "--workers", "3")[:2] == (0, "a/b None None 3\n")
 
 
-def test_an_app_of_several_commands_is_a_group(
-    install: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_app_of_several_commands_is_a_group(install: Install, call: Call) -> None:
     install(GROUPED)
-    assert run(capsys, "hello", "one") == (3, "", "")
-    assert run(capsys, "hello", "two") == (4, "", "")
-    assert run(capsys, "hello", "two", "--stop") == (1, "", "error: aborted\n")
-    code, out, _ = run(capsys, "hello", "--help")
+    assert call("hello", "one") == (3, "", "")
+    assert call("hello", "two") == (4, "", "")
+    assert call("hello", "two", "--stop") == (1, "", "error: aborted\n")
+    code, out, _ = call("hello", "--help")
     assert code == 0
     assert "Do two things." in out
     assert "completion" not in out
-    assert "  --words TEXT" in run(capsys, "hello", "one", "--help")[1]  # not list[str]
+    assert "  --words TEXT" in call("hello", "one", "--help")[1]  # not list[str]
 
 
 @pytest.mark.parametrize(
@@ -187,68 +173,61 @@ def test_an_app_of_several_commands_is_a_group(
     ],
 )
 def test_wrong_usage(
-    install: Install,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    message: tuple[int, str],
+    install: Install, call: Call, words: list[str], message: tuple[int, str]
 ) -> None:
     install(HELLO)
-    code, out, err = run(capsys, *words)
+    code, out, err = call(*words)
     assert (code, out) == (message[0], "")
     assert err.splitlines()[-1] == f"error: {message[1]}"
 
 
 @pytest.mark.slow
 def test_a_broken_command_fails_alone(
-    install: Install,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    install: Install, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     install("1 / 0")
     reason = "ZeroDivisionError: division by zero"
-    exit_code, out, err = run(capsys, "hello")
+    exit_code, out, err = call("hello")
     assert (exit_code, out) == (2, "")
     beginning = "error: the command 'hello' cannot be used: plugin corelm-hello:hello failed: "
     assert err.splitlines()[-1].startswith(beginning + reason)
-    assert run(capsys, "--help")[0] == 0
-    assert run(capsys, "presets")[0] == 0
+    assert call("--help")[0] == 0
+    assert call("presets")[0] == 0
     monkeypatch.setenv("CORELM_PLUGINS", "corelm-hello")  # or the laws of all others are checked
-    exit_code, out, err = run(capsys, "plugins", "--check")
+    exit_code, out, err = call("plugins", "--check")
     assert (exit_code, err) == (1, "")
     [row] = [line for line in out.splitlines() if line.startswith("hello")]
     assert f"FAILED: {reason}" in row
 
 
-def test_plugins_lists_commands(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plugins_lists_commands(install: Install, call: Call) -> None:
     install(HELLO)
-    _, out, _ = run(capsys, "plugins")
+    _, out, _ = call("plugins")
     [row] = [line for line in out.splitlines() if line.startswith("hello")]
     assert row.split() == ["hello", "corelm-hello", "1.0", "command", "hello"]
 
 
 @pytest.mark.packages
-def test_no_plugin_replaces_a_command_of_corelm(
-    install: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_plugin_replaces_a_command_of_corelm(install: Install, call: Call) -> None:
     install(HELLO.replace('"hello":', '"presets":'), command="presets")
-    assert "keras-hub" in run(capsys, "presets")[1]
-    assert listed(run(capsys, "--help")[1]) == [
+    assert "keras-hub" in call("presets")[1]
+    assert listed(call("--help")[1]) == [
         "  corelm-hello:presets  From the plugin corelm-hello 1.0."
     ]
-    assert run(capsys, "corelm-hello:presets")[:2] == (0, "hello you\n")
+    assert call("corelm-hello:presets")[:2] == (0, "hello you\n")
 
 
 def test_one_name_of_two_plugins_is_refused_with_both_full_names(
-    install: Install, capsys: pytest.CaptureFixture[str]
+    install: Install, call: Call
 ) -> None:
     install(HELLO)
     install(HELLO.replace("hello {name}", "bye {name}"), "corelm-bye")
-    code, _, err = run(capsys, "hello")
+    code, _, err = call("hello")
     assert (code, err.splitlines()[-1]) == (
         2,
         "error: 2 plugins offer 'hello'; say which one: corelm-bye:hello or corelm-hello:hello",
     )
-    assert run(capsys, "corelm-bye:hello")[1] == "bye you\n"
+    assert call("corelm-bye:hello")[1] == "bye you\n"
 
 
 @pytest.mark.slow
@@ -304,7 +283,7 @@ def corelm_commands():
     ],
 )
 def test_options_have_the_types_of_their_arguments(
-    install: Install, capsys: pytest.CaptureFixture[str], words: str, shown: str
+    install: Install, call: Call, words: str, shown: str
 ) -> None:
     install(TYPED)
-    assert run(capsys, "hello", *words.split()) == (0, f"{shown}\n", "")
+    assert call("hello", *words.split()) == (0, f"{shown}\n", "")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import main
 
 from corelm.runs import plugins
 
@@ -57,17 +56,17 @@ def test_what_has_an_entry_point_of_its_own_is_listed_there_alone(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("installed_plugin")  # which forgets the plugins of a test
-def test_all_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_is_well(monkeypatch: pytest.MonkeyPatch, call: Run) -> None:
     """Of each package but SmolLM2's: the tests of its engine apply the laws to tiny models."""
     packages = {point.dist.name for point in entry_points(group="corelm") if point.dist}
     monkeypatch.setenv("CORELM_PLUGINS", ",".join(packages - {"corelm-smollm2"}))
     plugins.registry.cache_clear()
-    assert main(["plugins", "--check"]) == 0
-    assert capsys.readouterr().err == ""
+    checked = call("plugins", "--check")
+    assert (checked.code, checked.err) == (0, "")
 
 
 def test_check_warns_of_parameters_that_shadow_an_option(
-    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, call: Run
 ) -> None:
     monkeypatch.setenv("CORELM_PLUGINS", "corelm-long")
     code = (
@@ -81,15 +80,15 @@ def test_check_warns_of_parameters_that_shadow_an_option(
         "def corelm_samplers(): return {'long': Long}\n"
     )
     installed_plugin("corelm-long", {"long": "corelm_long"}, code)
-    assert main(["plugins", "--check"]) == 0
-    assert capsys.readouterr().err.splitlines() == [
+    checked = call("plugins", "--check")
+    assert checked.code == 0
+    assert checked.err.splitlines() == [
         "warning: sampler corelm-long:long: the commands have an option --length, so the parameter "
         "length is given as --sampler-length; another name is easier",
         "warning: sampler corelm-long:long: the commands have an option --prompt-file, so the "
         "parameter prompt_file is given as --sampler-prompt-file; another name is easier",
     ]
-    main(["plugins"])
-    assert capsys.readouterr().err == ""
+    assert call("plugins").err == ""
 
 
 FAILURES = {
@@ -103,34 +102,30 @@ FAILURES = {
 
 @pytest.mark.slow
 def test_a_plugin_that_failed_is_there_with_its_reason(
-    installed_plugin: Install, capsys: pytest.CaptureFixture[str]
+    installed_plugin: Install, call: Run
 ) -> None:
     for name, (code, _) in FAILURES.items():
         installed_plugin(f"corelm-{name}", {name: f"corelm_{name}"}, code)
-    assert main(["plugins"]) == 0
-    written = capsys.readouterr()
+    written = call("plugins")
     rows = {line.split()[0]: " ".join(line.split()) for line in written.out.splitlines()}
     for name, (_, reason) in FAILURES.items():
         assert rows[name].startswith(f"{name} corelm-{name} 1.0 FAILED: {reason}")
     assert "sampler greedy" in written.out
-    assert written.err == ""
+    assert (written.code, written.err) == (0, "")
 
 
 def test_strict_is_as_good_as_check(
-    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, call: Run
 ) -> None:
     installed_plugin("corelm-broken", {"broken": "corelm_broken"}, "1 / 0")
     monkeypatch.setenv("CORELM_STRICT_PLUGINS", "1")
-    assert main(["plugins"]) == 1
+    assert call("plugins").code == 1
 
 
-def test_other_commands_warn_in_one_line_and_go_on(
-    installed_plugin: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_commands_warn_in_one_line_and_go_on(installed_plugin: Install, call: Run) -> None:
     installed_plugin("corelm-broken", {"broken": "corelm_broken"}, "raise ValueError('\\x1b[1mno')")
-    assert main(["samplers"]) == 0
-    written = capsys.readouterr()
-    assert "greedy" in written.out
+    written = call("samplers")
+    assert (written.code, "greedy" in written.out) == (0, True)
     assert written.err == ("warning: plugin corelm-broken:broken was left out: ValueError: [1mno\n")
 
 
@@ -181,21 +176,21 @@ def faults(written: str) -> dict[str, str]:
 
 
 def test_check_calls_each_sampler(
-    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, call: Run
 ) -> None:
     monkeypatch.setenv("CORELM_PLUGINS", "corelm-odd")
     names = ("picky", "exits", "verbose", "nameless")
     installed_plugin("corelm-odd", dict.fromkeys(names, "corelm_odd"), ODD)
-    assert main(["plugins", "--check", "--quick"]) == 1
-    reasons = faults(capsys.readouterr().err)
+    checked = call("plugins", "--check", "--quick")
+    reasons = faults(checked.err)
     broken = "breaks the law is_a_distribution: "
     beginnings = {
         "exits": f"{broken}Exits() raised Evil: (no message: SystemExit in its __str__)",
         "nameless": "failed in a call: SystemExit: 5",
         "verbose": f"{broken}Verbose() raised ValueError: {'x' * 2000}... (10,000,000 characters)",
     }
-    assert reasons.keys() == beginnings.keys()
+    assert (checked.code, reasons.keys()) == (1, beginnings.keys())
     for name, beginning in beginnings.items():
         assert reasons[name].startswith(beginning)
-    assert main(["plugins"]) == 0
-    assert capsys.readouterr().err == ""
+    listed = call("plugins")
+    assert (listed.code, listed.err) == (0, "")

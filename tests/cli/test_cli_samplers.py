@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import main
 
 from corelm.cli.output import describe
 from corelm.registry.offers import Offer
@@ -170,20 +169,21 @@ def corelm_samplers():
 
 
 def test_two_plugins_with_one_name_have_their_full_names(
-    installed_plugin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    installed_plugin: Callable[..., Path], call: Run
 ) -> None:
     installed_plugin("corelm-rival", {"greedy": "corelm_rival"}, RIVAL)
-    assert main(["samplers"]) == 0
-    text = capsys.readouterr().out
+    code, text, _ = call("samplers")
+    assert code == 0
     assert "corelm:greedy" in text
     assert "corelm-rival:greedy" in text
     assert "Not ]52;c;bHM=the [bold]greedy[/] you know." in text
-    assert main(["samplers", "greedy"]) == 0
-    out, err = capsys.readouterr()
+    code, out, err = call("samplers", "greedy")
+    assert code == 0
     assert "Put all probability on the most likely token" in out
     assert err == "warning: greedy is corelm's own; the other is corelm-rival:greedy\n"
-    assert main(["samplers", "corelm-rival:greedy"]) == 0
-    assert "corelm sample --sampler corelm-rival:greedy" in capsys.readouterr().out
+    rival = call("samplers", "corelm-rival:greedy")
+    assert rival.code == 0
+    assert "corelm sample --sampler corelm-rival:greedy" in rival.out
 
 
 OWN = [

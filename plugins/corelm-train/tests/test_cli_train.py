@@ -7,13 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corelm_train.checkpoint import only_run
 from programs import python
 
-from corelm.cli.app import main
+Call = Callable[..., Any]
 
 SMALL = (
     "--preset", "book", "--context-length", "8", "--batch", "8", "--prompt", "the cat",
@@ -55,31 +57,30 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_wrong_usage_is_refused_before_heavy_imports(
-    notes: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], sentence: str
+    notes: Path, call: Call, words: tuple[str, ...], sentence: str
 ) -> None:
     filled = [word.format(notes=notes, folder=notes.parent) for word in words]
-    assert main(["train", *filled]) == 2
-    written = capsys.readouterr()
-    assert written.out == ""
+    written = call("train", *filled)
+    assert (written.code, written.out) == (2, "")
     assert written.err.startswith(f"error: {sentence.format(folder=notes.parent)}")
     assert written.err.count("\n") == 1
 
 
-def test_help_names_the_presets_and_the_tokens(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--help"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+def test_help_names_the_presets_and_the_tokens(call: Call) -> None:
+    shown = call("train", "--help")
+    assert shown.code == 0
+    text = " ".join(shown.out.split())
     assert "book: the chapter's network" in text
     assert "words+punctuation: " in text
     assert "[default: 0.2,0.5,0.7,1.0,1.5]" in text
 
 
 @pytest.mark.slow
-def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_is_trained_and_writes(notes: Path, call: Call) -> None:
     pytest.importorskip("tensorflow", reason="pip install tensorflow")
-    assert main(["train", "--data", str(notes), *SMALL]) == 0
-    written = capsys.readouterr()
+    written = call("train", "--data", str(notes), *SMALL)
     folder = notes.parent / "home" / "models" / "notes-book"
-    assert written.out == f"{folder}\n"
+    assert (written.code, written.out) == (0, f"{folder}\n")
     lines = written.err.splitlines()
     assert lines[0] == f"reading {notes} ..."
     assert any(
@@ -91,21 +92,19 @@ def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixtur
     assert any(line.startswith("step 1 of 5, loss ") for line in lines)
     assert any(line.startswith("epoch 1: held-out perplexity ") for line in lines)
     assert [line.split(": the cat ")[0] for line in lines[-2:]] == ["t=0", "t=1.5"]
-    assert main(["sample", "the cat", "--model", "notes-book", "--seed", "1"]) == 0
-    assert capsys.readouterr().out.startswith("the cat ")
-    assert main(["train", "--data", str(notes), *SMALL]) == 2
-    assert "replace it with --overwrite" in capsys.readouterr().err
+    sample = call("sample", "the cat", "--model", "notes-book", "--seed", "1")
+    assert (sample.code, sample.out[:8]) == (0, "the cat ")
+    again = call("train", "--data", str(notes), *SMALL)
+    assert again.code == 2
+    assert "replace it with --overwrite" in again.err
 
 
 @pytest.mark.slow
-def test_a_short_text_has_the_small_preset_and_a_curve_at_the_end(
-    notes: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_short_text_has_the_small_preset_and_a_curve_at_the_end(notes: Path, call: Call) -> None:
     pytest.importorskip("tensorflow", reason="pip install tensorflow")
     words = ["--epochs", "40", "--patience", "2", "--temperatures", "", *SMALL[2:8]]
-    assert main(["train", "--data", str(notes), *words, "--precision", "float32"]) == 0
-    written = capsys.readouterr()
-    assert written.out == f"{notes.parent / 'home' / 'models' / 'notes-small'}\n"
+    written = call("train", "--data", str(notes), *words, "--precision", "float32")
+    assert written[:2] == (0, f"{notes.parent / 'home' / 'models' / 'notes-small'}\n")
     assert written.err.replace("\n", "").isprintable()
     lines = written.err.splitlines()
     assert any(re.match(r"training .* steps \(preset small\)$", line) for line in lines)
@@ -121,7 +120,7 @@ def test_a_short_text_has_the_small_preset_and_a_curve_at_the_end(
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
 def test_an_interrupted_run_keeps_a_checkpoint_and_continues(
-    notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    notes: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     pytest.importorskip("tensorflow", reason="pip install tensorflow")
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
@@ -145,35 +144,33 @@ def test_an_interrupted_run_keeps_a_checkpoint_and_continues(
     assert lines[-1].endswith(" --resume")
     assert training.returncode == 130
     assert "Traceback" not in rest
-    assert main([*command, "--resume"]) == 0
-    resumed = capsys.readouterr()
-    assert resumed.out == f"{notes.parent / 'model'}\n"
+    resumed = call(*command, "--resume")
+    assert resumed[:2] == (0, f"{notes.parent / 'model'}\n")
     first = next(line for line in resumed.err.splitlines() if line.startswith("step "))
     assert int(first.split()[1]) >= 3
 
 
 def test_a_second_run_into_one_folder_is_refused_without_importing_keras(
-    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    notes: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
     out = notes.parent / "model"
     with only_run(out):
-        assert main(["train", "--data", str(notes), "--out", str(out)]) == 1
-    written = capsys.readouterr()
-    assert written.err == (
-        f"error: another run is writing to '{out}'; wait for it, or choose another folder\n"
-    )
+        refused = call("train", "--data", str(notes), "--out", str(out))
+    message = f"error: another run is writing to '{out}'; wait for it, or choose another folder\n"
+    assert (refused.code, refused.err) == (1, message)
 
 
 def test_a_place_that_cannot_be_written_is_refused_without_importing_keras(
-    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    notes: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
     folder = notes.parent / "mine"
     folder.mkdir()
     (folder / "notes.md").write_text("mine")
-    assert main(["train", "--data", str(notes), "--out", str(folder), "--overwrite"]) == 1
-    assert "the folder also holds 'notes.md'; choose another folder" in capsys.readouterr().err
+    refused = call("train", "--data", str(notes), "--out", str(folder), "--overwrite")
+    assert refused.code == 1
+    assert "the folder also holds 'notes.md'; choose another folder" in refused.err
 
 
 @pytest.mark.slow

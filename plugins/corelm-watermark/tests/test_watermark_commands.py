@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import corelm
-from corelm.cli.app import main
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +18,8 @@ def key(monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    def run_here(*words):
-        return main(["watermark", *words]), *capsys.readouterr()
-
-    return run_here
+def run(call):
+    return partial(call, "watermark")
 
 
 @pytest.fixture(scope="module")
