@@ -84,43 +84,27 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     assert sampler.read_text() == "mine"
 
 
-def test_a_name_that_is_taken_is_warned_of(run: Run, tmp_path: Path) -> None:
-    result = run("plugins", "new", "top_k", "--into", str(tmp_path))
-    assert result.code == 0
-    assert (
-        "warning: corelm 0.1.0 already has a sampler top_k: with both installed, the bare "
-        "name stays corelm's, and yours is chosen by its full name\n"
-    ) in result.err
+YOURS = "the bare name stays corelm's, and yours is chosen by its full name\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "sentence"),
+    ("name", "kind", "owner", "offer", "outcome"),
     [
-        (
-            "sample",
-            "command",
-            "corelm already has a command sample: with both installed, the bare ",
-        ),
-        ("score", "command", "corelm 0.1.0 already has a command score: with both installed, "),
-        (
-            "top_k",
-            "mask",
-            "corelm 0.1.0 already has a sampler top_k: with both installed, the bare",
-        ),
-        ("top_k", "decoder", "corelm 0.1.0 already has a sampler top_k: with both installed, the "),
-        (
-            "wide",
-            "sampler",
-            "corelm-toy 1.0 already has a decoder wide: with both installed, each ",
-        ),
+        ("top_k", "sampler", "corelm 0.1.0", "sampler top_k", YOURS),
+        ("sample", "command", "corelm", "command sample", "the bare "),
+        ("score", "command", "corelm 0.1.0", "command score", ""),
+        ("top_k", "mask", "corelm 0.1.0", "sampler top_k", "the bare"),
+        ("top_k", "decoder", "corelm 0.1.0", "sampler top_k", "the "),
+        ("wide", "sampler", "corelm-toy 1.0", "decoder wide", "each "),
     ],
 )
-def test_a_name_that_another_kind_has_is_warned_of_too(
-    run: Run, tmp_path: Path, name: str, kind: str, sentence: str
+def test_a_name_that_is_taken_is_warned_of(
+    run: Run, tmp_path: Path, name: str, kind: str, owner: str, offer: str, outcome: str
 ) -> None:
     result = run("plugins", "new", name, f"--{kind}", "--into", str(tmp_path))
     assert result.code == 0
-    assert f"warning: {sentence}" in result.err
+    warning = f"warning: {owner} already has a {offer}: with both installed, {outcome}"
+    assert warning in result.err
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,6 @@ def test_the_sampler_when_none_is_given_is_temperature_at_0_7(run: Run) -> None:
     assert run(*TOY, "--json", "--length", "0", "--t", "2").json["sampler"] == "temperature(t=2.0)"
 
 
-def test_a_named_sampler_has_its_own_defaults(run: Run) -> None:
-    arguments = (*TOY, "--sampler", "temperature", "--json", "--length", "0")
-    assert run(*arguments).json["sampler"] == "temperature(t=1.0)"
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -90,26 +85,25 @@ def test_ways_to_say_the_same(run: Run, words: tuple[str, ...]) -> None:
     assert sampler.removeprefix("corelm:") == "temperature(t=0.2)"
 
 
-def test_a_parameter_of_every_type_is_an_option(run: Run) -> None:
-    sampler = ("--sampler-length", "3", "--t-min", "0.5", "--loud", "--mode", "b")
-    listed = ("--words", "x,y", "--bias", "5=-inf,good=2")
-    result = run(*TOY, "--sampler", "everything", *sampler, *listed, "--json", "--length", "0")
-    assert result.json["sampler"] == (
-        "everything(length=3, t_min=0.5, loud=True, mode='b', words=('x', 'y'), "
-        "bias={5: -inf, 'good': 2.0})"
-    )
-
-
-def test_a_repeated_list_option_takes_each_value_whole(run: Run) -> None:
-    words = ("--sampler", "everything", "--words", "a,b", "--words", "c")
-    result = run(*TOY, *words, "--json", "--length", "0")
-    assert "words=('a,b', 'c')" in result.json["sampler"]
-
-
-def test_an_underscore_will_do_for_a_hyphen(run: Run) -> None:
-    words = ("--sampler", "everything", "--t_min", "2", "--no-loud", "--no_stream")
-    result = run(*TOY, *words, "--json", "--length", "0")
-    assert "t_min=2.0" in result.json["sampler"]
+@pytest.mark.parametrize(
+    ("words", "expression"),
+    [
+        (("temperature",), "temperature(t=1.0)"),
+        (("everything", "--sampler-length", "3", "--t-min", "0.5", "--loud", "--mode", "b",
+          "--words", "x,y", "--bias", "5=-inf,good=2"),
+         "everything(length=3, t_min=0.5, loud=True, mode='b', words=('x', 'y'), "
+         "bias={5: -inf, 'good': 2.0})"),
+        (("everything", "--words", "a,b", "--words", "c"),  # each value whole
+         "everything(length=0, t_min=1.0, loud=False, mode='a', words=('a,b', 'c'), bias={})"),
+        (("everything", "--t_min", "2", "--no-loud", "--no_stream"),  # underscores will do
+         "everything(length=0, t_min=2.0, loud=False, mode='a', words=(), bias={})"),
+    ],
+)  # fmt: skip
+def test_a_parameter_of_every_type_is_an_option(
+    run: Run, words: tuple[str, ...], expression: str
+) -> None:
+    result = run(*TOY, "--sampler", *words, "--json", "--length", "0")
+    assert result.json["sampler"] == expression
 
 
 def test_the_parameters_of_a_decoder_are_options(run: Run) -> None:

@@ -21,7 +21,12 @@ from corelm.errors import PluginError, UsageError
 from corelm.runs import plugins
 
 
-class AllKinds(Sampler):
+class Unchanged(Sampler):
+    def __call__(self, logits, context):
+        return logits
+
+
+class AllKinds(Unchanged):
     """One parameter of each kind.
 
     And a second paragraph.
@@ -37,15 +42,9 @@ class AllKinds(Sampler):
     tokens_or_words: tuple[int | str, ...] = param(())
     bias: dict[str, float] = param({})
 
-    def __call__(self, logits, context):
-        return logits
 
-
-class Plain(Sampler):
+class Plain(Unchanged):
     t: float = 0.5
-
-    def __call__(self, logits, context):
-        return logits
 
 
 def refusal(**values: Any) -> str:
@@ -142,11 +141,8 @@ def test_a_value_becomes_the_declared_type(values, name, expected):
 
 
 def test_a_whole_text_is_one_item_of_a_list():
-    class Bans(Sampler):
+    class Bans(Unchanged):
         texts: tuple[str, ...] = param((), "texts", whole=True)
-
-        def __call__(self, logits, context):
-            return logits
 
     assert Bans(texts="Well, well").texts == ("Well, well",)
     assert Bans(texts=("a, b", "c")).texts == ("a, b", "c")
@@ -264,10 +260,7 @@ def test_the_description_is_the_first_paragraph():
     ],
 )
 def test_the_name_is_the_class_name_in_snake_case(name, expected):
-    def answer(self, logits, context):
-        return logits
-
-    assert type(name, (Sampler,), {"__call__": answer}).name == expected
+    assert type(name, (Unchanged,), {}).name == expected
 
 
 def test_a_name_of_its_own():
@@ -313,20 +306,16 @@ def test_build_refuses_unknown_names_and_surplus_values(values, named, message):
 
 
 def test_a_sampler_without_parameters_says_so():
-    class Nothing(Sampler):
-        def __call__(self, logits, context):
-            return logits
+    class Nothing(Unchanged):
+        pass
 
     with pytest.raises(ParameterError, match=r"nothing has no parameter 't'; it has: none"):
         Nothing.build(t=1)
 
 
 def test_a_parameter_without_a_default_is_asked_for():
-    class Needs(Sampler):
+    class Needs(Unchanged):
         t: float
-
-        def __call__(self, logits, context):
-            return logits
 
     assert Needs.build(t=2).t == 2.0
     with pytest.raises(ParameterError, match=r"needs: .*missing .*'t'; it has: t"):
@@ -334,14 +323,11 @@ def test_a_parameter_without_a_default_is_asked_for():
 
 
 def test_every_bound_of_a_declaration_is_kept():
-    class Bounded(Sampler):
+    class Bounded(Unchanged):
         share: float = param(0.5, gt=0, lt=1)
         more: float = param(1, ge=1, le=2)
         open: float = param(1, gt=-0.5)
         small: float = param(0, le=1e-9)
-
-        def __call__(self, logits, context):
-            return logits
 
     assert [str(p.rule) for p in Bounded.parameters()] == [
         "above 0 and below 1", "at least 1 and at most 2", "above -0.5", "at most 1e-09",
@@ -384,11 +370,8 @@ def test_a_subclass_may_declare_a_parameter_again():
 
 
 def test_a_type_that_does_not_exist():
-    class Lost(Sampler):
+    class Lost(Unchanged):
         t: Nowhere = param(1.0)  # noqa: F821
-
-        def __call__(self, logits, context):
-            return logits
 
     with pytest.raises(
         PluginError, match=r"not a sampler: the types of Lost cannot be read: .*Now"
@@ -459,11 +442,8 @@ def test_a_value_with_a_mapping_is_copied_and_pickled(copied):
 # ---- local parameters ----
 
 
-class _Opens(Sampler):
+class _Opens(Unchanged):
     source: str = param("none", "the name of a file", local=True)
-
-    def __call__(self, logits, context):
-        return logits
 
 
 def test_a_local_parameter_is_refused_where_strangers_write_expressions():
@@ -547,14 +527,11 @@ def test_a_mutable_default_is_refused_with_what_param_takes(default):
 
 
 def test_a_class_attribute_may_be_mutable():
-    class Fine(Sampler):
+    class Fine(Unchanged):
         """A filter."""
 
         neutral: ClassVar[dict[str, float]] = {"p": 1.0}
         p: float = param(1.0, "a share")
-
-        def __call__(self, logits, context):
-            return logits
 
     assert Fine().is_neutral
 

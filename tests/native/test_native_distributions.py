@@ -193,16 +193,10 @@ def test_the_entropy_of_a_row_that_is_all_but_certain_is_not_lost():
 
 
 @given(rows(), st.randoms(use_true_random=False))
-def test_surprisals(logits, random):
-    tokens = np.array([random.randrange(logits.shape[1]) for _ in logits])
-    np.testing.assert_allclose(
-        surprisals(logits, tokens), by_definition(surprisals, logits, tokens), rtol=2e-6, atol=2e-6
-    )
-
-
-@given(rows(), st.randoms(use_true_random=False))
 def test_surprisals_and_entropy(logits, random):
     tokens = np.array([random.randrange(logits.shape[1]) for _ in logits])
+    expected = by_definition(surprisals, logits, tokens)
+    np.testing.assert_allclose(surprisals(logits, tokens), expected, rtol=2e-6, atol=2e-6)
     nats, entropy = surprisals_and_entropy(logits, tokens)
     np.testing.assert_allclose(nats, surprisals(logits, tokens), rtol=2e-6, atol=2e-6)
     np.testing.assert_array_equal(entropy, min_and_shannon_entropy(logits)[1])

@@ -109,15 +109,17 @@ def test_a_pass_is_that_of_the_engine(model):
     )
 
 
-@pytest.mark.parametrize("kind", ["lfm2", "bamba"])
-def test_texts_of_a_model_with_a_state_are_those_of_the_engine(kind):
-    engine = other_engine(kind)
-    [text] = corelm.generate(
-        TransformersModel(engine, TOKENIZER), "the cat", sampler="greedy", length=8
-    )
+def assert_writes_as_its_engine(model, engine):
+    [text] = corelm.generate(model, "the cat", sampler="greedy", length=8)
     inputs = TOKENIZER("the cat", return_tensors="pt")
     expected = engine.generate(**inputs, max_new_tokens=8, do_sample=False)
     assert text.tokens == expected[0, inputs.input_ids.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "bamba"])
+def test_texts_of_a_model_with_a_state_are_those_of_the_engine(kind):
+    engine = other_engine(kind)
+    assert_writes_as_its_engine(TransformersModel(engine, TOKENIZER), engine)
 
 
 def test_the_engine_sees_each_token_once():
@@ -271,10 +273,7 @@ def test_a_model_that_differs_from_its_own_full_pass_is_named(caplog):
     model = TransformersModel(engine, TOKENIZER)
     [message] = [r.getMessage() for r in caplog.records if r.name == "corelm.transformers"]
     assert "Zamba2ForCausalLM gives other logits token by token than in one pass" in message
-    [text] = corelm.generate(model, "the cat", sampler="greedy", length=8)
-    inputs = TOKENIZER("the cat", return_tensors="pt")
-    expected = engine.generate(**inputs, max_new_tokens=8, do_sample=False)
-    assert text.tokens == expected[0, inputs.input_ids.shape[1] :].tolist()
+    assert_writes_as_its_engine(model, engine)
 
 
 def test_a_model_without_a_head_is_refused():
