@@ -68,7 +68,7 @@ def _closest(document: Document, samplers: Samplers) -> str:
     some = runs(samplers, chosen)
     names, own = named_runs(some), _amount(number, human)
     nats = named([_span(number, run.entries, SURPRISAL, GENERATED) for run in some])
-    if len(samplers) == 1:
+    if rivals(document) == 1:
         sentence = f"The texts of {names} have {nats} nats of surprisal per token, human text"
         sentence += f" {own}."
     else:
@@ -82,15 +82,34 @@ def _closest(document: Document, samplers: Samplers) -> str:
             f" {named(document.too_few)} wrote fewer than {FEWEST} independent texts, too few for "
             "this comparison."
         )
+    for unlike, many in ((document.too_short, "less than half"), (document.too_long, "over twice")):
+        if unlike:
+            sentence += f" Texts of {named(unlike)} have {many} as many tokens as human texts."
     return " ".join(filter(None, (sentence, _equivalent(document, samplers, chosen))))
 
 
 def closest(document: Document) -> list[SamplerEntry]:
-    """Return the samplers that may be closest to human text; none if they wrote too few texts."""
+    """Return the samplers that may be closest to human text, among those with enough texts."""
     chosen = [entry for entry in document.samplers if entry.sampler in document.closest]
-    texts = [entry.generated_texts for entry in chosen]
-    enough = all(each and (each.units or each.n or 0) >= STATED for each in texts)
-    return chosen if enough else []
+    people = document.human.generated_texts if document.human else None
+    few_people = people and (people.units or STATED) < STATED
+    if few_people:
+        return []
+    texts = [(entry, entry.generated_texts) for entry in chosen if _texts_used(entry) >= STATED]
+    return [entry for entry, each in texts if each and (each.units or STATED) >= STATED]
+
+
+def _texts_used(entry: SamplerEntry) -> int:
+    """Return the number of texts of a sampler that have a token."""
+    texts = entry.generated_texts
+    return texts.texts_used.get(SURPRISAL, texts.n or 0) if texts else 0
+
+
+def rivals(document: Document) -> int:
+    """Return the number of samplers with enough texts that compare with human text."""
+    left_out = {*document.too_few, *document.too_short, *document.too_long}
+    measured = (each for each in document.samplers if each.sampler not in left_out)
+    return sum(_texts_used(each) >= STATED for each in measured)
 
 
 def named(names: Sequence[str], most: int = NAMED) -> str:

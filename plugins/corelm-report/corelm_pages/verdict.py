@@ -16,14 +16,15 @@ from corelm_pages.evidence import (
     named,
     named_runs,
     often,
+    rivals,
     straying,
 )
 from corelm_pages.formats import quoted
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import GENERATED, MEAN, SURPRISAL, TEACHER_FORCED
+from corelm_report.document.figure import GENERATED, MEAN, SURPRISAL, TEACHER_FORCED, listed
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import estimate, runs
-from corelm_stats.estimates import FEWEST, MANY, STATED
+from corelm_stats.estimates import MANY, STATED
 
 LINES, WIDTH = 3, 80
 """The most lines of a verdict in a terminal of this width."""
@@ -59,10 +60,15 @@ def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
     failed = [entry.sampler for entry in document.samplers if entry.error]
     chosen = closest(document)
     said = (
-        _closest(most, samplers, chosen),
+        _closest(most, samplers, chosen) if rivals(document) > 1 else "",
         _failings(most, document, samplers),
         f"{named(failed, most)} failed." if failed else "",
         "" if chosen else _missing(document, samplers),
+        *(
+            f"Texts of {named(unlike, most)} are too {size} to compare with human text."
+            for unlike, size in ((document.too_short, "short"), (document.too_long, "long"))
+            if unlike
+        ),
         _empty(most, samplers),
     )
     return " ".join(filter(None, said)) or _unremarkable(document, samplers)
@@ -83,11 +89,12 @@ def _missing(document: Document, samplers: list[SamplerEntry]) -> str:
     """Name the number of texts that it takes to tell which samplers are closest to human text."""
     human = compared_human(document)
     texts = [e.generated_texts for e in samplers if estimate(e, SURPRISAL, GENERATED)]
-    if human is None or len(samplers) < 2 or not texts:
+    unlike = len(document.too_short) + len(document.too_long)
+    if human is None or len(samplers) - unlike < 2 or not texts:
         return ""
-    if human.interval is None:
-        return f"It takes {FEWEST} human texts to tell which sampler is closest."
-    header = document.header
+    header, people = document.header, document.human and document.human.generated_texts
+    if human.interval is None or (people and (people.units or STATED) < STATED <= header.drawn):
+        return f"It takes {STATED} human texts to tell which sampler is closest."
     # From 8 prompts on these are the independent units, not their texts.
     many = MANY <= len({*(header.clusters or header.prompts)}) < header.drawn
     units = ("clusters" if header.clusters else "prompts") if many else "texts"
@@ -96,7 +103,7 @@ def _missing(document: Document, samplers: list[SamplerEntry]) -> str:
 
 def _closest(most: int, samplers: list[SamplerEntry], chosen: list[SamplerEntry]) -> str:
     """Name the samplers that are closest to human text."""
-    if len(samplers) < 2 or not chosen:
+    if not chosen:
         return ""
     names = named_runs(runs(samplers, chosen), most)
     if len(chosen) == 1:
@@ -132,15 +139,19 @@ def _is_random(entry: SamplerEntry) -> bool:
 def _empty(most: int, samplers: list[SamplerEntry]) -> str:
     """Count the texts without a token, which have no figures, of the samplers that wrote some."""
     texts = {e.sampler: e.generated_texts for e in samplers if e.generated_texts}
-    used = {name: each.texts_used.get(SURPRISAL, each.n or 0) for name, each in texts.items()}
-    some = [name for name, each in texts.items() if used[name] < (each.n or 0)]
+    drawn = {name: each.n or 0 for name, each in texts.items()}
+    empty = {
+        name: drawn[name] - each.texts_used.get(SURPRISAL, drawn[name])
+        for name, each in texts.items()
+    }
+    some = [name for name, each in empty.items() if each]
     if not some:
         return ""
-    every = sum(texts[name].n or 0 for name in some)
-    empty = every - sum(used[name] for name in some)
-    verb = "is" if empty == 1 else "are"
-    of = f"{printable.counted(every, 'text')} of {named(some, most)}"
-    return f"{empty:,} of {of} {verb} empty."
+    if len(some) <= most + 1:
+        counts = [f"{empty[n]:,} of {printable.counted(drawn[n], 'text')} of {n}" for n in some]
+        return f"{listed(counts)} {'is' if sum(empty.values()) == 1 else 'are'} empty."
+    every = sum(drawn[name] for name in some)
+    return f"{sum(empty.values()):,} of {every:,} texts of {named(some, most)} are empty."
 
 
 def _scopes(document: Document) -> tuple[str, str]:

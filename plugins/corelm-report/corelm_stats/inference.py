@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm_stats.estimates import MANY, Estimate, effective_number
+from corelm_stats.estimates import FEWEST, MANY, Estimate, effective_number
 from corelm_stats.intervals import (
     LEVEL,
+    Interval,
     KnownByInterval,
     Sums,
     bisected,
@@ -162,6 +163,32 @@ class Inference:
         value = ratio(sums)
         return KnownByInterval(value, share_interval(value, n, level), len(self))
 
+    def common_share(self, sums: Sums, level: float = 1 - LEVEL) -> Interval | None:
+        """Return the interval of a mean share that all units have, or nearly all.
+
+        As many of other units as the interval of a share allows may have any share at all.
+
+        Example:
+            >>> texts = Inference.of_names(range(64))
+            >>> [round(end, 3) for end in texts.common_share(([0.5] * 64, [1.0] * 64))]
+            [0.472, 0.528]
+        """
+        units = [(top / n, n) for top, n in zip(*self.by_unit(sums), strict=True) if n]
+        if len(units) < FEWEST:
+            return None
+        shares, weights = np.array(units).T
+        values, counts = np.unique(shares.round(9), return_counts=True)
+        usual = float(values[counts.argmax()])
+        differs = shares.round(9) != usual
+        if self.anytime:
+            ends = anytime_share_interval(differs.astype(float).tolist(), level)
+        else:
+            whole = float(weights.sum())
+            n = whole**2 / float(np.sum(weights**2))
+            ends = share_interval(float(weights[differs].sum()) / whole, n, level) or [0.0, 1.0]
+        low, mean = (1 - ends[1]) * usual, float(shares @ weights / weights.sum())
+        return [min(low, mean), max(low + ends[1], mean)]
+
     def of_left_out(self, value: float, left_out: Sequence[float | None]) -> Estimate:
         """Return a figure of a whole set, from the set without each of `groups`."""
         values = [math.nan if each is None else each for each in left_out]
@@ -207,6 +234,19 @@ class Inference:
         return VarianceParts(max((of_means - within) / each, 0.0), within)
 
 
+def paired_sums(own: Sums, other: Sums) -> Sums:
+    """Return the sums of paired differences of a mean over texts; empty without a mean."""
+    (tops, bottoms), (others, below) = own, other
+    if not sum(bottoms) or not sum(below):
+        return [], []
+    n, first, second = len(tops), sum(bottoms), sum(below)
+    means = sum(tops) / first, sum(others) / second
+    pairs = zip(tops, bottoms, others, below, strict=True)
+    # Each text's deviation from the mean, to first order.
+    moved = [n * ((a - means[0] * b) / first - (c - means[1] * d) / second) for a, b, c, d in pairs]
+    return moved, [1.0] * n
+
+
 def _numbered(names: Iterable[Hashable]) -> tuple[tuple[int, ...], tuple[Hashable, ...]]:
     """Return the index of each name among the distinct names, and the distinct names."""
     numbers: dict[Hashable, int] = {}
@@ -216,7 +256,7 @@ def _numbered(names: Iterable[Hashable]) -> tuple[tuple[int, ...], tuple[Hashabl
 
 SETS, MOST = 16, 16_384
 """The most random subsets that represent a larger set, and the most texts in all of them."""
-FEWEST = 4
+LEAST_SETS = 4
 """The fewest random subsets, however large they are."""
 
 
@@ -233,7 +273,7 @@ def subsets(texts: int, size: int) -> list[NDArray[np.intp]]:
         (24, 8)
     """
     rng, cuts = np.random.default_rng(0), list[NDArray[np.intp]]()
-    while len(cuts) < max(min(SETS, MOST // size), FEWEST):
+    while len(cuts) < max(min(SETS, MOST // size), LEAST_SETS):
         order = rng.permutation(texts)
         cuts += [order[first : first + size] for first in range(0, texts - size + 1, size)]
     return cuts

@@ -353,6 +353,8 @@ class Document(DocumentPart):
         closest: the rows whose surprisal may be the closest to human text: a 99 % confidence set
             that includes the error of human text.
         too_few: the rows with too few independent texts or prompts to be compared with the others.
+        too_short, too_long: the rows whose texts have on average less than half, or more than
+            twice, as many tokens as human texts, so that they are not compared with these.
         simultaneous: the difference of each row's surprisal from human text, with intervals that
             hold for all rows at once, at 99 %.
         shares: the share of repeated 4-grams and of texts that end in loops in each row, with
@@ -375,6 +377,8 @@ class Document(DocumentPart):
     samplers: list[SamplerEntry]
     closest: list[str] = field(default_factory=list)
     too_few: list[str] = field(default_factory=list)
+    too_short: list[str] = field(default_factory=list)
+    too_long: list[str] = field(default_factory=list)
     simultaneous: list[Simultaneous] = field(default_factory=list)
     shares: list[Simultaneous] = field(default_factory=list)
     excess: list[Simultaneous] = field(default_factory=list)

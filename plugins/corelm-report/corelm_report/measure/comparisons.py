@@ -34,36 +34,51 @@ class Closest(NamedTuple):
     Attributes:
         rows: the rows that contain the closest one in 99 % of all reports.
         too_few: the rows with too few independent units to decide.
+        too_short, too_long: the rows whose texts are not at the positions of human text.
         differences: the difference of every other row from human text, with simultaneous intervals.
     """
 
     rows: list[str]
     too_few: list[str]
+    too_short: list[str]
+    too_long: list[str]
     differences: list[Simultaneous]
 
 
+UNLIKE = 2
+"""Texts of a mean length beyond this multiple of human text's, or its inverse, don't compare."""
+
+
 def closest(
-    measured: Mapping[str, Measured], human: HumanEntry | None, people: TextSet | None = None
+    measured: Mapping[str, Measured],
+    human: HumanEntry | None,
+    length: int,
+    people: TextSet | None = None,
 ) -> Closest:
     """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
 
-    There are none if the error of human text is unknown, or its texts are not compared.
+    There are none if the error of human text is unknown, or its texts are not compared. Surprisal
+    depends on the position, so texts of a single token say nothing about how a text goes on.
 
     Args:
         measured: the measurements of the samplers, by entry.
         human: the human entry.
+        length: the number of tokens of human texts that were measured earlier.
         people: the human texts, if they were measured.
     """
     own = human and human.compared and estimate(human, SURPRISAL, GENERATED)
     target = own and own.interval and of_interval(own.value, own.interval)
     target = people.estimate(SURPRISAL) if target and people else target
     if not target:
-        return Closest([], [], [])
-    surprisals = {name: each.texts.estimate(SURPRISAL) for name, each in measured.items()}
+        return Closest([], [], [], [], [])
+    usual = _mean_length(people) if people else length
+    lengths = {name: _mean_length(each.texts) for name, each in measured.items()}
+    short = [name for name, own in lengths.items() if own * UNLIKE < usual]
+    long = [name for name, own in lengths.items() if own > UNLIKE * usual]
+    texts = {name: each.texts for name, each in measured.items() if name not in {*short, *long}}
     # One unit has no variance, and a few units may by chance have almost none.
-    settings = {
-        name: each for name, each in surprisals.items() if each and (each.units or 0) >= FEWEST
-    }
+    enough = {name: each for name, each in texts.items() if each.units_with(SURPRISAL) >= FEWEST}
+    settings = {n: mean for n, each in enough.items() if (mean := each.estimate(SURPRISAL))}
     apart = {name: each - target for name, each in settings.items()}
     # One further statement is about the model itself: `TemperatureFit.verdict`.
     ends = simultaneous(list(apart.values()), further=1)
@@ -73,8 +88,13 @@ def closest(
         Simultaneous(sampler=name, figure=SURPRISAL, value=each.value, interval=interval)
         for (name, each), interval in zip(apart.items(), ends, strict=True)
     ]
-    too_few = [name for name in measured if name not in settings]
-    return Closest(closest_set(settings, target), too_few, differences)
+    too_few = [name for name in texts if name not in settings]
+    return Closest(closest_set(settings, target), too_few, short, long, differences)
+
+
+def _mean_length(texts: TextSet) -> float:
+    """Return the mean number of tokens of a text, without ends."""
+    return sum(texts.ratios[SURPRISAL][1]) / max(len(texts.records), 1)
 
 
 def shares(measured: Mapping[str, Measured]) -> list[Simultaneous]:

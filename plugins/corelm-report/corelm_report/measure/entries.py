@@ -228,8 +228,8 @@ def _from_people(
 ) -> Difference:
     """Return how far a figure of the sampler's texts is from human texts', with its interval."""
     value, name = mine.value - other.value, mine.figure
-    if name == LOOPS:
-        return own.difference_of_loops(KnownByInterval(other.value, other.interval))
+    if name == LOOPS or own.is_common(name):
+        return own.difference_of_shares(name, KnownByInterval(other.value, other.interval))
     if people is not None and mine.interval and other.interval:
         return replace(own.difference(people, name), value=value)
     first = own.estimate(name)

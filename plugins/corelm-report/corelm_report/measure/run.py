@@ -139,7 +139,9 @@ class ReportRun:
         tried = [name_of(entry.strategy) for entry in self._entries]
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
         drawable = len(vocabulary) - len(ModelLogits(vocabulary).never)
-        near = closest(measured, human, self._people)
+        near = closest(measured, human, plan.length, self._people)
+        unlike = {*near.too_short, *near.too_long}
+        alike = {name: each for name, each in measured.items() if name not in unlike}
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
             vocabulary=len(vocabulary),
@@ -150,10 +152,12 @@ class ReportRun:
             samplers=list(entries),
             closest=near.rows,
             too_few=near.too_few,
+            too_short=near.too_short,
+            too_long=near.too_long,
             simultaneous=near.differences,
             shares=shares(measured),
             excess=excess(measured, words),
-            best=best_settings(measured, names, human),
+            best=best_settings(alike, names, human),
             fronts=fronts(entries),
             curve=of_temperature,
             try_it=replace(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from corelm import LanguageModel
 from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
-from corelm_report.document.figure import SURPRISAL
+from corelm_report.document.figure import SHARES, SURPRISAL
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
 from corelm_report.measure.as_difference import as_difference
@@ -35,6 +35,7 @@ from corelm_stats.inference import (
     Inference,
     of_sets,
     of_subsets,
+    paired_sums,
     subsets,
 )
 from corelm_stats.intervals import (
@@ -142,8 +143,7 @@ class TextSet:
             else _mean(self._of_sets(name) if enough else [None])
             for name in self._sets[0].values
         }
-        # Figures of a whole set aren't means; their variation shows by leaving out one unit at a
-        # time.
+        # Figures of a whole set aren't means; leaving out one unit at a time shows their variation.
         self._per_text: dict[str, Sums] = {
             name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
             for name, each in values.items()
@@ -174,6 +174,10 @@ class TextSet:
             return Inference.of_texts([tuple(record["tokens"]) for record in some])
         samples = [(r["prompt"], r["seed"], r["sample"]) for r in some]
         return Inference.of_design(samples, clusters=self._clusters, anytime=self._anytime)
+
+    def units_with(self, name: str) -> int:
+        """Return the number of independent units that have a mean, as empty texts have none."""
+        return sum(map(bool, self.inference.by_unit(self._means[name])[1]))
 
     def estimate(self, name: str) -> Estimate | None:
         """Return a figure with the influence of each unit; None if it is undefined."""
@@ -210,7 +214,8 @@ class TextSet:
         if estimate is None or not self._is_decided(name):
             return None
         limits = self._limits.get(name)
-        return self._with_width(estimate.interval(scale=scale_of(name, limits), limits=limits))
+        ends = estimate.interval(scale=scale_of(name, limits), limits=limits)
+        return None if self._is_too_narrow(ends) else ends
 
     def _is_decided(self, name: str) -> bool:
         """Return False for self-BLEU if it depends more on its smoothing than on the texts."""
@@ -288,13 +293,14 @@ class TextSet:
         if estimate is None:
             return None
         ends = estimate.interval(level, scale_of(name, limits), limits)
-        return self._with_width(ends) if name in self._per_text else ends
+        if name not in self._per_text or (ends and not self._is_too_narrow(ends)):
+            return ends
+        return own.common_share(sums, level) if limits == SHARES else None
 
-    def _with_width(self, ends: Interval | None) -> Interval | None:
-        """Return an interval; None if it has no width although the texts differ."""
+    def _is_too_narrow(self, ends: Interval | None) -> bool:
+        """Return True if an interval has no width although the texts differ."""
         # Even if no text has repetitions, the next one may have some.
-        alike = ends is not None and ends[0] == ends[1]
-        return None if alike and len(set(map(tuple, self._tokens))) > 1 else ends
+        return ends is not None and ends[0] == ends[1] and len(set(map(tuple, self._tokens))) > 1
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of each seed's texts, and their standard deviation."""
@@ -333,18 +339,21 @@ class TextSet:
             return as_difference(None)
         if name == LOOPS:
             # If no text loops, no pair differs, so combine the score intervals.
-            return self.difference_of_loops(other.loops)
+            return self.difference_of_shares(name, other.by_interval(name))
         apart = own - their
-        decided = self._is_decided(name) and other._is_decided(name)
         # Pairs that all differ by the same amount say nothing about the next pair, unless the
         # samplers always write the same texts.
-        fixed = self.are_copies and other.are_copies
-        decided = decided and (apart.variance > 0 or fixed)
+        varies = apart.variance > 0 or (self.are_copies and other.are_copies)
+        decided = varies and self._is_decided(name) and other._is_decided(name)
         # Human texts are an independent sample unless they continue the same prompts.
         alone = own.influence.keys().isdisjoint(their.influence)
         parts = self.parts(name, None if alone else other)
         scale = of_difference(scale_of(name, self._limits.get(name)))
         difference = as_difference(apart, parts, their.variance if alone else None, scale)
+        common = self.is_common(name), other.is_common(name)
+        if any(common) if alone else all(common):
+            shares = self.difference_of_shares(name, other.by_interval(name))
+            return replace(difference, ci95=shares.ci95, p=shares.p)
         return difference if decided else replace(difference, ci95=None, p=None)
 
     def parts(self, name: str, other: TextSet | None) -> VarianceParts | None:
@@ -354,31 +363,28 @@ class TextSet:
         """
         if name not in self._means:
             return None
-        return self.inference.parts(self._less(other, name) if other else self._means[name])
+        if other is None:
+            return self.inference.parts(self._means[name])
+        paired = self._samples() == other._samples()
+        sums = paired_sums(self._means[name], other._means[name]) if paired else ([], [])
+        return self.inference.parts(sums)
 
-    def _less(self, other: TextSet, name: str) -> Sums:
-        """Return the sums of paired differences of a mean over texts; empty without pairs."""
-        (tops, bottoms), (others, below) = self._means[name], other._means[name]
-        if self._samples() != other._samples() or not sum(bottoms) or not sum(below):
-            return [], []
-        n, first, second = len(tops), sum(bottoms), sum(below)
-        means = sum(tops) / first, sum(others) / second
-        pairs = zip(tops, bottoms, others, below, strict=True)
-        # Each text's deviation from the mean, to first order.
-        moved = [
-            n * ((a - means[0] * b) / first - (c - means[1] * d) / second) for a, b, c, d in pairs
-        ]
-        return moved, [1.0] * n
+    def difference_of_shares(self, name: str, other: KnownByInterval) -> Difference:
+        """Return a share minus another share, from their intervals."""
+        own = self.by_interval(name) - other
+        return Difference(value=own.value, ci95=own.ends, p=own.p_value(), units=own.units)
 
-    def difference_of_loops(self, other: KnownByInterval) -> Difference:
-        """Return the share of looping texts minus another share, from their score intervals."""
-        apart = self.loops - other
-        return Difference(value=apart.value, ci95=apart.ends, p=apart.p_value(), units=apart.units)
+    def by_interval(self, name: str) -> KnownByInterval:
+        """Return a mean over texts with its interval."""
+        units = len(self._own_inference)
+        return KnownByInterval(ratio(self._means[name]), self.interval(name), units)
 
-    @cached_property
-    def loops(self) -> KnownByInterval:
-        """The share of the texts that end in loops."""
-        return self._own_inference.share(self._per_text[LOOPS])
+    def is_common(self, name: str) -> bool:
+        """Return True for a mean share that nearly all of many units have, but not all texts."""
+        is_share = name in self._per_text and self._limits.get(name) == SHARES
+        own = self.estimate(name) if is_share and not self.are_copies else None
+        ends = own and own.interval()
+        return bool(own and (own.units or 0) >= FEWEST and (not ends or self._is_too_narrow(ends)))
 
     def _samples(self) -> list[tuple[str, int, int]]:
         return [(r["prompt"], r["seed"], r["sample"]) for r in self.records]

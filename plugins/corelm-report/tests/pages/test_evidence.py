@@ -42,6 +42,8 @@ def figures(**own):
 def test_empty_texts_are_counted(rows):
     texts = {"a": figures(n=64, texts_used={"surprisal": 61}), "b": figures(n=64)}
     assert "3 of 64 texts of a are empty." in verdict(rows(None, **texts))
+    texts["b"] = figures(n=64, texts_used={"surprisal": 60})
+    assert "3 of 64 texts of a and 4 of 64 texts of b are empty." in verdict(rows(None, **texts))
 
 
 def test_nothing_stands_out_only_where_it_was_tested(rows):
@@ -174,9 +176,23 @@ def test_too_few_texts_are_a_sentence_and_no_closest_row(rows):
     assert verdict(document).startswith("It takes 32 prompts to tell which sampler is closest to ")
 
 
+def test_texts_of_another_length_than_human_text_are_not_closest(rows):
+    document = rows(HUMAN_WITH_INTERVAL, **{name: figures(surprisal=4.1) for name in "abc"})
+    document |= {"too_short": ["a"], "too_long": ["b"]}
+    said = verdict(with_closest(document, c=[-0.3, 0.1]))
+    assert said.startswith(
+        "Texts of a are too short to compare with human text. Texts of b are too"
+    )
+    said = evidence(with_closest(document, c=[-0.3, 0.1]))
+    assert said.startswith("The texts of c have 4.10 nats of surprisal per token, human text 4.2.")
+    assert (
+        "Texts of a have less than half as many tokens as human texts. Texts of b have over" in said
+    )
+
+
 def test_too_few_human_texts_are_a_sentence(rows):
     document = rows(HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0))
-    assert verdict(document).startswith("It takes 8 human texts to tell which sampler is closest")
+    assert verdict(document).startswith("It takes 32 human texts to tell which sampler is closest")
 
 
 @pytest.mark.parametrize("count", [2, 8, 40])

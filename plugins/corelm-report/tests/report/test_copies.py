@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from documents import TEXTS, compare, tables_of
 from page_reader import note_of, table_of
 
@@ -21,6 +22,15 @@ def test_identical_texts_count_once_a_prompt():
     assert own["ci95"]["loops"] == share_of(own["loops"], 1)
     assert {name: ends for name, ends in own["ci95"].items() if ends and name != "loops"} == {}
     assert drawn["generated_texts"]["ci95"]["surprisal"] is not None
+
+
+def test_a_share_that_all_texts_have_has_the_interval_of_others():
+    [drawn] = compare(["stochastic"], n=64, length=4, model=ToyModel(end=False))["samplers"]
+    assert drawn["generated_texts"]["ci95"]["rep_4"] == pytest.approx(share_of(0, 64))
+    values, ones = [0.5] * 61 + [1.0] * 3, [1.0] * 64
+    most = share_of(3 / 64, 64)[1]
+    ends = Inference.of_names(range(64)).common_share((values, ones))
+    assert ends == pytest.approx([(1 - most) / 2, (1 - most) / 2 + most])
 
 
 def test_a_page_of_one_text_that_is_drawn_again_and_again_has_one_unit():

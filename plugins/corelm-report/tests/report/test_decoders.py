@@ -162,8 +162,8 @@ def test_the_method_says_which_rows_have_one_text(document):
 
 def test_one_text_is_not_closest_by_chance():
     report = corelm.compare(
-        ToyModel(end=False), ["uniform", Search()], prompts="the", n=8, length=8,
-        reference=[f"the {a} {b}" for a in ("cat", "dog", "mat") for b in ("sat", "ran", "on")],
+        ToyModel(end=False), ["uniform", Search()], prompts="the", n=8, length=6,
+        reference=[f"the {a} {b} the" for a in ("cat", "dog", "mat") for b in ("sat", "ran", "on")],
         against="human",
     ).to_dict()  # fmt: skip
     assert report["closest"] == ["uniform"]
