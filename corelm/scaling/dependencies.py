@@ -26,13 +26,16 @@ from corelm.registry.models import plugin_of
 from corelm.registry.registry import registry
 
 SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
-DATA, VERSION, NAMED = "data of ", "version of ", "named "
-"""Before a distribution, one that it requires, or a path that a parameter names, in digests."""
+DATA, VERSION, NAMED, CLASS = "data of ", "version of ", "named ", "class "
+"""Before a distribution, one that it requires, a path that a parameter names, or the class or
+function that an entry point offers, in digests."""
 RESULTS = ("study.json", "registration.json")
 """Files in a folder of results: these would change with each run."""
 _IGNORED = re.compile(r"(^|[/\\])(\.|__pycache__|__editable__)|\.(egg|dist)-info")
 BUILT, PROJECT = ("build", "dist"), "pyproject.toml"
 """Folders of build tools, next to the file that names a project."""
+SCRIPTS = ("bin", "Scripts")
+"""Folders of scripts, which have paths of this machine."""
 OWN = ("corelm", "corelm_samplers")
 """The packages that every computation uses."""
 DIGITS = 16
@@ -44,19 +47,25 @@ def digests(packages: Iterable[str]) -> dict[str, str]:
     """Return the digest of each package in this environment, sorted by name.
 
     Args:
-        packages: names; one may begin with `DATA`, `VERSION` or `NAMED`.
+        packages: names; one may begin with `DATA`, `VERSION`, `NAMED` or `CLASS`.
     """
     return {name: _digest(name) for name in sorted(packages)}
 
 
-def _packages(thing: object) -> Iterator[str]:
-    """Yield the top-level packages of a function, or of a value's class, bases and loader."""
+def _packages(thing: Any) -> Iterator[str]:
+    """Yield the top-level packages of a function, or of a value's class, bases and loader.
+
+    A plugin's class or function is named, too: its entry point may offer another one tomorrow.
+    """
     thing = getattr(thing, "unlifted", thing)  # the model itself, not corelm's wrapper
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
     classes = [thing] if hasattr(thing, "__module__") and callable(thing) else []
     for each in (*classes, *type(thing).__mro__):
         package = (each.__module__ or "").partition(".")[0]
         if package and package not in sys.stdlib_module_names:
             yield package
+            if each is named and package not in OWN:
+                yield f"{CLASS}{each.__module__}.{each.__qualname__}"
     if loader := plugin_of(thing):
         yield _package(loader.value)
 
@@ -86,7 +95,7 @@ def _installed(distribution: str) -> metadata.Distribution | None:
 
 
 def _required(distribution: str) -> set[str]:
-    """Return the distributions that one requires, but for corelm and for its extras."""
+    """Return the distributions that one requires itself, but for corelm and for its extras."""
     installed = _installed(distribution)
     lines = (installed.requires or ()) if installed else ()
     own = (line for line in lines if not re.search(r";.*\bextra\b", line))
@@ -98,14 +107,16 @@ def _modules(distribution: str) -> frozenset[str]:
     """Return the top-level modules of a distribution; none if its metadata does not list them."""
     if (installed := _installed(distribution)) is None:
         return frozenset()
-    listed = installed.read_text("top_level.txt")
-    if listed is not None:
-        return frozenset(listed.split())
-    code = (file.parts[0] for file in installed.files or () if file.name.endswith(SUFFIXES))
     # The finder of an editable installation contains paths of this machine, and some of these list
     # nothing more: their entry points name the modules.
-    files = {n.partition(".")[0] for n in code if not n.startswith((".", "__editable__"))}
-    return frozenset(files.union(_package(point.value) for point in installed.entry_points))
+    offered = frozenset(_package(point.value) for point in installed.entry_points)
+    listed = installed.read_text("top_level.txt")
+    if listed is not None:
+        return offered.union(listed.split())
+    code = (file.parts[0] for file in installed.files or () if file.name.endswith(SUFFIXES))
+    return offered.union(
+        n.partition(".")[0] for n in code if not n.startswith((".", "__editable__"))
+    )
 
 
 @cache
@@ -120,9 +131,10 @@ def _data_of(distribution: str) -> tuple[str, ...]:
         return (folder,)
     modules = {*_modules(distribution), *(f"{name}.py" for name in _modules(distribution))}
     listed = (file for file in installed.files or () if file.parts[0] not in modules)
-    # Outside site-packages are scripts of this machine, such as `../../../bin/corelm-boost`.
-    data = (file for file in listed if file.parts[0] != ".." and not _IGNORED.search(str(file)))
-    return tuple(str(file.locate()) for file in data)
+    # Data may lie outside site-packages, such as `../../../share/boost.json`.
+    names = ((file, str(file).removeprefix("../" * file.parts.count(".."))) for file in listed)
+    data = (file for file, name in names if not _IGNORED.search(name))
+    return tuple(str(file.locate()) for file in data if file.parent.name not in SCRIPTS)
 
 
 def _editable_folder(distribution: metadata.Distribution) -> str | None:
@@ -140,7 +152,11 @@ def _digest(package: str) -> str:
         return _digest_of((package.removeprefix(NAMED),))
     if package.startswith(VERSION):
         installed = _installed(package.removeprefix(VERSION))
-        return installed.version if installed else MISSING
+        folder = _editable_folder(installed) if installed else None
+        version = installed.version if installed else MISSING
+        return f"{version} {_digest_of((folder,))}" if folder else version
+    if package.startswith(CLASS):
+        return MISSING
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):  # the script that runs has no spec

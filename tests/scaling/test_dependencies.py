@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -60,11 +62,11 @@ def test_an_edited_helper_module_of_a_plugin_is_other_code(write_metadata, tmp_p
     finally:
         plugins.registry.cache_clear()
     assert {each for each in before if before[each] != after[each]} == {helper}
-    assert set(before) == {"corelm", "corelm_samplers", name, helper}
+    assert set(before) == {"corelm", "corelm_samplers", name, helper, f"class {name}.Halved"}
 
 
 @pytest.mark.parametrize(
-    "where", ["beside the module", "in a package", "editable", "editable by hatch"]
+    "where", ["beside the module", "elsewhere", "in a package", "editable", "editable by hatch"]
 )
 def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     """A sampler that reads its numbers from a file computes other ones after an edit."""
@@ -75,6 +77,8 @@ def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[corelm]\n{name} = {name}\n")
     module, data = site / f"{name}.py", site / f"{name}.json"
+    if where == "elsewhere":
+        data = tmp_path / "share" / f"{name}.json"
     if where == "in a package":
         module, data = site / name / "__init__.py", site / name / "build" / "boost.json"
     if "editable" in where:
@@ -87,16 +91,18 @@ def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     for file in (module, data):
         file.parent.mkdir(parents=True, exist_ok=True)
     module.write_text(SAMPLER.format(helper="builtins", name=name).replace("halved", "abs"))
-    record = [f"{file.relative_to(site)},,\n" for file in (module, data) if site in file.parents]
+    files = [file for file in (module, data) if project not in file.parents]
+    record = [f"{Path(os.path.relpath(file, site)).as_posix()},,\n" for file in files]
     (info / "RECORD").write_text("".join(record) + f"../../bin/{name},,\n")
     if "hatch" not in where:  # which lists no modules
-        (info / "top_level.txt").write_text(f"{name}\n")
+        (info / "top_level.txt").write_text(f"{name}\n" if where != "elsewhere" else "another\n")
     monkeypatch.syspath_prepend(site)
 
     def digests_with(text):
         data.write_text(text)
         dependencies._digest_of.cache_clear()  # as in a new process
-        return Dependencies([corelm.sampler(name)]).code
+        required = dependencies.digests([f"version of {name}"])  # if another plugin requires it
+        return Dependencies([corelm.sampler(name)]).code | required
 
     plugins.registry.cache_clear()
     try:
@@ -112,7 +118,8 @@ def test_an_edited_file_of_data_is_other_code(where, tmp_path, monkeypatch):
     assert before == again
     assert before.keys() == after.keys()
     assert {each for each in before if before[each] != after[each]} == {
-        name if where == "in a package" else f"data of {name}"
+        name if where == "in a package" else f"data of {name}",
+        *([f"version of {name}"] if "editable" in where else []),
     }
 
 
