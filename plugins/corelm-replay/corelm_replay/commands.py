@@ -10,7 +10,7 @@ import typer
 import corelm
 from corelm.commands import ExitCode, Output, read_text
 from corelm.errors import UsageError
-from corelm.runs import SafeFile, printable
+from corelm.runs import NamedModel, SafeFile, printable
 from corelm_replay.audit import picture
 from corelm_replay.documents import stated_sampler
 from corelm_replay.entropy import EntropyLog
@@ -21,6 +21,8 @@ from corelm_replay.verification import Finding, model_of, verify
 
 LARGEST = 2**30
 """The largest file of rollouts, in bytes."""
+STATED = ("model", "chain", "seed", "sample", "prompt_index")
+"""The fields of a receipt that a reader has to compare."""
 CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*>\s*(?P<limit>[0-9.eE+-]+)")
 
 Model = Annotated[str, typer.Option(metavar="NAME|PATH", help="The model.")]
@@ -157,30 +159,40 @@ def verify_receipt(
     loaded = model_of(receipt, model)
     findings = verify(receipt, loaded, sampler=sampler, tolerance=tolerance)
     is_ended = receipt.tokens[-1] in loaded.vocabulary.ends
+    text = loaded.vocabulary.decode([*receipt.prompt, *receipt.tokens])
     with Output.open() as out:
         if json:
-            stated = {name: getattr(receipt, name) for name in ("model", "chain", "seed", "sample")}
+            stated = {name: getattr(receipt, name) for name in STATED}
             out.json(
-                {"tokens": len(receipt.tokens), "ended": is_ended, "stated": stated}
+                {"tokens": len(receipt.tokens), "ended": is_ended, "stated": stated, "text": text}
                 | {"findings": [vars(each) for each in findings]}
             )
         else:
-            out.text("".join(f"{line}\n" for line in verdict(receipt, findings, is_ended)))
+            lines = [*verdict(receipt, findings, text)]
+            if not findings and NamedModel(loaded).fingerprint() != receipt.model_sha256:
+                lines.append("  replayed on a model with another checksum than the receipt's")
+            if not findings and not is_ended:
+                lines.append(
+                    "  the text has no end: its receipt doesn't show whether more was drawn"
+                )
+            out.text("".join(f"{line}\n" for line in lines))
     if findings:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def verdict(receipt: Receipt, findings: list[Finding], is_ended: bool) -> Iterator[str]:
+def verdict(receipt: Receipt, findings: list[Finding], text: str) -> Iterator[str]:
     """Yield the lines of a verdict: what was stated, and the tokens that were drawn otherwise."""
     for each in findings:
         yield f"token {each.place} ({each.token}): {each.reason}"
     if not findings:
         yield f"all {len(receipt.tokens)} tokens were drawn as stated:"
         model = receipt.model.removeprefix("corelm:") or "a model without a name"
-        stated = f"{receipt.chain}, {model}, seed {receipt.seed}"
-        yield f"  {printable.one_line(stated)}"
-        if not is_ended:
-            yield "  the text has no end: its receipt doesn't show whether more was drawn"
+        numbers = f"seed {receipt.seed}"
+        for name in ("sample", "prompt_index"):  # else a writer chooses among the texts of a seed
+            if number := getattr(receipt, name):
+                numbers += f", {name} {number}"
+        yield f"  {printable.one_line(f'{receipt.chain}, {model}, {numbers}')}"
+        yield f"  {printable.one_line(text)}"
 
 
 def condition(text: str) -> tuple[str, str, float]:

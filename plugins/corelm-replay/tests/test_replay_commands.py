@@ -56,16 +56,16 @@ def test_the_ratios_of_chains_are_a_table(command):
 
 
 def test_a_receipt_is_verified(command):
-    [(_, made)] = receipts(ToyModel(), "the", sampler="top_p(p=0.8)", length=6, seed=1)
+    _, (text, made) = receipts(ToyModel(), "the", sampler="top_p(p=0.8)", length=6, n=2, seed=1)
     made = dataclasses.replace(made, model="toy")
     Path("receipt.json").write_text(made.to_json(), "utf-8")
     good = command("verify", "receipt.json")
     assert good.output.startswith(
-        "all 6 tokens were drawn as stated:\n  top_p(p=0.8), toy, seed 1\n"
+        f"all 6 tokens were drawn as stated:\n  top_p(p=0.8), toy, seed 1, sample 1\n  the {text}\n"
     )
     lines = dataclasses.replace(made, chain="top_p(\n\n p=0.8)")
     Path("receipt.json").write_text(lines.to_json(), "utf-8")
-    assert "\n  top_p( p=0.8), toy, seed 1\n" in command("verify", "receipt.json").output
+    assert "\n  top_p( p=0.8), toy, seed 1, sample 1\n" in command("verify", "receipt.json").output
     document = json.loads(Path("receipt.json").read_text("utf-8")) | {"seed": 7}
     Path("receipt.json").write_text(json.dumps(document), "utf-8")
     bad = command("verify", "receipt.json", "--json")
@@ -91,7 +91,7 @@ def test_corelm_sample_writes_the_receipt_of_its_text(tmp_path, monkeypatch, cap
     assert capsys.readouterr().out == text
     assert main(["verify", "receipt.json"]) == 0
     assert capsys.readouterr().out == (
-        "all 5 tokens were drawn as stated:\n  top_p(p=0.9), imdb, seed 1\n"
+        f"all 5 tokens were drawn as stated:\n  top_p(p=0.9), imdb, seed 1\n  {text}"
         "  the text has no end: its receipt doesn't show whether more was drawn\n"
     )
 
