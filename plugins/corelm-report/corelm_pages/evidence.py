@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from corelm_pages.formats import Format, Rounding, interval, number
+from corelm.runs import printable
+from corelm_pages.formats import (
+    DASH,
+    NARROW,
+    Format,
+    Rounding,
+    interval,
+    number,
+    with_interval,
+)
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
 from corelm_report.document.figure import (
     EXPECTED,
@@ -114,18 +123,22 @@ def rivals(document: Document) -> int:
 
 def named(names: Sequence[str], most: int = NAMED) -> str:
     """Join names; of many, only the first `most` and the number of the others."""
-    if len(names) <= most + 1:
-        return listed(names)
-    return listed([*names[:most], f"{len(names) - most} others"])
+    return _named([(name, 1) for name in names], most)
 
 
 def named_runs(some: Sequence[SettingRange], most: int = NAMED) -> str:
     """Join the names of runs; of many, only the first `most` and the number of other samplers."""
-    names = [run.name for run in some]
-    if len(some) <= most + 1:
+    return _named([(run.name, len(run.entries)) for run in some], most)
+
+
+def _named(some: Sequence[tuple[str, int]], most: int) -> str:
+    names = [name for name, _ in some]
+    if len(names) <= most + 1:
         return listed(names)
-    others = sum(len(run.entries) for run in some[most:])
-    return listed([*names[:most], f"{others} others"])
+    chosen = names[: max(most, 0)]
+    others = sum(n for _, n in some[len(chosen) :])
+    counted = f"{others} others" if chosen else printable.counted(others, "sampler")
+    return listed([*chosen, counted])
 
 
 def _calibration(document: Document) -> str:
@@ -136,20 +149,16 @@ def _calibration(document: Document) -> str:
     if fit.t is None:
         return _beyond(fit, document.curve.t)
     temperature = f"maximum-likelihood temperature of human text is {'about ' * fit.estimated}"
-    between = ""
-    if fit.t_ci95:
-        low, high = map(_temperature, fit.t_ci95)
-        between = f" (95% interval {low} to {high})"
-    sentence = f"The {temperature}{number(fit.t)}{between}"
+    sentence = f"The {temperature}{_with_interval(fit.t, fit.t_ci95, apart_from=(1.0,))}"
     if fit.estimated:
         return f"{sentence}, estimated from human surprisal on other texts."
     return f"{sentence}{_verdict(fit)}."
 
 
-def _temperature(t: float) -> str:
-    """Format a temperature with enough digits to be told from 1, the model's own."""
-    short = number(t)
-    return short if t == 1 or short != number(1) else f"{t:.4f}"
+def _with_interval(value: float, ends: Interval | None, apart_from: Sequence[float] = ()) -> str:
+    """Format a figure and its interval, with enough digits to be told from what it excludes."""
+    text, between = with_interval(number, value, ends, apart_from=apart_from)
+    return f"{text} (95% interval {between.replace(DASH, ' to ')})" if between else text
 
 
 def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
@@ -181,11 +190,11 @@ def _best(document: Document) -> str:
     sentences = []
     for best in document.best:
         if best.name in swept and best.ci95:
-            low, high = map(number, best.ci95)
+            figure, between = with_interval(number, best.corrected, best.ci95)
             sentences.append(
                 f"Of {best.tried} settings of {best.name}, {best.sampler} comes nearest to human "
-                f"text in this sample: {number(best.corrected)} nats, corrected for the choice "
-                f"(95% interval {low} to {high})."
+                f"text in this sample: {figure} nats, corrected for the choice "
+                f"(95% interval {between.replace(DASH, ' to ') or NARROW})."
             )
     return " ".join(sentences)
 
@@ -230,7 +239,9 @@ def _of_differences(ends: Collection[Interval], rows: int) -> str:
     """Format the interval of a difference, or the range of several."""
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     word = _singular(ends, "interval of the difference", "intervals of the differences, together")
-    return f"{word}: {interval(number, low, high) or number(low)}, {_at_once(rows)}"
+    rounding = Rounding.by_interval(number, (low + high) / 2, low, high, (-MARGIN, MARGIN))
+    between = interval(rounding.text, low, high).replace(DASH, " to ")
+    return f"{word}: {between or rounding.text(low)}, {_at_once(rows)}"
 
 
 def _at_once(rows: int) -> str:
@@ -268,11 +279,19 @@ def _looping(document: Document, samplers: Samplers) -> str:
     if not shares:
         return ""
     verb = _singular(shares, "ends", "end")
-    low = min(each.interval[0] for each in shares if each.interval)
     word = _singular(shares, "the interval begins", "the intervals begin")
     rows = sum(each.figure == "loops" for each in document.shares)
     names = _listed_shares(samplers, shares, "of texts")
-    return f"{names} {verb} in loops ({word} at {share(low)}, {_at_once(rows)})."
+    return f"{names} {verb} in loops ({word} at {_begin(share, shares)}, {_at_once(rows)})."
+
+
+def _begin(form: Format, rows: Sequence[Simultaneous], above: Sequence[float] = ()) -> str:
+    """Format the least lower end of intervals, with the digits that its interval supports."""
+    least = min(
+        (each for each in rows if each.interval), key=lambda each: (each.interval or [0])[0]
+    )
+    low, high = least.interval or (0.0, 0.0)
+    return Rounding.by_interval(form, least.value, low, high, above).text(low)
 
 
 def _listed_shares(samplers: Samplers, shares: Sequence[Simultaneous], of: str) -> str:
@@ -293,14 +312,14 @@ def _straying(document: Document, samplers: Samplers) -> str:
     far = [entry for entry in samplers if entry.sampler in lows]
     if not far:
         return ""
-    groups = runs(samplers, far)
+    groups, rows = runs(samplers, far), [e for e in document.excess if e.sampler in lows]
     nats = [_span(number, run.entries, EXPECTED, TEACHER_FORCED) for run in groups]
     verb = "samples" if len(far) == 1 else "sample"
     word = _singular(lows, "the interval begins", "the intervals begin")
     return (
         f"{listed([run.name for run in groups])} {verb} from the tail "
         f"(expected surprisal {listed(nats)} nats, {_usual(document, far[0])}; {word} "
-        f"{number(min(lows.values()))} nats above it, {_at_once(len(document.excess))})."
+        f"{_begin(number, rows, (TAIL,))} nats above it, {_at_once(len(document.excess))})."
     )
 
 

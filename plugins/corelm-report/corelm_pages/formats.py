@@ -17,6 +17,10 @@ Format = Callable[[float], str]
 """A function that formats a number, such as `number` and `share`."""
 
 
+LARGE = 1e6
+"""From here on a number is written with one digit and an exponent."""
+
+
 def number(value: float) -> str:
     """Format a number with two decimals, and without decimals from 1,000 on.
 
@@ -24,7 +28,7 @@ def number(value: float) -> str:
         >>> [number(x) for x in (-0.001, 4.286, 1234.5, 1e300)]
         ['0.00', '4.29', '1,234', '1e+300']
     """
-    if abs(value) >= 1e6:
+    if abs(value) >= LARGE:
         return f"{value:.0e}"
     text = f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
@@ -52,7 +56,7 @@ def count(value: float) -> str:
         >>> [count(x) for x in (3.0, 3.25, 1234.5, 1e7)]
         ['3', '3.2', '1,234', '1e+07']
     """
-    if value >= 1e6:
+    if value >= LARGE:
         return number(value)
     return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.1f}"
 
@@ -80,6 +84,8 @@ ALIKE = 0.2
 """Up to this relative difference, both sides of an interval are written as one number."""
 FINEST = 4
 """The most decimals; an interval narrower than they show counts as exact."""
+CLOSEST = 6
+"""The most decimals of an interval that ends near the number that it excludes."""
 NARROW = "narrower than shown"
 """What a table says of such an interval."""
 
@@ -97,12 +103,18 @@ class Rounding(NamedTuple):
 
     @classmethod
     def by_interval(
-        cls, form: Format, value: float, low: float | None, high: float | None
+        cls,
+        form: Format,
+        value: float,
+        low: float | None,
+        high: float | None,
+        apart_from: Sequence[float] = (),
     ) -> Rounding:
         """Return the digits that an interval supports.
 
         Its shorter side gets one digit, or two if these are 10 to 14; shares are whole percents at
-        least, so that a quarter stays 25%.
+        least, so that a quarter stays 25%. It gets more if an end would be shown as one of the
+        numbers `apart_from` that the interval excludes.
 
         Example:
             >>> ends = ((4.3012, 4.21, 4.40), (30980, 1053, 71231), (0.042, 0.039, 0.045))
@@ -121,7 +133,16 @@ class Rounding(NamedTuple):
         side = min(wide)
         size = math.floor(math.log10(side))
         places = min(int(side < 1.45 * 10**size) - size, FINEST)
-        return cls(form, max(places, 0) if form is share else places)
+        places = max(places, 0) if form is share else places
+        for excluded in apart_from:
+            if not low <= excluded <= high:
+                limit, side = magnitude(excluded), sides[excluded < value]
+                gap, end = abs(magnitude(value) - limit), magnitude(low if excluded < low else high)
+                while places < CLOSEST and (
+                    round(gap, places) <= round(side, places) or round(end, places) == limit
+                ):
+                    places += 1
+        return cls(form, places)
 
     def text(self, value: float) -> str:
         """Format a value of the figure."""
@@ -134,10 +155,14 @@ class Rounding(NamedTuple):
     def amount(self, magnitude: float) -> str:
         """Format a number that is in the unit shown."""
         places = self.places or 0
+        if abs(magnitude) >= LARGE:
+            return number(magnitude)
         return f"{round(magnitude, places):,.{max(places, 0)}f}"
 
 
-def margins(form: Format, value: float, low: float, high: float) -> tuple[str, ...]:
+def margins(
+    form: Format, value: float, low: float, high: float, apart_from: Sequence[float] = ()
+) -> tuple[str, ...]:
     """Format an interval as its distances from the value, with the value's digits.
 
     Returns:
@@ -150,7 +175,8 @@ def margins(form: Format, value: float, low: float, high: float) -> tuple[str, .
         >>> margins(share, 0.0, 0.0, 0.057)
         ('+6',)
     """
-    rounding, magnitude = Rounding.by_interval(form, value, low, high), _MAGNITUDES.get(form, float)
+    rounding = Rounding.by_interval(form, value, low, high, apart_from)
+    magnitude = _MAGNITUDES.get(form, float)
     middle = magnitude(value)
     up, down = magnitude(high) - middle, middle - magnitude(low)
     if min(up, down) < 0 or "e" in form(value):
@@ -159,7 +185,10 @@ def margins(form: Format, value: float, low: float, high: float) -> tuple[str, .
     if rounding.places is None:
         return ()
     above, below = map(rounding.amount, (up, down))
-    if abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10.0**-rounding.places):
+    # One number for both sides may not reach what the interval excludes.
+    gaps = (abs(magnitude(each) - middle) for each in apart_from if not low <= each <= high)
+    alike = abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10.0**-rounding.places)
+    if alike and max(up, down) < min(gaps, default=math.inf):
         return (f"±{max((up, above), (down, below))[1]}",)
     sides = ("+", above), (MINUS, below)
     return tuple(sign + text for sign, text in sides if not _is_zero(text))
@@ -197,7 +226,7 @@ def signed(form: Format, value: float, low: float | None = None, high: float | N
         >>> signed(share, -0.00001), signed(number, 0.512, 0.2, 0.8)
         ('<0.01 pp', '+0.5')
     """
-    text = Rounding.by_interval(form, value, low, high).text(abs(value))
+    text = Rounding.by_interval(form, value, low, high, apart_from=(0.0,)).text(abs(value))
     if _is_zero(text):
         return text.removesuffix("%")
     if text.startswith("<"):
@@ -212,7 +241,11 @@ def over_seeds(form: Form, deviation: float | None) -> str:
 
 
 def with_interval(
-    form: Format, value: float, ends: Sequence[float | None] | None, difference: bool = False
+    form: Format,
+    value: float,
+    ends: Sequence[float | None] | None,
+    difference: bool = False,
+    apart_from: Sequence[float] = (),
 ) -> tuple[str, str]:
     """Format a figure and its interval, with the digits that the interval supports.
 
@@ -221,6 +254,7 @@ def with_interval(
         value: the figure.
         ends: the interval; None if there is none.
         difference: write the sign of the figure, and shares in percentage points.
+        apart_from: numbers that no end is shown as if the interval excludes them, such as 0.
 
     Returns:
         The figure and its interval; "" for none, and for one narrower than the digits shown.
@@ -233,7 +267,8 @@ def with_interval(
         ('62.0%', '')
     """
     low, high = ends or (None, None)
-    rounding = Rounding.by_interval(form, value, low, high)
+    apart_from = (0.0, *apart_from) if difference else apart_from
+    rounding = Rounding.by_interval(form, value, low, high, apart_from)
     text = signed(form, value, low, high) if difference else rounding.text(value)
     if low is None or high is None:
         return text, ""

@@ -13,6 +13,7 @@ from corelm_report.document.figure import (
     ENTROPY,
     GENERATED,
     HUMAN,
+    HUMAN_HALVES,
     NATS,
     SHARE,
     TEACHER_FORCED,
@@ -128,6 +129,8 @@ class OverviewColumn:
         figure = self.figure
         if figure.name == TARGET.name:
             return in_short(entry.matched) if entry.matched else NOTHING
+        if self.against and entry.differences and entry.differences.against != self.against:
+            return NOTHING  # one half of the human texts differs from the other half alone
         lookup = difference if self.against else estimate
         measured = lookup(entry, figure.looked_up, figure.view)
         if measured is None:
@@ -180,7 +183,9 @@ PROMPTS = 3
 def failures(document: Document) -> list[tuple[str, str]]:
     """Return the samplers and the metrics that failed, with the reasons."""
     failed = [(each.sampler, each.error.message) for each in document.samplers if each.error]
-    return failed + failed_metrics(document)
+    # A sampler's own message begins with its name.
+    reasons = [(name, why.removeprefix(f"{name} failed ")) for name, why in failed]
+    return reasons + failed_metrics(document)
 
 
 def failed_metrics(document: Document) -> list[tuple[str, str]]:
@@ -218,6 +223,8 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
         parts.append(
             f"{listed(fewer)} wrote one text for each prompt, since nothing is drawn at random."
         )
+    if document.human_halves and any(each.against == HUMAN for each in columns):
+        parts.append(f"{HUMAN_HALVES.capitalize()}: one half of the texts minus the other half.")
     if matched := targets(document):
         parts.append(f"Open parameters were matched to {matched}.")
     for name, value in (header.settings or {}).items():

@@ -35,14 +35,21 @@ def _randomness(document: Document) -> Iterator[str]:
     unequal = [e for e in document.samplers if e.name != other.name and _differs(e)]
     if not unequal:
         return
-    apart = [abs(e.differences.teacher_forced[MEAN].value or 0) for e in unequal if e.differences]
+    differences = [e.differences.teacher_forced[MEAN] for e in unequal if e.differences]
+    differences.sort(key=lambda each: abs(each.value or 0))
+    apart = [_size(each) for each in (differences[0], differences[-1])]
     names = listed([entry.sampler for entry in unequal])
     yield (
         f"{names} {'differs' if len(unequal) == 1 else 'differ'} from {name} in entropy, by "
-        f"{number(min(apart))}{f' to {number(max(apart))}' if len(apart) > 1 else ''} nats, so "
+        f"{' to '.join(dict.fromkeys(apart))} nats, so "
         "differences of their texts may be those of randomness: compare at equal entropy "
         "(--match entropy=...) before you call one better."
     )
+
+
+def _size(difference: Difference) -> str:
+    """Format the size of a difference, with the digits that its interval supports."""
+    return with_interval(number, abs(difference.value or 0), difference.ci95)[0]
 
 
 def _differs(entry: SamplerEntry) -> bool:

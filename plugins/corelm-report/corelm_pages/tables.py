@@ -33,7 +33,7 @@ from corelm_report.document.figure import (
     VARIETY,
     Figure,
 )
-from corelm_report.document.lookup import Measurement, Reading, readings
+from corelm_report.document.lookup import Measurement, Reading, against, readings
 from corelm_stats.conclusions import discoveries
 from corelm_stats.estimates import STATED
 
@@ -137,6 +137,12 @@ class PageTables:
     def __init__(self, document: Document) -> None:
         self._document, self._columns = document, all_columns(document)
         self._read = [(entry, readings(entry, self._columns)) for entry in document.entries]
+        if against(document) != HUMAN:  # as one half of the human texts is with the other
+            self._read = [
+                (entry, [each._replace(difference=None) for each in row])
+                if isinstance(entry, HumanEntry) else (entry, row)
+                for entry, row in self._read
+            ]  # fmt: skip
         self.p_values: dict[DifferenceKey, float] = {
             (entry.label, column.view, column.looked_up): apart.p
             for entry, row in self._read
@@ -242,11 +248,14 @@ def _says_something(document: Document, column: Figure, cells: Sequence[TableCel
 
 def _line(entry: Entry, document: Document, table: str, cells: Sequence[TableCell]) -> Line:
     part = entry.part(TEACHER_FORCED if table in (ENTROPY, DIVERGENCE) else GENERATED)
-    whole_human = entry is document.human
-    elsewhere = whole_human and document.header.contexts.source != HUMAN
+    whole_human, note = entry is document.human, ""
+    if whole_human and document.header.contexts.source != HUMAN:
+        note = "measured on other texts"
+    elif entry is document.human_halves and against(document) == HUMAN:
+        note = "one half; its differences are from the other half"
     return Line(
         "human text" if whole_human else entry.label,
-        note="measured on other texts" if elsewhere else "",
+        note=note,
         human=isinstance(entry, HumanEntry),
         n=_count(part, in_sets=table == VARIETY),
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
@@ -285,7 +294,7 @@ def _cell(
     if other is not None:
         amount = signed(FORMATS[column.form], other.value, other.low, other.high)
         text, _, unit = amount.partition(" ")
-        apart = Amount(text, _sides(column, other), unit)
+        apart = Amount(text, _sides(column, other, (0.0,)), unit)
     figure = _figure(column, measured, read.between)
     is_band = column.name == "outside_human_band" and math.isclose(
         measured.value, 0.1, abs_tol=5e-4
@@ -314,10 +323,13 @@ def _figure(column: Figure, measured: Measurement, between: Sequence[Measurement
     return Amount("0%" if sides and column.form == "share" and text == "0" else text, sides)
 
 
-def _sides(column: Figure, measured: Measurement) -> tuple[str, ...]:
+def _sides(
+    column: Figure, measured: Measurement, apart_from: Sequence[float] = ()
+) -> tuple[str, ...]:
     if measured.low is None or measured.high is None:
         return ()
-    return margins(FORMATS[column.form], measured.value, measured.low, measured.high)
+    ends = measured.value, measured.low, measured.high
+    return margins(FORMATS[column.form], *ends, apart_from)
 
 
 def _strip(entry: Entry, greatest: float) -> tuple[float, ...] | None:

@@ -33,8 +33,7 @@ LINES, WIDTH = 3, 80
 def verdict(document: Document) -> str:
     """Name the samplers that are closest to human text, too random, or repeat themselves.
 
-    It names as many of them as fit in three lines, and leaves the comparison out where even one is
-    too long.
+    It names as many of them as fit in three lines, and counts them where even one is too long.
 
     Example:
         >>> import corelm
@@ -47,28 +46,22 @@ def verdict(document: Document) -> str:
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
-    most = range(NAMED, 0, -1)
-    texts = [
-        f"{_naming(n, document, samplers)} {scope}." for scope in _scopes(document) for n in most
-    ]
+    scope = _scope(document)
+    most = [*((n, n) for n in range(NAMED, 0, -1)), (1, 0), (0, 0), (-1, -1)]
+    texts = [f"{_naming(*each, document, samplers)} {scope}." for each in most]
     lines = (len(wrap(text, WIDTH, break_on_hyphens=False)) for text in texts)
     return next((text for text, n in zip(texts, lines, strict=True) if n <= LINES), texts[-1])
 
 
-def _naming(most: int, document: Document, samplers: list[SamplerEntry]) -> str:
-    """Return the statements; each statement names up to `most` samplers or runs, or one more."""
+def _naming(near: int, most: int, document: Document, samplers: list[SamplerEntry]) -> str:
+    """Return the statements; each names up to `most` samplers or runs, the first one `near`."""
     failed = [entry.sampler for entry in document.samplers if entry.error]
     chosen = closest(document)
     said = (
-        _closest(most, samplers, chosen) if rivals(document) > 1 else "",
+        _closest(near, samplers, chosen) if rivals(document) > 1 else "",
         _failings(most, document, samplers),
         f"{named(failed, most)} failed." if failed else "",
-        "" if chosen else _missing(document, samplers),
-        *(
-            f"Texts of {named(unlike, most)} are too {size} to compare with human text."
-            for unlike, size in ((document.too_short, "short"), (document.too_long, "long"))
-            if unlike
-        ),
+        ("" if chosen else _missing(document, samplers)) or _unlike(most, document),
         _empty(most, samplers),
     )
     return " ".join(filter(None, said)) or _unremarkable(document, samplers)
@@ -99,6 +92,16 @@ def _missing(document: Document, samplers: list[SamplerEntry]) -> str:
     many = MANY <= len({*(header.clusters or header.prompts)}) < header.drawn
     units = ("clusters" if header.clusters else "prompts") if many else "texts"
     return f"It takes {STATED} {units} to tell which sampler is closest to human text."
+
+
+def _unlike(most: int, document: Document) -> str:
+    """Name the samplers whose texts are not at the positions of human text."""
+    groups = (document.too_short, "short"), (document.too_long, "long")
+    return " ".join(
+        f"Texts of {named(unlike, most)} are too {size} to compare with human text."
+        for unlike, size in groups
+        if unlike
+    )
 
 
 def _closest(most: int, samplers: list[SamplerEntry], chosen: list[SamplerEntry]) -> str:
@@ -154,8 +157,8 @@ def _empty(most: int, samplers: list[SamplerEntry]) -> str:
     return f"{sum(empty.values()):,} of {every:,} texts of {named(some, most)} are empty."
 
 
-def _scopes(document: Document) -> tuple[str, str]:
-    """Name the texts that the verdict is about, with and without the human text compared with."""
+def _scope(document: Document) -> str:
+    """Name the texts that the verdict is about, and the human text that they are compared with."""
     human = document.human
     if human is None:
         people = "; nothing is compared with human text"
@@ -165,8 +168,7 @@ def _scopes(document: Document) -> tuple[str, str]:
         people = ", compared with human text that begins differently"
     else:
         people = "; texts are not compared with human text, which begins differently"
-    population = _population(document.header)
-    return f"{population}{people}", population
+    return f"{_population(document.header)}{people}"
 
 
 def _population(header: Header) -> str:

@@ -1,6 +1,6 @@
 // Tables: sort by a heading, filter by name, fold the settings of a sweep and, on a telephone, rows and texts.
 document.documentElement.classList.add("scripted");
-document.getElementById("sortable").hidden = false;
+document.getElementById("sortable")?.removeAttribute("hidden");
 
 // Return the number that a cell shows, such as "−0.31", "12.3%" or "<0.01%"; NaN if it has none.
 function shownNumber(cell) {

@@ -53,8 +53,8 @@ class Beginnings:
     messages: Mapping[str, str] = field(default_factory=dict)
 
 
-def distinct(source: str | Prompts) -> tuple[str, ...]:
-    """Return the distinct prompts."""
+def distinct(source: str | Prompts) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the distinct prompts, and a note that counts the others."""
     items = (
         [source] if isinstance(source, str) or not isinstance(source, Iterable) else list(source)
     )
@@ -63,7 +63,10 @@ def distinct(source: str | Prompts) -> tuple[str, ...]:
     prompts = tuple(dict.fromkeys(items))
     if not prompts:
         raise UsageError("a report needs at least one prompt")
-    return prompts
+    copies = len(items) - len(prompts)
+    of = f"{copies} of {printable.counted(len(items), 'prompt')}"
+    verb = "repeats an earlier one and is" if copies == 1 else "repeat earlier ones and are"
+    return prompts, (f"{of} {verb} left out",) if copies else ()
 
 
 def continued(

@@ -316,15 +316,15 @@ def _beginnings(
         return Beginnings(starts, people, n, length, notes=notes)
     if prompts is None and not chat:
         return by_default(model, reference, n, length, contexts, seed)
-    starts = distinct(NamedModel.MESSAGE if prompts is None else prompts)
+    starts, notes = distinct(NamedModel.MESSAGE if prompts is None else prompts)
     # Enough human texts for the contexts, and as many as each sampler writes.
     human = read_corpus(reference, model, max(contexts, n * len(starts)))
     if not chat:
-        return Beginnings(starts, human, n, length)
+        return Beginnings(starts, human, n, length, notes=notes)
     write = FullVocabulary(model.vocabulary).message
     if human is None:
         messages = {write(each): each for each in starts}
-        return Beginnings((*messages,), None, n, length, messages=messages)
+        return Beginnings((*messages,), None, n, length, notes=notes, messages=messages)
     if prompts is not None or not human.prompts:
         raise UsageError(
             "a chat model is compared with human answers to the same messages: give the reference "

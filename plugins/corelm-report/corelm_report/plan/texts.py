@@ -154,7 +154,8 @@ def _clustered(pairs: Iterable[tuple[str, str | int | None]], name: str) -> Prom
         UsageError: only some have a cluster, or a prompt has two.
     """
     cluster_of: dict[str, str | None] = {}
-    for prompt, value in pairs:
+    listed = list(pairs)
+    for prompt, value in listed:
         cluster = None if value is None else str(value)
         if cluster_of.setdefault(prompt, cluster) != cluster:
             raise UsageError(f"{name}: the prompt {printable.shown(prompt)} has two clusters")
@@ -164,7 +165,7 @@ def _clustered(pairs: Iterable[tuple[str, str | int | None]], name: str) -> Prom
         raise UsageError(
             f"{name}: the prompt {printable.shown(missing)} has no cluster, and others have one"
         )
-    return clusters or list(cluster_of)
+    return clusters or [prompt for prompt, _ in listed]
 
 
 def clusters_of(prompts: Any) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def changed_figures(compared: Json) -> list[tuple[str, ...]]:
     for name, each in beyond(compared):
         form = share if each["metric"] in PERCENT else number
         apart, ends = each["difference"], each["ci95"]
-        rounding = Rounding.by_interval(form, apart, *ends)
+        rounding = Rounding.by_interval(form, apart, ends[0], ends[1], apart_from=(0.0,))
         names = [printable.one_line(text) for text in (name, each["metric"])]
         sides = [rounding.text(each[side]) for side in ("before", "after")]
         text, interval = with_interval(form, apart, ends, difference=True)

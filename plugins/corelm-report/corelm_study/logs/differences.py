@@ -101,7 +101,8 @@ class LogDifference:
     def mean(self, log: int) -> str:
         """Format the mean of the first or second log, with the digits of the difference."""
         low, high = self.ends or (None, None)
-        return Rounding.by_interval(number, self.difference, low, high).text(self.values[log])
+        rounding = Rounding.by_interval(number, self.difference, low, high, apart_from=(0.0,))
+        return rounding.text(self.values[log])
 
 
 def paired_differences(

@@ -93,6 +93,9 @@ DIFFERENCES = [
     ("surprisal", 0.5, (0.4, 0.6), "+0.50±0.10", "+0.50"),
     ("surprisal", -0.5, None, f"{MINUS}0.50", f"{MINUS}0.50"),
     ("surprisal", 0.001, None, "0.00", "0.00"),
+    ("surprisal", -0.105, (-0.209, -0.001), f"{MINUS}0.105±0.104", f"{MINUS}0.105"),  # not to 0
+    ("surprisal", 0.105, (0.001, 0.225), f"+0.105+0.120{MINUS}0.104", "+0.105"),  # ±0.120 holds 0
+    ("surprisal", 0.5, (0.4, 4e10), f"+0.50+4e+10{MINUS}0.10", "+0.50"),
     ("rep_2", 0.25, None, "+25.0 pp", None),
     ("rep_2", -0.25, (-0.35, -0.15), f"{MINUS}25±10 pp", None),
     ("rep_2", -0.3, (-0.31, -0.05), f"{MINUS}30.0+25.0{MINUS}1.0 pp", None),

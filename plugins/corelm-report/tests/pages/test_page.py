@@ -368,6 +368,7 @@ def test_a_report_with_nothing_but_what_the_schema_requires(document):
 def test_a_report_of_nothing(document):
     empty = copy.deepcopy(document) | {"samplers": [], "reference": None, "try_it": None}
     assert "No sampler wrote a text." in corelm.Report(empty).to_html()
+    assert "Filter samplers" not in page(empty)
 
 
 @pytest.mark.slow

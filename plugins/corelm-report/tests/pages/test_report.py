@@ -137,7 +137,7 @@ def test_a_notebook_shows_an_escaped_table(document):
 
 def test_failures_are_reported(report):
     assert list(report.failed) == ["breaks(at=5)"]
-    assert report.failed["breaks(at=5)"].startswith("breaks(at=5) failed at step 5: ValueError")
+    assert report.failed["breaks(at=5)"].startswith("at step 5: ValueError")
     assert repr(report).startswith("<corelm report of 4 samplers: greedy repeats itself. breaks")
 
 

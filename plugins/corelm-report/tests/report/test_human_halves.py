@@ -34,7 +34,12 @@ def test_the_row_follows_human_text_and_compares_with_the_other_half(report):
     assert row["differences"]["generated_texts"]["distinct_3"]["ci95"]
     for form in (report.to_markdown(), report.to_html(), report.to_latex(), report.to_csv()):
         assert "human against human" in form
+    assert "one half; its differences are from the other half" in report.to_html()
     assert corelm.Report(document).to_json() == report.to_json()  # it follows the schema
+    document["samplers"][0]["differences"]["against"] = "another"  # the half has none from that
+    other = corelm.Report(document)
+    assert other.to_html().count("<i ") < report.to_html().count("<i ")
+    assert other.to_markdown().split("human against human")[1].count("| - |") > 0
 
 
 def test_the_halves_of_people_who_write_alike_do_not_differ():

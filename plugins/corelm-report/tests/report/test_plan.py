@@ -7,6 +7,7 @@ import pytest
 from corelm.runs import NamedModel
 from corelm.testing import ToyModel
 from corelm_report.plan.plan import plan
+from corelm_report.plan.texts import parse_prompts
 
 SAMPLERS = ["greedy", "top_k(k=3)"]
 
@@ -37,6 +38,18 @@ def test_a_report_with_other_settings_is_another_report(changes, name, value):
     # A scorer brings its weights, and human texts their digest.
     assert changed - {f"weights of the {name}", f"texts of the {name}"} <= {name}
     assert after[name] == value or value is None
+
+
+@pytest.mark.parametrize(
+    ("prompts", "note"),
+    [
+        (["cat", "the", "cat"], "1 of 3 prompts repeats an earlier one and is left out"),
+        (parse_prompts('{"prompt": "the"}\n' * 3, "p.jsonl"),
+         "2 of 3 prompts repeat earlier ones and are left out"),
+    ],
+)  # fmt: skip
+def test_prompts_that_are_left_out_are_counted(prompts, note):
+    assert of(prompts=prompts).warnings == (note,)
 
 
 def test_a_report_that_keeps_more_texts_is_the_same():

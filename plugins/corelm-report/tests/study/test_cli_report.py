@@ -217,7 +217,7 @@ def test_a_sampler_that_fails_is_a_row_and_the_exit_code_is_3(run: Run, tmp_path
     failed = [row["sampler"] for row in document["samplers"] if row["error"]]
     assert failed == ["fails(at=3)", "ends"]
     assert "\x1b" not in result.out + result.err
-    assert "fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.out
+    assert "fails(at=3) failed: at step 3: ValueError: " in result.out
     assert "broken" in result.out
     assert "uniform" in result.out
 
@@ -225,7 +225,7 @@ def test_a_sampler_that_fails_is_a_row_and_the_exit_code_is_3(run: Run, tmp_path
 def test_failures_are_warnings_when_there_is_no_table(run: Run) -> None:
     result = run(*TOY, "greedy", "fails(at=3)", "--csv", "-")
     assert result.code == 3
-    assert "warning: fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.err
+    assert "warning: fails(at=3) failed: at step 3: ValueError: " in result.err
 
 
 METRICS = """
