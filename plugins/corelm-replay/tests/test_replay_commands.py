@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import programs
 import pytest
 import typer
 from corelm_replay import EntropyLog, commands, receipts, record
@@ -13,6 +14,21 @@ from typer.testing import CliRunner
 import corelm
 from corelm.cli.app import main
 from corelm.testing import ToyModel
+
+ON_KERAS = """
+import dataclasses, keras, sys
+from corelm_replay import receipts, verify
+from corelm_train import KerasLanguageModel
+from small_models import numbered_words
+keras.utils.set_random_seed(1)
+network = keras.Sequential([keras.Input((None,), dtype="int32"), keras.layers.Embedding(12, 8),
+                            keras.layers.GRU(8, return_sequences=True), keras.layers.Dense(12)])
+model = KerasLanguageModel(network, numbered_words(12), 20)
+[(_, made)] = receipts(model, "w1 w2", sampler="temperature(t=0.5)", length=8, seed=1)
+tokens = [*made.tokens[:5], 2 + (made.tokens[5] - 1) % 10, *made.tokens[6:]]
+changed = verify(dataclasses.replace(made, tokens=tokens), model)
+print(keras.backend.backend(), verify(made, model), [each.place for each in changed][:1])
+"""
 
 
 @pytest.fixture
@@ -71,6 +87,15 @@ def test_a_receipt_is_verified(command):
     bad = command("verify", "receipt.json", "--json")
     assert bad.exit_code == 1
     assert json.loads(bad.output)["findings"]
+
+
+@pytest.mark.slow
+@pytest.mark.engines("jax")
+def test_a_receipt_of_a_keras_model_is_verified_on_another_backend_than_tensorflow():
+    pytest.importorskip("keras", reason="pip install keras")
+    folder = Path(programs.__file__).parent  # of small_models
+    done = programs.python("-c", ON_KERAS, env={"KERAS_BACKEND": "jax"}, cwd=folder)
+    assert done.stdout == "jax [] [5]\n", done.stderr
 
 
 @pytest.mark.parametrize("chain", ["top_p(p=0.8)", "stochastic", "repetition_penalty(penalty=1.5)"])
