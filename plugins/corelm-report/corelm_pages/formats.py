@@ -188,7 +188,8 @@ def margins(
     # One number for both sides may not reach what the interval excludes.
     gaps = (abs(magnitude(each) - middle) for each in apart_from if not low <= each <= high)
     alike = abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10.0**-rounding.places)
-    if alike and max(up, down) < min(gaps, default=math.inf):
+    places = rounding.places
+    if alike and round(max(up, down), places) < round(min(gaps, default=10 * (up + down)), places):
         return (f"±{max((up, above), (down, below))[1]}",)
     sides = ("+", above), (MINUS, below)
     return tuple(sign + text for sign, text in sides if not _is_zero(text))
