@@ -5,7 +5,7 @@ Each check returns a sentence that opens with `yes`, `no` or the finding itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ import corelm
 from corelm import Context, Sampler
 from corelm_probe.engine import Engine, EngineError, Settings, checked, is_random
 from corelm_probe.hypotheses import chain_of, name_of
-from corelm_probe.models import ProbeModel
+from corelm_probe.models import MODELS, ProbeModel
 
 LENGTH = 100
 """The length of a text in tokens: two texts of this length are never equal by chance."""
@@ -87,20 +87,27 @@ def whose_logprobs(
     if len(tokens) != len(reported) or not tokens:
         return f"unknown: {len(reported)} log-probabilities of {len(tokens)} tokens"
     values = np.asarray(reported, dtype=np.float64)
-    stages = chain.active_stages
-    for count in (0, len(stages), *range(1, len(stages))):
-        expected = _logprobs(chain_of(stages[:count]), model, prompt, tokens)
+    for owner, part, of_model in _owners(chain, model):
+        expected = _logprobs(part, of_model, prompt, tokens)
         if np.allclose(values, expected, atol=TOLERANCE):
-            return _owner(stages, count)
-    for stage in stages:
-        if name_of(stage) == "temperature":
-            expected = _logprobs(stage, model, prompt, tokens)
-            if np.allclose(values, expected, atol=TOLERANCE):
-                return "the model's, divided by the temperature alone"
+            return owner
     exact = _logprobs(chain_of(()), model, prompt, tokens)
     return (
         f"neither the model's nor the sampler's: up to {np.abs(values - exact).max():.3g} nats off"
     )
+
+
+def _owners(chain: Sampler, model: ProbeModel) -> Iterator[tuple[str, Sampler, ProbeModel]]:
+    """Yield whose log-probabilities an engine may report, the likeliest first."""
+    stages = chain.active_stages
+    for count in (0, len(stages), *range(1, len(stages))):
+        yield _owner(stages, count), chain_of(stages[:count]), model
+    for stage in stages:
+        if name_of(stage) == "temperature":
+            yield "the model's, divided by the temperature alone", stage, model
+    for other in MODELS.values():
+        for part in (chain_of(()), chain):
+            yield f"those of the model {other.name}: is it the draft?", part, other
 
 
 def _owner(stages: Sequence[Sampler], count: int) -> str:

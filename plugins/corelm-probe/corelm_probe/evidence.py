@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from corelm import Context, Sampler, log_softmax, softmax
 from corelm_probe.models import SIZE, ProbeModel
+from corelm_probe.variants import LossyDraft
 
 HISTORY = frozenset({"tokens", "position", "surprisal", "model_surprisal"})
 """The parts of the context that make a chain's distribution depend on the text."""
 
+LEAST = 1e300
+"""The loss of impossible draws, in place of infinity, which ends a search."""
 STAGES = ("first tokens", "later tokens", "texts drawn alone")
 
 
@@ -112,8 +115,10 @@ class Evidence:
         """Return the log-probability of all draws under a chain, in nats."""
         with np.errstate(divide="ignore", invalid="ignore"):
             if not reads_history(sampler):
-                table = sum(self.transitions.values())
-                return float(np.where(table, table * np.log(self._rows(sampler)), 0.0).sum())
+                return sum(
+                    float(np.where(table, table * np.log(self._rows(sampler, stage)), 0.0).sum())
+                    for stage, table in self.transitions.items()
+                )
             return float(
                 sum(
                     np.log(part.probabilities[np.arange(len(part.drawn)), part.drawn]).sum()
@@ -121,14 +126,32 @@ class Evidence:
                 )
             )
 
+    def likeliest_share(self, lossy: LossyDraft) -> float:
+        """Return the share of drafted tokens under which the draws are likeliest."""
+        from scipy.optimize import minimize_scalar
+
+        whole, none = (replace(lossy, share=share) for share in (1.0, 0.0))
+        parts = [
+            (table[drawn], self._rows(none, stage)[drawn], self._rows(whole, stage)[drawn])
+            for stage, table in self.transitions.items()
+            for drawn in (table > 0,)
+        ]
+
+        def loss(share: float) -> float:
+            logs = (counts @ np.log((1 - share) * p + share * q) for counts, p, q in parts)
+            return min(-float(sum(logs)), LEAST)
+
+        with np.errstate(divide="ignore"):
+            return round(float(minimize_scalar(loss, bounds=(0, 1), method="bounded").x), 4)
+
     def positions(self, sampler: Sampler) -> Iterator[PositionDraws]:
         """Yield the draws of each position, with their probabilities under a chain."""
-        rows = None if reads_history(sampler) else self._rows(sampler)
         for texts, steps in zip(self.texts, self._steps, strict=True):
-            if rows is None:
+            if reads_history(sampler):
                 yield from self._followed(sampler, texts, steps)
                 continue
-            for contexts, drawn in steps:
+            for i, (contexts, drawn) in enumerate(steps):
+                rows = self._rows(sampler, STAGES[min(i, 1)])
                 yield PositionDraws(contexts, drawn, rows[contexts[:, -1]])
 
     def divergence(self, chain: Sampler, other: Sampler) -> float:
@@ -137,24 +160,29 @@ class Evidence:
         A token that the other chain never draws counts with its probability, since a single draw of
         it decides.
         """
-        if reads_history(chain) or reads_history(other):
-            pairs = zip(self.positions(chain), self.positions(other), strict=True)
+        both = chain, other
+        if any(map(reads_history, both)):
+            pairs = zip(*map(self.positions, both), strict=True)
             total = sum(
                 float(_divergences(a.probabilities, b.probabilities).sum()) for a, b in pairs
             )
         else:
-            times = np.sum([*self.transitions.values()], axis=(0, 2))
-            total = float(times @ _divergences(self._rows(chain), self._rows(other)))
+            total = sum(
+                float(table.sum(axis=1) @ _divergences(*(self._rows(one, stage) for one in both)))
+                for stage, table in self.transitions.items()
+            )
         return max(total / max(self.draws, 1), 0.0)
 
     def cells(self, sampler: Sampler) -> list[CountedDraws]:
         """Group the draws that have the same distribution under a chain."""
         if reads_history(sampler):
             return list(self._cells_of_contexts(sampler))
-        return list(self._cells_of_last_tokens(self._rows(sampler)))
+        return list(self._cells_of_last_tokens(sampler))
 
-    def _rows(self, sampler: Sampler) -> NDArray[np.float64]:
-        """Return the distribution after each last token, (tokens, tokens)."""
+    def _rows(self, sampler: Sampler, stage: str) -> NDArray[np.float64]:
+        """Return the distribution after each last token in a stage, (tokens, tokens)."""
+        if isinstance(sampler, LossyDraft) and stage == STAGES[0] and not sampler.from_first:
+            sampler = sampler.chain  # an engine reads the prompt, and only then takes a draft
         last = np.arange(SIZE)[:, None]
         if self.model.is_constant:
             p = distribution(sampler, self.model, last[:1])
@@ -189,13 +217,14 @@ class Evidence:
             model_surprisal[rows, now] = -log_softmax(logits)[places, drawn]
             yield PositionDraws(contexts, drawn, p)
 
-    def _cells_of_last_tokens(self, rows: NDArray[np.float64]) -> Iterator[CountedDraws]:
+    def _cells_of_last_tokens(self, sampler: Sampler) -> Iterator[CountedDraws]:
         """Yield the draws after each last token.
 
         Later tokens of `last` are a Markov chain: how often a token is the last one depends on the
         draws, so their test is exact only in the limit of many.
         """
         for stage, table in self.transitions.items():
+            rows = self._rows(sampler, stage)
             if self.model.is_constant:
                 table = table.sum(axis=0, keepdims=True)
             for last in np.flatnonzero(table.any(axis=1)).tolist():

@@ -10,8 +10,9 @@ from typing import Any
 
 import corelm
 from corelm import Chain, Sampler
-from corelm_probe.evidence import Evidence
-from corelm_probe.variants import AlwaysDivide, TopKTies, TopPTies
+from corelm_probe.evidence import Evidence, reads_history
+from corelm_probe.models import MODELS
+from corelm_probe.variants import AlwaysDivide, LossyDraft, TopKTies, TopPTies
 
 SHORT = 5
 """The longest chain to try in every order; in longer ones, one stage is moved at a time."""
@@ -29,7 +30,10 @@ HIDDEN = (
     ),
 )
 """Defaults of engines and of models' own settings, which may act unnoticed."""
+LENIENCIES = (1.25, 1.5, 2.0, 4.0, math.inf)
+"""How much too often a draft's tokens are accepted; infinity accepts them all."""
 GREEDY = "it draws nothing: it takes the likeliest token"
+LIKELIEST = corelm.sampler("greedy")
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 
 
@@ -57,7 +61,7 @@ def hypotheses(chain: Sampler, evidence: Evidence) -> list[Hypothesis]:
         evidence: the draws, which show the engine's choice among tokens that tie at a cut.
     """
     stages = chain.active_stages
-    own = [Hypothesis("", chain), Hypothesis(GREEDY, corelm.sampler("greedy"))]
+    own = [Hypothesis("", chain), Hypothesis(GREEDY, LIKELIEST)]
     return [*own, *_orders(stages), *_changed(stages, evidence), *_hidden(stages)]
 
 
@@ -257,3 +261,40 @@ def fitted_temperature(chain: Sampler, evidence: Evidence) -> Hypothesis | None:
     )
     t = round(math.exp(best.x), 4)
     return Hypothesis(f"temperature is {t:.4g}, not {before.t:g}", at(math.log(t)), "temperature")  # type: ignore[attr-defined]
+
+
+def lossy_drafts(chain: Sampler, evidence: Evidence) -> Iterator[Hypothesis]:
+    """Yield the ways in which speculative decoding changes a chain's distribution.
+
+    The draft takes the likeliest token, or draws without the settings, or is another of the probe's
+    models. The share of its tokens is the likeliest one. A chain that reads the history has none:
+    its draws are too few to fit a share.
+    """
+    if reads_history(chain):
+        return
+    for of_whom, draft in _drafts(chain, evidence):
+        ways = [*product(LENIENCIES, (True,)), (1.0, False)]
+        if draft.draft == LIKELIEST:  # whichever way, this token's share grows at all others' cost
+            ways = [(math.inf, True)]
+        for (leniency, residual), from_first in product(ways, (False, True)):
+            lossy = replace(draft, leniency=leniency, residual=residual, from_first=from_first)
+            lossy = replace(lossy, share=evidence.likeliest_share(lossy))
+            how = "is accepted too often"
+            if not residual:
+                how = "that is rejected is followed by a draw from all tokens, not the residual"
+            elif len(ways) > 1:
+                how = "is never rejected"
+                how = how if math.isinf(leniency) else f"is accepted {leniency:g} times too often"
+            about = f"a draft of {of_whom} {how}, for {lossy.share:.0%} of the tokens"
+            yield Hypothesis(about, lossy, "speculative decoding")
+
+
+def _drafts(chain: Sampler, evidence: Evidence) -> Iterator[tuple[str, LossyDraft]]:
+    """Yield the drafts that an engine may have for a chain, each with its name."""
+    yield "the likeliest token", LossyDraft(chain=chain, draft=LIKELIEST)
+    if chain.active_stages:
+        yield "the model without the settings", LossyDraft(chain=chain)
+    for name, model in MODELS.items():
+        if model.is_constant and name != evidence.model.name:
+            logits = tuple(model.logits([[1]])[0].tolist())
+            yield f"the model `{name}`", LossyDraft(chain=chain, draft=chain, logits=logits)

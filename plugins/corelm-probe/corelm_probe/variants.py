@@ -1,12 +1,15 @@
-"""Engines' definitions of samplers that corelm defines differently."""
+"""Engines' definitions of samplers that corelm defines differently, and drafts that they trust."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+import corelm
 from corelm import Array, Context, Sampler, mask_logits, param, softmax
 from corelm.filters import change_logits
+
+STOCHASTIC = corelm.sampler("stochastic")
 
 
 class TopKTies(Sampler):
@@ -89,6 +92,47 @@ class AlwaysDivide(Sampler):
         past = context.past(self.last, self.skip_prompt)
         rows = np.arange(len(past))[:, None]
         return change_logits(logits, rows, past, lambda logit: logit / self.penalty)
+
+
+class LossyDraft(Sampler):
+    """Speculative decoding that changes the distribution: what it draws in place of a chain's.
+
+    A token of the draft's distribution q is accepted with the probability min(1, leniency p / q).
+    After a rejected one, the token is drawn from the residual max(p - q, 0), or from p itself.
+    Lossless decoding has a leniency of 1 and the residual.
+
+    Example:
+        >>> import corelm, numpy
+        >>> logits, greedy = numpy.log([0.5, 0.3, 0.2]), corelm.sampler("greedy")
+        >>> of = lambda **how: corelm.sampling_distribution(LossyDraft(draft=greedy, **how), logits)
+        >>> of().round(2).tolist(), of(leniency=1.5).round(2).tolist()
+        ([0.5, 0.3, 0.2], [0.75, 0.15, 0.1])
+        >>> of(residual=False).round(2).tolist()
+        [0.75, 0.15, 0.1]
+    """
+
+    reads = frozenset()
+
+    chain: Sampler = param(STOCHASTIC, "of the settings, which gives p")
+    draft: Sampler = param(STOCHASTIC, "the chain that gives q")
+    logits: tuple[float, ...] = param((), "of the draft's model; none for the same model")
+    leniency: float = param(1.0, "what p is multiplied by; infinity accepts all", ge=1)
+    residual: bool = param(True, "draw from the residual, not from p")
+    share: float = param(1.0, "of the tokens that the draft proposes", ge=0, le=1)
+    from_first: bool = param(False, "the first token after a prompt is proposed, too")
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        p = softmax(self.chain(logits, context).astype(np.float64))
+        drafted = np.tile(np.array(self.logits), (len(p), 1)) if self.logits else logits
+        q = softmax(self.draft(drafted, context).astype(np.float64))
+        accepted = q if np.isinf(self.leniency) else np.minimum(q, self.leniency * p)
+        rest = np.maximum(p - q, 0) if self.residual else p
+        total = rest.sum(axis=-1, keepdims=True)
+        rest = np.divide(rest, total, out=p.copy(), where=total > 0)
+        lossy = accepted + (1 - accepted.sum(axis=-1, keepdims=True)).clip(0) * rest
+        with np.errstate(divide="ignore"):
+            mixed = np.log((1 - self.share) * p + self.share * lossy)
+        return np.asarray(mixed, dtype=logits.dtype)
 
 
 def _falling(logits: Array, first: tuple[int, ...]) -> NDArray[np.int64]:

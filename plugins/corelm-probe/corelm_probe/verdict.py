@@ -17,6 +17,7 @@ from corelm_probe.hypotheses import (
     chain_of,
     fitted_temperature,
     hypotheses,
+    lossy_drafts,
     name_of,
     pairs_of_deviations,
 )
@@ -199,9 +200,9 @@ def _explained(trial: Trial, evidence: Evidence) -> dict[str, Any]:
         tried.extend(more)
         scores = [round(evidence.log_likelihood(one.sampler), 6) for one in tried]
         best = tried[scores.index(max(scores))]  # the first on ties
-        best = _finer(best, chain, evidence) or best
+        best, *fits = _with_fits(best, chain, evidence)
         fit = fitted(evidence, best.sampler, seed)
-        result = {"nearest": best, "explained": fit, "tried": len(tried)}
+        result = {"nearest": best, "explained": fit, "tried": len(tried) + len(fits)}
         if fit.p_value <= level:
             continue
         seed += len(evidence.texts)
@@ -209,21 +210,24 @@ def _explained(trial: Trial, evidence: Evidence) -> dict[str, Any]:
         fresh = collect(engine, model, settings, requests, seed)
         fit = fitted(fresh, best.sampler, seed)
         if fit.p_value > level:
-            alike = alternatives(best, tried, fresh, level)
-            return {"explanation": best, "explained": fit, "alternatives": alike,
-                    "tried": len(tried)}  # fmt: skip
+            alike = alternatives(best, [*tried, *fits], fresh, level)
+            return {"explanation": best, **result, "explained": fit, "alternatives": alike,
+                    "nearest": None}  # fmt: skip
         evidence = Evidence(model, [*evidence.texts, *fresh.texts])
     return result
 
 
-def _finer(best: Hypothesis, chain: Sampler, evidence: Evidence) -> Hypothesis | None:
-    """Return the best hypothesis with the likeliest temperature; None if that isn't better."""
+def _with_fits(best: Hypothesis, chain: Sampler, evidence: Evidence) -> list[Hypothesis]:
+    """Return the hypotheses with a fitted temperature or share of drafts, and the likeliest first.
+
+    It is the best one without them unless they are likelier by more than chance makes them.
+    """
     base = chain if best.fault == "temperature" else best.sampler
-    finer = fitted_temperature(base, evidence)
-    if finer is None:
-        return None
-    gain = evidence.log_likelihood(finer.sampler) - evidence.log_likelihood(best.sampler)
-    return finer if gain > 3 else None  # a fitted parameter gains some nats by chance
+    fits = [*filter(None, [fitted_temperature(base, evidence)]), *lossy_drafts(chain, evidence)]
+    scores = [evidence.log_likelihood(best.sampler) + 3]
+    scores += [evidence.log_likelihood(fit.sampler) for fit in fits]
+    first = [best, *fits][scores.index(max(scores))]
+    return [first, *fits]
 
 
 def alternatives(

@@ -12,7 +12,7 @@ from corelm_probe.checks import NEIGHBOURS, SEED, run_checks
 from corelm_probe.engine import collect, requests_for
 from corelm_probe.variants import TopKTies
 from corelm_probe.verdict import fitted
-from planted import drawn, engine_of
+from planted import drawn, engine_of, speculative_engine
 
 import corelm
 
@@ -121,6 +121,33 @@ def test_two_deviations_are_named():
     )
 
 
+SPECULATIONS = {
+    "a draft of the model `flat` is accepted 2 times too often": (
+        "flat", lambda ratio: 2 * ratio, {}, "temperature(t=0.8)", "no setting"),
+    "a draft of the likeliest token is accepted too often": (
+        "slope", lambda ratio: 1.5 * ratio, {"propose": "greedy"}, "stochastic", "no setting"),
+    "a draft of the model without the settings is never rejected": (
+        "slope", lambda ratio: 1, {"propose": "stochastic"}, "top_k(k=20)", "top_k"),
+    "a draft of the model `peaked` that is rejected is followed by a draw from all tokens": (
+        "peaked", lambda ratio: ratio, {"residual": False}, "temperature(t=0.8)", "no setting"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("about", SPECULATIONS)
+def test_speculative_decoding_that_is_not_lossless_is_named(about):
+    draft, accepts, how, chain, setting = SPECULATIONS[about]
+    engine = speculative_engine(SLOPE, MODELS[draft], accepts, **how)
+    named, fault = explanation(engine, chain, draws=12_000)
+    assert (named.partition(",")[0], fault) == (about, setting)
+
+
+@pytest.mark.slow
+def test_lossless_speculative_decoding_is_consistent():
+    engine = speculative_engine(SLOPE, MODELS["flat"], lambda ratio: ratio)
+    assert probed(engine, "temperature(t=0.8)", draws=12_000).consistent
+
+
 def test_an_ignored_seed_is_named():
     state = np.random.default_rng(3)
 
@@ -185,14 +212,15 @@ def test_copies_in_one_request_are_named():
 
 
 @pytest.mark.parametrize(
-    ("stages", "owner"),
+    ("stages", "reporting", "owner"),
     [
-        (0, "the model's"),
-        (2, "the sampler's, after all settings"),
-        (1, "those after top_k, before temperature"),
+        (0, "slope", "the model's"),
+        (2, "slope", "the sampler's, after all settings"),
+        (1, "slope", "those after top_k, before temperature"),
+        (0, "ties", "those of the model ties: is it the draft?"),
     ],
 )
-def test_the_owner_of_logprobs_is_named(stages, owner):
+def test_the_owner_of_logprobs_is_named(stages, reporting, owner):
     chain = "top_k(k=20) | temperature(t=0.5)"
 
     class Reporting(CallableEngine):
@@ -200,7 +228,7 @@ def test_the_owner_of_logprobs_is_named(stages, owner):
 
         def logprobs(self, prompt, settings, seed, length):
             text = self.draw(prompt, settings, 1, seed, length)[0].tolist()
-            row = SLOPE.logits([prompt])
+            row = MODELS[reporting].logits([prompt])
             for stage in corelm.sampler(chain).stages[:stages]:
                 row = stage(row, corelm.Context.of([prompt]))
             return text, corelm.log_softmax(row)[0, text].tolist()
