@@ -155,6 +155,14 @@ def test_no_module_has_the_name_of_a_public_function_or_class() -> None:
     assert not modules & set(corelm.__all__)
 
 
+INSIDE = """
+from corelm import Sampler, param
+class Inside(Sampler):
+    inside: Sampler = param('greedy', 'another one')
+    def __call__(self, logits, context): return logits
+print(Inside(inside='temperature(t=0.5)'))"""
+"""A program of one import, with a parameter that reads an expression."""
+
 HEAVY = "{'keras', 'typer', 'rich', 'scipy', 'matplotlib', 'jinja2', 'corelm_report'}"
 
 
@@ -165,23 +173,12 @@ HEAVY = "{'keras', 'typer', 'rich', 'scipy', 'matplotlib', 'jinja2', 'corelm_rep
         ("import corelm; print(corelm.errors.UsageError.__name__)", "UsageError"),
         ("from corelm import *; print(Sampler.__name__, 'plot' in dir())", "Sampler False"),
         (f"import corelm.testing as t; t.LAWS; print({HEAVY} & {{*sys.modules}})", "set()"),
+        (INSIDE, "inside(inside=temperature(t=0.5))"),
     ],
 )
 def test_a_name_is_imported_on_first_use_and_nothing_more(program: str, output: str) -> None:
     done = python("-W", "error", "-c", f"import sys; {program}")
     assert (done.stdout, done.stderr) == (f"{output}\n", "")
-
-
-def test_a_parameter_that_is_a_sampler_reads_an_expression_in_a_program_of_one_import() -> None:
-    program = (
-        "from corelm import Sampler, param\n"
-        "class Inside(Sampler):\n"
-        "    inside: Sampler = param('greedy', 'another one')\n"
-        "    def __call__(self, logits, context): return logits\n"
-        "print(Inside(inside='temperature(t=0.5)'))"
-    )
-    done = python("-c", program)
-    assert (done.stdout, done.stderr) == ("inside(inside=temperature(t=0.5))\n", "")
 
 
 @pytest.mark.parametrize("module", [corelm, corelm.runs], ids=lambda module: module.__name__)

@@ -81,14 +81,6 @@ def test_wrong_usage(run: Run, command: str, words: tuple[str, ...], sentence: s
     assert re.sub("^printed at import\n", "", result.err) == f"error: {sentence}\n"
 
 
-def test_a_preset_that_there_is_not(run: Run) -> None:
-    result = run("presets", "llamacpp")
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(
-        "error: there is no preset 'llamacpp'; did you mean 'llama.cpp'? (there are: llama.cpp, "
-    )
-
-
 # Settings, both ways
 
 
@@ -107,16 +99,6 @@ def written(tmp_path: Path) -> Callable[..., str]:
 REQUEST = (
     '{"model": "m", "messages": [], "temperature": 0.7, "seed": 3, "max_tokens": 9, "colour": 1}'
 )
-
-
-def test_settings_in_a_file_are_printed_as_an_expression(run: Run, written: Run) -> None:
-    result = run("presets", "--from", written(REQUEST))
-    assert (result.code, result.out) == (0, "temperature(t=0.7)\n")
-    assert result.err.splitlines() == [
-        "the settings of openai; keys that are left out have its defaults",
-        "not samplers, left out: model, messages, seed (--seed), max_tokens (--length)",
-        "warning: unknown to corelm, left out: colour",
-    ]
 
 
 def test_settings_as_json(run: Run, written: Run) -> None:
@@ -180,9 +162,12 @@ def test_settings_from_standard_input(spawn: Run) -> None:
          "llama.cpp-cli, openai, vllm, mlx-lm, sillytavern, text-generation-webui, "
          "koboldcpp, ollama)"),
         (("--from", "no-such-file"), 1, "no-such-file: No such file or directory"),
+        (("llamacpp",), 2,
+         "there is no preset 'llamacpp'; did you mean 'llama.cpp'? (there are: llama.cpp, "
+         "transformers, vllm, mlx-lm, keras-hub)"),
     ],
 )  # fmt: skip
-def test_settings_and_options_that_do_not_go_together(
+def test_wrong_names_and_options_that_do_not_go_together(
     run: Run, words: tuple[str, ...], code: int, sentence: str
 ) -> None:
     result = run("presets", *words)
@@ -230,14 +215,25 @@ PARAMETER top_k 20
 """
 
 
-def test_a_modelfile(run: Run, written: Run) -> None:
-    result = run("presets", "--from", written(MODELFILE))
-    assert (result.code, result.out) == (0, "top_k(k=20) | top_p(p=0.9) | temperature(t=0.7)\n")
-    assert result.err.splitlines() == [
-        "the settings of ollama; keys that are left out have its defaults",
-        "without effect in ollama here: mirostat",
-        "not samplers, left out: from, stop (--stop), system, num_predict (--length)",
-    ]
+@pytest.mark.parametrize(
+    ("text", "expression", "notes"),
+    [
+        (REQUEST, "temperature(t=0.7)",
+         ["the settings of openai; keys that are left out have its defaults",
+          "not samplers, left out: model, messages, seed (--seed), max_tokens (--length)",
+          "warning: unknown to corelm, left out: colour"]),
+        (MODELFILE, "top_k(k=20) | top_p(p=0.9) | temperature(t=0.7)",
+         ["the settings of ollama; keys that are left out have its defaults",
+          "without effect in ollama here: mirostat",
+          "not samplers, left out: from, stop (--stop), system, num_predict (--length)"]),
+    ],
+)  # fmt: skip
+def test_settings_in_a_file_are_printed_as_an_expression(
+    run: Run, written: Run, text: str, expression: str, notes: list[str]
+) -> None:
+    result = run("presets", "--from", written(text))
+    assert (result.code, result.out) == (0, f"{expression}\n")
+    assert result.err.splitlines() == notes
 
 
 @pytest.mark.parametrize(

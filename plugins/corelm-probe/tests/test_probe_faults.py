@@ -49,25 +49,20 @@ def test_a_wrong_order_is_named():
 
 
 @pytest.mark.slow
-def test_ties_that_are_kept_are_named():
+@pytest.mark.parametrize(
+    ("first", "chain", "fault"),
+    [
+        ((), "top_k(k=7) | temperature(t=0.8)", "all tokens that tie at the cut"),
+        (tuple(range(94, -1, -1)), "top_k(k=7)", "other tokens of those that tie at the cut"),
+    ],
+    ids=["all", "the highest first"],
+)
+def test_tokens_of_a_tie_that_are_kept_are_named(first, chain, fault):
     def with_ties(stages):
-        return [TopKTies(k=s.k) if type(s).__name__ == "TopK" else s for s in stages]
+        return [TopKTies(k=s.k, first=first) if type(s).__name__ == "TopK" else s for s in stages]
 
     engine = engine_of(TIES, change=with_ties)
-    about, fault = explanation(engine, "top_k(k=7) | temperature(t=0.8)", TIES, draws=2000)
-    assert about == "top_k keeps all tokens that tie at the cut"
-    assert fault == "top_k"
-
-
-@pytest.mark.slow
-def test_other_tokens_of_a_tie_are_named():
-    def highest_first(stages):
-        ids = tuple(range(94, -1, -1))
-        return [TopKTies(k=s.k, first=ids) if type(s).__name__ == "TopK" else s for s in stages]
-
-    engine = engine_of(TIES, change=highest_first)
-    about, fault = explanation(engine, "top_k(k=7)", TIES, draws=2000)
-    assert (about, fault) == ("top_k keeps other tokens of those that tie at the cut", "top_k")
+    assert explanation(engine, chain, TIES, draws=2000) == (f"top_k keeps {fault}", "top_k")
 
 
 @pytest.mark.slow

@@ -331,22 +331,22 @@ def test_a_download_that_is_cut_off_is_tried_again(server, tmp_path):
     assert all(done <= total for _, done, total in told)
 
 
-def test_a_download_that_is_always_cut_off_leaves_nothing(server, tmp_path):
-    server.most = [100]
-    with pytest.raises(DataError, match=r"cannot download http.*100 bytes read.*--from FILE"):
-        fetch(server.original, tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["aclImdb.lock"]
-    server.most = [10_000]
-    assert files_below(fetch(server.original, tmp_path).parent) == REVIEWS
-
-
-def test_a_wrong_checksum_is_refused_and_the_next_call_starts_over(server, tmp_path):
+@pytest.mark.parametrize(
+    ("most", "last", "message"),
+    [
+        (100, None, r"cannot download http.*100 bytes read.*--from FILE"),
+        (10_000, b"!", r"wrong checksum and was removed; .*--from FILE"),
+    ],
+)
+def test_a_failed_download_leaves_nothing_and_the_next_call_starts_over(
+    server, tmp_path, most, last, message
+):
     original, right = server.original, server.content
-    server.content = right[:-1] + b"!"
-    with pytest.raises(DataError, match=r"wrong checksum and was removed; .*--from FILE"):
+    server.most, server.content = [most], right[:-1] + (last or right[-1:])
+    with pytest.raises(DataError, match=message):
         fetch(original, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["aclImdb.lock"]
-    server.content = right
+    server.most, server.content = [10_000], right
     assert files_below(fetch(original, tmp_path).parent) == REVIEWS
 
 
