@@ -158,7 +158,7 @@ def _calibration(document: Document) -> str:
 def _with_interval(value: float, ends: Interval | None, apart_from: Sequence[float] = ()) -> str:
     """Format a figure and its interval, with enough digits to be told from what it excludes."""
     text, between = with_interval(number, value, ends, apart_from=apart_from)
-    return f"{text} (95% interval {between.replace(DASH, ' to ')})" if between else text
+    return f"{text} (95% interval {between.replace(DASH, ' to ') or NARROW})" if ends else text
 
 
 def _beyond(fit: TemperatureFit, temperatures: Sequence[float]) -> str:
@@ -190,11 +190,10 @@ def _best(document: Document) -> str:
     sentences = []
     for best in document.best:
         if best.name in swept and best.ci95:
-            figure, between = with_interval(number, best.corrected, best.ci95)
+            nats = _with_interval(best.corrected, best.ci95)
             sentences.append(
                 f"Of {best.tried} settings of {best.name}, {best.sampler} comes nearest to human "
-                f"text in this sample: {figure} nats, corrected for the choice "
-                f"(95% interval {between.replace(DASH, ' to ') or NARROW})."
+                f"text in this sample, with {nats} nats, corrected for the choice."
             )
     return " ".join(sentences)
 

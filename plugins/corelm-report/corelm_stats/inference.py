@@ -173,21 +173,15 @@ class Inference:
             >>> [round(end, 3) for end in texts.common_share(([0.5] * 64, [1.0] * 64))]
             [0.472, 0.528]
         """
-        units = [(top / n, n) for top, n in zip(*self.by_unit(sums), strict=True) if n]
-        if len(units) < FEWEST:
+        shares = [round(top / n, 9) for top, n in zip(*self.by_unit(sums), strict=True) if n]
+        if len(shares) < FEWEST:
             return None
-        shares, weights = np.array(units).T
-        values, counts = np.unique(shares.round(9), return_counts=True)
-        usual = float(values[counts.argmax()])
-        differs = shares.round(9) != usual
-        if self.anytime:
-            ends = anytime_share_interval(differs.astype(float).tolist(), level)
-        else:
-            whole = float(weights.sum())
-            n = whole**2 / float(np.sum(weights**2))
-            ends = share_interval(float(weights[differs].sum()) / whole, n, level) or [0.0, 1.0]
-        low, mean = (1 - ends[1]) * usual, float(shares @ weights / weights.sum())
-        return [min(low, mean), max(low + ends[1], mean)]
+        usual = max(shares, key=shares.count)
+        alone = replace(Inference.of_names(range(len(shares))), anytime=self.anytime)
+        differ = [float(share != usual) for share in shares], [1.0] * len(shares)
+        most = (alone.share(differ, level).ends or [0.0, 1.0])[1]
+        low, mean = (1 - most) * usual, ratio(sums) or 0.0
+        return [min(low, mean), max(low + most, mean)]
 
     def of_left_out(self, value: float, left_out: Sequence[float | None]) -> Estimate:
         """Return a figure of a whole set, from the set without each of `groups`."""

@@ -318,8 +318,8 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
             "ci95": [4.0, 4.251]}  # fmt: skip
     document["best"] = [best, {**best, "name": "top_p"}, {**best, "ci95": None}]
     assert evidence(typed(document)) == (
-        "Of 6 settings of temperature, c comes nearest to human text in this sample: 4.13 nats, "
-        "corrected for the choice (95% interval 4.00 to 4.25)."
+        "Of 6 settings of temperature, c comes nearest to human text in this sample, with 4.13 "
+        "(95% interval 4.00 to 4.25) nats, corrected for the choice."
     )
 
 
