@@ -41,6 +41,11 @@ def module(head: str = "", **classes: str) -> str:
     return HEAD + head + body + OFFER.format(offers="{" + offers + "}")
 
 
+def new_class(name: str) -> type[corelm.Sampler]:
+    """Make a class of samplers that change nothing."""
+    return type(name, (corelm.Sampler,), {"__call__": lambda self, logits, context: logits})
+
+
 def failure(registry: plugins.Registry, distribution: str) -> str:
     """Return the reason why a plugin was set aside."""
     [reason] = [r for source, r in registry.failures.items() if source.distribution == distribution]
@@ -186,11 +191,8 @@ def test_the_offer_of_a_class_is_found_by_loading_its_plugin_alone(plugin):
 
 
 def test_a_class_made_in_this_process_has_no_offer():
-    class Mine(corelm.Sampler):
-        def __call__(self, logits, context):
-            return logits
-
-    assert plugins.Registry(points=[]).offer_of(Mine) is None
+    mine = new_class("Mine")
+    assert plugins.Registry(points=[]).offer_of(mine) is None
 
 
 @pytest.mark.parametrize("name", ["", ":", "corelm:", ":greedy-not", "nobody:greedy", "a:b:c"])
@@ -200,14 +202,9 @@ def test_odd_names_are_unknown(name, only):
 
 
 def test_a_plugin_can_be_registered_by_hand():
-    registry = plugins.Registry(points=[])
-
-    class Mine(corelm.Sampler):
-        def __call__(self, logits, context):
-            return logits
-
-    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"mine": Mine})))
-    assert registry.sampler("mine") is Mine
+    registry, mine = plugins.Registry(points=[]), new_class("Mine")
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"mine": mine})))
+    assert registry.sampler("mine") is mine
     assert names(registry.offers("corelm_samplers")) == ["this process:mine"]
 
 
@@ -424,25 +421,19 @@ def test_looking_a_sampler_up_by_its_full_name_leaves_the_class_as_it_is(only):
 
 def test_a_class_has_the_first_name_that_it_is_registered_under():
     registry = plugins.Registry(points=[])
-
-    class Mine(corelm.Sampler):
-        def __call__(self, logits, context):
-            return logits
-
-    class Heir(Mine):
-        pass
-
-    assert str(Mine()) == "mine"
-    offers = {"our": Mine, "other": Mine, "heir": Heir}
+    mine = new_class("Mine")
+    heir = type("Heir", (mine,), {})
+    assert str(mine()) == "mine"
+    offers = {"our": mine, "other": mine, "heir": heir}
     registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: offers)))
-    assert str(Mine()) == "our"
-    assert registry.sampler("other") is Mine
-    assert str(Mine()) == "our"
-    assert str(Heir()) == "heir"
-    assert str(renamed(Mine(), "other")) == "other"
-    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"third": Mine})), "again")
-    assert str(Mine()) == "our"
-    assert registry.offer_of(Mine).full_name == "this process:our"
+    assert str(mine()) == "our"
+    assert registry.sampler("other") is mine
+    assert str(mine()) == "our"
+    assert str(heir()) == "heir"
+    assert str(renamed(mine(), "other")) == "other"
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"third": mine})), "again")
+    assert str(mine()) == "our"
+    assert registry.offer_of(mine).full_name == "this process:our"
 
 
 # A plugin that offers names of corelm's own

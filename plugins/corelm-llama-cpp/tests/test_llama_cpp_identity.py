@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 
-from corelm.cli.app import main
 from corelm.runs import NamedModel
 
 pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
@@ -56,33 +55,30 @@ def after(text):
     return model.next_token_distribution([model.vocabulary.encode(text)])
 
 
-def test_an_edited_file_is_another_model_in_receipts(edit, capsys):
+def test_an_edited_file_is_another_model_in_receipts(edit, call):
     before = after("the"), NamedModel.of("gguf:tiny.gguf").fingerprint()
     line = ["sample", "the", "--model", "gguf:tiny.gguf", "--length", "4", "--seed", "1"]
-    assert main([*line, "--receipt", "receipt.json"]) == 0
+    assert call(*line, "--receipt", "receipt.json").code == 0
     verify = ["verify", "receipt.json", "--model", "gguf:tiny.gguf"]
-    assert main(verify) == 0
-    capsys.readouterr()
+    assert call(*verify).code == 0
     edit()
     np.testing.assert_array_equal(after("the"), before[0])
     assert before[1].startswith("files:")
     assert NamedModel.of("gguf:tiny.gguf").fingerprint() != before[1]
-    assert main(verify) == 2
-    assert "gguf:tiny.gguf is another model than the receipt's" in capsys.readouterr().err
+    refused = call(*verify)
+    assert refused.code == 2
+    assert "gguf:tiny.gguf is another model than the receipt's" in refused.err
 
 
-def test_an_edited_file_is_another_model_in_studies(edit, tmp_path, capsys):
+def test_an_edited_file_is_another_model_in_studies(edit, tmp_path, call):
     (tmp_path / "study.toml").write_text(STUDY)
-    assert main(["study", "run", "study.toml"]) == 0
+    assert call("study", "run", "study.toml").code == 0
     shutil.copytree("results", "first")
-    capsys.readouterr()
-    assert main(["study", "run", "study.toml"]) == 0
-    assert "0 parts measured" in capsys.readouterr().err
-    edit()
-    assert main(["study", "run", "study.toml"]) == 0
-    assert "0 parts measured" not in capsys.readouterr().err
-    main(["study", "diff", "first", "results"])
-    assert "model gguf:tiny.gguf" in capsys.readouterr().out
+    for measured in (False, True):
+        again = call("study", "run", "study.toml")
+        assert (again.code, "0 parts measured" in again.err) == (0, not measured)
+        edit()
+    assert "model gguf:tiny.gguf" in call("study", "diff", "first", "results").out
 
 
 def test_a_model_whose_texts_begin_with_no_token_has_receipts(gguf_file):

@@ -341,3 +341,13 @@ def register():
     """Register the samplers, once."""
     if "raises" not in {offer.name for offer in plugins.registry().offers("corelm_samplers")}:
         plugins.registry().register(MODULE)
+
+
+def llm_home(folder, address, token, model, more=""):
+    """Make a home where the program llm calls a served model `served`; return its environment."""
+    (folder / "extra-openai-models.yaml").write_text(
+        f"- model_id: served\n  model_name: {model}\n  api_base: {address}/v1\n"
+        f"  api_key_name: corelm\n{more}"
+    )
+    (folder / "keys.json").write_text(json.dumps({"corelm": token}))
+    return {"LLM_USER_PATH": str(folder), "LLM_LOAD_PLUGINS": ""}

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 from programs import python
-from serve_client import ToyModel, sample, served
+from serve_client import ToyModel, llm_home, sample, served
 from test_serve_chat import ChatModel
 
 TOKEN = "the-token"
@@ -116,12 +116,7 @@ for more in ([], ["--no-stream"]):
 @pytest.mark.slow
 def test_llm_answers_with_a_system_prompt(address, tmp_path):
     pytest.importorskip("llm", reason="pip install llm")
-    (tmp_path / "extra-openai-models.yaml").write_text(
-        f"- model_id: served\n  model_name: chat\n  api_base: {address}/v1\n"
-        "  api_key_name: corelm\n"
-    )
-    (tmp_path / "keys.json").write_text(json.dumps({"corelm": TOKEN}))
+    home = llm_home(tmp_path, address, TOKEN, "chat")
     words = ["-m", "served", "-s", "the", "-o", "seed", "1", "-o", "max_tokens", "8", "cat"]
-    home = {"LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
     done = python("-c", LLM, *words, env=home, stdin=subprocess.DEVNULL)
     assert done.stdout.splitlines() == [EXPECTED] * 2, done.stderr

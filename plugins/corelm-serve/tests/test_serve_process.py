@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 from programs import python
-from serve_client import complete, events_of, sample
+from serve_client import complete, events_of, llm_home, sample
 from serve_process import SOON, serving
 
 import corelm
@@ -174,13 +174,8 @@ def test_litellm_completes(server):
 
 def test_llm_completes(server, tmp_path):
     pytest.importorskip("llm", reason="pip install llm")
-    (tmp_path / "extra-openai-models.yaml").write_text(
-        f"- model_id: served\n  model_name: imdb\n  api_base: {server.url}/v1\n"
-        "  api_key_name: corelm\n  completion: true\n"
-    )
-    (tmp_path / "keys.json").write_text(json.dumps({"corelm": server.token}))
+    home = llm_home(tmp_path, server.url, server.token, "imdb", "  completion: true\n")
     words = ["-m", "served", "-o", "seed", "1", "-o", "max_tokens", "10"]
-    home = {"LLM_USER_PATH": str(tmp_path), "LLM_LOAD_PLUGINS": ""}
     found = python("-m", "llm", *words, "This movie", env=home, stdin=subprocess.DEVNULL)
     [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=10)
     assert found.stdout.removesuffix("\n") == expected, found.stderr
