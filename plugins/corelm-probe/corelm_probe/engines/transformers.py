@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from corelm_probe.engine import Engine, Settings, padded
 
 BATCH = 512
+LOOKUP = "prompt_lookup_num_tokens"
+"""The setting of speculative decoding, in which `generate` takes one text at a time."""
 
 
 class TransformersEngine(Engine):
@@ -35,15 +37,18 @@ class TransformersEngine(Engine):
         self, prompt: Sequence[int], settings: Settings, n: int, seed: int, length: int
     ) -> NDArray[np.int64]:
         torch.manual_seed(seed)
+        size = 1 if LOOKUP in settings else BATCH
         parts = [
-            self._generate([prompt] * min(BATCH, n - first), settings, length)
-            for first in range(0, n, BATCH)
+            self._generate([prompt] * min(size, n - first), settings, length)
+            for first in range(0, n, size)
         ]
         return np.concatenate(parts)
 
     def draw_batch(
         self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
     ) -> NDArray[np.int64]:
+        if LOOKUP in settings:
+            return super().draw_batch(prompts, settings, seed, length)
         torch.manual_seed(seed)
         return self._generate(prompts, settings, length)
 
