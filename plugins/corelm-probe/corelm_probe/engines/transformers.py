@@ -48,7 +48,7 @@ class TransformersEngine(Engine):
         self, prompts: Sequence[Sequence[int]], settings: Settings, seed: int, length: int
     ) -> NDArray[np.int64]:
         if LOOKUP in settings:
-            return super().draw_batch(prompts, settings, seed, length)
+            return np.asarray(super().draw_batch(prompts, settings, seed, length))
         torch.manual_seed(seed)
         return self._generate(prompts, settings, length)
 
