@@ -211,7 +211,7 @@ def test_the_best_of_a_sweep_and_the_fronts_are_given():
     assert "greedy" in recall["rows"]
     report = corelm.Report(document)
     sentence = f"Of 5 settings of temperature, {best['sampler']} comes nearest to human "
-    sentence += "text in this sample: "
+    sentence += "text in this sample, with "
     assert sentence in report.evidence
     assert sentence in report.to_html()
     assert compare()["best"] == []
