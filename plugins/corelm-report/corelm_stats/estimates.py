@@ -129,8 +129,11 @@ class Estimate:
         """Return a linear combination of two figures."""
         # In a paired sample most of the effect of a heavy unit cancels; its weight says little.
         first, second = self._varying_weights(), other._varying_weights()
+        parts = mine * self.value, theirs * other.value
+        # Equal figures may differ by rounding.
+        equal = abs(sum(parts)) <= ROUNDING * sum(map(abs, parts))
         return Estimate(
-            mine * self.value + theirs * other.value,
+            0.0 if equal else sum(parts),
             self._combined(other, mine, theirs),
             mine**2 * self.noise + theirs**2 * other.noise,
             self.anytime or other.anytime,

@@ -12,8 +12,8 @@ from corelm.runs import printable
 from corelm_pages.formats import NARROW, Rounding, number, with_interval
 from corelm_stats.conclusions import with_holm
 from corelm_stats.estimates import FEWEST, Estimate
-from corelm_stats.inference import Inference, Sample
-from corelm_stats.intervals import Interval
+from corelm_stats.inference import Inference
+from corelm_stats.intervals import Interval, KnownByInterval
 from corelm_study.logs.answers import Answer, read_answers
 
 HEADER = ("log", "score", "mean", "difference", "95% interval", "p (Holm)", "questions", "units")
@@ -38,7 +38,9 @@ def show_logs(
     out.show(blocks.line(f"Differences are from {names[0]}, paired by question."))
     left_out = max(each.left_out for each in differences)
     if left_out:
-        out.show(blocks.line(f"Left out: {printable.counted(left_out, 'question')} of one log."))
+        out.show(
+            blocks.line(f"Left out: {printable.counted(left_out, 'question')}, each in one log.")
+        )
     if min(each.units for each in differences) < FEWEST:
         out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
     return ExitCode.DONE
@@ -175,21 +177,36 @@ def _difference(
         )
     means = [_mean({question: each[question] for question in both}) for each in (own, other)]
     apart = means[0] - means[1]
+    ends, p = apart.interval(), apart.p_value()
+    if ends and apart.value and ends[0] == ends[1]:
+        scores = (answer.value for each in both for answer in (*own[each], *other[each]))
+        ends, p = _of_constant(apart, all(0 <= score <= 1 for score in scores))
     return LogDifference(
-        metric, names[0], names[1], (means[0].value, means[1].value), apart.value,
-        apart.interval(), apart.p_value(), len(both), len(own.keys() ^ other.keys()),
-        apart.units or 0,
+        metric, names[0], names[1], (means[0].value, means[1].value), apart.value, ends, p,
+        len(both), len(own.keys() ^ other.keys()), apart.units or 0,
     )  # fmt: skip
+
+
+def _of_constant(apart: Estimate, are_shares: bool) -> tuple[Interval | None, float | None]:
+    """Return the interval and the p-value of a difference that is the same on every unit.
+
+    Other units may differ, but nothing bounds by how much, unless the scores are from 0 to 1.
+    """
+    n = apart.units or 0
+    halves = [(apart.value + 1) / 2] * n, [1.0] * n
+    ends = Inference.of_names(range(n)).common_share(halves) if are_shares else None
+    ends = ends and [2 * end - 1 for end in ends]
+    p = KnownByInterval(apart.value, ends, n).p_value()
+    # That of the exact sign test is the least that so few units can have.
+    return ends, None if p is None else max(p, 2.0 ** (1 - n))
 
 
 def _mean(answers: Mapping[str, list[Answer]]) -> Estimate:
     """Return the mean over questions, each with the mean of its answers."""
-    samples: list[Sample] = [(question, 0, 0) for question in answers]
     # A question that a data set has twice is one unit, too.
-    clusters = {question: each[0].cluster or each[0].content or question
-                for question, each in answers.items()}  # fmt: skip
+    clusters = [each[0].cluster or each[0].content or question
+                for question, each in answers.items()]  # fmt: skip
     sums = [sum(a.value for a in each) / len(each) for each in answers.values()]
-    units = Inference.of_design(samples, clusters=clusters)
-    mean = units.estimate((sums, [1.0] * len(sums)))
+    mean = Inference.of_names(clusters).estimate((sums, [1.0] * len(sums)))
     assert mean is not None  # there is at least one question
     return mean

@@ -77,6 +77,26 @@ def test_the_p_value_is_that_of_the_paired_t_test():
     assert stats.ttest_ind(*values).pvalue > 0.3 > found.p
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "n", "p"),
+    [
+        ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1], 8, 1),  # equal up to rounding
+        ([0.3], [0.1 + 0.2], 8, 1),
+        ([1.0], [0.0], 8, pytest.approx(0.008, abs=0.001)),  # as the exact sign test
+        ([1.0], [0.0], 60, 2.0**-59),
+        ([2.0], [0.0], 60, None),  # scores without bounds
+        ([1.0], [0.0], 5, None),
+    ],
+)
+def test_the_same_difference_on_every_question_is_as_certain_as_their_number(own, other, n, p):
+    logs = {
+        name: [Answer("s", str(i), j, v) for i in range(n) for j, v in enumerate(each)]
+        for name, each in (("a", other), ("b", own))
+    }
+    [found] = paired_differences(logs)
+    assert (found.p, found.units, found.ends is None) == (p, n, p is None)
+
+
 def test_intervals_hold_over_passages_and_not_over_questions():
     """Samplers that are equal on average differ alike on the questions of one passage."""
     rng = np.random.default_rng(2)
@@ -295,6 +315,7 @@ def test_the_command_compares_several_logs(tmp_path, run):
     fewer = str(harness(tmp_path / "fewer.jsonl", [1] * 30))
     several = run("study", "read", *names, fewer).out
     assert re.findall(r"top_p/.* (\d+)\n", several) == ["40", "30"]
+    assert "Left out: 10 questions, each in one log." in several
     clustered = run("study", "read", *names, "--cluster", "passage", "--metric", "exact_match")
     assert clustered.code == 0
     assert run("study", "read", names[0]).code == 2
