@@ -12,6 +12,7 @@ from corelm_report.document.lookup import OF_SETS, OF_TEXTS, Measurement, estima
 from corelm_report.document.parts import Json
 from corelm_stats.intervals import KnownByInterval
 
+SIDES = ("before", "after")
 SCHEMA = "corelm_report-diff/1"
 LEFT_OUT = ("created", "command", "sources", "ci", "settings_tried")
 """The parts of a header that don't explain differences of figures."""
@@ -31,11 +32,14 @@ def comparison(before: Document, after: Document) -> Json:
 
     Returns:
         `schema`; `shared_draws`, True if they share all that decides the draws; `header`, the
-        parts that differ; `only_before` and `only_after`, entries without a counterpart; `rows`,
-        the figures of the others, each with `before`, `after`, `difference`, `ci95` and `beyond`:
-        True if the interval does not include 0, None if there is no interval.
+        parts that differ; `failed_before` and `failed_after`, samplers that failed in one report;
+        `only_before` and `only_after`, other entries without a counterpart; `rows`, the figures of
+        the others, each with `before`, `after`, `difference`, `ci95` and `beyond`: True if the
+        interval does not include 0, None if there is no interval. A figure that one report lacks
+        has None there.
     """
     first, second = _entries(before), _entries(after)
+    failed, failed_after = ([e.label for e in each.samplers if e.error] for each in (before, after))
     left_out = _not_comparable(before.header, after.header)
     headers = before.header.to_dict(), after.header.to_dict()
     return {
@@ -46,8 +50,10 @@ def comparison(before: Document, after: Document) -> Json:
             for key in headers[0] | headers[1]
             if key not in LEFT_OUT and headers[0].get(key) != headers[1].get(key)
         ],
-        "only_before": [entry.label for key, entry in first.items() if key not in second],
-        "only_after": [entry.label for key, entry in second.items() if key not in first],
+        "failed_before": failed,
+        "failed_after": failed_after,
+        "only_before": _only(first, second, failed_after),
+        "only_after": _only(second, first, failed),
         "rows": [
             {
                 "sampler": entry.label,
@@ -67,8 +73,19 @@ def beyond(compared: Json) -> list[tuple[str, Json]]:
 
 
 def same(compared: Json) -> bool:
-    """Return True if no figure differs beyond its interval and no entry lacks its counterpart."""
-    return not (beyond(compared) or compared["only_before"] or compared["only_after"])
+    """Return True if no figure differs beyond its interval, and none lacks its counterpart.
+
+    Figures without an interval may differ.
+    """
+    figures = (each for entry in compared["rows"] for each in entry["figures"])
+    failed = compared["failed_before"] != compared["failed_after"]
+    alone = compared["only_before"] or compared["only_after"] or failed
+    return not (alone or beyond(compared) or any(f["difference"] is None for f in figures))
+
+
+def _only(own: dict[Any, Entry], others: dict[Any, Entry], failed: list[str]) -> list[str]:
+    """Return the entries that the other report doesn't name, neither measured nor failed."""
+    return [e.label for key, e in own.items() if key not in others and e.label not in failed]
 
 
 def _entries(document: Document) -> dict[Any, Entry]:
@@ -94,23 +111,26 @@ def _not_comparable(before: Header, after: Header) -> set[str]:
 
 
 def _changes(before: Entry, after: Entry, left_out: set[str]) -> Iterator[Json]:
-    second = {(each.view, each.figure): each for each in estimates(after)}
-    for first in estimates(before):
-        other = second.get((first.view, first.figure))
-        if other is not None and first.figure not in left_out:
-            before_it, after_it = (
-                KnownByInterval(each.value, each.interval) for each in (first, other)
-            )
-            ends = (after_it - before_it).ends
-            yield {
-                "view": first.view,
-                "metric": first.figure,
-                "before": first.value,
-                "after": other.value,
-                "difference": other.value - first.value,
-                "ci95": ends,
-                "beyond": _is_beyond(first, other, ends),
-            }
+    sides = [{(e.view, e.figure): e for e in estimates(entry)} for entry in (before, after)]
+    for view, figure in sides[0] | sides[1]:
+        if figure in left_out:
+            continue
+        found = [each[view, figure] for each in sides if (view, figure) in each]
+        values = [each.get((view, figure)) for each in sides]
+        row: Json = {
+            "view": view,
+            "metric": figure,
+            "difference": None,
+            "ci95": None,
+            "beyond": None,
+        }
+        row |= {side: value and value.value for side, value in zip(SIDES, values, strict=True)}
+        if len(found) == len(SIDES):
+            one, other = (KnownByInterval(each.value, each.interval) for each in found)
+            ends = (other - one).ends
+            row |= {"difference": found[1].value - found[0].value, "ci95": ends}
+            row["beyond"] = _is_beyond(found[0], found[1], ends)
+        yield row
 
 
 def _is_beyond(before: Measurement, after: Measurement, ends: list[float] | None) -> bool | None:

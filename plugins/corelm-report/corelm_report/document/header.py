@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from corelm_report.document.parts import (
     IF_GIVEN,
@@ -15,13 +15,22 @@ from corelm_report.document.parts import (
     Rule,
 )
 
+if TYPE_CHECKING:
+    from corelm.runs import NamedModel
+
 
 @dataclass(kw_only=True)
 class ModelName(DocumentPart):
-    """The name of a model, and the checksum of its manifest if it has one."""
+    """The name of a model, and the checksum of its manifest or files if it has any."""
 
     name: str
     sha256: str | None
+
+    @classmethod
+    def of(cls, model: NamedModel) -> ModelName:
+        """Name a model; without files it has no checksum, which would take a pass."""
+        has_files = model.sha256 or getattr(model.model, "files", None)
+        return cls(name=model.name, sha256=model.fingerprint() if has_files else None)
 
     @property
     def title(self) -> str:

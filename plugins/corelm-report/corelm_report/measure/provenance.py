@@ -106,7 +106,7 @@ def header(
         command=None,
         model=ModelName(name=plan.model_name, sha256=plan.sha256),
         scorer=plan.model_name,
-        second_scorer=ModelName(name=scorer.name, sha256=scorer.sha256) if scorer else None,
+        second_scorer=ModelName.of(scorer) if scorer else None,
         prompts=list(map(plan.written, plan.prompts)),
         beginnings=plan.beginnings,
         clusters=list(plan.clusters) or None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,7 @@ from corelm.bundles import Corpus
 from corelm.errors import ExpressionError, UsageError
 from corelm.runs import Expression, NamedModel, Strategy, params, plugins, printable, scaling
 from corelm_report.document.figure import HUMAN
+from corelm_report.document.header import ModelName
 from corelm_report.plan.beginnings import (
     Beginnings,
     by_default,
@@ -110,10 +112,10 @@ class Plan:
         """The cluster of each prompt, by prompt; empty if each is its own."""
         return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}
 
-    @property
+    @cached_property
     def sha256(self) -> str | None:
-        """The checksum of the model's manifest, or None if it has none."""
-        return NamedModel(self.model, self.model_name).sha256
+        """The checksum of the model's manifest or files; None if it has neither."""
+        return ModelName.of(NamedModel(self.model, self.model_name)).sha256
 
     @property
     def changed(self) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import printable
+from corelm_pages.evidence import named
 from corelm_pages.formats import NARROW, Rounding, number, with_interval
 from corelm_pages.markdown import plain, table_row
 from corelm_pages.report import Report, document_of
-from corelm_report.document.comparison import beyond, comparison, same
+from corelm_report.document.comparison import SIDES, beyond, comparison, same
 from corelm_report.document.figure import share
 from corelm_report.document.figures import FIGURES
 from corelm_report.document.parts import Json
@@ -76,7 +77,8 @@ def changed_figures(compared: Json) -> list[tuple[str, ...]]:
 
 def comparison_notes(compared: Json) -> Iterator[str]:
     """Yield sentences: the number of figures that differ, how to read it, other differences."""
-    figures = [each for entry in compared["rows"] for each in entry["figures"]]
+    of_both = (each for entry in compared["rows"] for each in entry["figures"])
+    figures = [each for each in of_both if each["difference"] is not None]
     tested = [each for each in figures if each["ci95"] is not None]
     count, equal = len(beyond(compared)), sum(each["difference"] == 0 for each in figures)
     yield (
@@ -93,14 +95,37 @@ def comparison_notes(compared: Json) -> Iterator[str]:
             "The intervals are for independent samples; of the figures of equal samplers, "
             f"about {0.05 * len(tested):.0f} would differ beyond their interval by chance."
         )
-    for key, place in (("only_before", "first"), ("only_after", "second")):
-        if compared[key]:
-            names = ", ".join(map(printable.one_line, compared[key]))
-            yield f"Only in the {place} report: {names}."
+    yield from _without_counterpart(compared)
     for each in compared["header"]:
         sides = [printable.one_line(str(each[side])) for side in ("before", "after")]
         short = [text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}\u2026" for text in sides]
         yield f"{printable.one_line(each['key'])}: {short[0]}, then {short[1]}."
+
+
+def _without_counterpart(compared: Json) -> Iterator[str]:
+    """Yield sentences on what one report lacks, and on figures that can't be tested."""
+    named_figures = [
+        (f"{each['metric']} of {entry['sampler']}", each)
+        for entry in compared["rows"]
+        for each in entry["figures"]
+    ]
+    for side, place in zip(SIDES, ("first", "second"), strict=True):
+        for some, what in (
+            (compared[f"failed_{side}"], f"Failed in the {place} report"),
+            (compared[f"only_{side}"], f"Only in the {place} report"),
+            (
+                [name for name, each in named_figures if each[side] is None],
+                f"Not in the {place} report",
+            ),
+        ):
+            if some:
+                yield f"{what}: {printable.one_line(named(some))}."
+    untested = [
+        name for name, each in named_figures if each["difference"] and each["beyond"] is None
+    ]
+    if untested:
+        verb = "differs" if len(untested) == 1 else "differ"
+        yield f"Not tested, without an interval: {printable.one_line(named(untested, 3))} {verb}."
 
 
 def comparison_as_markdown(compared: Json) -> str:

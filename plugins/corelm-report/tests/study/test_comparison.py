@@ -97,6 +97,24 @@ def test_rows_of_one_report_only_are_named_and_parts_of_the_header(document, com
     assert compared(other, document).document["only_after"] == ["greedy"]
 
 
+def test_what_failed_or_is_missing_or_untested_is_named(document, compared):
+    other = copy.deepcopy(document)
+    lost, failed = other["samplers"][:2]
+    lost["generated_texts"] |= {"surprisal": None}
+    [broken] = [row for row in other["samplers"] if row.get("error")]
+    other["samplers"][1] = broken | {"sampler": failed["sampler"]}
+    found = compared(document, other)
+    assert not found.same
+    assert "Not in the second report: surprisal of greedy." in found.markdown
+    both = f"{failed['sampler']} and {broken['sampler']}"
+    assert f"Failed in the second report: {both}." in found.markdown.replace("\\", "")
+    other = copy.deepcopy(document)
+    other["samplers"][0]["teacher_forced"]["entropy"]["median"] += 1
+    found = compared(document, other)
+    assert found.same
+    assert "Not tested, without an interval: entropy.median of greedy differs." in found.markdown
+
+
 def test_matched_rows_are_the_same_whatever_value_was_found(document, compared):
     other = copy.deepcopy(document)
     target = {"open": "temperature", "figure": "entropy", "asked": "entropy=1", "target": 1.0}
