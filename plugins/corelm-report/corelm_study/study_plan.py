@@ -17,8 +17,9 @@ from corelm.runs import NamedModel, printable, scaling
 from corelm_report.document.content import Document
 from corelm_report.document.figure import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
-from corelm_stats.estimates import MANY
+from corelm_stats.estimates import FEWEST, MANY
 from corelm_stats.study_design import (
+    LARGEST_DESIGN,
     Goal,
     Pilot,
     StudyDesign,
@@ -57,7 +58,7 @@ def plan_study(
                 ("sampler", "sd between prompts", "sd within", "cheapest"),
                 [
                     (p.sampler, _deviation(p.parts.between), _deviation(p.parts.within),
-                     str(cheapest([p], goal) or "none"))
+                     str(cheapest([p], goal) or f"> {LARGEST_DESIGN:,}"))
                     for p in pilots
                 ],
             )  # fmt: skip
@@ -100,7 +101,8 @@ def advice(
     prompts = pilots[0].prompts
     here, best = texts_needed(pilots, goal, prompts), cheapest(pilots, goal)
     if best is None:
-        yield f"{aim}, no number of texts is enough."
+        wanted = places if pilots[0].about_prompts else "texts of each prompt"
+        yield f"{aim}, more than {LARGEST_DESIGN:,} {wanted} would be needed."
     elif pilots[0].about_prompts:
         each = best.texts if clustered else _texts(best, seeds)
         yield (
@@ -108,9 +110,11 @@ def advice(
             f"{'text' if each == 1 else 'texts'} of each: {best.cost:,} texts of each sampler."
         )
         if here is None:
-            yield (
-                f"With the {prompts} {places} of the pilot no number of texts is enough: they "
-                "differ too much from each other."
+            endless = StudyDesign(prompts, LARGEST_DESIGN**3)
+            yield f"With the {prompts} {places} of the pilot " + (
+                f"more than {LARGEST_DESIGN:,} texts of each would be needed."
+                if all(each.reaches(goal, endless) for each in pilots)
+                else "no number of texts is enough: they differ too much from each other."
             )
         else:
             yield (
@@ -139,7 +143,7 @@ def _uncertainty(
     costs = []
     for some in zip(*bounds, strict=True):
         design = cheapest(some, goal)
-        costs.append("any number of" if design is None else f"{design.cost:,}")
+        costs.append(f"{design.cost:,}" if design else f"more than {LARGEST_DESIGN:,}")
     needed = f"it may take {costs[0]} to {costs[1]} texts of each sampler"
     pilot += " leave that uncertain: if differences are normal,"
     unlike = f"The more unlike the {places}, the less certain it is."
@@ -164,7 +168,7 @@ def pilots_of(document: Document, figure: str) -> list[Pilot]:
     """Return the variances of each sampler in a pilot.
 
     Raises:
-        UsageError: the pilot has no paired differences of this figure.
+        UsageError: the pilot has no paired differences of this figure, or too few differ.
     """
     if against(document) == HUMAN:
         raise UsageError(
@@ -195,4 +199,15 @@ def pilots_of(document: Document, figure: str) -> list[Pilot]:
             or f"; there are: {', '.join(sorted(named)) or 'none'}"
         )
         raise UsageError(f"the pilot has no paired differences of {printable.shown(figure)}{hint}")
+    for pilot in pilots:
+        none = not (pilot.parts.between or pilot.parts.within)
+        # Without an interval, fewer differ from the majority than a variance needs.
+        if none or differences[pilot.sampler][figure].ci95 is None:
+            kind = "clusters" if document.header.clusters else "prompts"
+            kind = kind if pilot.about_prompts else "texts of each prompt"
+            raise UsageError(
+                f"the pilot's texts of {pilot.sampler} differ in {figure} in "
+                f"{0 if none else f'fewer than {FEWEST}'} of {pilot.units:,} {kind}: too few to "
+                "plan from"
+            )
     return pilots

@@ -67,6 +67,10 @@ def test_more_texts_of_ten_unlike_prompts_cannot_give_what_more_prompts_do():
     assert design.texts == 1
     assert f"the cheapest design is {design.prompts:,} prompts x 1 text of each" in first
     assert second.startswith("With the 10 prompts of the pilot no number of texts is enough")
+    [far] = advice(pilots, Goal(1e-4, None), "surprisal", "b", 1)
+    assert far.endswith("of 0.0002, more than 1,000,000 prompts would be needed.")
+    _, far = advice([Pilot("a", VarianceParts(1e-9, 1e4), 10)], Goal(0.05, 0.8), "x", "b", 1)
+    assert far.endswith("pilot more than 1,000,000 texts of each would be needed.")
 
 
 def test_a_pilot_of_sixteen_prompts_says_how_uncertain_its_plan_is():
@@ -153,6 +157,7 @@ def test_the_variances_are_those_of_paired_texts():
         ("rep_2", "human", "differences between samplers, whose texts are pairs: name one"),
         ("zipf", "temperature(t=1.0)", "zipf is a figure of a whole set of texts"),
         ("rep2", "temperature(t=1.0)", "no paired differences of 'rep2'.*rep_2"),
+        ("unknown", "temperature(t=1.0)", "differ in unknown in 0 of 24 texts of each prompt: "),
     ],
 )
 def test_what_cannot_be_planned_is_refused(figure, against, message):
