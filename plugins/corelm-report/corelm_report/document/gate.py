@@ -76,7 +76,10 @@ class Condition:
         interval = (
             "" if figure.low is None else f", 95% interval {figure.low:.4g} to {figure.high:.4g}"
         )
-        return f"{self.text}: it is {figure.value:.4g}{interval}"
+        # As many digits as it takes to differ from the bound as the value itself does.
+        texts = (f"{value:.{digits}g}" for digits in range(4, 18))
+        shown = next(each for each in texts if OPERATORS[self.operator](float(each), self.bound))
+        return f"{self.text}: {f'its {end} end' if end in ends else 'it'} is {shown}{interval}"
 
 
 def condition(

@@ -218,16 +218,18 @@ class ReportOutput:
 
 
 def exit_code(reports: Iterable[tuple[Document, Iterable[Condition]]], failed: bool) -> int:
-    """Say which conditions hold, and return the exit code.
+    """Say which conditions hold, and return the exit code, 1 also if every sampler failed.
 
     Args:
         reports: each report with its conditions.
         failed: True if a sampler or a metric failed.
     """
+    reports = list(reports)
     tripped = [each.tripped(document) for document, own in reports for each in own]
     for reason in filter(None, tripped):
         messages.tell(reason, "error")
-    if any(tripped):
+    none = failed and all(each.error for document, _ in reports for each in document.samplers)
+    if none or any(tripped):
         return ExitCode.FAILED
     return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
 

@@ -91,6 +91,11 @@ def test_one_that_holds_reports_the_figure_and_its_interval(document):
     assert of(document, "greedy.loops > 0.3") == (
         "greedy.loops > 0.3: it is 0.41, 95% interval 0.3 to 0.52"
     )
+    assert of(document, "greedy.loops < 0.410003").startswith(
+        "greedy.loops < 0.410003: it is 0.41,"
+    )
+    own["loops"] = 0.4100032
+    assert ": it is 0.4100032, 95%" in of(document, "greedy.loops > 0.410003")
     own["ci95"]["loops"] = None
     assert of(document, "greedy.loops>0.3") == "greedy.loops>0.3: it is 0.41"
 
@@ -139,7 +144,9 @@ def test_the_ends_of_an_interval_and_of_a_difference_count(document):
     own = entry["generated_texts"]
     own["loops"], own["ci95"]["loops"] = 0.41, [0.3, 0.52]
     assert of(document, "greedy.loops.low > 0.31") == ""
-    assert of(document, "greedy.loops.high > 0.5").endswith("it is 0.41, 95% interval 0.3 to 0.52")
+    assert of(document, "greedy.loops.high > 0.5").endswith(
+        "its high end is 0.52, 95% interval 0.3 to 0.52"
+    )
     entry["differences"] = {
         "against": "human",
         "generated_texts": {"loops": {"value": 0.2, "ci95": [0.1, 0.3]}},
@@ -147,7 +154,7 @@ def test_the_ends_of_an_interval_and_of_a_difference_count(document):
     }
     assert of(document, "greedy.loops.difference > 0.25") == ""
     assert of(document, "greedy.loops.difference.low > 0.05") == (
-        "greedy.loops.difference.low > 0.05: it is 0.2, 95% interval 0.1 to 0.3"
+        "greedy.loops.difference.low > 0.05: its low end is 0.1, 95% interval 0.1 to 0.3"
     )
     assert of(document, "greedy.entropy.difference < 0").endswith("it is -1")
     assert of(document, "greedy.entropy.difference.high < 0").endswith("it has no interval")

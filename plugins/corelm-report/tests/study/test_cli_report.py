@@ -222,9 +222,12 @@ def test_a_sampler_that_fails_is_a_row_and_the_exit_code_is_3(run: Run, tmp_path
     assert "uniform" in result.out
 
 
-def test_failures_are_warnings_when_there_is_no_table(run: Run) -> None:
-    result = run(*TOY, "greedy", "fails(at=3)", "--csv", "-")
-    assert result.code == 3
+@pytest.mark.parametrize(("others", "code"), [(["greedy"], 3), ([], 1)])
+def test_failures_are_warnings_when_there_is_no_table(
+    run: Run, others: list[str], code: int
+) -> None:
+    result = run(*TOY, *others, "fails(at=3)", "--csv", "-")
+    assert result.code == code
     assert "warning: fails(at=3) failed: at step 3: ValueError: " in result.err
 
 
