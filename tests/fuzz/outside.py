@@ -208,7 +208,7 @@ def verdicts(data: bytes) -> None:
     name, rest = chosen(data, ("a.csv", "a.jsonl"))
     with folder() as path:
         (path / name).write_bytes(rest)
-        read_judges([path / name], {"a": pair}, {})
+        read_judges([path / name], {"a": pair})
 
 
 # Texts

@@ -76,8 +76,7 @@ def show_verdicts(
     """
     pairs, design = _all_pairs(reports)
     by_id = {pair.id: pair for pair in pairs}
-    seen = dict[str, Path]()
-    judges = [read_judges(files, by_id, seen) for files in (people, by_model)]
+    judges = [read_judges(files, by_id) for files in (people, by_model)]
     of_people, of_model = ([each for own in them for each in own.items()] for them in judges)
     if not of_people and not of_model:
         raise UsageError("there is no verdict on any pair: the judges skipped them all")
@@ -154,14 +153,20 @@ def _show_model(people: Judged, model: Judged, design: Design, out: Output) -> N
     if error is None:
         out.show(blocks.line("People and the model have judged no pair in common."))
         return
-    agreement, bias, count = error
+    agreement, bias, clear, count = error
     corrected = corrected_win_rates(people, model, design)
     _show_rates("Verdicts of the model, corrected by people's", corrected, out)
+    pairs = f"{printable.counted(count, 'pair')} that both have judged"
+    if clear < count:
+        pairs = f"the {clear:,} of {pairs} where neither says tie"
+    agrees = f"On {pairs}, the model agrees with people in {_named(agreement)}"
+    less = (bias.value or 0.0) < 0
+    apart = _named(KnownByInterval(0.0, [0.0, 0.0]) - bias if less else bias)
+    by = f"{'less' if less else 'more'} often than people do, by {apart.replace('%', ' points')}"
     out.show(
         blocks.line(
-            f"On {printable.counted(count, 'pair')} that both have judged, the model agrees with "
-            f"people in {_named(agreement)}; it prefers the sampler more often than they do by "
-            f"{_named(bias)}."
+            f"{agrees if clear else 'Of the pairs that both have judged, none is without a tie'}. "
+            f"The model prefers the sampler {'as often as people do' if apart == '0' else by}."
         )
     )
 
@@ -258,12 +263,13 @@ def corrected_win_rates(people: Judged, model: Judged, design: Design) -> list[W
 
 def errors_of_model(
     people: Judged, model: Judged, design: Design
-) -> tuple[KnownByInterval, KnownByInterval, int] | None:
+) -> tuple[KnownByInterval, KnownByInterval, int, int] | None:
     """Compare a model's verdicts with people's; None if there is no pair that both have judged.
 
     Returns:
         The share of the pairs with the same verdict, without pairs that either calls a tie; how
-        much more often the model prefers the sampler; the number of pairs that both have judged.
+        much more often the model prefers the sampler; the number of pairs that neither calls a
+        tie; the number of pairs that both have judged.
     """
     first, second = (_by_pair(each) for each in (people, model))
     both = [pair for pair in first if pair in second]
@@ -273,26 +279,32 @@ def errors_of_model(
     bias = design.units(both).estimate((apart, [1.0] * len(both)))
     if bias is None:
         return None
-    agreement = design.units(clear).share((same, [1.0] * len(clear)))
-    return agreement, KnownByInterval(bias.value, bias.interval(), bias.units), len(both)
+    apart_by = KnownByInterval(bias.value, bias.interval(), bias.units)
+    return _share(clear, same, design), apart_by, len(clear), len(both)
 
 
 def of_first_shown(judged: Judged, design: Design) -> KnownByInterval:
     """Return how often the text shown first is preferred: 1/2 without a position bias."""
     wins = _by_pair(judged)
     means = [1 - win if pair.swapped else win for pair, win in wins.items()]
-    return design.units(list(wins)).share((means, [1.0] * len(means)))
+    return _share(list(wins), means, design)
+
+
+def _share(pairs: Sequence[Pair], values: Sequence[float], design: Design) -> KnownByInterval:
+    """Return a mean over pairs with its score interval, if there are enough units.
+
+    The interval has a width even if every pair was won.
+    """
+    units = design.units(pairs)
+    mean = units.share((values, [1.0] * len(values)))
+    return mean if len(units) >= FEWEST else replace(mean, ends=None)
 
 
 def _win_rate(pairs: Sequence[Pair], wins: Sequence[float], design: Design) -> WinRate:
-    units = design.units(pairs)
-    wilson = units.share((wins, [1.0] * len(wins)))
-    # The score interval has a width even if every pair was won; with too few units there is none.
-    ends = wilson.ends if len(units) >= FEWEST else None
-    rate = KnownByInterval(wilson.value, ends, len(units))
+    rate = _share(pairs, wins, design)
     return WinRate(
-        pairs[0].model, pairs[0].sampler, pairs[0].against, wilson.value or 0.0, ends,
-        (rate - EVEN).p_value(), len(pairs), len(units),
+        pairs[0].model, pairs[0].sampler, pairs[0].against, rate.value or 0.0, rate.ends,
+        (rate - EVEN).p_value(), len(pairs), rate.units or 0,
     )  # fmt: skip
 
 
@@ -301,6 +313,8 @@ def _prediction_powered(
 ) -> WinRate | None:
     units = design.units(pairs)
     both = [float(pair in people) for pair in pairs]
+    if all(both):
+        return _win_rate([*people], [*people.values()], design)
     apart = [
         win - people[pair] if pair in people else 0.0 for pair, win in zip(pairs, wins, strict=True)
     ]
@@ -309,9 +323,12 @@ def _prediction_powered(
         return None
     corrected = mean - error
     even = corrected.moved(1.0, corrected.value - 0.5)
+    # Judges who agree on all pairs do not show how much they would differ on others.
+    is_known = corrected.variance > 0
     return WinRate(
         pairs[0].model, pairs[0].sampler, pairs[0].against, corrected.value,
-        within(corrected.interval(), SHARES), even.p_value(), len(pairs), len(units),
+        within(corrected.interval(), SHARES) if is_known else None,
+        even.p_value() if is_known else None, len(pairs), len(units),
     )  # fmt: skip
 
 

@@ -137,9 +137,7 @@ def pairs_as_page(pairs: Sequence[Pair]) -> str:
     return rendered("judge.html.jinja", "corelm_study.judging", FILES, pairs=pairs)
 
 
-def read_judges(
-    files: Sequence[Path], pairs: Mapping[str, Pair], seen: dict[str, Path]
-) -> list[dict[Pair, float]]:
+def read_judges(files: Sequence[Path], pairs: Mapping[str, Pair]) -> list[dict[Pair, float]]:
     """Return the verdicts of each judge: the share of a win for the text shown first.
 
     A judge is a name in the column `judge`, or else a file. Several verdicts of a judge on one pair
@@ -148,13 +146,13 @@ def read_judges(
     Args:
         files: the files, of CSV or JSON lines; each line has `pair` and `verdict`.
         pairs: the pairs of the report, by identity.
-        seen: the files of verdicts by their digest, to which these are added.
 
     Raises:
         UsageError: a file that cannot be read, an invalid line, or a pair that the report doesn't
             have; the message has its number.
     """
     judges: dict[str, dict[Pair, list[float]]] = {}
+    seen = dict[str, Path]()  # by their digest
     for path in files:
         text = _text(path)
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -233,10 +231,12 @@ def _verdict(line: Mapping[str, Any], place: str) -> tuple[str, float] | None:
     if said is None or not str(said).strip():
         return None
     word = str(said).strip().lower()
-    if word not in VERDICTS or not isinstance(line.get("pair"), str):
+    if word not in VERDICTS:
         raise UsageError(
             f"{place}: a verdict is one of {', '.join(VERDICTS)}, not {printable.shown(said)}"
         )
+    if not isinstance(line.get("pair"), str):
+        raise UsageError(f"{place}: pair must be a name, not {printable.shown(line.get('pair'))}")
     return line["pair"].strip(), VERDICTS[word]
 
 

@@ -117,11 +117,11 @@ def test_the_error_of_a_model_is_found():
     wins = (rng.random(len(pairs)) < chances).astype(float)
     of_model = np.where(rng.random(len(pairs)) < 0.3, 1.0, wins)
     judged = verdicts(pairs, wins), verdicts(pairs, of_model)
-    agreement, bias, count = errors_of_model(*judged, DESIGN)
+    agreement, bias, *counts = errors_of_model(*judged, DESIGN)
     lost = 1 - wins.mean()
     assert agreement.value == pytest.approx(1 - 0.3 * lost, abs=0.02)
     assert bias.ends[0] <= 0.3 * lost <= bias.ends[1]
-    assert count == len(pairs)
+    assert counts == [len(pairs)] * 2
     assert errors_of_model(verdicts(pairs[:5], wins[:5]), [], DESIGN) is None
 
 
@@ -133,7 +133,11 @@ def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
     always_first = [(pair, 1.0) for pair in pairs]
     assert of_first_shown(always_first, ONE).ends[0] > 0.5
     [few] = win_rates(verdicts(pairs[:5], wins[:5]), ONE)
-    assert few.ends is few.p is few.p_holm is None
+    assert few.ends is few.p is few.p_holm is of_first_shown(always_first[:5], ONE).ends is None
+    won = verdicts(pairs, wins)
+    assert corrected_win_rates(won, verdicts(pairs, [0.5] * 9), ONE) == win_rates(won, ONE)
+    [alike] = corrected_win_rates(won[:8], won, ONE)
+    assert (alike.rate, alike.ends, alike.p) == (1.0, None, None)
 
 
 STUDY = """
@@ -205,6 +209,7 @@ def test_the_command_reads_verdicts_from_csv_and_json_lines(judge):
     assert "Verdicts of people" in done.out
     assert "The text shown first was preferred in 100" in done.out
     assert "corrected by people's" in done.out
+    assert "Of the pairs that both have judged, none is without a tie" in done.out
     judged = re.findall(r"(?:temperature\(t=0\.3\)|uniform) .*?(\d+) +\d+ *$", done.out, re.M)
     assert sum(map(int, judged[:2])) == len(pairs) - 1
     assert judge().code == 2
@@ -262,7 +267,9 @@ def test_a_judge_counts_once_on_a_pair(judge):
     assert rates(alike)[2] == 3
     assert f"'eve' and 'ann' gave the same verdict on each of {len(pairs)} pairs" in alike.err
     as_both = judge(*ann, "--by-model", "copy.csv")
-    assert (rates(as_both), "of the model" in as_both.out) == (rates(judge(*ann)), False)
+    assert f"On {len(pairs)} pairs that both have judged, the model agrees" in as_both.out
+    _, model = file("model.csv", first[:9] + tie[9:])
+    assert f"On the 9 of {len(pairs)} pairs that both" in judge(*ann, "--by-model", model).out
 
 
 def test_other_files_are_refused(judge):
@@ -282,7 +289,7 @@ def test_other_files_are_refused(judge):
         ("v.jsonl", "[1]", "line 1 of v.jsonl must be a JSON object, not [1]"),
         ("v.jsonl", "{", "line 1 of v.jsonl is not JSON"),
         ("v.jsonl", f'{{"pair": "{pair}", "verdict": "tie", "verdict": "first"}}', "line 1"),
-        ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1"),
+        ("v.jsonl", '{"pair": 3, "verdict": "tie"}', "line 1 of v.jsonl: pair must be a name, not"),
     ):
         Path(name).write_text(text)
         done = judge("--people", name)
