@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -225,11 +226,7 @@ def test_each_rate_of_several_models_names_its_model(judge, capsys):
     with Output.open() as out:
         show_verdicts(reports, [Path("people.csv")], [], out)
     rows = re.findall(r"(\S+) over temperature\(t=1\.0\), (\w+) ", capsys.readouterr().out)
-    assert sorted(rows) == [
-        (sampler, model)
-        for sampler in ("temperature(t=0.3)", "uniform")
-        for model in ("one", "other")
-    ]
+    assert sorted(rows) == [*product(["temperature(t=0.3)", "uniform"], ["one", "other"])]
 
 
 def rates(done):

@@ -50,6 +50,12 @@ def inspect_samples(scores, epochs=1, task="a question"):
     ]  # fmt: skip
 
 
+def answers(values, size=None):
+    """Return an answer to each question; `size` questions share a passage."""
+    passages = [f"p{i // size}" if size else None for i in range(len(values))]
+    return [Answer("s", str(i), 0, v, passages[i]) for i, v in enumerate(values)]
+
+
 def test_a_log_of_the_harness_is_compared_question_by_question(tmp_path):
     first, second = [1, 0, 1, 1, 0, 1, 0, 0, 1, 0], [1, 1, 1, 1, 0, 1, 1, 0, 1, 1]
     logs = {
@@ -67,11 +73,7 @@ def test_the_p_value_is_that_of_the_paired_t_test():
     rng = np.random.default_rng(1)
     hard = rng.normal(0, 3, 300)
     values = [hard + rng.normal(by, 1, 300) for by in (0, 0.25)]
-    logs = {
-        name: [Answer("score", str(i), 0, v) for i, v in enumerate(each)]
-        for name, each in zip("ab", values, strict=True)
-    }
-    [found] = paired_differences(logs)
+    [found] = paired_differences(dict(zip("ab", map(answers, values), strict=True)))
     expected = stats.ttest_rel(values[1], values[0])
     assert found.p == pytest.approx(expected.pvalue, rel=0.1, abs=1e-4)
     assert stats.ttest_ind(*values).pvalue > 0.3 > found.p
@@ -80,19 +82,15 @@ def test_the_p_value_is_that_of_the_paired_t_test():
 @pytest.mark.parametrize(
     ("own", "other", "n", "p"),
     [
-        ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1], 8, 1),  # equal up to rounding
-        ([1.0], [0.0], 8, pytest.approx(0.008, abs=0.001)),  # as the exact sign test
-        ([1.0], [0.0], 60, 2.0**-59),
-        ([2.0], [0.0], 60, None),  # scores without bounds
-        ([1.0], [0.0], 5, None),
+        (0.1 + 0.2, 0.3, 8, 1),  # equal up to rounding
+        (1.0, 0.0, 8, pytest.approx(0.008, abs=0.001)),  # as the exact sign test
+        (1.0, 0.0, 60, 2.0**-59),
+        (2.0, 0.0, 60, None),  # scores without bounds
+        (1.0, 0.0, 5, None),
     ],
 )
 def test_the_same_difference_on_every_question_is_as_certain_as_their_number(own, other, n, p):
-    answers = [
-        [Answer("s", str(i), j, value) for i in range(n) for j, value in enumerate(each)]
-        for each in (other, own)
-    ]
-    [found] = paired_differences(dict(zip("ab", answers, strict=True)))
+    [found] = paired_differences({"a": answers([other] * n), "b": answers([own] * n)})
     assert (found.p, found.units, found.ends is None) == (p, n, p is None)
 
 
@@ -104,14 +102,8 @@ def test_intervals_hold_over_passages_and_not_over_questions():
         effect = np.repeat(rng.normal(0, 0.5, 30), 8)
         values = rng.normal(0, 1, (2, 240)) + np.stack([effect, -effect])
         for unit in held:
-            logs = {
-                name: [
-                    Answer("s", str(i), 0, v, f"p{i // 8}" if unit == "passage" else None)
-                    for i, v in enumerate(each)
-                ]
-                for name, each in zip("ab", values, strict=True)
-            }
-            [found] = paired_differences(logs)
+            first, second = (answers(each, 8 if unit == "passage" else None) for each in values)
+            [found] = paired_differences({"a": first, "b": second})
             held[unit].append(found.ends[0] <= 0 <= found.ends[1])
     assert 0.92 <= np.mean(held["passage"]) <= 0.98
     assert np.mean(held["question"]) < 0.85
@@ -120,10 +112,7 @@ def test_intervals_hold_over_passages_and_not_over_questions():
 def test_of_many_equal_samplers_one_is_called_different_in_five_of_a_hundred_studies():
     rng, false = np.random.default_rng(3), []
     for _ in range(200):
-        logs = {
-            f"log {n}": [Answer("s", str(i), 0, v) for i, v in enumerate(rng.normal(size=40))]
-            for n in range(9)
-        }
+        logs = {f"log {n}": answers(rng.normal(size=40)) for n in range(9)}
         false.append(any(each.p_holm < 0.05 for each in paired_differences(logs)))
     assert np.mean(false) <= 0.08
 
