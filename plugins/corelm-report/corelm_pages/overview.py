@@ -225,6 +225,8 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
         )
     if document.human_halves and any(each.against == HUMAN for each in columns):
         parts.append(f"{HUMAN_HALVES.capitalize()}: one half of the texts minus the other half.")
+    if header.until:
+        parts.append(f"The report grew until its condition held or it was whole. {header.until}.")
     if matched := targets(document):
         parts.append(f"Open parameters were matched to {matched}.")
     for name, value in (header.settings or {}).items():

@@ -76,9 +76,9 @@ def compare(
         scheduler: the address of the scheduler of a Dask cluster. Without workers and scheduler,
             the work is done in this process.
         until: a condition such as "width(surprisal) < 0.1" or "width(surprisal.difference) < 0.1",
-            at which the report stops growing. It begins with 16 texts of each prompt, or with 16
-            prompts if there are 8 or more, and doubles them; `n` and `prompts` are the most. Its
-            intervals stay valid however often one looks, and are wider for it.
+            at which the report stops growing. It begins with 32 texts of each prompt and seed,
+            or with 32 prompts if there are 8 or more, and doubles them; `n` and `prompts` are the
+            most. Its intervals stay valid however often one looks, and are wider for it.
 
     Raises:
         UsageError: the report cannot be made as asked, or the condition cannot be read.

@@ -50,14 +50,15 @@ FEW = 30
 """With fewer positions than this, a report warns that its figures are uncertain."""
 SAMPLED = 1000
 """The number of tokens to compare in two vocabularies."""
-INTERVALS = (
-    "95%: Student's t over independent units, from the figure without each of them in turn "
-    "(jackknife), on the log odds for shares; it reaches as far as Hall's correction for skewness "
-    "says where that is further. The units are the prompts, or their clusters, if there are 8 or "
+_UNITS = (
+    "over independent units, from the figure without each of them in turn (jackknife), on the log "
+    "odds for shares"
+)
+_OF_BOTH = (
+    "The units are the prompts, or their clusters, if there are 8 or "
     "more: then it is about prompts like these; else the units are the texts of one seed and "
-    "sample, and it is about these prompts. None where fewer than 8 units differ from the others. "
-    "Wilson's score "
-    "interval for the share of texts that end in loops; self-BLEU has none where fewer than 8 "
+    "sample, and it is about these prompts. None where fewer than 8 units differ from the others; "
+    "self-BLEU has none where fewer than 8 "
     "texts share a phrase of four tokens, because its smoothing decides it there. Differences of "
     "samplers are paired by unit, and so are those from human continuations of the same prompts; "
     "those from other human texts are not, but for expected surprisal at their positions; each has "
@@ -65,12 +66,16 @@ INTERVALS = (
     "(as their false discovery rate), its permutation tests, the set of the closest samplers, "
     "equivalence and shares above a limit have 1% each"
 )
+INTERVALS = (
+    f"95%: Student's t {_UNITS}; it reaches as far as Hall's correction for skewness says where "
+    "that is further. Wilson's score interval for the share of texts that end in loops. " + _OF_BOTH
+)
 ANYTIME = (
     "95% at every moment: in 95 of 100 studies the intervals hold the truth after every batch, so "
     "a study may stop when they are narrow enough; not so for entropy_drift, which a few long "
-    "texts decide. Asymptotic confidence sequences for means (Waudby-Smith et al. 2024), the "
-    "beta-binomial mixture for the share of texts that end in loops (Howard et al. 2021). "
-    + INTERVALS
+    "texts decide. Asymptotic confidence sequences for means (Waudby-Smith et al. 2024), "
+    f"{_UNITS}; the beta-binomial mixture for the share of texts that end in loops (Howard et al. "
+    "2021). " + _OF_BOTH
 )
 PAPERS_OF_INTERVALS = {
     Estimate.interval: "intervals",
@@ -168,8 +173,8 @@ def warnings(
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
     if len(Inference.of_design(texts, clusters=plan.cluster_of)) < FEWEST:
         yield (
-            f"intervals need at least {FEWEST} texts of each prompt (-n), or as "
-            "many prompts (--prompts)"
+            f"intervals need at least {FEWEST} texts of each prompt (-n), or as many "
+            f"{'clusters of ' if plan.clusters else ''}prompts (--prompts)"
         )
     if plan.human and (copies := len(plan.human.texts) - len(set(plan.human.texts))):
         yield (

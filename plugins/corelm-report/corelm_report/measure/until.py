@@ -17,14 +17,15 @@ from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.document.content import Document
 from corelm_report.document.figure import GENERATED
-from corelm_report.document.lookup import Measurement, difference, estimate, names
+from corelm_report.document.figures import of_view
+from corelm_report.document.lookup import Measurement, difference, estimate
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun
 from corelm_report.plan.plan import Plan, RunUnits
 from corelm_stats.estimates import MANY
 
 FIRST = 32
-"""The number of independent units in the first stage: a few may lack a kind by chance."""
+"""The texts of each prompt and seed, or the prompts, in the first stage: a few may lack a kind."""
 DIFFERENCE, DRIFT = ".difference", "entropy_drift"
 _FORM = re.compile(r"width\(\s*([\w.]+)\s*\)\s*<\s*(\d*\.?\d+(?:e[-+]?\d+)?)", re.IGNORECASE)
 
@@ -65,12 +66,10 @@ class Until:
                 "'width(surprisal.difference) < 0.1'"
             )
         figure = match[1].removesuffix(DIFFERENCE)
-        if figure not in names():
-            hint = (
-                printable.did_you_mean(figure, names())
-                or f"; the figures are: {', '.join(names())}"
-            )
-            raise UsageError(f"{printable.shown(text)} names no figure{hint}")
+        every = [each.name for each in of_view(GENERATED)]
+        if figure not in every:
+            hint = printable.did_you_mean(figure, every) or f"; these are: {', '.join(every)}"
+            raise UsageError(f"{printable.shown(text)} names no figure of generated texts{hint}")
         if figure == DRIFT:
             raise UsageError(
                 f"{DRIFT} can't be a condition of --until: a few long texts decide it, so its "
@@ -78,13 +77,25 @@ class Until:
             )
         return cls(text.strip(), figure, match[1].endswith(DIFFERENCE), float(match[2]))
 
-    def holds(self, document: Document) -> bool:
-        """Return True if every interval is narrow enough; False if there is none."""
+    def misses(self, document: Document) -> list[str]:
+        """Return what each interval lacks that isn't narrow enough; all are if it is empty.
+
+        Raises:
+            UsageError: no sampler has the figure, so that more texts don't help.
+        """
         look_up: Callable[..., Measurement | None] = difference if self.of_difference else estimate
-        entries = (entry for entry in document.samplers if not entry.error)
-        figures = [each for entry in entries if (each := look_up(entry, self.figure, GENERATED))]
-        ends = [each.interval or [-math.inf, math.inf] for each in figures]
-        return bool(ends) and max(high - low for low, high in ends) < self.width
+        entries = [entry for entry in document.samplers if not entry.error]
+        figures = {e.label: each for e in entries if (each := look_up(e, self.figure, GENERATED))}
+        if entries and not figures:
+            what = f"{self.figure}{DIFFERENCE if self.of_difference else ''}"
+            raise UsageError(f"{printable.shown(self.text)} can't hold: no sampler has {what}")
+        missed = []
+        for name, each in figures.items():
+            low, high = each.interval or [-math.inf, math.inf]
+            if not high - low < self.width:
+                wide = "has no interval" if each.low is None else f"has {high - low:.3g}"
+                missed.append(f"{name} {wide}")
+        return missed if entries else ["every sampler failed"]
 
 
 def growing(plan: Plan) -> Iterator[Plan]:
@@ -134,8 +145,11 @@ def measured_until(plan: Plan, until: Until, run: RunUnits, progress: Progress) 
     """
     for stage in growing(plan):
         document = ReportRun(stage, run, Journal(), progress).document()
-        if until.holds(document):
+        missed = until.misses(document)
+        if not missed:
             break
-    reached = "reached" if until.holds(document) else "not reached"
+    reached = f"not reached ({', '.join(missed)})" if missed else "reached"
+    if not missed and any(entry.error for entry in document.samplers):
+        reached += " by the samplers that were measured"
     document.header.until = f"{until.text}: {reached}"
     return document

@@ -102,6 +102,10 @@ def test_texts_are_added_to_few_prompts_and_prompts_to_many():
         "width(surprisal) > 0.1",
         "width(x) < 1",
         "width(zipf) < 0",
+        "width(entropy) < 1",
+        "width(human_recall) < 1",
+        "width(constraint_cost) < 1",
+        "width(surprisal.difference) < 1",
     ],
 )
 def test_another_condition_is_refused(text):
@@ -122,6 +126,7 @@ def test_the_command_stops_by_itself(tmp_path, run):
     document = Document.from_dict(json.loads(file.read_text()))
     assert 16 <= document.header.n < 4096
     assert "at every moment" in document.header.ci
+    assert "Wilson" not in document.header.ci
     for entry in document.samplers:
         low, high = entry.generated_texts.ci95["surprisal"]
         assert high - low < 0.9
@@ -151,12 +156,33 @@ def test_python_stops_as_the_command_does(tmp_path, run):
         corelm.compare(ToyModel(), settings, until="surprisal < 1")
 
 
-def test_a_report_that_reaches_its_most_says_so(run):
+class Fails(corelm.Sampler):
+    """Fail at each token."""
+
+    def __call__(self, logits, context):
+        raise ValueError("broken")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [(["uniform"], "reached by the samplers that were measured"),
+     ([], "not reached (every sampler failed)")],
+)  # fmt: skip
+def test_a_failed_sampler_is_not_said_to_reach_the_condition(others, said):
+    report = corelm.compare(
+        ToyModel(), [*others, Fails()], n=33, length=3, until="width(surprisal) < 9"
+    )
+    assert report.to_dict()["header"]["until"] == f"width(surprisal) < 9: {said}"
+
+
+def test_a_report_that_reaches_its_most_says_so(run, tmp_path):
     done = run(
         "report", "uniform", "--model", "toy", "--length", "3", "-n", "20",
-        "--until", "width(surprisal) < 0.0001",
+        "--until", "width(surprisal) < 0.0001", "--details", "--html", str(tmp_path / "r.html"),
     )  # fmt: skip
-    assert "not reached" in done.err
+    missed = "width(surprisal) < 0.0001: not reached (uniform has "
+    assert all(missed in " ".join(text.split()) for text in (done.err, done.out))
+    assert "not reached (uniform has " in (tmp_path / "r.html").read_text()
     refused = run(
         "report", "uniform", "--model", "toy", "--until", "width(surprisal) < 1", "--resume"
     )

@@ -72,6 +72,10 @@ def test_prompts_alone_would_be_twice_as_many(report):
     alone = corelm.compare(ToyModel(), ["uniform"], prompts=prompts, n=1, length=3).to_dict()
     assert alone["samplers"][0]["generated_texts"]["units"] == 16
     assert "clusters" not in alone["header"]
+    few = {prompt: prompt[0] for prompt in prompts}
+    few = corelm.compare(ToyModel(), ["uniform"], prompts=few, n=1, length=3).to_dict()
+    needed = "texts of each prompt (-n), or as many clusters of prompts (--prompts)"
+    assert f"intervals need at least 8 {needed}" in few["warnings"]
 
 
 def test_the_command_and_a_study_read_the_clusters(tmp_path, monkeypatch, run):
