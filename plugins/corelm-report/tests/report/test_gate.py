@@ -91,9 +91,6 @@ def test_one_that_holds_reports_the_figure_and_its_interval(document):
     assert of(document, "greedy.loops > 0.3") == (
         "greedy.loops > 0.3: it is 0.41, 95% interval 0.3 to 0.52"
     )
-    assert of(document, "greedy.loops < 0.410003").startswith(
-        "greedy.loops < 0.410003: it is 0.41,"
-    )
     own["loops"] = 0.4100032
     assert ": it is 0.4100032, 95%" in of(document, "greedy.loops > 0.410003")
     own["ci95"]["loops"] = None
