@@ -118,9 +118,12 @@ def sentence(registered: Json) -> str:
     """Return what results have to say of their registration."""
     created = registered["created"]
     if registered["measured before"]:
+        changed = (
+            f" It has other settings: {registered['changes']}." if registered["changes"] else ""
+        )
         return (
             f"Registered on {created}, after the results: the first was measured on "
-            f"{registered['measured before']}."
+            f"{registered['measured before']}.{changed}"
         )
     if registered["changes"]:
         return f"Not as registered on {created}: {registered['changes']}."

@@ -45,6 +45,9 @@ def write_pairs(reports: Iterable[tuple[str, Report]], file: Path, count: int) -
     pairs, design = _all_pairs(reports)
     pairs = chosen(pairs, count)
     if not pairs:
+        if design.equal:
+            equal = printable.counted(design.equal, "pair")
+            raise UsageError(f"there is nothing to judge: {equal} of equal texts, and no other")
         raise UsageError(
             'the results keep no pair of texts: write texts = "all" in the study and run it again'
         )

@@ -311,6 +311,9 @@ def test_a_registration_after_the_results_is_refused_or_says_so(run, study, tmp_
         shown = run_and_show(run, elsewhere)
         assert "after the results: the first was measured on 20" in shown
         assert "As registered" not in shown
+    elsewhere.write_text(elsewhere.read_text().replace('title = "Cats', 'title = "All cats'))
+    assert "measured on 20" in (shown := run_and_show(run, elsewhere))
+    assert "It has other settings: title" in shown
 
 
 @pytest.mark.parametrize("text", ["greedy.loops > 0.1", "*.lops > 0.1"])
