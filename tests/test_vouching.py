@@ -22,7 +22,7 @@ DECLARED = {"param", "Option", "Argument", "field", "law"}
 OTHERS = (  # say what something does, or that it can't be told
     "single characters, unchanged", "anything between spaces, unchanged", "0 if it changes nothing",
     "The core skips a stage", "Which sampler is the", "Only {} may be", "not consistent",
-    "Not as registered", "Student's t over independent units",
+    "Not as registered", "The units are the prompts, or their clusters",
 )  # fmt: skip
 NAMES = {"unchanged", "consistent"}
 """Keys of JSON, and the name of a law."""
