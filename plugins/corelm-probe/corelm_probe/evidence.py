@@ -16,7 +16,7 @@ from corelm_probe.variants import LossyDraft
 HISTORY = frozenset({"tokens", "position", "surprisal", "model_surprisal"})
 """The parts of the context that make a chain's distribution depend on the text."""
 
-LEAST = 1e300
+IMPOSSIBLE = 1e300
 """The loss of impossible draws, in place of infinity, which ends a search."""
 STAGES = ("first tokens", "later tokens", "texts drawn alone")
 
@@ -139,7 +139,7 @@ class Evidence:
 
         def loss(share: float) -> float:
             logs = (counts @ np.log((1 - share) * p + share * q) for counts, p, q in parts)
-            return min(-float(sum(logs)), LEAST)
+            return min(-float(sum(logs)), IMPOSSIBLE)
 
         with np.errstate(divide="ignore"):
             return round(float(minimize_scalar(loss, bounds=(0, 1), method="bounded").x), 4)

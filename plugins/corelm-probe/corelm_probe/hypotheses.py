@@ -10,7 +10,7 @@ from typing import Any
 
 import corelm
 from corelm import Chain, Sampler
-from corelm_probe.evidence import Evidence, reads_history
+from corelm_probe.evidence import IMPOSSIBLE, Evidence, reads_history
 from corelm_probe.models import MODELS
 from corelm_probe.variants import AlwaysDivide, LossyDraft, TopKTies, TopPTies
 
@@ -253,7 +253,7 @@ def fitted_temperature(chain: Sampler, evidence: Evidence) -> Hypothesis | None:
         return chain_of([*stages[:i], changed, *stages[i + 1 :]])
 
     def loss(log_t: float) -> float:
-        return min(-evidence.log_likelihood(at(log_t)), 1e300)
+        return min(-evidence.log_likelihood(at(log_t)), IMPOSSIBLE)
 
     middle = math.log(before.t)  # type: ignore[attr-defined]
     best = minimize_scalar(

@@ -111,26 +111,27 @@ def _not_comparable(before: Header, after: Header) -> set[str]:
 
 
 def _changes(before: Entry, after: Entry, left_out: set[str]) -> Iterator[Json]:
-    sides = [{(e.view, e.figure): e for e in estimates(entry)} for entry in (before, after)]
-    for view, figure in sides[0] | sides[1]:
-        if figure in left_out:
-            continue
-        found = [each[view, figure] for each in sides if (view, figure) in each]
-        values = [each.get((view, figure)) for each in sides]
-        row: Json = {
-            "view": view,
-            "metric": figure,
-            "difference": None,
-            "ci95": None,
-            "beyond": None,
-        }
-        row |= {side: value and value.value for side, value in zip(SIDES, values, strict=True)}
-        if len(found) == len(SIDES):
-            one, other = (KnownByInterval(each.value, each.interval) for each in found)
-            ends = (other - one).ends
-            row |= {"difference": found[1].value - found[0].value, "ci95": ends}
-            row["beyond"] = _is_beyond(found[0], found[1], ends)
-        yield row
+    first, second = (
+        {(each.view, each.figure): each for each in estimates(entry)} for entry in (before, after)
+    )
+    for view, figure in first | second:
+        if figure not in left_out:
+            sides = first.get((view, figure)), second.get((view, figure))
+            yield {"view": view, "metric": figure, **_change(*sides)}
+
+
+def _change(before: Measurement | None, after: Measurement | None) -> Json:
+    """Return both values of a figure, and their difference if both reports have it."""
+    values = {"before": before and before.value, "after": after and after.value}
+    if before is None or after is None:
+        return values | dict.fromkeys(("difference", "ci95", "beyond"))
+    first, second = (KnownByInterval(each.value, each.interval) for each in (before, after))
+    ends = (second - first).ends
+    return values | {
+        "difference": after.value - before.value,
+        "ci95": ends,
+        "beyond": _is_beyond(before, after, ends),
+    }
 
 
 def _is_beyond(before: Measurement, after: Measurement, ends: list[float] | None) -> bool | None:
