@@ -329,7 +329,7 @@ def _prediction_powered(
     # Judges who agree on all pairs do not show how much they would differ on others.
     is_known = corrected.variance > 0
     return WinRate(
-        pairs[0].model, pairs[0].sampler, pairs[0].against, corrected.value,
+        pairs[0].model, pairs[0].sampler, pairs[0].against, min(max(corrected.value, 0.0), 1.0),
         within(corrected.interval(), SHARES) if is_known else None,
         even.p_value() if is_known else None, len(pairs), len(units),
     )  # fmt: skip

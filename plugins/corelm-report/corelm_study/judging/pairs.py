@@ -213,7 +213,7 @@ def _verdicts(
 
 
 def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text, newline=None))
     try:
         columns = Counter(reader.fieldnames or ())
         if missing := {"pair", "verdict"} - columns.keys():

@@ -43,6 +43,10 @@ def show_logs(
         )
     if min(each.units for each in differences) < FEWEST:
         out.show(blocks.line(f"Fewer than {FEWEST} independent units have no interval."))
+    if any(each.ends is None and each.units >= FEWEST for each in differences):
+        out.show(
+            blocks.line("One difference on all units has no interval, unless scores are 0 to 1.")
+        )
     return ExitCode.DONE
 
 
@@ -129,7 +133,7 @@ def paired_differences(
     (first, base), *others = logs.items()
     differences = []
     for name, answers in others:
-        for metric in metrics or _common(base, answers):
+        for metric in dict.fromkeys(metrics) or _common(base, answers):
             pair = [_of_metric(each, metric) for each in (answers, base)]
             differences.append(_difference(metric, (name, first), pair[0], pair[1]))
     return with_holm(differences)
@@ -167,14 +171,17 @@ def _difference(
             f"{names[0]} and {names[1]} have no question with a score {metric} in common: are they "
             "logs of one task, with the same data?"
         )
-    other_data = [
-        each for each in both if len({one.content for one in (*own[each], *other[each])}) > 1
-    ]
-    if other_data:
-        raise UsageError(
-            f"{names[0]} and {names[1]} are logs of different data: question "
-            f"{printable.shown(other_data[0])} asks for something else in each"
-        )
+    for each in both:
+        answers = (*own[each], *other[each])
+        for what, given in (
+            ("asks for something else", {one.content for one in answers}),
+            ("belongs to another cluster", {one.cluster for one in answers}),
+        ):
+            if len(given) > 1:
+                raise UsageError(
+                    f"{names[0]} and {names[1]} are logs of different data: question "
+                    f"{printable.shown(each)} {what} in each"
+                )
     means = [_mean({question: each[question] for question in both}) for each in (own, other)]
     apart = means[0] - means[1]
     ends, p = apart.interval(), apart.p_value()

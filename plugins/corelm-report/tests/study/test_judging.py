@@ -139,6 +139,8 @@ def test_several_judges_of_a_pair_are_one_unit_and_the_place_is_checked():
     assert corrected_win_rates(won, verdicts(pairs, [0.5] * 9), ONE) == win_rates(won, ONE)
     [alike] = corrected_win_rates(won[:8], won, ONE)
     assert (alike.rate, alike.ends, alike.p) == (1.0, None, None)
+    [above] = corrected_win_rates(won[:8], verdicts(pairs, [0.0, 1.0] * 4 + [1.0]), ONE)
+    assert (above.rate, above.ends[1]) == (1.0, 1.0)
 
 
 STUDY = """
@@ -202,7 +204,7 @@ def test_the_command_reads_verdicts_from_csv_and_json_lines(judge):
     for name, verdict in (("people.csv", "First"), ("model.csv", "tie")):
         lines = [f"{pair},{verdict},Ann" for pair in pairs[2:]]
         heading = ["\ufeffpair,verdict,judge", f"{pairs[1]},,Ann"]  # a pair that nobody judged
-        Path(name).write_text("\n".join([*heading, *lines]))
+        Path(name).write_text("\r".join([*heading, *lines]))  # as old spreadsheets
     Path("more.jsonl").write_text(json.dumps({"pair": pairs[0], "verdict": "first"}))
     people = ("--people", "people.csv", "--people", "more.jsonl")
     done = judge(*people, "--by-model", "model.csv")

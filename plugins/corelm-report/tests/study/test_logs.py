@@ -208,6 +208,8 @@ def test_logs_of_different_data_are_refused(tmp_path):
         paired_differences({path.stem: read_answers(path) for path in paths})
     with pytest.raises(UsageError, match="no score in common"):
         paired_differences({"a": a, "c": c})
+    with pytest.raises(UsageError, match="question '0' belongs to another cluster"):
+        paired_differences({"a": answers([1, 0], 1), "b": answers([1, 0])})
     with pytest.raises(UsageError, match="has no 'chapter'"):
         read_answers(tmp_path / "a.jsonl", "chapter")
 
@@ -304,8 +306,11 @@ def test_the_command_compares_several_logs(tmp_path, run):
     several = run("study", "read", *names, fewer).out
     assert re.findall(r"top_p/.* (\d+)\n", several) == ["40", "30"]
     assert "Left out: 10 questions, each in one log." in several
-    clustered = run("study", "read", *names, "--cluster", "passage", "--metric", "exact_match")
-    assert clustered.code == 0
+    twice = ("--metric", "exact_match") * 2
+    clustered = run("study", "read", *names, "--cluster", "passage", *twice)
+    assert (clustered.code, clustered.out.count("exact_match")) == (0, 2)
+    far = str(harness(tmp_path / "far.jsonl", [5] * 40))
+    assert "no interval, unless scores" in run("study", "read", far, fewer).out
     assert run("study", "read", names[0]).code == 2
     assert run("study", "read", names[0], names[0]).code == 2
 
