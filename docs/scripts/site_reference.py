@@ -34,8 +34,7 @@ from mkdocs.structure.pages import Page
 
 from corelm.registry.offers import citation_of
 from corelm_report import schema
-from corelm_report.document.figure import VIEWS, Figure
-from corelm_report.document.figures import of_view
+from corelm_report.document.figures import VIEWS, Figure, of_view
 
 ROOT = Path(__file__).resolve().parents[2]
 PART = re.compile(r"^<!-- on the site: (.+) -->$", re.MULTILINE)

@@ -18,7 +18,7 @@ import numpy as np
 
 from corelm_pages.evidence import LOOPING as NAMED
 from corelm_pages.evidence import TAIL
-from corelm_report.document.figure import EXPECTED
+from corelm_report.document.figures import EXPECTED
 from corelm_report.measure.comparisons import LIMITED, excess, fit_on_human_text
 from corelm_report.measure.entries import Measured
 from corelm_stats import text_figures

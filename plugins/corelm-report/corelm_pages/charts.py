@@ -24,7 +24,7 @@ from corelm_pages.formats import as_csv
 from corelm_pages.labels import sweeps
 from corelm_pages.overview import targets
 from corelm_report.document.content import Document
-from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
+from corelm_report.document.figures import EXPECTED, GENERATED, TEACHER_FORCED
 from corelm_report.document.lookup import estimate
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from corelm_pages.labels import (
     named,
 )
 from corelm_report.document.content import Document, Entry, HumanEntry, SamplerEntry, TemperatureFit
-from corelm_report.document.figure import EXPECTED, GENERATED, TEACHER_FORCED
+from corelm_report.document.figures import EXPECTED, GENERATED, TEACHER_FORCED
 from corelm_report.document.lookup import point, value
 from corelm_stats.conclusions import front
 

@@ -18,16 +18,9 @@ from corelm_pages.formats import (
     with_interval,
 )
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
-from corelm_report.document.figure import (
-    EXPECTED,
-    GENERATED,
-    SURPRISAL,
-    TEACHER_FORCED,
-    listed,
-    share,
-)
+from corelm_report.document.figures import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
 from corelm_report.document.header import Simultaneous
-from corelm_report.document.lookup import Measurement, SettingRange, estimate, runs
+from corelm_report.document.lookup import Measurement, SettingRange, estimate, listed, runs, share
 from corelm_report.document.parts import Interval
 from corelm_stats.conclusions import CONFIDENCE
 from corelm_stats.estimates import FEWEST, STATED

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from corelm.runs import printable
-from corelm_report.document.figure import Form, share
+from corelm_report.document.figures import Form
+from corelm_report.document.lookup import share
 from corelm_stats.estimates import bits, perplexity
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"

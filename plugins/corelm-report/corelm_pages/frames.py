@@ -11,10 +11,9 @@ from corelm.errors import ReportError
 from corelm_pages.formats import as_csv
 from corelm_pages.permutation_tests import permutation_tests
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import GENERATED, VIEWS
+from corelm_report.document.figures import GENERATED, VIEWS
 from corelm_report.document.lookup import OF_SETS, difference, estimates
-from corelm_report.document.parts import Json
-from corelm_report.document.texts import KeptText
+from corelm_report.document.parts import Json, KeptText
 
 Columns = dict[str, list[Any]]
 Block = tuple[Mapping[str, Any], Mapping[str, list[Any]]]

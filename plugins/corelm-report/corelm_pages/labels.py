@@ -29,7 +29,7 @@ from corelm_pages.canvas import (
 from corelm_pages.formats import visible
 from corelm_pages.placement import NEAR, Box, clear, pieces, place_labels, shared, spread
 from corelm_report.document.content import Document, Entry, SamplerEntry
-from corelm_report.document.figure import TEACHER_FORCED
+from corelm_report.document.figures import TEACHER_FORCED
 from corelm_report.document.lookup import estimate, value
 from corelm_report.document.parts import Interval
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from corelm.runs import printable
 from corelm_pages.formats import FORMATS, number, over_seeds, quoted, with_interval
-from corelm_pages.remarks import remarks
+from corelm_pages.verdict import remarks
 from corelm_report.document.content import Document, Entry, MatchedTo
-from corelm_report.document.figure import (
+from corelm_report.document.figures import (
     ENTROPY,
+    FIGURES,
     GENERATED,
     HUMAN,
     HUMAN_HALVES,
@@ -19,17 +20,16 @@ from corelm_report.document.figure import (
     TEACHER_FORCED,
     VARIETY,
     Figure,
-    listed,
-    share,
 )
-from corelm_report.document.figures import FIGURES
 from corelm_report.document.header import Header
 from corelm_report.document.lookup import (
     MATCHED,
     against,
     difference,
     estimate,
+    listed,
     plugin_metrics,
+    share,
     spread,
 )
 

@@ -27,12 +27,11 @@ from corelm_pages.charts import charts, drawings
 from corelm_pages.evidence import evidence
 from corelm_pages.formats import MINUS, number, visible
 from corelm_pages.overview import failed_metrics, seeds, targets
-from corelm_pages.remarks import remarks
-from corelm_pages.verdict import verdict
+from corelm_pages.verdict import remarks, verdict
 from corelm_report.document.content import Document
-from corelm_report.document.figure import HUMAN, share
-from corelm_report.document.lookup import against
-from corelm_report.document.texts import TokenDetails
+from corelm_report.document.figures import HUMAN
+from corelm_report.document.lookup import against, share
+from corelm_report.document.parts import TokenDetails
 from corelm_stats.conclusions import EACH
 from corelm_stats.estimates import STATED, bits
 

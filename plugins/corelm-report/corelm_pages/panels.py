@@ -11,7 +11,7 @@ from corelm_pages import canvas
 from corelm_pages.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL
 from corelm_pages.labels import Sweep, ends_of, named, sweeps
 from corelm_report.document.content import Document, Entry, HumanEntry
-from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED
+from corelm_report.document.figures import GENERATED, SHARE, TEACHER_FORCED
 from corelm_report.document.lookup import declared, value
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ import numpy as np
 from corelm.errors import ReportError
 from corelm_pages.tables import PageTables
 from corelm_report.document.content import Document, SamplerEntry
-from corelm_report.document.figure import GENERATED, HUMAN, SURPRISAL
+from corelm_report.document.figures import GENERATED, HUMAN, SURPRISAL
 from corelm_report.document.lookup import against, declared_difference
-from corelm_report.document.texts import KeptText
+from corelm_report.document.parts import KeptText
 from corelm_stats.conclusions import EACH, with_holm
 from corelm_stats.inference import Inference, Sample
 from corelm_stats.intervals import Sums

@@ -24,7 +24,7 @@ from corelm_pages.curves import (
 from corelm_pages.formats import visible
 from corelm_pages.labels import shortened
 from corelm_pages.report import check_extra, document_of
-from corelm_report.document.figure import share
+from corelm_report.document.lookup import share
 
 check_extra("corelm.plot")
 canvas.import_matplotlib()

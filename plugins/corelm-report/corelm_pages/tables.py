@@ -23,7 +23,7 @@ from corelm_report.document.content import (
     HumanEntry,
     TeacherForced,
 )
-from corelm_report.document.figure import (
+from corelm_report.document.figures import (
     DIVERGENCE,
     ENTROPY,
     GENERATED,

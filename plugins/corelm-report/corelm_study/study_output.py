@@ -7,8 +7,8 @@ from pathlib import Path
 
 from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.runs import scaling
-from corelm_pages.remarks import conclusions, flips, table_of
 from corelm_pages.report import Report, document_of
+from corelm_pages.verdict import conclusions, flips, table_of
 from corelm_report.document.comparison import comparison, same
 from corelm_report.document.content import Document
 from corelm_report.document.gate import condition, conditions_of

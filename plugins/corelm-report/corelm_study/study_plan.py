@@ -15,7 +15,7 @@ from corelm.commands import ExitCode, Output, blocks, messages
 from corelm.errors import UsageError
 from corelm.runs import NamedModel, printable, scaling
 from corelm_report.document.content import Document
-from corelm_report.document.figure import HUMAN
+from corelm_report.document.figures import HUMAN
 from corelm_report.document.lookup import OF_SETS, against
 from corelm_stats.estimates import FEWEST, MANY
 from corelm_stats.study_design import (

@@ -7,10 +7,10 @@ versions lack have defaults. `Report.to_dict()` is the public form; these classe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from corelm_report.document.figure import GENERATED, HUMAN, TEACHER_FORCED
-from corelm_report.document.header import Best, Front, Header, Simultaneous
+from corelm_report.document.figures import GENERATED, HUMAN, TEACHER_FORCED
+from corelm_report.document.header import Best, Bounds, Curve, Front, Header, Simultaneous, TryIt
 from corelm_report.document.parts import (
     IF_GIVEN,
     IF_MEASURED,
@@ -20,12 +20,17 @@ from corelm_report.document.parts import (
     Count,
     DocumentPart,
     Interval,
+    KeptText,
     Natural,
     Rule,
     Values,
     schema_of,
 )
-from corelm_report.document.texts import KeptText
+from corelm_stats.intervals import IDENTITY, FigureScale
+
+if TYPE_CHECKING:
+    from corelm_stats.estimates import Estimate
+    from corelm_stats.study_design import VarianceParts
 
 SCHEMA = "corelm.report/4"
 Intervals = dict[str, Interval | None]
@@ -37,14 +42,6 @@ Position = Annotated[dict[str, Any], Rule(required=[*_NUMBERS], properties=_NUMB
 
 
 # Keyword-only, as fields are in the order of the JSON: a default may precede a required field.
-@dataclass(kw_only=True)
-class Bounds(DocumentPart):
-    """The least and the largest possible entropy, in nats."""
-
-    min: float
-    max: float
-
-
 @dataclass(kw_only=True)
 class EntropySummary(DocumentPart):
     """The entropy over the positions of the contexts: mean, its interval, percentiles."""
@@ -172,6 +169,34 @@ class Difference(DocumentPart):
     between: float | None = field(default=None, metadata=IF_MEASURED)
     within: float | None = field(default=None, metadata=IF_MEASURED)
     other: float | None = field(default=None, metadata=IF_MEASURED)
+
+    @classmethod
+    def of(
+        cls,
+        apart: Estimate | None,
+        parts: VarianceParts | None = None,
+        other: float | None = None,
+        scale: FigureScale = IDENTITY,
+    ) -> Difference:
+        """Return a difference of estimates with its interval, its p-value and its units.
+
+        Args:
+            apart: the difference; None if a figure is undefined.
+            parts: the parts of its variance, or of the sampler's own figure.
+            other: the variance of the subtracted figure, if the texts are not paired.
+            scale: the scale of its error.
+        """
+        if apart is None:
+            return cls(value=None, ci95=None)
+        return cls(
+            value=apart.value,
+            ci95=apart.interval(scale=scale),
+            p=apart.p_value(scale),
+            units=apart.units,
+            between=parts.between if parts else None,
+            within=parts.within if parts else None,
+            other=other if parts else None,
+        )
 
 
 @dataclass(kw_only=True)
@@ -309,37 +334,6 @@ class SamplerEntry(Entry):
     def label(self) -> str:
         """The expression of the sampler."""
         return self.sampler
-
-
-@dataclass(kw_only=True)
-class Curve(DocumentPart):
-    """The model's entropy at each temperature, in nats, its slope, and the expected surprisal.
-
-    Attributes:
-        surprisal: the mean surprisal under the model of a token drawn at each temperature, given
-            that it is not the end of the text.
-    """
-
-    t: list[float]
-    entropy: list[float]
-    slope: list[float]
-    surprisal: list[float]
-
-
-@dataclass(kw_only=True)
-class TryIt(DocumentPart):
-    """A next-token distribution on which readers of a page can try samplers.
-
-    Attributes:
-        prompt: the text that the next token follows.
-        logits: the logits of the tokens that can be drawn, in falling order, shifted so that the
-            first is 0, as little-endian float32 in base64.
-        words: the text that each of the likeliest tokens would add.
-    """
-
-    prompt: str
-    logits: str
-    words: list[str]
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from corelm.errors import CorelmError, UsageError
 from corelm.runs import printable
 from corelm_report.document.content import Document, Entry, SamplerEntry
-from corelm_report.document.figure import HUMAN, VIEWS
+from corelm_report.document.figures import HUMAN, VIEWS
 from corelm_report.document.lookup import (
     Measurement,
     difference,

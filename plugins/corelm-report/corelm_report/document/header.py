@@ -1,4 +1,4 @@
-"""The header of a report, and its statements about all of its rows at once."""
+"""A report besides its entries: the header, statements about all rows, the model's own figures."""
 
 from __future__ import annotations
 
@@ -171,3 +171,42 @@ class Front(DocumentPart):
     larger: str
     smaller: str
     entries: list[str] = field(metadata={"key": "rows"})
+
+
+@dataclass(kw_only=True)
+class Bounds(DocumentPart):
+    """The least and the largest possible entropy, in nats."""
+
+    min: float
+    max: float
+
+
+@dataclass(kw_only=True)
+class Curve(DocumentPart):
+    """The model's entropy at each temperature, in nats, its slope, and the expected surprisal.
+
+    Attributes:
+        surprisal: the mean surprisal under the model of a token drawn at each temperature, given
+            that it is not the end of the text.
+    """
+
+    t: list[float]
+    entropy: list[float]
+    slope: list[float]
+    surprisal: list[float]
+
+
+@dataclass(kw_only=True)
+class TryIt(DocumentPart):
+    """A next-token distribution on which readers of a page can try samplers.
+
+    Attributes:
+        prompt: the text that the next token follows.
+        logits: the logits of the tokens that can be drawn, in falling order, shifted so that the
+            first is 0, as little-endian float32 in base64.
+        words: the text that each of the likeliest tokens would add.
+    """
+
+    prompt: str
+    logits: str
+    words: list[str]

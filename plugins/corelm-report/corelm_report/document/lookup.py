@@ -20,7 +20,8 @@ from corelm_report.document.content import (
     SamplerEntry,
     TeacherForced,
 )
-from corelm_report.document.figure import (
+from corelm_report.document.figures import (
+    FIGURES,
     GENERATED,
     HUMAN,
     MEAN,
@@ -29,8 +30,8 @@ from corelm_report.document.figure import (
     TEXT_LENGTH,
     VIEWS,
     Figure,
+    of_view,
 )
-from corelm_report.document.figures import FIGURES, of_view
 from corelm_report.document.parts import Interval
 from corelm_stats.intervals import IDENTITY, LOGIT, FigureScale
 
@@ -308,3 +309,30 @@ def _name_of_run(run: Sequence[SamplerEntry]) -> str:
 def _short(digits: str) -> str:
     """Return a setting's number with three digits, if a sweep has given it many."""
     return digits if len(digits) <= DIGITS or "." not in digits else f"{float(digits):.3g}"
+
+
+def share(p: float) -> str:
+    """Format a share in at most six characters; only exactly 0 and 1 become 0 and 100%.
+
+    Example:
+        >>> [share(p) for p in (0, 0.00001, 0.005, 0.123, 0.99999, 1)]
+        ['0', '<0.01%', '0.50%', '12.3%', '99.9%', '100%']
+        >>> share(-0.123), share(-1)
+        ('-12.3%', '-100%')
+    """
+    size, sign = abs(p), "-" if p < 0 else ""
+    if size in (0, 1):
+        return f"{sign}100%" if size else "0"
+    if size < 0.0001:
+        return "<0.01%"
+    return f"{sign}{size:.2%}" if size < 0.01 else f"{sign}{min(size, 0.999):.1%}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does.
+
+    Example:
+        >>> listed(["a", "b", "c"]), listed(["a"]), listed([])
+        ('a, b and c', 'a', '')
+    """
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -1,17 +1,21 @@
-"""The parts of a document: dataclasses that are read from JSON, written to it, and its schema."""
+"""The parts of a document: dataclasses that are read from JSON, written to it, and its schema.
+
+Texts with the details of their tokens are parts of entries and of the human texts.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
     Self,
+    TypedDict,
     Union,
     get_args,
     get_origin,
@@ -217,3 +221,50 @@ def _described(kind: Any) -> dict[str, str]:
     items = re.findall(r"^    ([a-z][\w, ]*): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
     pairs = [(name, " ".join(text.split())) for names, text in items for name in names.split(", ")]
     return {name: text[:1].upper() + text[1:] for name, text in pairs}
+
+
+_TOKEN = [schema_of(str, {}), schema_of(Probability, {})]
+Alternative = Annotated[list[Any], Rule(prefixItems=_TOKEN, minItems=2, maxItems=2)]
+"""A token as its text and its probability."""
+Reason = Annotated[str, Rule(enum=["end", "length", "stop", "loop", "error"])]
+
+
+# A dict, not a dataclass: a report has one for each of thousands of tokens, and plain dicts are
+# read and written without a copy.
+class TokenDetails(TypedDict):
+    """The details of a token that was drawn.
+
+    Keys:
+        token: the text that it added; an end token's name.
+        rank: its rank under the model, 1 for the likeliest; ties go to the lowest id.
+        p: its probability under the model.
+        q: its probability in the distribution drawn from.
+        entropy: of the distribution drawn from, in nats.
+        alternatives: the model's likeliest tokens, as [text, p].
+    """
+
+    token: str
+    rank: Annotated[int, Rule(minimum=1)] | None
+    p: Probability
+    q: Probability
+    entropy: float
+    alternatives: list[Alternative]
+
+
+@dataclass(kw_only=True)
+class KeptText(DocumentPart):
+    """A text that the report keeps.
+
+    Attributes:
+        tokens: the details of its tokens, for the first samples only.
+        by_token: a list for each figure of the tokens, all of the same length.
+    """
+
+    prompt: str
+    seed: Count | None = field(default=None, metadata=IF_GIVEN)
+    sample: Count
+    text: str
+    finish_reason: Reason | None = field(default=None, metadata=IF_GIVEN)
+    tokens: list[TokenDetails] = field(default_factory=list, metadata=REQUIRED)
+    figures: Values | None = field(default=None, metadata=IF_GIVEN)
+    by_token: dict[str, list[Any]] | None = field(default=None, metadata=IF_GIVEN)

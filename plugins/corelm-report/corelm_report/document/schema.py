@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from corelm.errors import ReportError
 from corelm.runs import is_finite_number, printable
 from corelm_report.document.content import SCHEMA, Document
-from corelm_report.document.figure import GENERATED, SHARE, TEACHER_FORCED, VIEWS, Figure
-from corelm_report.document.figures import of_view
+from corelm_report.document.figures import GENERATED, SHARE, TEACHER_FORCED, VIEWS, Figure, of_view
 from corelm_report.document.parts import Json, Probability, schema_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm_report.document.content import HumanEntry, TemperatureFit
-from corelm_report.document.figure import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
+from corelm_report.document.figures import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
 from corelm_report.document.header import Best, Simultaneous
 from corelm_report.document.lookup import estimate, value
 from corelm_report.measure.entries import Measured, surprisal_excess

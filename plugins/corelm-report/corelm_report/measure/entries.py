@@ -25,10 +25,9 @@ from corelm_report.document.content import (
     SamplerEntry,
     TeacherForced,
 )
-from corelm_report.document.figure import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
+from corelm_report.document.figures import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
 from corelm_report.document.header import Front
 from corelm_report.document.lookup import LIMITS, estimate, estimates, point, scale_of
-from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, TextSet
@@ -178,7 +177,7 @@ def from_entry(
     return Differences(
         against=name,
         teacher_forced={
-            MEAN if figure == "entropy" else figure: as_difference(
+            MEAN if figure == "entropy" else figure: Difference.of(
                 _apart(total(mine[figure]), total(theirs[figure]), own.inference)
             )
             for figure in mine
@@ -219,7 +218,7 @@ def from_human(
             differences.generated_texts[mine.figure] = _from_people(own.texts, mine, other, people)
     if contexts is not None and own.record:
         # Both have the same human contexts here, so this difference is paired.
-        differences.teacher_forced[EXPECTED] = as_difference(surprisal_excess(own, contexts))
+        differences.teacher_forced[EXPECTED] = Difference.of(surprisal_excess(own, contexts))
     return differences
 
 
@@ -237,7 +236,7 @@ def _from_people(
         return Difference(value=value, ci95=None)
     # The model's manifest has only the interval.
     second = of_interval(other.value, other.interval)
-    apart = as_difference(first - second, own.parts(name, None), second.variance)
+    apart = Difference.of(first - second, own.parts(name, None), second.variance)
     return replace(apart, value=value)
 
 

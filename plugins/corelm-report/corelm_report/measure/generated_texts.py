@@ -20,7 +20,7 @@ from corelm.runs import (
     Texts,
     plugins,
 )
-from corelm_report.document.texts import TokenDetails
+from corelm_report.document.parts import TokenDetails
 from corelm_report.measure.counted import CountedModel
 from corelm_report.measure.journal import Result, attempted
 from corelm_report.measure.text_records import DETAILED, TextRecord, count_bytes, details

@@ -25,9 +25,8 @@ from corelm_report.document.content import (
     HumanEntry,
     HumanHalves,
 )
-from corelm_report.document.figure import GENERATED, HUMAN_HALVES, share
-from corelm_report.document.figures import of_view
-from corelm_report.document.lookup import OF_SETS, OF_TEXTS
+from corelm_report.document.figures import GENERATED, HUMAN_HALVES, of_view
+from corelm_report.document.lookup import OF_SETS, OF_TEXTS, share
 from corelm_report.document.schema import fault
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.entries import model_on_contexts

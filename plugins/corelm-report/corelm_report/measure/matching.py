@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler
 from corelm.errors import UnreachableError
 from corelm.runs import Expression, ModelRows
-from corelm_report.document.content import Curve, Difference, SamplerEntry
-from corelm_report.document.figure import NATS, SURPRISAL
+from corelm_report.document.content import Difference, SamplerEntry
+from corelm_report.document.figures import NATS, SURPRISAL
+from corelm_report.document.header import Curve
 from corelm_report.document.lookup import MATCHED
 from corelm_report.measure.contexts import (
     ContextGroup,
@@ -38,7 +39,8 @@ from corelm_report.measure.contexts import (
 )
 from corelm_report.measure.entries import Measured
 from corelm_report.measure.journal import attempted
-from corelm_report.plan.targets import OF_HUMAN_WORDS, FreeParameter, precision
+from corelm_report.plan.targets import FreeParameter, precision
+from corelm_report.plan.texts import OF_HUMAN_WORDS
 from corelm_stats.intervals import total
 
 PART, PART_OF_WORDS = 400, 4000

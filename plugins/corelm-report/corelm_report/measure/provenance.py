@@ -21,8 +21,7 @@ from corelm_report.document.content import (
     SamplerEntry,
     Stage,
 )
-from corelm_report.document.figure import MEAN, listed
-from corelm_report.document.figures import FIGURES
+from corelm_report.document.figures import FIGURES, MEAN
 from corelm_report.document.header import (
     Citation,
     ContextsSummary,
@@ -32,7 +31,7 @@ from corelm_report.document.header import (
     MetricOfPlugin,
     ModelName,
 )
-from corelm_report.document.lookup import estimates
+from corelm_report.document.lookup import estimates, listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.journal import Result
 from corelm_report.plan.candidates import Candidate

@@ -10,15 +10,9 @@ from corelm import Sampler
 from corelm import sampler as read_sampler
 from corelm.errors import UsageError
 from corelm.runs import ContinuousBatch, ModelLogits, Strategy, Texts
-from corelm_report.document.content import (
-    Bounds,
-    Curve,
-    Document,
-    HumanEntry,
-    HumanHalves,
-    SamplerEntry,
-)
-from corelm_report.document.figure import HUMAN
+from corelm_report.document.content import Document, HumanEntry, HumanHalves, SamplerEntry
+from corelm_report.document.figures import HUMAN
+from corelm_report.document.header import Bounds, Curve
 from corelm_report.measure import on_contexts
 from corelm_report.measure.comparisons import (
     best_settings,

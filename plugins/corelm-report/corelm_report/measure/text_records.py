@@ -14,7 +14,7 @@ from corelm import LanguageModel, Step, TokenRecord, Vocabulary, softmax
 from corelm.abilities import FullVocabulary, can
 from corelm.filters import likeliest_tokens
 from corelm.runs import Endings, ForcedTokens, ModelLogits
-from corelm_report.document.texts import KeptText, TokenDetails
+from corelm_report.document.parts import KeptText, TokenDetails
 from corelm_report.measure.contexts import nan_if_impossible
 from corelm_stats.estimates import bits
 from corelm_stats.intervals import Band, Sums, along_texts

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from corelm import LanguageModel
 from corelm.runs import plugins
 from corelm_report.document.content import Difference, GeneratedTexts, SeedSpread
-from corelm_report.document.figure import SHARES, SURPRISAL
+from corelm_report.document.figures import SHARES, SURPRISAL
 from corelm_report.document.lookup import LIMITS, scale_of
 from corelm_report.measure import plugin_metrics
-from corelm_report.measure.as_difference import as_difference
 from corelm_report.measure.generated_texts import logits_of
 from corelm_report.measure.text_records import (
     Score,
@@ -336,7 +335,7 @@ class TextSet:
         """Return a figure minus the same figure of a second set, which both have."""
         own, their = self.estimate(name), other.estimate(name)
         if own is None or their is None:
-            return as_difference(None)
+            return Difference.of(None)
         if name == LOOPS:
             # If no text loops, no pair differs, so combine the score intervals.
             return self.difference_of_shares(name, other.by_interval(name))
@@ -349,7 +348,7 @@ class TextSet:
         alone = own.influence.keys().isdisjoint(their.influence)
         parts = self.parts(name, None if alone else other)
         scale = of_difference(scale_of(name, self._limits.get(name)))
-        difference = as_difference(apart, parts, their.variance if alone else None, scale)
+        difference = Difference.of(apart, parts, their.variance if alone else None, scale)
         common = self.is_common(name), other.is_common(name)
         if any(common) if alone else all(common):
             shares = self.difference_of_shares(name, other.by_interval(name))

@@ -16,8 +16,7 @@ import numpy as np
 from corelm.errors import UsageError
 from corelm.runs import printable
 from corelm_report.document.content import Document
-from corelm_report.document.figure import GENERATED
-from corelm_report.document.figures import of_view
+from corelm_report.document.figures import GENERATED, of_view
 from corelm_report.document.lookup import Measurement, difference, estimate
 from corelm_report.measure.journal import Journal, Progress
 from corelm_report.measure.run import ReportRun

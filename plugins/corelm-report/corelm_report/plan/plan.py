@@ -16,7 +16,7 @@ from corelm.abilities import FullVocabulary
 from corelm.bundles import Corpus
 from corelm.errors import ExpressionError, UsageError
 from corelm.runs import Expression, NamedModel, Strategy, params, plugins, printable, scaling
-from corelm_report.document.figure import HUMAN
+from corelm_report.document.figures import HUMAN
 from corelm_report.document.header import ModelName
 from corelm_report.plan.beginnings import (
     Beginnings,
@@ -32,10 +32,11 @@ from corelm_report.plan.candidates import (
     numbers_of,
     releases_of,
 )
-from corelm_report.plan.targets import Target, check_human
+from corelm_report.plan.targets import Target
 from corelm_report.plan.texts import (
     HOW_TO_GIVE,
     HumanCorpus,
+    check_human,
     clusters_of,
     known_texts,
     read_corpus,
@@ -263,7 +264,7 @@ def plan(
     numbers = {name: NUMBERS[name].convert(options[name]) for name in ("n", "length", "contexts")}
     seeds = _seeds(options["seed"], options["seeds"])
     texts = _beginnings(model, options, numbers, seeds[0])
-    check_human(texts.human, targets, model)
+    check_human(texts.human, (target.figure for target in targets), model)
     return Plan(
         model,
         model_name,

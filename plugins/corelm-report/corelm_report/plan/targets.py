@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import LanguageModel, Sampler
+from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
 from corelm.runs import Expression, params, plugins, printable
-from corelm_report.document.figure import EXPECTED, HUMAN, SHARE, SURPRISAL
+from corelm_report.document.figures import EXPECTED, HUMAN, SHARE, SURPRISAL
 from corelm_report.document.lookup import MATCHED
-from corelm_report.plan.texts import HOW_TO_GIVE, HumanCorpus
 
 SHORT = {SURPRISAL: EXPECTED}
 """Short names of figures, as in the tables."""
-OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
-"""The figures that need human contexts."""
 FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or surprisal=human"
 
 
@@ -222,18 +219,3 @@ def _left_open(stage: Stage) -> list[params.Parameter]:
     open_ = [p for p in unnamed if not {p.name, *p.rule.aliases} & set(named)]
     kind = float if any(p.type is float for p in declared) else int
     return [p for p in open_ if p.type is kind]
-
-
-def check_human(human: HumanCorpus | None, targets: Iterable[Target], model: LanguageModel) -> None:
-    """Raise if human texts are missing for a target, or the model knows none of their words."""
-    unknown = model.vocabulary.unknown
-    if human is None:
-        for figure in (target.figure for target in targets if target.figure in OF_HUMAN_WORDS):
-            raise UsageError(f"{figure} needs human contexts: {HOW_TO_GIVE}")
-    elif unknown is not None and all(
-        set(model.vocabulary.encode(text)) <= {unknown} for text in human.texts
-    ):
-        raise UsageError(
-            f"the model knows no word of the human texts ({human.description}); give texts in its "
-            "language and vocabulary as the reference"
-        )

@@ -19,6 +19,8 @@ from corelm_report.settings import Prompts
 
 HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
 
+OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
+"""The figures that need human contexts."""
 SUFFIXES = (".jsonl", ".ndjson")
 """The suffixes of files of JSON lines."""
 LARGEST = 2**30
@@ -90,6 +92,21 @@ def _with_prompts(path: Path, count: int) -> HumanCorpus:
     texts, prompts = zip(*lines, strict=True)
     has_prompts = all(isinstance(each, str) for each in prompts)
     return HumanCorpus(texts, f"texts of {path.name}", prompts if has_prompts else ())
+
+
+def check_human(human: HumanCorpus | None, figures: Iterable[str], model: LanguageModel) -> None:
+    """Raise if figures to match need human texts, or the model knows none of their words."""
+    unknown = model.vocabulary.unknown
+    if human is None:
+        for figure in filter(OF_HUMAN_WORDS.__contains__, figures):
+            raise UsageError(f"{figure} needs human contexts: {HOW_TO_GIVE}")
+    elif unknown is not None and all(
+        set(model.vocabulary.encode(text)) <= {unknown} for text in human.texts
+    ):
+        raise UsageError(
+            f"the model knows no word of the human texts ({human.description}); give texts in its "
+            "language and vocabulary as the reference"
+        )
 
 
 def known_texts(source: Any, model: LanguageModel) -> tuple[str, ...]:

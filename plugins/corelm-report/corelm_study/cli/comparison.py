@@ -12,8 +12,8 @@ from corelm_pages.formats import NARROW, Rounding, number, with_interval
 from corelm_pages.markdown import plain, table_row
 from corelm_pages.report import Report, document_of
 from corelm_report.document.comparison import SIDES, beyond, comparison, same
-from corelm_report.document.figure import share
 from corelm_report.document.figures import FIGURES
+from corelm_report.document.lookup import share
 from corelm_report.document.parts import Json
 from corelm_study.cli.finish_report import ReportFiles
 

@@ -29,7 +29,7 @@ from corelm_pages.overview import (
 from corelm_pages.report import FORMS, Report, document_of, write_plots
 from corelm_pages.verdict import verdict
 from corelm_report.document.content import Document, Entry
-from corelm_report.document.figure import TEACHER_FORCED
+from corelm_report.document.figures import TEACHER_FORCED
 from corelm_report.document.gate import Condition, condition, conditions_of
 from corelm_report.document.lookup import estimate
 

@@ -16,7 +16,8 @@ from corelm.errors import UsageError
 from corelm.runs import SafeFile, printable
 from corelm_pages.formats import NARROW, with_interval
 from corelm_pages.report import Report, document_of
-from corelm_report.document.figure import SHARES, share
+from corelm_report.document.figures import SHARES
+from corelm_report.document.lookup import share
 from corelm_stats.conclusions import with_holm
 from corelm_stats.estimates import FEWEST, MANY, within
 from corelm_stats.inference import Inference, Sample

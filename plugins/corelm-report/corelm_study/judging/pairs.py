@@ -22,7 +22,7 @@ from corelm.runs import SafeFile, json_object, numbered_lines, printable
 from corelm_pages.formats import as_csv, visible
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.document.lookup import against
-from corelm_report.document.texts import KeptText
+from corelm_report.document.parts import KeptText
 from corelm_stats.estimates import MANY
 from corelm_stats.inference import Sample
 
