@@ -143,7 +143,8 @@ async def hostile(ask: Callable[[], Awaitable[Any]], name: str, seen: Counter[st
     while True:
         status = "no answer"
         with contextlib.suppress(OSError, TimeoutError):
-            answer = await asyncio.wait_for(ask(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):  # Python 3.11's wait_for may lose a cancellation
+                answer = await ask()
             status = (answer or b"- none").split(maxsplit=2)[1].decode()
         seen[f"{name}: {status}"] += 1
         await asyncio.sleep(PAUSE)

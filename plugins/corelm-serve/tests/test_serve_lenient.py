@@ -10,7 +10,7 @@ from corelm.errors import UsageError
 MESSAGES = [{"role": "user", "content": "the"}]
 NOTHING = {
     "store": False, "metadata": {}, "service_tier": "auto", "user": "me",
-    "safety_identifier": "me", "prompt_cache_key": "mine",
+    "safety_identifier": "me", "prompt_cache_key": "mine", "request_id": "7", "session_id": "8",
 }  # fmt: skip
 
 
@@ -25,18 +25,19 @@ def client(open_client):
         NOTHING,
         {"logprobs": False},
         {"stream_options": {"include_usage": True, "include_obfuscation": False}, "stream": True},
-        {"penalize_nl": False},
+        {"penalize_nl": False, "adaptive_target": -1.0},
+        dict.fromkeys(
+            ("ignore_eos", "include_stop_str_in_output", "use_beam_search", "early_stopping",
+             "return_tokens", "timings_per_token", "parse_tool_calls", "watermarking", "verbose",
+             "return_token_offsets", "reasoning_control"), False,
+        ),
         {
-            "parallel_tool_calls": True, "ignore_eos": False, "priority": 0,
-            "chat_template_kwargs": {}, "service_tier": "default", "stop_token_ids": [],
-            "skip_special_tokens": True, "add_generation_prompt": True, "length_penalty": 1.0,
-            "include_stop_str_in_output": False, "use_beam_search": False, "bad_words": [],
-            "early_stopping": False, "logprob_token_ids": [], "prompt_cache_retention": "in_memory",
-        },
-        {
-            "cache_prompt": True, "id_slot": -1, "n_keep": 0, "n_probs": 0, "grammar": "",
-            "n_predict": -1, "min_keep": 0, "return_tokens": False, "timings_per_token": False,
-            "parse_tool_calls": True,
+            "parallel_tool_calls": True, "priority": 0, "chat_template_kwargs": {},
+            "service_tier": "default", "stop_token_ids": [], "skip_special_tokens": True,
+            "add_generation_prompt": True, "length_penalty": 1.0, "bad_words": [],
+            "logprob_token_ids": [], "prompt_cache_retention": "in_memory", "cache_prompt": True,
+            "id_slot": -1, "n_keep": 0, "n_probs": 0, "grammar": "", "n_predict": -1, "min_keep": 0,
+            "add_special_tokens": True, "t_max_predict_ms": -1, "stream_interval": 1,
         },
         {"repeat_penalty": 1.0, "typical_p": 1, "mirostat": 0, "dry_multiplier": 0.0},
     ],
@@ -65,6 +66,7 @@ def test_values_of_a_chat_that_ask_for_nothing(client):
     nothing = NOTHING | {
         "parallel_tool_calls": False, "logprobs": False, "top_logprobs": 0,
         "reasoning_effort": "none", "modalities": ["text"], "verbosity": "medium",
+        "add_special_tokens": False,
     }  # fmt: skip
     plain = client.post("/v1/chat/completions", json=body).json()
     found = client.post("/v1/chat/completions", json=body | nothing).json()
@@ -87,6 +89,7 @@ def test_values_of_a_chat_that_ask_for_nothing(client):
         ({"priority": 1}, "priority", "there is no field 'priority'"),
         ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs", "there is no field"),
         ({"skip_special_tokens": False}, "skip_special_tokens", "there is no field"),
+        ({"add_special_tokens": False}, "add_special_tokens", "there is no field"),
         ({"id_slot": 3}, "id_slot", "there is no field 'id_slot'"),
     ],
 )

@@ -34,6 +34,8 @@ LAST = 64
 DIGITS = 9
 """The digits of a dynamic temperature's ends; computed from middle and range, they have rounding
 errors."""
+TINY = 1e-9
+"""The p of `typical` that keeps one token, as 0 does in llama.cpp."""
 BREAKERS = ("\n", ":", '"', "*")
 LETTERS = {
     "e": "penalties",
@@ -89,7 +91,7 @@ def _clipped(p: float) -> float:
 
 
 def _is_second(version: int, *_: Any) -> bool:
-    if version == 1:  # it estimates the exponent of Zipf's law, unlike corelm's
+    if version not in (0, 2):  # the first estimates the exponent of Zipf's law, unlike corelm's
         raise NoCounterpartError("corelm has version 2")
     return version == 2
 
@@ -110,7 +112,7 @@ SETTINGS = (
     dry(_LAST_OF_DRY, BREAKERS, write_breakers=_some),  # the server refuses an empty list
     keyed("top_n_sigma", {"top_n_sigma": -1.0}, "top_n_sigma", off=-1.0, n="top_n_sigma"),
     keyed("top_k", {"top_k": 40}, "top_k", k="top_k"),
-    plain("typical", "p", "typical_p", 1.0, place="typ_p"),
+    plain("typical", "p", "typical_p", 1.0, place="typ_p", read=lambda p: _clipped(p) or TINY),
     plain("top_p", "p", "top_p", 1.0, default=0.95, read=_clipped),
     plain("min_p", "p", "min_p", 0.0, default=0.05, read=_clipped),
     keyed(

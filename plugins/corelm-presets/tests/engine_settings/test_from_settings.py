@@ -39,9 +39,10 @@ READ = [
     # llama.cpp takes a p outside 0 to 1 for the nearer end.
     (
         "llama.cpp",
-        {"top_k": 0, "top_p": 1.5, "min_p": 1.05, "temperature": 1},
+        {"top_k": 0, "top_p": 1.5, "min_p": 1.05, "temperature": 1, "typical_p": 1.5},
         "min_p(p=1.0)",
     ),
+    ("ollama", {"top_k": 0, "top_p": 1, "temperature": 1, "typical_p": 0}, "typical(p=1e-09)"),
     ("llama.cpp", {"top_k": 0, "top_n_sigma": 1.5}, f"top_n_sigma(n=1.5) | {NUCLEUS}"),
     ("llama.cpp", {"top_k": 0, "xtc_probability": 0.5, "xtc_threshold": 0.6}, NUCLEUS),
     # Mirostat takes the temperature without its range, and a list may have a sampler twice.
@@ -300,7 +301,7 @@ def test_every_key_is_accounted_for():
 @pytest.mark.parametrize(
     ("engine", "values", "unsupported"),
     [
-        ("llama.cpp", {"mirostat": 1}, {"mirostat": "corelm has version 2"}),
+        *(("llama.cpp", {"mirostat": x}, {"mirostat": "corelm has version 2"}) for x in (1, 3, -1)),
         ("llama.cpp", {"samplers": ["infill", "top_k"]}, {"infill in the list of samplers": ""}),
         ("llama.cpp", {"grammar": "root ::= x"}, {"grammar": ""}),
         ("llama.cpp", {"logit_bias": [["Hello", False]]},

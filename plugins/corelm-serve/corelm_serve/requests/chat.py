@@ -110,6 +110,7 @@ class ChatRequest(TextRequest):
         "reasoning_effort": "these models answer at once",
         "modalities": "these models write text",
         "verbosity": "set max_tokens",
+        "add_special_tokens": "the chat template writes them",
         "web_search_options": "these models search nothing",
     }
 

@@ -178,6 +178,8 @@ class TextRequest(Request):
     user: str | None = field(text(4_096), "taken for compatibility, and not kept")
     safety_identifier: str | None = field(text(4_096), "the newer name of user")
     prompt_cache_key: str | None = field(text(4_096), "taken for compatibility, and not kept")
+    request_id: str | None = field(text(4_096), "vLLM's; the header x-request-id is kept")
+    session_id: str | None = field(text(4_096), "taken for compatibility, and not kept")
 
     @property
     def seed_or_fresh(self) -> int:

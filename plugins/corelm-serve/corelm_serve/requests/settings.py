@@ -20,6 +20,7 @@ NEUTRAL: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("dry_multiplier", "xtc_probability", "mirostat", "top_a"), (0,)),
     **dict.fromkeys(("dynatemp_range", "smoothing_factor", "no_repeat_ngram_size"), (0,)),
     **dict.fromkeys(("thinking_token_budget", "reasoning_budget_tokens"), (-1,)),
+    "adaptive_target": (-1,),
     "top_n_sigma": (-1, 0),
     "penalize_nl": (False,),
 }
@@ -29,14 +30,19 @@ _VALUES: tuple[tuple[tuple[Any, ...], str], ...] = (
     "return_token_ids return_tokens_as_token_ids continue_final_message priority prompt_logprobs "
     "chat_template_kwargs mm_processor_kwargs vllm_xargs documents stop_token_ids bad_words "
     "chat_template logits_processors kv_transfer_params allowed_token_ids n_probs n_keep n_indent "
-    "n_discard min_keep n_cache_reuse t_max_predict_ms lora response_fields grammar json_schema "
+    "n_discard min_keep n_cache_reuse lora response_fields grammar json_schema chat_parser verbose "
     "grammar_lazy image_data return_tokens return_progress post_sampling_probs timings_per_token "
-    "backend_sampling thinking_forced_open early_stopping logprob_token_ids"),
+    "backend_sampling thinking_forced_open early_stopping logprob_token_ids watermarking "
+    "structured_outputs routed_experts_prompt_start return_token_offsets return_prompt_text "
+    "ec_transfer_params media_io_kwargs prompt_cache_options reasoning_in_content "
+    "generation_prompt preserved_tokens grammar_triggers reasoning_control"),
     ((True, 1), "add_generation_prompt include_reasoning detokenize skip_special_tokens "
-    "spaces_between_special_tokens length_penalty best_of n_cmpl parse_tool_calls"),
-    ((True, False), "parallel_tool_calls cache_prompt"),
+    "spaces_between_special_tokens length_penalty best_of n_cmpl add_special_tokens "
+    "stream_interval"),
+    ((True, False), "parallel_tool_calls cache_prompt parse_tool_calls return_mm_kwargs"),
     ((-1,), "id_slot n_predict"),
-    (("left", "none", "auto"), "truncation_side reasoning_format"),
+    ((-1, 0), "t_max_prompt_ms t_max_predict_ms"),
+    (("left", "none", "auto", "Content-only"), "truncation_side reasoning_format chat_format"),
     (("in_memory", "in-memory"), "prompt_cache_retention"),
 )  # fmt: skip
 UNASKED = {name: values for values, names in _VALUES for name in names.split()}
