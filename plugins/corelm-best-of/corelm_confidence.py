@@ -1,5 +1,7 @@
 """The confidence of a model in its text: self-certainty, and DeepConf's means over groups."""
 
+import math
+
 import numpy as np
 
 import corelm
@@ -78,8 +80,9 @@ def group_means(values, window):
     """
     if len(values) < window:
         return np.array([np.mean(values)])
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    return (sums[window:] - sums[:-window]) / window
+    values, starts = values.tolist(), range(len(values) - window + 1)
+    # Exact sums: differences of running ones would depend on the values before a run.
+    return np.array([math.fsum(values[i : i + window]) for i in starts]) / window
 
 
 def tail_mean(values, window):

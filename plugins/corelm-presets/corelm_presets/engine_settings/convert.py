@@ -323,7 +323,8 @@ def _read(engine: Engine, named: Values) -> EngineSettings:
         if values.get(key) not in (None, off):
             unsupported[key] = ""
     stages = _stages(engine, values, unsupported)
-    own_keys = {*engine.sampler_keys, *engine.unsupported, *engine.ignored_keys}
+    others = engine.other_keys
+    known = {*engine.sampler_keys, *engine.unsupported, *engine.ignored_keys, *others}
     gone = [key for key in engine.ignored_keys if key in values]
     return EngineSettings(
         engine.name,
@@ -331,8 +332,8 @@ def _read(engine: Engine, named: Values) -> EngineSettings:
         unsupported,
         {**engine.inexact(stages), **_moved(engine, stages)},
         tuple(dict.fromkeys([*_idle(engine, values, stages), *gone])),
-        {key: value for key, value in values.items() if key in engine.other_keys},
-        tuple(key for key in values if key not in own_keys | engine.other_keys),
+        {key: value for key, value in values.items() if key in others},
+        tuple(key for key in values if key not in known),
     )
 
 
