@@ -16,6 +16,11 @@ from corelm.numerics.distributions import Array
 Outputs = tuple[Array, ...]
 
 
+def joined(parts: list[Outputs], axis: int = 0) -> Outputs:
+    """Concatenate the outputs of several groups of rows, or of several spans of tokens."""
+    return tuple(np.concatenate(outputs, axis) for outputs in zip(*parts, strict=True))
+
+
 class KeyValueCache(Protocol):
     """The key/value cache of an engine, for a batch of equally long rows; empty at first."""
 
@@ -45,16 +50,31 @@ class KeyValueCache(Protocol):
 class LazyOutputs(ABC):
     """A base of sessions that caches the network's outputs at the last tokens of its texts.
 
-    A subclass sets `_window`, computes the outputs in `last_outputs`, and drops them from its cache
-    in `_truncate`.
+    A subclass sets `_window`, computes the outputs in `_compute`, and drops them from its cache in
+    `_truncate`.
     """
 
     _window: SlidingWindow
     _outputs: Outputs = ()  # at the last tokens; empty if not computed
 
-    @abstractmethod
     def last_outputs(self, count: int) -> Outputs:
-        """Return the outputs at each of the last tokens."""
+        """Return the outputs of the cache's `process` at each of the last tokens.
+
+        They belong to the session: do not write into them.
+
+        Args:
+            count: at least 1 and at most the length of the shortest text, with its start token.
+
+        Raises:
+            UsageError: a count outside these bounds.
+        """
+        if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
+            self._outputs = self._compute(count)
+        return tuple(output[:, -count:] for output in self._outputs)
+
+    @abstractmethod
+    def _compute(self, count: int) -> Outputs:
+        """Compute the outputs at each of the last tokens, without those that are cached here."""
 
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
@@ -160,24 +180,10 @@ class CachedSession(LazyOutputs):
             raise UsageError("this session takes rows of one length; start others by start_rows")
         self._start = self._stop = 0  # the cache holds this range of the texts
 
-    def last_outputs(self, count: int) -> Outputs:
-        """Return the outputs of `KeyValueCache.process` at each of the last tokens.
-
-        They belong to the session: do not write into them.
-
-        Args:
-            count: at least 1 and at most the length of a text, with its start token.
-
-        Raises:
-            UsageError: a count outside these bounds.
-        """
-        if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
-            # The last tokens of a long text may belong to two windows; most calls need one.
-            parts = [self._process(*span) for span in self._window.spans(count)]
-            self._outputs = parts[0]
-            if len(parts) > 1:
-                self._outputs = tuple(np.concatenate(x, axis=1) for x in zip(*parts, strict=True))
-        return tuple(output[:, -count:] for output in self._outputs)
+    def _compute(self, count: int) -> Outputs:
+        # The last tokens of a long text may belong to two windows; most calls need one.
+        first, *others = [self._process(*span) for span in self._window.spans(count)]
+        return joined([first, *others], axis=1) if others else first
 
     def _select(self, order: NDArray[np.int64]) -> None:
         # An empty cache has no rows yet: the next `process` sets the batch.

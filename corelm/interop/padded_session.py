@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.contracts.language_model import Session, Vocabulary
 from corelm.errors import UsageError
-from corelm.interop.cached_session import CachedSession, KeyValueCache, LazyOutputs, Outputs
+from corelm.interop.cached_session import CachedSession, KeyValueCache, LazyOutputs, Outputs, joined
 from corelm.models.sliding_window import SlidingWindow
 
 Ids = NDArray[np.int64]
@@ -78,29 +78,18 @@ class PaddedSession(LazyOutputs):
         # `_cached_at`.
         self._processed = self._cached_at = 0
 
-    def last_outputs(self, count: int) -> Outputs:
-        """Return the outputs of `PaddedCache.process` at each of the last tokens.
-
-        They belong to the session: do not write into them.
-
-        Args:
-            count: at least 1 and at most the length of the shortest text, with its start token.
-
-        Raises:
-            UsageError: a count outside these bounds.
-        """
+    def _compute(self, count: int) -> Outputs:
         window = self._window
-        if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
-            spans = [[*window.spans(count, rows)] for rows in window.runs]
-            if any(len(of_rows) > 1 for of_rows in spans):  # the tokens belong to several windows
-                return self._in_order([self._alone(rows, count) for rows in window.runs])
-            try:
-                self._outputs = self._process(count)
-            except BaseException:  # the pass may have been interrupted between two layers
-                self._clear()
-                raise
-            self._processed = self._cached_at = window.length
-        return tuple(output[:, -count:] for output in self._outputs)
+        spans = [[*window.spans(count, rows)] for rows in window.runs]
+        if any(len(of_rows) > 1 for of_rows in spans):  # the tokens belong to several windows
+            return joined([self._alone(rows, count) for rows in window.runs])
+        try:
+            outputs = self._process(count)
+        except BaseException:  # the pass may have been interrupted between two layers
+            self._clear()
+            raise
+        self._processed = self._cached_at = window.length
+        return outputs
 
     def _select(self, order: Ids) -> None:
         if self._cache.positions:
@@ -168,12 +157,7 @@ class PaddedSession(LazyOutputs):
         if len(order) > 1:
             self._cache.select(places)
         self._cache.trim(int(sizes.max()))  # trim the padding that rows whose window slid have left
-        return tuple(output[places] for output in self._in_order(parts))
-
-    @staticmethod
-    def _in_order(parts: list[Outputs]) -> Outputs:
-        """Concatenate the outputs of several groups of rows."""
-        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+        return tuple(output[places] for output in joined(parts))
 
     def _alone(self, rows: slice, count: int) -> Outputs:
         """Process rows of one length with a new cache; return the outputs at their last tokens."""

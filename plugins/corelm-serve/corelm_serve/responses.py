@@ -149,7 +149,7 @@ async def run(
             for job, event in await inbox.take():
                 if job in open_jobs:
                     open_events.append((job, event))
-                    if ends(event):
+                    if isinstance(event, (Written, BaseException)):
                         open_jobs.remove(job)
             yield open_events
     finally:
@@ -174,11 +174,6 @@ async def written(call: Call, service: Service, inbox: Inbox, receive: Receive) 
                 if isinstance(event, Written):
                     results[job] = event
     return [results[job] for job in call.jobs]
-
-
-def ends(what: Event) -> bool:
-    """Return True if an event is the last of its job."""
-    return isinstance(what, (Written, BaseException))
 
 
 # ---- bytes ----

@@ -200,7 +200,7 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
 
     most = CONNECTIONS
     """The most connections; those that have been idle for longest go for the next ones."""
-    client: tuple[str, int] | None
+    client: tuple[str, int]
     """The address that it comes from."""
     _active = 0.0
     """The time of its beginning, or of its last answer."""
@@ -225,8 +225,8 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
         if len(others) < self.most:
             return
         if idle := [each for each in others if each._is_idle]:
-            counts = Counter(each._address for each in idle)
-            idle.sort(key=lambda each: (-counts[each._address], each._active))
+            counts = Counter(each.client[0] for each in idle)
+            idle.sort(key=lambda each: (-counts[each.client[0]], each._active))
             for each in idle[: max(self.most // AT_ONCE, 1)]:
                 each.transport.abort()
             return
@@ -235,10 +235,6 @@ class Watched(_OfUvicorn):  # type: ignore[misc]
         self._refuse("503 Service Unavailable", ApiError(message, 503, code="busy"))
         # To close it with a request unread would reset it.
         self.loop.call_later(FULL, self.transport.abort)
-
-    @property
-    def _address(self) -> str:
-        return self.client[0] if self.client else ""
 
     @property
     def _is_idle(self) -> bool:

@@ -23,13 +23,11 @@ def client(open_client):
     "more",
     [
         NOTHING,
-        {"logprobs": False},
         {"stream_options": {"include_usage": True, "include_obfuscation": False}, "stream": True},
-        {"penalize_nl": False, "adaptive_target": -1.0},
         dict.fromkeys(
             ("ignore_eos", "include_stop_str_in_output", "use_beam_search", "early_stopping",
              "return_tokens", "timings_per_token", "parse_tool_calls", "watermarking", "verbose",
-             "return_token_offsets", "reasoning_control"), False,
+             "return_token_offsets", "reasoning_control", "logprobs"), False,
         ),
         {
             "parallel_tool_calls": True, "priority": 0, "chat_template_kwargs": {},
@@ -39,7 +37,8 @@ def client(open_client):
             "id_slot": -1, "n_keep": 0, "n_probs": 0, "grammar": "", "n_predict": -1, "min_keep": 0,
             "add_special_tokens": True, "t_max_predict_ms": -1, "stream_interval": 1,
         },
-        {"repeat_penalty": 1.0, "typical_p": 1, "mirostat": 0, "dry_multiplier": 0.0},
+        {"repeat_penalty": 1.0, "typical_p": 1, "mirostat": 0, "dry_multiplier": 0.0,
+         "penalize_nl": False, "adaptive_target": -1.0, "parse_tool_calls": True},
     ],
 )  # fmt: skip
 def test_values_that_ask_for_nothing(client, more):
@@ -64,9 +63,8 @@ def test_a_neutral_value_of_another_engine_asks_for_nothing(client):
 def test_values_of_a_chat_that_ask_for_nothing(client):
     body = {"model": "chat", "messages": MESSAGES, "seed": 1, "max_tokens": 8}
     nothing = NOTHING | {
-        "parallel_tool_calls": False, "logprobs": False, "top_logprobs": 0,
-        "reasoning_effort": "none", "modalities": ["text"], "verbosity": "medium",
-        "add_special_tokens": False,
+        **dict.fromkeys(("parallel_tool_calls", "logprobs", "add_special_tokens"), False),
+        "top_logprobs": 0, "reasoning_effort": "none", "modalities": ["text"], "verbosity": "medium"
     }  # fmt: skip
     plain = client.post("/v1/chat/completions", json=body).json()
     found = client.post("/v1/chat/completions", json=body | nothing).json()
@@ -86,11 +84,9 @@ def test_values_of_a_chat_that_ask_for_nothing(client):
         ({"typical_p": 0.5, "top_p": 0.9}, "engine", "name the engine: typical_p"),
         ({"top_n_sigma": 1.5}, "engine", "name the engine: top_n_sigma"),
         ({"temperatur": 1}, "temperatur", "did you mean 'temperature'"),
-        ({"priority": 1}, "priority", "there is no field 'priority'"),
+        *(({x: 7}, x, f"there is no field '{x}'") for x in ("priority", "id_slot", "verbose")),
         ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs", "there is no field"),
-        ({"skip_special_tokens": False}, "skip_special_tokens", "there is no field"),
-        ({"add_special_tokens": False}, "add_special_tokens", "there is no field"),
-        ({"id_slot": 3}, "id_slot", "there is no field 'id_slot'"),
+        *(({x: False}, x, "no field") for x in ("skip_special_tokens", "add_special_tokens")),
     ],
 )
 def test_errors_that_lead_on(client, more, param, message):
