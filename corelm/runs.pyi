@@ -1,5 +1,6 @@
 from corelm import machine as machine
 from corelm import scaling as scaling
+from corelm.atomic_files import SafeFile as SafeFile
 from corelm.bounded_calls import BoundedCalls as BoundedCalls
 from corelm.contracts import chain_stages as chain_stages
 from corelm.contracts import params as params
@@ -13,8 +14,6 @@ from corelm.generation.open_texts import OpenTexts as OpenTexts
 from corelm.generation.prompts import PrefixCache as PrefixCache
 from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
 from corelm.models import NamedModel as NamedModel
-from corelm.models.atomic_files import SafeFile as SafeFile
-from corelm.models.atomic_files import json_object as json_object
 from corelm.questions.divergences import ModelRows as ModelRows
 from corelm.questions.explanation import ExplainedStage as ExplainedStage
 from corelm.registry import plugins as plugins
@@ -23,5 +22,6 @@ from corelm.registry.strategies import Strategy as Strategy
 from corelm.text import markup as markup
 from corelm.text import printable as printable
 from corelm.text.lines import is_finite_number as is_finite_number
+from corelm.text.lines import json_object as json_object
 from corelm.text.lines import numbered_lines as numbered_lines
 from corelm.text.lines import text_lines as text_lines

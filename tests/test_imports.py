@@ -35,7 +35,7 @@ PACKAGES: dict[str, set[str]] = {
 """The packages in corelm's wheel, each with the other packages that it may import."""
 
 LAYERS = (
-    {"bounded_calls", "errors", "lazy", "machine", "native", "numerics", "text"},
+    {"atomic_files", "bounded_calls", "errors", "lazy", "machine", "native", "numerics", "text"},
     {"contracts", "filters"},
     {"abilities", "tokens"},
     {"decoding"},

@@ -27,6 +27,7 @@ from typer.core import TyperCommand, TyperGroup
 from corelm.cli.options.parameters import with_arguments
 from corelm.cli.output import messages
 from corelm.errors import CorelmError, UsageError
+from corelm.registry.loading import MODEL
 from corelm.text.printable import message_of
 
 SHARED = ("model", "device", "dtype", "workers", "scheduler")
@@ -135,7 +136,8 @@ def application(
     """Return an application, as the hook for commands offers it.
 
     Arguments of a command that are called `model`, `device`, `dtype`, `workers` or `scheduler`, and
-    are text without an option of their own, are the options of these names of corelm's commands.
+    are text without an option of their own, are the options of these names of corelm's commands. A
+    `model` without a default has corelm's own model.
 
     Args:
         function: the function of the command; of several commands the group's, whose docstring is
@@ -187,15 +189,17 @@ def _with_shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
     is_text = parameter.annotation in (str, str | None)
-    if (
-        parameter.name not in SHARED
-        or not is_text
-        or type(parameter.default) not in (str, NoneType)
-    ):
+    if parameter.name not in SHARED or not is_text:
         return parameter
-    from corelm.cli.options import choices  # late: it loads the registry of models
+    from corelm.cli.options import choices  # late: few commands have these options
 
-    return parameter.replace(annotation=getattr(choices, parameter.name.capitalize()))
+    default = parameter.default
+    if parameter.name == "model" and default is parameter.empty:
+        default = MODEL
+    if type(default) not in (str, NoneType):
+        return parameter
+    option = getattr(choices, parameter.name.capitalize())
+    return parameter.replace(annotation=option, default=default)
 
 
 class _Unconverted:

@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from corelm import atomic_files
 from corelm.cli.output import messages
 from corelm.cli.output.messages import stages
 from corelm.cli.output.texts import SampleRequest
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.generation.generate import BATCH
-from corelm.models import NamedModel, atomic_files
+from corelm.models import NamedModel
 from corelm.scaling.dependencies import Dependencies
 from corelm.scaling.executor import Executor
 from corelm.scaling.job import differences

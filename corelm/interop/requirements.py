@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from corelm.atomic_files import SafeFile
 from corelm.errors import (
     CorelmError,
     MissingDependencyError,
@@ -20,7 +21,6 @@ from corelm.errors import (
     ParameterError,
     UnknownNameError,
 )
-from corelm.models.atomic_files import SafeFile
 from corelm.text.printable import reason_of
 
 __all__ = ["check_model", "hub_models", "requires"]

@@ -17,14 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import ModelFileError, UsageError
 from corelm.registry.listed_models import SHIPPED, list_models
-from corelm.registry.models import (
-    MODEL,
-    as_model,
-    label,
-    load,
-    loaded_name,
-    plugin_of,
-)
+from corelm.registry.loading import MODEL, label
+from corelm.registry.models import as_model, load, loaded_name, plugin_of
 from corelm.registry.registry import registry
 from corelm.text.lines import is_finite_number
 
@@ -196,7 +190,7 @@ class NamedModel:
         if self.sha256 is not None:
             return self.sha256
         # Late, as the command line looks for names alone.
-        from corelm.models.atomic_files import sha256, sha256_of_files
+        from corelm.atomic_files import sha256, sha256_of_files
 
         if files := getattr(self.model, "files", ()):
             return f"files:{sha256_of_files(files)}"

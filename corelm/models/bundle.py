@@ -24,10 +24,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm import atomic_files
 from corelm.errors import ModelFileError
 from corelm.machine import MANIFEST, backup_path
-from corelm.models import atomic_files
-from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.contents import (
     TOKENS,
     StoredVocabulary,
@@ -37,6 +36,7 @@ from corelm.models.contents import (
     shapes,
 )
 from corelm.models.networks.base import Architecture
+from corelm.text.lines import JSON_LIMIT, decode_text, dump_json, parse_json
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -104,7 +104,7 @@ class Bundle:
         most = 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())  # float32
         verified = _in_background(partial(_verified, folder / WEIGHTS, files, most))
         with _naming(folder / VOCABULARY) as file:
-            words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
+            words = decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
             vocabulary = read_vocabulary(words, described.tokens)
         with _naming(folder / WEIGHTS):
             weights = parse_weights(verified(), a)
@@ -128,7 +128,7 @@ class Bundle:
         with _naming(folder / MANIFEST) as file:
             manifest = _checked_manifest(atomic_files.SafeFile(file).read(JSON_LIMIT))
         with _naming(folder / CONFIG) as file:
-            config = atomic_files.parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
+            config = parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
             _refuse_format(config)
             if config.keys() != {"format", "architecture", "tokens"}:
                 raise ModelFileError("it holds other fields than format, architecture and tokens")
@@ -218,7 +218,7 @@ def _contents(
 
     config = {"format": FORMAT, "architecture": architecture.to_dict(), "tokens": vocabulary.style}
     files = {
-        CONFIG: atomic_files.dump_json(config),
+        CONFIG: dump_json(config),
         VOCABULARY: vocabulary.dumps().encode(),
         WEIGHTS: safetensors.save(weights),
     }
@@ -230,8 +230,8 @@ def _contents(
     }
     if prompt is not None:
         manifest[PROMPT] = prompt
-    manifest["checksum"] = atomic_files.sha256(atomic_files.dump_json(manifest))
-    return {**files, MANIFEST: atomic_files.dump_json(manifest)}
+    manifest["checksum"] = atomic_files.sha256(dump_json(manifest))
+    return {**files, MANIFEST: dump_json(manifest)}
 
 
 def _refuse_to_replace(target: Path) -> None:
@@ -306,7 +306,7 @@ def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> memor
 
 
 def _checked_manifest(content: bytes) -> dict[str, Any]:
-    manifest = atomic_files.parse_json(content)
+    manifest = parse_json(content)
     _refuse_format(manifest)
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
     # The checksum covers the manifest without its last field, which is the checksum.

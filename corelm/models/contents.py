@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from corelm.contracts.language_model import Vocabulary
 from corelm.errors import ModelFileError
-from corelm.models.atomic_files import JSON_LIMIT, parse_json
 from corelm.models.byte_pairs import BYTE_PAIRS, BYTE_PAIRS_HELP, BytePairVocabulary
 from corelm.models.networks.base import Architecture
 from corelm.models.networks.kinds import WEIGHT_SHAPES, Shapes
 from corelm.models.word_vocabulary import STYLES, WordVocabulary
 from corelm.numerics.distributions import Array
+from corelm.text.lines import JSON_LIMIT, parse_json
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 

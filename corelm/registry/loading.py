@@ -81,6 +81,19 @@ class SharedRedirect:
 
 OWN = "corelm"
 """The distribution whose plugins always load."""
+MODEL = f"{OWN}:imdb"
+"""The model to use when none is named: corelm's own, even if another plugin offers one
+of this name."""
+
+
+def label(name: str) -> str:
+    """Return the name of a model for display, without the prefix of corelm's own models.
+
+    Example:
+        >>> label(MODEL)
+        'imdb'
+    """
+    return name.removeprefix(f"{OWN}:")
 
 
 def wanted_points(points: Sequence[EntryPoint]) -> dict[Source, EntryPoint]:

@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
     Loader = Callable[[], LanguageModel]
 
-__all__ = ["MODEL", "as_model", "label", "loaded_name", "plugin_of"]
-
-MODEL = f"{OWN}:imdb"
-"""The model to use when none is named: corelm's own, even if another plugin offers one
-of this name."""
+__all__ = ["as_model", "loaded_name", "plugin_of"]
 
 
 def load(
@@ -193,16 +189,6 @@ def lifted(model: StatelessModel) -> LanguageModel:
     from corelm.abilities.stateless_model import LiftedModel  # few models need it
 
     return LiftedModel(model)
-
-
-def label(name: str) -> str:
-    """Return the name of a model for display, without the prefix of corelm's own models.
-
-    Example:
-        >>> label(MODEL)
-        'imdb'
-    """
-    return name.removeprefix(f"{OWN}:")
 
 
 def plugin_of(model: object) -> Source | None:

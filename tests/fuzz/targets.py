@@ -25,10 +25,10 @@ from corelm_train.imdb import fetch_imdb
 from kernel_calls import call_kernels
 
 import corelm
-from corelm import TextPatterns
+from corelm import TextPatterns, atomic_files
 from corelm.bundles import BytePairVocabulary, WordVocabulary
 from corelm.errors import CorelmError
-from corelm.models import atomic_files, bundle
+from corelm.models import bundle
 from corelm.models.byte_pairs import ALPHABET, SPECIAL
 from corelm.models.contents import parse_weights
 from corelm.models.word_vocabulary import STYLES

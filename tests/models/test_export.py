@@ -12,11 +12,10 @@ from kernels import no_kernels
 from small_models import TINY, write
 
 import corelm
-from corelm import models
+from corelm import atomic_files, models
 from corelm.bundles import Bundle
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
-from corelm.models import atomic_files
 from corelm.models.export import FORMATS, export
 from corelm.models.networks import layers
 

@@ -15,9 +15,9 @@ import pytest
 from corelm_train.checkpoint import Checkpoint
 from small_models import some_weights, write
 
+from corelm import atomic_files
 from corelm.bundles import Bundle
 from corelm.errors import ModelFileError, TrainingError
-from corelm.models import atomic_files
 
 
 class FullDisk:

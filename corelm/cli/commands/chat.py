@@ -16,7 +16,8 @@ from corelm.contracts.hookspecs import hookimpl
 from corelm.contracts.params import Parameter
 from corelm.errors import CorelmError, UsageError
 from corelm.generation.conversation import Conversation
-from corelm.registry.models import MODEL, load
+from corelm.registry.loading import MODEL
+from corelm.registry.models import load
 from corelm.registry.strategies import Strategy
 from corelm.text.printable import did_you_mean
 

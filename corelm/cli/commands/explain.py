@@ -19,7 +19,7 @@ from corelm.errors import UsageError
 from corelm.generation.generate import Ancestral
 from corelm.questions.explanation import ExplainedToken, Explanation
 from corelm.questions.explanation import explain as explain_token
-from corelm.registry.models import label
+from corelm.registry.loading import label
 
 TOP = Parameter.of("top", int, 10, ge=0)
 STEP = Parameter.of("step", int, 0, ge=0)

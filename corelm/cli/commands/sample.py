@@ -42,7 +42,8 @@ from corelm.decoding.draws import RandomStream
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
-from corelm.registry.models import MODEL, label, load
+from corelm.registry.loading import MODEL, label
+from corelm.registry.models import load
 from corelm.registry.offers import entry_points
 from corelm.registry.strategies import Strategy
 from corelm.text.lines import SUFFIXES, text_lines

@@ -28,7 +28,8 @@ from corelm.contracts.language_model import LanguageModel
 from corelm.errors import UsageError
 from corelm.models import NamedModel
 from corelm.questions.scoring import ScoredText, ScoredTotal, score
-from corelm.registry.models import MODEL, label, load
+from corelm.registry.loading import MODEL, label
+from corelm.registry.models import load
 from corelm.text.lines import SUFFIXES, text_lines
 from corelm.text.printable import one_line
 

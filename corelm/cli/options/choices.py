@@ -31,8 +31,7 @@ from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.errors import CorelmError, UsageError
 from corelm.machine import open_input
-from corelm.registry.loading import OWN
-from corelm.registry.models import MODEL, label
+from corelm.registry.loading import MODEL, OWN, label
 from corelm.registry.registry import registry
 
 if TYPE_CHECKING:

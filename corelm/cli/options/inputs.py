@@ -26,7 +26,8 @@ from corelm.cli.options.parameters import ParameterOptions, extended, own_flag, 
 from corelm.contracts.language_model import LanguageModel
 from corelm.contracts.params import Parameter
 from corelm.contracts.sampling import Sampler
-from corelm.registry.models import MODEL, load
+from corelm.registry.loading import MODEL
+from corelm.registry.models import load
 
 __all__ = ["Inputs", "with_choices"]
 

@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from corelm import atomic_files
 from corelm.errors import ModelFileError, UsageError
-from corelm.models import atomic_files
 from corelm.models.byte_pairs import BytePairVocabulary
 
 if TYPE_CHECKING:

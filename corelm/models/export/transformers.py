@@ -12,10 +12,10 @@ import numpy as np
 from safetensors import numpy as safetensors
 
 from corelm.contracts.sampling import Sampler
-from corelm.models.atomic_files import dump_json
 from corelm.models.bundle import Bundle
 from corelm.models.byte_pairs import END, BytePairVocabulary
 from corelm.models.networks.base import Architecture
+from corelm.text.lines import dump_json
 
 LAYERS = {
     "attention_norm": "ln_1",

@@ -13,7 +13,6 @@ import typer
 from corelm import hookimpl
 from corelm.commands import Output, application, offered_names, read_text
 from corelm.errors import UsageError
-from corelm.runs import NamedModel
 from corelm_report.settings import SETTINGS, Prompts, ReportSetting
 
 OPTIONS = {each.option or name: each for name, each in SETTINGS.items()}
@@ -126,7 +125,7 @@ def report(
     plots: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG, SVG and PDF.")
     ] = None,
-    model: str = NamedModel.DEFAULT,
+    model: str,
     device: str | None = None,
     dtype: str | None = None,
     fail_if: Annotated[
@@ -200,7 +199,7 @@ def report(
             _refuse(context, MEASURING, "--from measures nothing")
             return output.rewrite(from_)
         from corelm import load
-        from corelm.runs import scaling
+        from corelm.runs import NamedModel, scaling
         from corelm_report.measure.until import Until
         from corelm_report.plan.plan import plan
 

@@ -6,9 +6,10 @@ import os
 
 import pytest
 
+from corelm.atomic_files import remove_leftovers, write_folder
 from corelm.errors import ModelFileError
-from corelm.models.atomic_files import parse_json, remove_leftovers, write_folder
 from corelm.runs import SafeFile
+from corelm.text.lines import parse_json
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
