@@ -257,9 +257,11 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
     """
     service, threads = service_of(request), list[int]()
     shared = service.models, service.rows, service.limits
+    # Of a body that nobody has checked.
+    chain = repr([body.get("sampler"), body.get("stages")] if isinstance(body, dict) else body)
     for sampler, count in Counter(service.hanging.values()).items():
         message = refusal_of(sampler, count)
-        if message and _names(body, sampler):
+        if message and re.search(rf"\b{re.escape(sampler)}\b", chain):
             raise LateError(message, 503, code="sampler_hangs")
 
     def work() -> Any:
@@ -282,12 +284,6 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
         name = stages[-1] if stages else "the chain"
         message = f"{name} took more than {seconds:g} seconds, and was given up"
         raise LateError(message, 503, code="timeout") from None
-
-
-def _names(body: Any, sampler: str) -> bool:
-    """Return True if the chain of a body, which nobody has checked, names a sampler."""
-    chain = [body.get("sampler"), body.get("stages")] if isinstance(body, dict) else body
-    return re.search(rf"\b{re.escape(sampler)}\b", repr(chain)) is not None
 
 
 async def index(request: Request) -> Response:

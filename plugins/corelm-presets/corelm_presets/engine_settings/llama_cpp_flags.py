@@ -62,7 +62,12 @@ _OF_THE_MACHINE = (
     "--port --api-key -a --alias -hf --hf-repo -hff --hf-file -mu --model-url --log-file -v "
     "--verbose -lv --verbosity --no-perf -co --color -cnv --conversation -no-cnv "
     "--no-conversation -i --interactive -sys --system-prompt -f --file --no-display-prompt "
-    "--jinja --no-jinja --chat-template --chat-template-file"
+    "--jinja --no-jinja --chat-template --chat-template-file -C --cpu-mask --prio --poll -ot "
+    "--override-tensor -fit --fit --no-host -lm --load-mode --offline -hft --hf-token --swa-full "
+    "-cram --cache-ram -ctxcp --ctx-checkpoints -kvu --kv-unified --cache-reuse --metrics --props "
+    "--slots --no-slots --api-key-file --ssl-key-file --ssl-cert-file -to --timeout --threads-http "
+    "-md --model-draft -ngld --gpu-layers-draft --draft-max --draft-min --spec-type "
+    "--display-prompt -kvo --kv-offload --warmup -nocb --no-cont-batching --log-verbosity"
 )
 """Flags of llama.cpp that leave its samplers as they are."""
 REPEATED = ("--dry-sequence-breaker", "--logit-bias", "--reverse-prompt")

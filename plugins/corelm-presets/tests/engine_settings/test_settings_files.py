@@ -66,7 +66,7 @@ def test_a_file_is_read_by_its_content(tmp_path, name, content, engine, expressi
 
 def test_flags_that_leave_the_samplers_alone_are_known(tmp_path):
     file = tmp_path / "run.sh"
-    file.write_text("llama-cli -m a.gguf -ngl 99 -fa on --mlock -t 8 --no-mmap --temp 0.5\n")
+    file.write_text("llama-cli -m a.gguf -ngl 99 -md b.gguf --mlock -t 8 --no-mmap --temp 0.5\n")
     settings = from_settings(file)
     assert (settings.unknown, settings.other["-ngl"], settings.other["--mlock"]) == ((), 99, True)
 
