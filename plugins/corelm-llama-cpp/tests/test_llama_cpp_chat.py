@@ -1,4 +1,7 @@
-"""Chat templates of GGUF files."""
+"""Chat templates of GGUF files, and the example of the README."""
+
+import re
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +41,15 @@ def test_the_model_puts_the_start_token_before_a_rendered_text(tmp_path):
 def test_a_file_without_one_says_so(gguf_file):
     with pytest.raises(UsageError, match="this model has no chat template"):
         FullVocabulary(corelm.load(f"gguf:{gguf_file}").vocabulary).render_chat(MESSAGES)
+
+
+def test_the_example_of_the_readme(gguf_file, tmp_path, monkeypatch):
+    [example] = re.findall(
+        r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("model.gguf").write_bytes(gguf_file.read_bytes())
+    names = {}
+    exec(example, names)
+    assert names["text"]["usage"]["completion_tokens"] > 0
+    names["llm"].close()

@@ -1,4 +1,4 @@
-"""The Keras networks: sizes, causality, masks, serialisation."""
+"""The Keras networks: sizes, causality, masks; and the optimizer of a recipe."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ keras = pytest.importorskip("keras", reason="pip install keras")
 
 from corelm_train import PRESETS, build  # noqa: E402
 from corelm_train.keras_layers import TransformerDecoder  # noqa: E402
+from corelm_train.learning import optimizer  # noqa: E402
 
 
 @pytest.fixture(params=SMALL)
@@ -66,3 +67,19 @@ def test_the_books_second_attention_does_not_see_padding():
     masked = np.asarray(layer(changed, encoder, inputs_mask=mask))
     np.testing.assert_allclose(plain, masked, atol=1e-6)
     assert np.abs(np.asarray(layer(x, encoder)) - plain).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["default", "gpt2"])
+def test_matrices_and_embeddings_decay_and_nothing_else(kind):
+    network = build(SMALL[kind])
+    for variable in network.trainable_variables:
+        variable.assign(np.ones(variable.shape, dtype=np.float32))
+    muon = optimizer(PRESETS["default"].recipe, steps=1)
+    # Without a gradient, weight decay alone changes a weight.
+    zeros = [keras.ops.zeros_like(variable) for variable in network.trainable_variables]
+    muon.apply(zeros, network.trainable_variables)
+    for variable in network.trainable_variables:
+        is_matrix = variable.name in ("kernel", "embeddings")
+        assert (np.asarray(variable) < 1).all() == is_matrix, variable.path
+        assert (np.asarray(variable) == 1).all() != is_matrix, variable.path

@@ -1,6 +1,8 @@
 """One call of `generate` after another: its ends, its settings, its tokenizer, its prompt."""
 
+import re
 import weakref
+from pathlib import Path
 
 import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
@@ -8,7 +10,7 @@ import torch
 import transformers
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
 from engine_samplers import Fails
-from tiny_transformers import TOKENIZER, CallsAnother, encoded, messages, tiny_model
+from tiny_transformers import ENGINE, TOKENIZER, CallsAnother, encoded, messages, tiny_model
 
 import corelm
 from corelm.interop.testing import tiny_tokenizer
@@ -265,3 +267,15 @@ def test_an_error_of_a_sampler_reaches_the_user(seed):
         drawn(
             model_of(), encoded(["the"]), logits_processor=[as_logits_processor(Fails(), seed=seed)]
         )
+
+
+def test_the_programs_of_the_readme_write_one_text(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    ENGINE.save_pretrained("model")
+    TOKENIZER.save_pretrained("model")
+    names = {}
+    for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(program, names)
+    prompt = len(names["inputs"]["input_ids"][0])
+    assert names["tokens"][0, prompt:].tolist() == names["text"].tokens

@@ -1,7 +1,8 @@
-"""One pass of the model over ragged texts, each with the distributions that it has alone."""
+"""One pass of the model over ragged texts: distributions as alone, and bounded memory."""
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,10 +11,12 @@ from documents import compare
 from small_models import SMALL, small_model
 
 import corelm
-from corelm import Sampler
+from corelm import Sampler, native
+from corelm.generation.generate import BATCH
 from corelm.testing import ToyModel
 
 BOUND = "corelm.generation.teacher_forcing.LOGITS_BYTES"
+WORDS = 8_000
 
 
 def some_texts(model, lengths, seed=0):
@@ -126,3 +129,27 @@ def test_a_sampler_has_the_context_of_a_text_of_its_own(calls):
     assert own == pytest.approx([nan, np.log(3), nan, nan], nan_ok=True)
     assert of_model == pytest.approx([nan, np.log(4), nan, np.log(8)], nan_ok=True)
     assert np.isnan(contexts[0].surprisal).all()
+
+
+def peak_of_a_report(model, **settings):
+    """The bytes that a report allocates at most, as tracemalloc counts them."""
+    tracemalloc.start()
+    corelm.compare(model, **settings)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels", ["kernels", "definitions"])
+def test_a_report_holds_a_few_batches_of_logits_at_once(kernels, monkeypatch):
+    """Longer and more texts add nothing: no distribution of an earlier step is kept."""
+    if kernels == "definitions":
+        monkeypatch.setattr(native, "kernels", None)
+    zipf = -1.1 * np.log(np.arange(1, WORDS + 1, dtype=np.float32))
+    model = ToyModel([f"w{i}" for i in range(WORDS - 3)], zipf)
+    settings = {"prompts": "w1"}
+    corelm.compare(model, n=1, length=1, **settings)  # imports and plugins, which stay
+    one_batch = BATCH * WORDS * 4
+    assert peak_of_a_report(model, n=BATCH, length=2, **settings) < 10 * one_batch
+    assert peak_of_a_report(model, n=BATCH + 1, length=8, **settings) < 10 * one_batch
