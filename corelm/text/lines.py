@@ -1,4 +1,4 @@
-"""What other programs and people wrote: JSON objects, JSON lines that hold texts, and numbers."""
+"""JSON objects, lines of JSON that hold texts, and numbers, as others wrote them."""
 
 from __future__ import annotations
 

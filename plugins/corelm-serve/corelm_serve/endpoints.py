@@ -257,11 +257,11 @@ async def _worked(request: Request, answer: Callable[..., Any], body: Any) -> An
     """
     service, threads = service_of(request), list[int]()
     shared = service.models, service.rows, service.limits
-    # Of a body that nobody has checked.
-    chain = repr([body.get("sampler"), body.get("stages")] if isinstance(body, dict) else body)
     for sampler, count in Counter(service.hanging.values()).items():
         message = refusal_of(sampler, count)
-        if message and re.search(rf"\b{re.escape(sampler)}\b", chain):
+        # Of a body that nobody has checked.
+        chain = [body.get("sampler"), body.get("stages")] if isinstance(body, dict) else body
+        if message and re.search(rf"\b{re.escape(sampler)}\b", repr(chain)):
             raise LateError(message, 503, code="sampler_hangs")
 
     def work() -> Any:
