@@ -187,6 +187,8 @@ def as_sampler(sampler, *, seed=None, vocabulary=None):
 
 def _records(candidates):
     """Return the records of a `llama_token_data_array` as an array, without a copy."""
+    if not candidates.size:
+        raise UsageError("llama.cpp's list of candidates is empty: no token is left to draw")
     address = ctypes.addressof(candidates.data.contents)
     memory = (ctypes.c_char * (candidates.size * RECORD.itemsize)).from_address(address)
     return np.frombuffer(memory, RECORD)

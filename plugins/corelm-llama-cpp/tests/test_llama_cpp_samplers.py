@@ -345,6 +345,8 @@ def test_a_sampler_that_leaves_the_draw_to_llama_cpp_does_not_sample(loop):
     own = as_sampler("top_k(k=3)")
     with pytest.raises(UsageError, match=r"without a seed llama\.cpp draws"):
         own.sample(loop.llm.ctx)
+    with pytest.raises(UsageError, match="list of candidates is empty"):
+        applied(own, [])
     own.free()
 
 

@@ -38,7 +38,8 @@ def client(open_client):
             "add_special_tokens": True, "t_max_predict_ms": -1, "stream_interval": 1,
         },
         {"repeat_penalty": 1.0, "typical_p": 1, "mirostat": 0, "dry_multiplier": 0.0,
-         "penalize_nl": False, "adaptive_target": -1.0, "parse_tool_calls": True},
+         "penalize_nl": False, "adaptive_target": -1.0, "parse_tool_calls": True,
+         "sse_ping_interval": -1, "speculative.n_max": 0, "logit_bias": []},
     ],
 )  # fmt: skip
 def test_values_that_ask_for_nothing(client, more):

@@ -144,6 +144,7 @@ def by_token(value: Kind, largest: int, name: str) -> Kind:
     }
 
     def read(values: Any) -> dict[str, Any]:
+        values = {} if values == [] else values  # as llama.cpp writes a mapping of nothing
         if not isinstance(values, dict) or len(values) > largest:
             raise ValueError
         if not all(re.fullmatch(key, id) for id in values):

@@ -35,12 +35,13 @@ _VALUES: tuple[tuple[tuple[Any, ...], str], ...] = (
     "backend_sampling thinking_forced_open early_stopping logprob_token_ids watermarking "
     "structured_outputs routed_experts_prompt_start return_token_offsets return_prompt_text "
     "ec_transfer_params media_io_kwargs prompt_cache_options reasoning_in_content "
-    "generation_prompt preserved_tokens grammar_triggers reasoning_control"),
+    "generation_prompt preserved_tokens grammar_triggers reasoning_control speculative.n_max "
+    "speculative.n_min speculative.p_min"),
     ((True, 1), "add_generation_prompt include_reasoning detokenize skip_special_tokens "
     "spaces_between_special_tokens length_penalty best_of n_cmpl add_special_tokens "
     "stream_interval"),
     ((True, False), "parallel_tool_calls cache_prompt parse_tool_calls return_mm_kwargs"),
-    ((-1,), "id_slot n_predict"),
+    ((-1,), "id_slot n_predict sse_ping_interval"),
     ((-1, 0), "t_max_prompt_ms t_max_predict_ms"),
     (("left", "none", "auto", "Content-only"), "truncation_side reasoning_format chat_format"),
     (("in_memory", "in-memory"), "prompt_cache_retention"),
