@@ -126,16 +126,18 @@ def test_programs_find_the_pages_in_one_file(tmp_path: Path) -> None:
 def test_a_sampler_has_a_page_from_its_class() -> None:
     """Its definition, parameters, names in engines and source; the list leads to it."""
     pages = load_program(ROOT / "docs" / "scripts" / "site_samplers.py")
-    model = corelm.load("imdb")
-    logits = model.start([[0]]).next_logits()[0]
+    pages.PROMPTS["gpt2"] = "The movie"
+    models = {name: corelm.load(name) for name in ("imdb", "gpt2")}
     offer = registry().find("corelm_samplers", "repetition_penalty")
-    page = "\n".join(pages.page_of(offer, model, logits, [0]))
+    page = "\n".join(pages.page_of(offer, models))
     for part in (
         "# Repetition penalty: `repetition_penalty`\n\nMake every token",
         "| `last` | `0` | at least 0 | how many of the last tokens count; 0 is all |",
         "| ollama | `repeat_penalty`, `repeat_last_n` |",
         "arXiv 1909.05858",
         "samplers/repetition_penalty.py",
+        "of the model `imdb`,",
+        "of the model `gpt2`,",
     ):
         assert part in page
     row = "| `min_p(p=0.05) \\| adaptive_p(target=0.3)` | does |"

@@ -1,16 +1,14 @@
 """Make a page for each of corelm's samplers when the site is built: a hook of MkDocs.
 
 The page is made from the class: its definition, its effect on one distribution of the shipped
-model, its parameters, its names in the settings of engines, and its source.
+model and on one of SmolLM2, its parameters, its names in the settings of engines, and its source.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-import numpy as np
 from corelm_presets.engine_settings.convert import ENGINES
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -18,6 +16,7 @@ from mkdocs.structure.pages import Page
 
 import corelm
 from corelm.cli.output import describe
+from corelm.cli.output.words import visible
 from corelm.registry.loading import OWN
 from corelm.registry.offers import Offer
 from corelm.registry.registry import registry
@@ -25,7 +24,10 @@ from corelm.registry.registry import registry
 LIST = "reference/samplers.md"
 ROW = re.compile(r"^\| `((?:[^`|]|\\\|)*?(\w+)(?:\([^`|]*\))?)` \|", re.MULTILINE)
 """A row of the table: the last sampler of an expression has the name."""
-PROMPT = "The movie is good. The movie is"
+PROMPTS = {
+    "imdb": "The movie is good. The movie is",
+    "smollm2": "The weather is good. The weather is",
+}
 FOUND_FIRST = "---\nsearch:\n  boost: 10\n---\n"
 
 
@@ -33,12 +35,10 @@ def on_files(files: Files, *, config: MkDocsConfig) -> None:
     """Add the pages to a site that has the list of samplers."""
     if files.get_file_from_path(LIST) is None:
         return
-    model = corelm.load("imdb")
-    tokens = model.vocabulary.encode(PROMPT)
-    logits = model.start([tokens]).next_logits()[0]
+    models = {name: corelm.load(name) for name in PROMPTS}
     for offer in registry().offers("corelm_samplers"):
         if offer.source.distribution == OWN:
-            content = FOUND_FIRST + "\n".join(page_of(offer, model, logits, tokens)) + "\n"
+            content = FOUND_FIRST + "\n".join(page_of(offer, models)) + "\n"
             name, place = page_uri(offer.name), InclusionLevel.NOT_IN_NAV
             files.append(File.generated(config, name, content=content, inclusion=place))
 
@@ -55,14 +55,16 @@ def page_uri(name: str) -> str:
     return f"reference/samplers/{name}.md"
 
 
-def page_of(
-    offer: Offer, model: corelm.LanguageModel, logits: Any, tokens: list[int]
-) -> Iterator[str]:
+def page_of(offer: Offer, models: Mapping[str, corelm.LanguageModel]) -> Iterator[str]:
     """Yield the parts of the page of a sampler."""
     about = describe.as_json(offer.name, offer, whole=True)
     title = offer.name.replace("_", " ").capitalize()
     yield f"# {title}: `{offer.name}`\n\n{about['definition']}\n"
-    yield from _effect(offer, model, logits, tokens)
+    sampler = describe.example(offer.value, offer.name)
+    yield "\n## What it does"
+    for name, model in models.items():
+        yield f"\n`{sampler}` on the next token of the model `{name}`, after *{PROMPTS[name]}*:\n"
+        yield from _effect(corelm.explain(model, PROMPTS[name], sampler))
     if about["parameters"]:
         yield "\n## Parameters\n\n| parameter | default | allowed | meaning |\n|---|---|---|---|"
     for each in about["parameters"]:
@@ -77,22 +79,15 @@ def page_of(
     yield f"In the code: [`samplers/{module}.py`](../../../samplers/{module}.py).\n"
 
 
-def _effect(
-    offer: Offer, model: corelm.LanguageModel, logits: Any, tokens: list[int]
-) -> Iterator[str]:
-    """Yield the likeliest words of one place in a text, before and after the sampler."""
-    sampler = describe.example(offer.value, offer.name)
-    context = corelm.Context.of(tokens, vocabulary=model.vocabulary)
-    before, after = corelm.softmax(np.stack([logits, sampler(logits[None], context)[0]]))
-    yield f"\n## What it does\n\n`{sampler}` on the next word of the model `imdb`,"
-    yield f"after *{PROMPT}*:\n"
-    yield "| word | model | sampler | |\n|---|---:|---:|---|"
-    for i in np.argsort(-np.maximum(before, after), kind="stable")[:8]:
-        word = model.vocabulary.decode([int(i)])
-        bar = "█" * round(40 * float(after[i]))
-        yield _row(f"`{word.strip()}`", f"{before[i]:.1%}", f"{after[i]:.1%}", bar)
-    entropies = (f"{corelm.entropy(p):.2f}" for p in (before, after))
-    yield _row("entropy, nats", *entropies, "")
+def _effect(explanation: corelm.Explanation) -> Iterator[str]:
+    """Yield the likeliest tokens of one place in a text, before and after the sampler."""
+    yield "| token | model | sampler | |\n|---|---:|---:|---|"
+    for token in explanation.likeliest(5):
+        before, after = token.probabilities[0], token.probabilities[-1]
+        bar = "█" * round(40 * after)
+        yield _row(f"`{visible(token.text)}`", f"{before:.1%}", f"{after:.1%}", bar)
+    first, *_, last = explanation.stages
+    yield _row("entropy, nats", f"{first.entropy:.2f}", f"{last.entropy:.2f}", "")
 
 
 def _engines(name: str) -> Iterator[str]:
