@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.errors import ModelFileError
 from corelm.lazy import cached_property
-from corelm.models.networks.layers import Attend, Embed, Linear, Matrix, Norm, StepInput
+from corelm.models.networks.layers import BackgroundStep, Ids, Layer, Linear, Matrix, StepInput
 from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
-
-Layer = Embed | Attend | Linear | Norm
 
 KINDS = ("book", "default", "gpt2", "rnn")
 INPUT = 0
@@ -66,9 +64,8 @@ class Architecture:
         """
         names = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
-            raise ModelFileError(
-                f"an architecture has exactly the fields {', '.join(sorted(names))}"
-            )
+            listed = ", ".join(sorted(names))
+            raise ModelFileError(f"an architecture has exactly the fields {listed}")
         if values["kind"] not in KINDS:
             raise ModelFileError(f"unknown kind of network {values['kind']!r}")
         for name in names - {"kind"}:
@@ -189,22 +186,8 @@ def plan(body: Graph, head: Graph) -> Any:
     return native.kernels.plan(*arguments)
 
 
-Ids = NDArray[np.int64]
-
 IN_VAIN = 2**28
 """Multiplications of a few milliseconds, which may be in vain where a text ends early."""
-
-
-class BackgroundStep(NamedTuple):
-    """A step that another thread computes; its arrays are valid after `wait`."""
-
-    run: Any
-    outputs: Array
-    logits: Array
-
-    def wait(self) -> None:
-        """Wait for the arrays; the waiting thread takes part in the work."""
-        loaded().wait(self.run)
 
 
 class Network(ABC):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.models.networks.base import INPUT, Architecture, Graph, Ids, Network, Transformer
-from corelm.models.networks.layers import Attend, Embed, Linear, Norm, Weights, sigmoid, single
+from corelm.models.networks.base import INPUT, Architecture, Graph, Network, Transformer
+from corelm.models.networks.layers import Attend, Embed, Ids, Linear, Norm, Weights, sigmoid, single
 from corelm.numerics.distributions import Array
 
 Shapes = dict[str, tuple[int, ...]]

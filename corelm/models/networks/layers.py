@@ -21,6 +21,7 @@ from corelm import native
 from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
 
+Ids = NDArray[np.int64]
 Weights = Mapping[str, NDArray[np.float32] | NDArray[np.float16]]
 
 EPSILON = np.float32(1e-6)
@@ -41,7 +42,7 @@ def single(weights: Array) -> NDArray[np.float32]:
 class StepInput(NamedTuple):
     """The input of one step: the last tokens of each row of a window, and the cache before them."""
 
-    window: NDArray[np.int64]
+    window: Ids
     """(batch, time) ids."""
     new: int
     """Tokens at the end of each row to process, at least 1."""
@@ -49,7 +50,7 @@ class StepInput(NamedTuple):
     """(batch, layers, keys_and_values, kv_heads, context, size); the step writes into it."""
     attention_mask: NDArray[np.bool_] | None = None
     """(masks, batch, new, time), False where a token must not attend; None allows all."""
-    times: NDArray[np.int64] | None = None
+    times: Ids | None = None
     """(batch,) the tokens of each row, which begins on the left; None if all fill the window."""
 
     def rows(self) -> Iterator[StepInput]:
@@ -63,6 +64,18 @@ class StepInput(NamedTuple):
                 self.kv_cache[row],
                 None if mask is None else mask[:, row, :, :time],
             )
+
+
+class BackgroundStep(NamedTuple):
+    """A step that another thread computes; its arrays are valid after `wait`."""
+
+    run: Any
+    outputs: Array
+    logits: Array
+
+    def wait(self) -> None:
+        """Wait for the arrays; the waiting thread takes part in the work."""
+        loaded().wait(self.run)
 
 
 class Embed:
@@ -222,6 +235,9 @@ class Linear:
         out = np.empty((*x.shape[:-1], self.matrix.units), dtype=np.float32)
         self._product(np.ascontiguousarray(x), self._bias, self._activation, add, out)
         return out
+
+
+Layer = Embed | Attend | Linear | Norm
 
 
 class Panels:
