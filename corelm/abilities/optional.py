@@ -114,26 +114,6 @@ def draw_next(
     return plan.draw(session.next_logits(), uniforms[0], context, measured)
 
 
-def join_all(sessions: Sequence[Any]) -> Any:
-    """Join sessions, at once or neighbours first: no row is copied once for each session.
-
-    Args:
-        sessions: at least one; all but the first are empty afterwards.
-
-    Returns:
-        The first session.
-    """
-    first, *others = sessions
-    if others and can(first, "join_many"):
-        first.join_many(*others)
-        return first
-    while len(sessions) > 1:
-        for one, other in zip(sessions[::2], sessions[1::2], strict=False):
-            one.join(other)
-        sessions = sessions[::2]
-    return first
-
-
 CHARACTER = 4
 """The most bytes of a character in UTF-8."""
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.abilities import can
-from corelm.abilities.optional import draw_next, join_all
-from corelm.abilities.sessions import SessionAbilities
+from corelm.abilities.optional import draw_next
+from corelm.abilities.sessions import SessionAbilities, join_all
 from corelm.contracts.language_model import Session, Vocabulary
 from corelm.contracts.sampling import Sampler
 from corelm.decoding.draws import DrawPlan

@@ -10,7 +10,7 @@ from small_models import SMALL, small_model
 
 import corelm
 from corelm.abilities import SessionWrapper, can
-from corelm.abilities.optional import join_all
+from corelm.abilities.sessions import join_all
 from corelm.decoding.draws import DrawPlan
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.batched_texts import RequestRows
