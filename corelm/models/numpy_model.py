@@ -18,16 +18,15 @@ from corelm.contracts.language_model import Session
 from corelm.errors import UsageError
 from corelm.models.contents import StoredVocabulary, check_fit
 from corelm.models.draws_ahead import DrawsAhead, NextDraws, TokenBlocks
-from corelm.models.networks.base import Architecture, BackgroundStep, Network
+from corelm.models.networks.base import Architecture, Network
 from corelm.models.networks.kinds import NETWORKS
-from corelm.models.networks.layers import Matrix, Weights, bare_products
-from corelm.models.sliding_window import SlidingWindow
+from corelm.models.networks.layers import BackgroundStep, Matrix, Weights, bare_products
+from corelm.models.sliding_window import Pass, SlidingWindow, cached_time, last_pass, passes_of
 from corelm.native.rows import loaded
 from corelm.numerics.distributions import Array
 from corelm.registry.models import DisplayableModel
 
 Ids = NDArray[np.int64]
-Range = tuple[int, int]
 
 
 class NumpyModel(DisplayableModel):
@@ -108,8 +107,7 @@ class NumpySession(DrawsAhead):
         self._copies = 1  # the rows of each text; more than 1 only if there is just one text
         self._cache = network.new_cache(len(window.texts))
         # The cache ends at this position of the longest text, and as far from the end of every
-        # other text. It begins where the windows began when the longest text had the length
-        # `_cached_at`.
+        # other text. It begins where the windows began at the length `_cached_at`.
         self._processed = self._cached_at = 0
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
@@ -205,7 +203,7 @@ class NumpySession(DrawsAhead):
                 session._last_outputs(1)
             session._copies_to_texts()
         self._make_room()  # the other rows are copied from wherever they are
-        times = [session._cached_time() for session in sessions]
+        times = [cached_time(s._window, s._cached_at, s._processed) for s in sessions]
         self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(*(session._window for session in sessions[1:]))
         self._processed = self._cached_at = self._window.length
@@ -213,17 +211,16 @@ class NumpySession(DrawsAhead):
         # on request.
         logits = [session._logits for session in sessions if session._logits is not None]
         self._logits = np.concatenate(logits) if len(logits) == len(sessions) else None
-        outputs = [session._outputs[:, -1:] for session in sessions if session._outputs.size]
-        self._outputs = (
-            np.concatenate(outputs)
-            if len(outputs) == len(sessions)
-            else np.empty((len(self._cache), 0, 0), dtype=np.float32)
-        )
+        outputs = [session._outputs[:, -1:] for session in sessions]
+        are_there = all(each.size for each in outputs)
+        nothing: Array = np.empty((len(self._cache), 0, 0), dtype=np.float32)
+        self._outputs = np.concatenate(outputs) if are_there else nothing
 
     def fork(self) -> NumpySession:
         """Return a copy of the session; a change to one of the two leaves the other as it is."""
         self._stored_logits()  # before the fork, so that they are computed once
-        other, time = copy(self), self._cached_time()
+        other = copy(self)
+        time = cached_time(self._window, self._cached_at, self._processed)
         other._window = self._window.fork()
         # Without room for more tokens: forks of short prompts that wait in a cache would otherwise
         # hold a whole window each, 0.6 MB for 4 tokens of imdb.
@@ -269,7 +266,8 @@ class NumpySession(DrawsAhead):
             self._select_texts(np.zeros(copies, dtype=np.int64))
 
     def _select_texts(self, selected: Ids) -> None:
-        self._cache = self._network.select(self._cache, selected, self._cached_time())
+        time = cached_time(self._window, self._cached_at, self._processed)
+        self._cache = self._network.select(self._cache, selected, time)
         before = self._window.length
         self._window.select(selected)
         gone = before - self._window.length  # if the longest text was dropped
@@ -280,17 +278,10 @@ class NumpySession(DrawsAhead):
     def _begin(self, following: NextDraws | None) -> None:
         """Start to process one token of each row in the background, if possible."""
         window = self._window
-        times: Ids | None = None
-        if window.is_equal:
-            start, stop = window.start(window.length), window.length
-            texts = window.texts[:, start:stop]
-            new = _unprocessed(self._cached(slice(0, 1)), start, stop, 1)
-        else:
-            starts, new = window.starts(window.length), 1
-            before = window.starts(self._cached_at)
-            if starts is not before and not np.array_equal(starts, before):
-                return  # the windows of some rows slid, so these rows have more tokens to process
-            texts, times = window.windows(starts), window.lengths - starts
+        last = last_pass(window, self._cached_at, self._processed)
+        if last is None:
+            return
+        texts, new, times = last
         may_draw = new == self._copies == 1 and (times is None or window.is_whole)
         if may_draw and self._begin_ahead(following, texts.shape[1], times):
             return
@@ -348,54 +339,47 @@ class NumpySession(DrawsAhead):
         self._finish_background()
         if not 1 <= count <= self._outputs.shape[1]:
             runs = self._window.runs
-            caches = [self._cached(rows) for rows in runs]
-            spans = [[*self._window.spans(count, rows)] for rows in runs]
+            passes = passes_of(self._window, count, self._cached_at, self._processed)
             self._make_room()
             # Empty until all are processed: an exception may interrupt the loop.
             self._processed = 0
             if count == 1 and len(runs) > 1:
-                self._outputs = self._process_last(caches)
+                self._outputs = self._process_last(passes)
             else:
-                parts = [self._process(*part) for part in zip(runs, caches, spans, strict=True)]
+                parts = [*map(self._process, runs, passes)]
                 self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts)
             self._processed = self._cached_at = self._window.length
         return self._outputs[:, -count:]
 
-    def _process(self, rows: slice, cached: Range, spans: Iterable[tuple[int, int, int]]) -> Array:
+    def _process(self, rows: slice, passes: Iterable[Pass]) -> Array:
         """Process rows of one length; return the outputs at their last tokens.
 
         Args:
             rows: the rows.
-            cached: the range of their texts that the cache covers.
-            spans: from `SlidingWindow.spans`.
+            passes: from `passes_of`.
         """
         parts = []
-        for start, stop, asked in spans:
-            texts, new = (
-                self._window.texts[rows, start:stop],
-                _unprocessed(cached, start, stop, asked),
-            )
+        for start, stop, new, asked in passes:
+            texts = self._window.texts[rows, start:stop]
             # Only a pass over all rows up to their last token gives the session's logits.
             last = int(self._window.is_equal and stop == self._window.length)
             parts.append(self._run(texts, new, self._cache[rows], last)[:, -asked:])
-            cached = start, stop
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def _process_last(self, caches: Iterable[Range]) -> Array:
+    def _process_last(self, passes: Iterable[Iterable[Pass]]) -> Array:
         """Process rows of different lengths; return the outputs at the last token of each.
 
         One call processes the last tokens of all rows. Where windows slid or prompts were not read,
         the tokens before the last are processed first.
 
         Args:
-            caches: for each run of rows, the range of their texts that the cache covers.
+            passes: from `passes_of`, over the last token.
         """
         window = self._window
+        for rows, ((start, stop, new, _),) in zip(window.runs, passes, strict=True):
+            if new > 1:
+                self._run(window.texts[rows, start : stop - 1], new - 1, self._cache[rows], 0)
         starts = window.starts(window.length)
-        for rows, cached in zip(window.runs, caches, strict=True):
-            start, stop = int(starts[rows.start]), window.length_of(rows) - 1
-            if new := _unprocessed(cached, start, stop, 0):
-                self._run(window.texts[rows, start:stop], new, self._cache[rows], 0)
         times = window.lengths - starts
         return self._run(window.windows(starts), 1, self._cache, 1, times)
 
@@ -409,25 +393,3 @@ class NumpySession(DrawsAhead):
         outputs, logits = self._network.process_with_logits(texts, new, cache, asked, times)
         self._logits = logits[:, 0] if asked else None
         return outputs
-
-    def _cached(self, rows: slice) -> Range:
-        """Return the range of the texts that the cache covers, for rows of one length."""
-        missing = self._window.length - self._window.length_of(rows)
-        start = self._window.start(self._cached_at - missing)
-        # After a rewind, nothing may be left of a window that began later.
-        return start, max(self._processed - missing, start)
-
-    def _cached_time(self) -> int:
-        """Return the length of the longest cached range."""
-        if self._window.start(self._cached_at) == 0:  # no window slid: a longer text has more
-            return max(self._processed, 0)
-        ranges = map(self._cached, self._window.runs)
-        return max((processed - start for start, processed in ranges), default=0)
-
-
-def _unprocessed(cached: Range, start: int, stop: int, asked: int) -> int:
-    """Return how many tokens at the window's end the network still has to process."""
-    # A window that slid has new positions, so all of it is processed again. The asked tokens are
-    # always processed: the cache doesn't hold outputs.
-    processed = cached[1] if start == cached[0] else start
-    return stop - min(processed, stop - asked)

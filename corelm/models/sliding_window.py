@@ -237,3 +237,71 @@ class SlidingWindow:
             wrong = next(id for id in ids.ravel().tolist() if not 0 <= id < self._size)
             raise UsageError(f"there is no token {wrong}; the ids are 0 to {self._size - 1}")
         return ids
+
+
+Pass = tuple[int, int, int, int]
+"""The start and the end of a window, the tokens at its end to process, and those asked for."""
+
+
+def passes_of(
+    window: SlidingWindow, count: int, cached_at: int, processed: int
+) -> list[list[Pass]]:
+    """Return for each run of rows the windows of `spans`, with the tokens that a cache lacks.
+
+    Args:
+        window: the window.
+        count: the number of tokens, at least 1.
+        cached_at: the length of the longest text when the windows in the cache began.
+        processed: where the cache ends in the longest text; as far from the end of each other.
+    """
+    passes = []
+    for rows in window.runs:
+        cached, spans = _cached(window, rows, cached_at, processed), []
+        for start, stop, asked in window.spans(count, rows):
+            spans.append((start, stop, _unprocessed(cached, start, stop, asked), asked))
+            cached = start, stop
+        passes.append(spans)
+    return passes
+
+
+def last_pass(
+    window: SlidingWindow, cached_at: int, processed: int
+) -> tuple[NDArray[np.int64], int, NDArray[np.int64] | None] | None:
+    """Return the windows of one pass over the last token of each row; arguments as above.
+
+    Returns:
+        (batch, time) ids, the number of tokens at their end to process, and the length of each row,
+        None if all have one length. None if rows lack several, as the windows of some slid.
+    """
+    if window.is_equal:
+        start, stop = window.start(window.length), window.length
+        cached = _cached(window, slice(0, 1), cached_at, processed)
+        return window.texts[:, start:stop], _unprocessed(cached, start, stop, 1), None
+    starts, before = window.starts(window.length), window.starts(cached_at)
+    if starts is not before and not np.array_equal(starts, before):
+        return None
+    return window.windows(starts), 1, window.lengths - starts
+
+
+def _cached(window: SlidingWindow, rows: slice, cached_at: int, processed: int) -> tuple[int, int]:
+    """Return the range of the texts that a cache covers, for rows of one length."""
+    missing = window.length - window.length_of(rows)
+    start = window.start(cached_at - missing)
+    # After a rewind, nothing may be left of a window that began later.
+    return start, max(processed - missing, start)
+
+
+def cached_time(window: SlidingWindow, cached_at: int, processed: int) -> int:
+    """Return the length of the longest range that a cache covers; arguments as above."""
+    if window.start(cached_at) == 0:  # no window slid: a longer text has more
+        return max(processed, 0)
+    ranges = (_cached(window, rows, cached_at, processed) for rows in window.runs)
+    return max((stop - start for start, stop in ranges), default=0)
+
+
+def _unprocessed(cached: tuple[int, int], start: int, stop: int, asked: int) -> int:
+    """Return how many tokens at the window's end the network still has to process."""
+    # A window that slid has new positions, so all of it is processed again. The asked tokens are
+    # always processed: the cache doesn't hold outputs.
+    processed = cached[1] if start == cached[0] else start
+    return stop - min(processed, stop - asked)
