@@ -8,20 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from corelm.runs import printable
-from corelm_pages.formats import (
-    DASH,
-    NARROW,
-    Format,
-    Rounding,
-    interval,
-    number,
-    with_interval,
-)
+from corelm_pages.formats import DASH, NARROW, Format, Rounding, interval, number, with_interval
 from corelm_report.document.content import Document, SamplerEntry, TemperatureFit
 from corelm_report.document.figures import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
-from corelm_report.document.header import Simultaneous
 from corelm_report.document.lookup import Measurement, SettingRange, estimate, listed, runs, share
-from corelm_report.document.parts import Interval
+from corelm_report.document.parts import Interval, Simultaneous
 from corelm_stats.conclusions import CONFIDENCE
 from corelm_stats.estimates import FEWEST, STATED
 

@@ -21,7 +21,6 @@ from corelm_report.document.figures import (
     VARIETY,
     Figure,
 )
-from corelm_report.document.header import Header
 from corelm_report.document.lookup import (
     MATCHED,
     against,
@@ -32,6 +31,7 @@ from corelm_report.document.lookup import (
     share,
     spread,
 )
+from corelm_report.document.parts import Header
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""

@@ -27,8 +27,8 @@ from corelm_pages.evidence import (
 from corelm_pages.formats import number, quoted, with_interval
 from corelm_report.document.content import Difference, Document, SamplerEntry
 from corelm_report.document.figures import GENERATED, MEAN, SURPRISAL, TEACHER_FORCED
-from corelm_report.document.header import Header
 from corelm_report.document.lookup import against, estimate, listed, runs
+from corelm_report.document.parts import Header
 from corelm_stats.estimates import MANY, STATED
 
 LINES, WIDTH = 3, 80

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from corelm_report.document.content import Document, Entry
-from corelm_report.document.header import Header
 from corelm_report.document.lookup import OF_SETS, OF_TEXTS, Measurement, estimates
-from corelm_report.document.parts import Json
+from corelm_report.document.parts import Header, Json
 from corelm_stats.intervals import KnownByInterval
 
 SIDES = ("before", "after")

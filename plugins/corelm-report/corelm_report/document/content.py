@@ -10,21 +10,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from corelm_report.document.figures import GENERATED, HUMAN, TEACHER_FORCED
-from corelm_report.document.header import Best, Bounds, Curve, Front, Header, Simultaneous, TryIt
 from corelm_report.document.parts import (
+    COUNT,
     IF_GIVEN,
     IF_MEASURED,
     OTHERS,
     PRESENT,
     REQUIRED,
+    Best,
+    Bounds,
     Count,
+    Curve,
     DocumentPart,
+    Front,
+    Header,
     Interval,
     KeptText,
     Natural,
     Rule,
+    Simultaneous,
+    TryIt,
     Values,
-    schema_of,
 )
 from corelm_stats.intervals import IDENTITY, FigureScale
 
@@ -36,7 +42,7 @@ SCHEMA = "corelm.report/4"
 Intervals = dict[str, Interval | None]
 Parameters = dict[str, Any]
 """The parameters of a sampler, as JSON values."""
-_NUMBERS = dict.fromkeys(("position", "n"), schema_of(Count, {}))
+_NUMBERS = {key: {"type": "integer", **COUNT} for key in ("position", "n")}
 Position = Annotated[dict[str, Any], Rule(required=[*_NUMBERS], properties=_NUMBERS)]
 """The figures at one position, with the number of texts that reach it."""
 

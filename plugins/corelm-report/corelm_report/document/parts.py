@@ -1,17 +1,17 @@
-"""The parts of a document: dataclasses that are read from JSON, written to it, and its schema.
+"""The parts of a document: dataclasses that are read from JSON and written to it.
 
-Texts with the details of their tokens are parts of entries and of the human texts.
+First their base, then texts with the details of their tokens, the header, statements about all
+rows, and the model's own figures. The entries are in `content.py`.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Self,
@@ -20,8 +20,10 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
+
+if TYPE_CHECKING:
+    from corelm.runs import NamedModel
 
 Json = dict[str, Any]
 
@@ -32,13 +34,15 @@ class Rule(Json):
     __hash__ = object.__hash__  # type: ignore[assignment]  # `|` of types needs one
 
 
-Count = Annotated[int, Rule(minimum=0, maximum=2**53 - 1)]
+COUNT = Rule(minimum=0, maximum=2**53 - 1)
+Count = Annotated[int, COUNT]
 Natural = Annotated[int, Rule(minimum=0)]
 Interval = Annotated[list[float], Rule(minItems=2, maxItems=2)]
 """The lower and the upper end."""
 Values = dict[str, float | None]
 """Figures by name; None if they are undefined or were not measured."""
-Probability = Annotated[float, Rule(minimum=0, maximum=1.000001)]
+PROBABILITY = Rule(minimum=0, maximum=1.000001)
+Probability = Annotated[float, PROBABILITY]
 """A probability, which rounding may put a millionth above 1."""
 
 REQUIRED = {"required": True}
@@ -56,7 +60,7 @@ OTHERS = {"others": True}
 class DocumentPart:
     """A part of a document: a dataclass whose fields are the keys of a JSON object.
 
-    The metadata `key` of a field is its key, if that is not its name. `schema_of` makes the JSON
+    The metadata `key` of a field is its key, if that is not its name. `schema.py` makes the JSON
     Schema from the types, and the descriptions from the docstring and its section `Attributes`.
 
     Example:
@@ -115,7 +119,7 @@ def _same(value: Any) -> Any:
 # take longer than everything else.
 def _reader(kind: Any) -> Reader:
     """Return the function that reads a value of a type from JSON."""
-    kind = _not_none(kind) or kind
+    kind = not_none(kind) or kind
     origin, inner = get_origin(kind), get_args(kind)
     of_item = _reader(inner[-1]) if origin in (list, dict) else _same
     if isinstance(kind, type) and issubclass(kind, DocumentPart):
@@ -142,7 +146,7 @@ def _as_json(value: Any) -> Any:
     return value
 
 
-def _not_none(kind: Any) -> Any:
+def not_none(kind: Any) -> Any:
     """Return the type besides None of a type that allows None; None for any other type."""
     inner = get_args(kind)
     if get_origin(kind) in (Union, UnionType) and len(inner) == 2 and NoneType in inner:
@@ -150,80 +154,7 @@ def _not_none(kind: Any) -> Any:
     return None
 
 
-# ---- the JSON Schema ----
-
-TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
-
-
-def schema_of(kind: Any, definitions: Json) -> Json:
-    """Return the JSON Schema of a type; that of a part goes to the definitions, by class name.
-
-    Example:
-        >>> schema_of(Annotated[int, Rule(minimum=1)] | None, {})
-        {'type': ['integer', 'null'], 'minimum': 1}
-        >>> schema_of(dict[str, list[float]] | None, {})["anyOf"][1]["additionalProperties"]
-        {'type': 'array', 'items': {'type': 'number'}}
-    """
-    if get_origin(kind) is Annotated:
-        plain, rules = get_args(kind)
-        # A constant or a choice says more than its type, and its fault is described by it.
-        named = {"const", "enum"} & rules.keys()
-        return dict(rules) if named else schema_of(plain, definitions) | rules
-    if (inside := _not_none(kind)) is not None:
-        rule = schema_of(inside, definitions)
-        if rule.get("type") in ("string", "boolean", "integer", "number"):
-            return {**rule, "type": [rule["type"], "null"]}
-        return {"anyOf": [{"type": "null"}, rule]}
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (list, dict):
-        rule = {"type": "array" if origin is list else "object"}
-        if inner[-1] is not Any:
-            of_items = "items" if origin is list else "additionalProperties"
-            rule[of_items] = schema_of(inner[-1], definitions)
-        return rule
-    if is_dataclass(kind) or is_typeddict(kind):
-        if kind.__name__ not in definitions:
-            definitions[kind.__name__] = {}  # its place, before those of its fields
-            definitions[kind.__name__] = _object(kind, definitions)
-        return {"$ref": f"#/$defs/{kind.__name__}"}
-    return {"type": TYPES[kind]}
-
-
-def _object(kind: Any, definitions: Json) -> Json:
-    """Return the schema of a class: its required keys, and the rule and meaning of each key."""
-    hints, texts = get_type_hints(kind, include_extras=True), _described(kind)
-    if is_typeddict(kind):
-        required = list(hints)
-        properties = {n: _property(hints[n], texts.get(n), definitions) for n in required}
-    else:
-        named = [each for each in fields(kind) if "others" not in each.metadata]
-        properties, required = {}, []
-        for each in named:
-            key, hint = each.metadata.get("key", each.name), hints[each.name]
-            if not each.metadata.get("nullable", True):
-                hint = _not_none(hint) or hint
-            properties[key] = _property(hint, texts.get(each.name), definitions)
-            without_default = each.default is MISSING and each.default_factory is MISSING
-            if without_default or each.metadata.get("required"):
-                required.append(key)
-    about = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
-    return {"description": about, "type": "object", "required": required, "properties": properties}
-
-
-def _property(hint: Any, text: str | None, definitions: Json) -> Json:
-    rule = schema_of(hint, definitions)
-    return {"description": text, **rule} if text else rule
-
-
-def _described(kind: Any) -> dict[str, str]:
-    """Return the texts of `Attributes`, or of `Keys`, in a docstring, by name, as sentences."""
-    section = re.split(r"\n(?:Attributes|Keys):\n", inspect.getdoc(kind) or "")[-1]
-    items = re.findall(r"^    ([a-z][\w, ]*): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
-    pairs = [(name, " ".join(text.split())) for names, text in items for name in names.split(", ")]
-    return {name: text[:1].upper() + text[1:] for name, text in pairs}
-
-
-_TOKEN = [schema_of(str, {}), schema_of(Probability, {})]
+_TOKEN = [{"type": "string"}, {"type": "number", **PROBABILITY}]
 Alternative = Annotated[list[Any], Rule(prefixItems=_TOKEN, minItems=2, maxItems=2)]
 """A token as its text and its probability."""
 Reason = Annotated[str, Rule(enum=["end", "length", "stop", "loop", "error"])]
@@ -268,3 +199,196 @@ class KeptText(DocumentPart):
     tokens: list[TokenDetails] = field(default_factory=list, metadata=REQUIRED)
     figures: Values | None = field(default=None, metadata=IF_GIVEN)
     by_token: dict[str, list[Any]] | None = field(default=None, metadata=IF_GIVEN)
+
+
+@dataclass(kw_only=True)
+class ModelName(DocumentPart):
+    """The name of a model, and the checksum of its manifest or files if it has any."""
+
+    name: str
+    sha256: str | None
+
+    @classmethod
+    def of(cls, model: NamedModel) -> ModelName:
+        """Name a model; without files it has no checksum, which would take a pass."""
+        has_files = model.sha256 or getattr(model.model, "files", None)
+        return cls(name=model.name, sha256=model.fingerprint() if has_files else None)
+
+    @property
+    def title(self) -> str:
+        """The last part of its path, for headings."""
+        return self.name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+@dataclass(kw_only=True)
+class ContextsSummary(DocumentPart):
+    """The contexts of the teacher-forced view."""
+
+    source: Annotated[str, Rule(enum=["human", "model"])]
+    description: str
+    texts: Count
+    positions: Count
+
+
+@dataclass(kw_only=True)
+class FailedPlugin(DocumentPart):
+    """A plugin that was needed and could not be loaded."""
+
+    plugin: str
+    reason: str
+
+
+@dataclass(kw_only=True)
+class MetricOfPlugin(DocumentPart):
+    """A plugin's metric, whose figures are in `generated_texts` under its full name."""
+
+    name: str
+    version: str
+    meaning: str
+    source: str = ""
+
+
+@dataclass(kw_only=True)
+class MatchTarget(DocumentPart):
+    """A figure that open parameters were matched to: the target as written, and as a number."""
+
+    figure: str
+    asked: str
+    target: float
+
+
+@dataclass(kw_only=True)
+class Citation(DocumentPart):
+    """A paper, and the figures or intervals that it defines."""
+
+    of: list[str]
+    source: str
+
+
+@dataclass(kw_only=True)
+class Header(DocumentPart):
+    """The facts about a report besides its figures.
+
+    Attributes:
+        beginnings: the source of the prompts in words, if the report chose them.
+        clusters: the cluster of each prompt, such as its document, if prompts have some.
+        settings: further settings, by name, where any has another value than its default.
+        metrics: the metrics of plugins, whose figures are in `generated_texts`.
+        matched: the figures that open parameters were matched to.
+        until: the condition at which a growing report stopped, and whether it was reached.
+        sources: the papers that define the figures and the intervals of the report.
+    """
+
+    corelm: str
+    python: str | None = field(default=None, metadata=IF_GIVEN)
+    numpy: str | None = field(default=None, metadata=IF_GIVEN)
+    platform: str | None = field(default=None, metadata=IF_GIVEN)
+    processor: str | None = field(default=None, metadata=IF_GIVEN)
+    kernels: bool | None = field(default=None, metadata=IF_GIVEN)
+    vector_width: int | None = None
+    created: str
+    command: str | None
+    model: ModelName
+    scorer: str | None = field(default=None, metadata=IF_GIVEN)
+    second_scorer: ModelName | None = None
+    prompts: list[str]
+    beginnings: str | None = field(default=None, metadata=IF_GIVEN)
+    clusters: list[str] | None = field(default=None, metadata=IF_GIVEN)
+    n: Count
+    length: Count
+    seed: Natural
+    seeds: list[Natural] = field(default_factory=list)
+    settings: Json | None = field(default=None, metadata=IF_GIVEN)
+    contexts: ContextsSummary
+    failed_plugins: list[FailedPlugin]
+    settings_tried: dict[str, Count] = field(default_factory=dict)
+    metrics: list[MetricOfPlugin] = field(default_factory=list)
+    matched: list[MatchTarget] = field(default_factory=list)
+    until: str | None = field(default=None, metadata=IF_GIVEN)
+    ci: str | None = field(default=None, metadata=IF_GIVEN)
+    sources: list[Citation] = field(default_factory=list)
+
+    @property
+    def drawn(self) -> int:
+        """The number of texts that each sampler writes."""
+        return self.n * len(self.prompts) * len(self.seeds or [self.seed])
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """The cluster of each prompt, by prompt; empty if each is its own."""
+        return dict(zip(self.prompts, self.clusters, strict=True)) if self.clusters else {}
+
+
+@dataclass(kw_only=True)
+class Simultaneous(DocumentPart):
+    """A figure of a row, or a difference, with an interval.
+
+    The intervals of all rows hold the truth simultaneously in 99 of 100 reports.
+    """
+
+    sampler: str
+    figure: str
+    value: float
+    interval: Interval | None
+
+
+@dataclass(kw_only=True)
+class Best(DocumentPart):
+    """The setting of a sampler that is closest to human text, corrected for the choice."""
+
+    name: str
+    tried: Count
+    sampler: str
+    figure: str
+    target: float
+    corrected: float
+    ci95: Interval | None
+
+
+@dataclass(kw_only=True)
+class Front(DocumentPart):
+    """The entries that no other entry beats in two figures at once."""
+
+    view: str
+    larger: str
+    smaller: str
+    entries: list[str] = field(metadata={"key": "rows"})
+
+
+@dataclass(kw_only=True)
+class Bounds(DocumentPart):
+    """The least and the largest possible entropy, in nats."""
+
+    min: float
+    max: float
+
+
+@dataclass(kw_only=True)
+class Curve(DocumentPart):
+    """The model's entropy at each temperature, in nats, its slope, and the expected surprisal.
+
+    Attributes:
+        surprisal: the mean surprisal under the model of a token drawn at each temperature, given
+            that it is not the end of the text.
+    """
+
+    t: list[float]
+    entropy: list[float]
+    slope: list[float]
+    surprisal: list[float]
+
+
+@dataclass(kw_only=True)
+class TryIt(DocumentPart):
+    """A next-token distribution on which readers of a page can try samplers.
+
+    Attributes:
+        prompt: the text that the next token follows.
+        logits: the logits of the tokens that can be drawn, in falling order, shifted so that the
+            first is 0, as little-endian float32 in base64.
+        words: the text that each of the likeliest tokens would add.
+    """
+
+    prompt: str
+    logits: str
+    words: list[str]

@@ -6,15 +6,19 @@ their intervals.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from corelm.errors import ReportError
 from corelm.runs import is_finite_number, printable
 from corelm_report.document.content import SCHEMA, Document
 from corelm_report.document.figures import GENERATED, SHARE, TEACHER_FORCED, VIEWS, Figure, of_view
-from corelm_report.document.parts import Json, Probability, schema_of
+from corelm_report.document.parts import Json, Probability, not_none
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -26,7 +30,7 @@ ABOUT = (
     "An entropy comparison report. Entropies and surprisals are in nats; a value that was not "
     "measured is null. A version may get new keys, but none is renamed."
 )
-MAYBE = schema_of(float | None, {})
+TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
 EXPECTED = {
     "null": "null",
     "boolean": "true or false",
@@ -36,6 +40,77 @@ EXPECTED = {
     "array": "an array",
     "object": "an object",
 }
+
+
+def schema_of(kind: Any, definitions: Json) -> Json:
+    """Return the JSON Schema of a type; that of a part goes to the definitions, by class name.
+
+    Example:
+        >>> schema_of(Annotated[int, Rule(minimum=1)] | None, {})
+        {'type': ['integer', 'null'], 'minimum': 1}
+        >>> schema_of(dict[str, list[float]] | None, {})["anyOf"][1]["additionalProperties"]
+        {'type': 'array', 'items': {'type': 'number'}}
+    """
+    if get_origin(kind) is Annotated:
+        plain, rules = get_args(kind)
+        # A constant or a choice says more than its type, and its fault is described by it.
+        named = {"const", "enum"} & rules.keys()
+        return dict(rules) if named else schema_of(plain, definitions) | rules
+    if (inside := not_none(kind)) is not None:
+        rule = schema_of(inside, definitions)
+        if rule.get("type") in ("string", "boolean", "integer", "number"):
+            return {**rule, "type": [rule["type"], "null"]}
+        return {"anyOf": [{"type": "null"}, rule]}
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (list, dict):
+        rule = {"type": "array" if origin is list else "object"}
+        if inner[-1] is not Any:
+            of_items = "items" if origin is list else "additionalProperties"
+            rule[of_items] = schema_of(inner[-1], definitions)
+        return rule
+    if is_dataclass(kind) or is_typeddict(kind):
+        if kind.__name__ not in definitions:
+            definitions[kind.__name__] = {}  # its place, before those of its fields
+            definitions[kind.__name__] = _object(kind, definitions)
+        return {"$ref": f"#/$defs/{kind.__name__}"}
+    return {"type": TYPES[kind]}
+
+
+def _object(kind: Any, definitions: Json) -> Json:
+    """Return the schema of a class: its required keys, and the rule and meaning of each key."""
+    hints, texts = get_type_hints(kind, include_extras=True), _described(kind)
+    if is_typeddict(kind):
+        required = list(hints)
+        properties = {n: _property(hints[n], texts.get(n), definitions) for n in required}
+    else:
+        named = [each for each in fields(kind) if "others" not in each.metadata]
+        properties, required = {}, []
+        for each in named:
+            key, hint = each.metadata.get("key", each.name), hints[each.name]
+            if not each.metadata.get("nullable", True):
+                hint = not_none(hint) or hint
+            properties[key] = _property(hint, texts.get(each.name), definitions)
+            without_default = each.default is MISSING and each.default_factory is MISSING
+            if without_default or each.metadata.get("required"):
+                required.append(key)
+    about = (inspect.getdoc(kind) or "").partition("\n\n")[0].replace("\n", " ")
+    return {"description": about, "type": "object", "required": required, "properties": properties}
+
+
+def _property(hint: Any, text: str | None, definitions: Json) -> Json:
+    rule = schema_of(hint, definitions)
+    return {"description": text, **rule} if text else rule
+
+
+def _described(kind: Any) -> dict[str, str]:
+    """Return the texts of `Attributes`, or of `Keys`, in a docstring, by name, as sentences."""
+    section = re.split(r"\n(?:Attributes|Keys):\n", inspect.getdoc(kind) or "")[-1]
+    items = re.findall(r"^    ([a-z][\w, ]*): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
+    pairs = [(name, " ".join(text.split())) for names, text in items for name in names.split(", ")]
+    return {name: text[:1].upper() + text[1:] for name, text in pairs}
+
+
+MAYBE = schema_of(float | None, {})
 
 
 @cache

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from corelm_report.document.content import HumanEntry, TemperatureFit
 from corelm_report.document.figures import EXPECTED, GENERATED, SURPRISAL, TEACHER_FORCED
-from corelm_report.document.header import Best, Simultaneous
 from corelm_report.document.lookup import estimate, value
+from corelm_report.document.parts import Best, Simultaneous
 from corelm_report.measure.entries import Measured, surprisal_excess
 from corelm_report.measure.on_contexts import Record, curve_mean
 from corelm_report.measure.text_set import LOOPS, TextSet

@@ -31,7 +31,7 @@ from corelm.runs import (
     Texts,
     chain_stages,
 )
-from corelm_report.document.header import TryIt
+from corelm_report.document.parts import TryIt
 
 TextIds = tuple[int, ...]
 Ids = NDArray[np.int64]

@@ -26,8 +26,8 @@ from corelm_report.document.content import (
     TeacherForced,
 )
 from corelm_report.document.figures import EXPECTED, GENERATED, HUMAN, MEAN, TEACHER_FORCED
-from corelm_report.document.header import Front
 from corelm_report.document.lookup import LIMITS, estimate, estimates, point, scale_of
+from corelm_report.document.parts import Front
 from corelm_report.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm_report.measure.text_records import by_position
 from corelm_report.measure.text_set import LOOPS, TextSet

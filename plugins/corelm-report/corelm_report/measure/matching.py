@@ -27,8 +27,8 @@ from corelm.errors import UnreachableError
 from corelm.runs import Expression, ModelRows
 from corelm_report.document.content import Difference, SamplerEntry
 from corelm_report.document.figures import NATS, SURPRISAL
-from corelm_report.document.header import Curve
 from corelm_report.document.lookup import MATCHED
+from corelm_report.document.parts import Curve
 from corelm_report.measure.contexts import (
     ContextGroup,
     ContextPosition,

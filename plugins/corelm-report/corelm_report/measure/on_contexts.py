@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
 from corelm.runs import ModelRows, Strategy
-from corelm_report.document.header import Curve
+from corelm_report.document.parts import Curve
 from corelm_report.measure.contexts import (
     LEAST,
     ContextGroup,

@@ -13,16 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from corelm import Decoder, LanguageModel, Sampler
 from corelm.runs import Strategy, machine, plugins
-from corelm_report.document.content import (
-    Entry,
-    Failure,
-    MatchedTo,
-    Plugin,
-    SamplerEntry,
-    Stage,
-)
+from corelm_report.document.content import Entry, Failure, MatchedTo, Plugin, SamplerEntry, Stage
 from corelm_report.document.figures import FIGURES, MEAN
-from corelm_report.document.header import (
+from corelm_report.document.lookup import estimates, listed
+from corelm_report.document.parts import (
     Citation,
     ContextsSummary,
     FailedPlugin,
@@ -31,7 +25,6 @@ from corelm_report.document.header import (
     MetricOfPlugin,
     ModelName,
 )
-from corelm_report.document.lookup import estimates, listed
 from corelm_report.measure.contexts import Contexts
 from corelm_report.measure.journal import Result
 from corelm_report.plan.candidates import Candidate

@@ -12,7 +12,7 @@ from corelm.errors import UsageError
 from corelm.runs import ContinuousBatch, ModelLogits, Strategy, Texts
 from corelm_report.document.content import Document, HumanEntry, HumanHalves, SamplerEntry
 from corelm_report.document.figures import HUMAN
-from corelm_report.document.header import Bounds, Curve
+from corelm_report.document.parts import Bounds, Curve
 from corelm_report.measure import on_contexts
 from corelm_report.measure.comparisons import (
     best_settings,

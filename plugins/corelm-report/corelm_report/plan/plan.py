@@ -17,7 +17,7 @@ from corelm.bundles import Corpus
 from corelm.errors import ExpressionError, UsageError
 from corelm.runs import Expression, NamedModel, Strategy, params, plugins, printable, scaling
 from corelm_report.document.figures import HUMAN
-from corelm_report.document.header import ModelName
+from corelm_report.document.parts import ModelName
 from corelm_report.plan.beginnings import (
     Beginnings,
     by_default,
