@@ -26,11 +26,10 @@ from corelm.interop import requirements
 from corelm.models.corpus import Corpus
 from corelm.testing import ToyModel
 from corelm_report.plan.plan import plan
-from corelm_report.plan.texts import parse_prompts
 from corelm_study.judging.pairs import Pair, read_judges
 from corelm_study.logs.answers import read_answers
 from corelm_study.registration import REGISTRATION, changes, compared
-from corelm_study.study_file import read_study
+from corelm_study.study_file import parse_prompts, read_study
 from corelm_study.study_output import diff_results
 from corelm_study.study_reports import StudyResult
 from corelm_study.unit_cache import UnitCache

@@ -1,18 +1,21 @@
-"""The file of a study, in TOML; every key is checked before anything is measured."""
+"""The file of a study, in TOML, and files of prompts.
+
+Every key is checked before anything is measured.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.runs import NamedModel, SafeFile, printable
-from corelm_report.plan.texts import parse_prompts
+from corelm.runs import NamedModel, SafeFile, printable, text_lines
+from corelm_report.plan.texts import SUFFIXES
 from corelm_report.settings import DEFAULTS, SEED, SETTINGS, Prompts, ReportSetting
 
 LARGEST = 2**20
@@ -246,3 +249,49 @@ TABLES: Mapping[str, Mapping[str, Reader]] = {
     "write": {"folder": _text, "forms": _among(FORMS), "plots": _among(PLOTS)},
 }  # fmt: skip
 """The keys of each table, with their readers."""
+
+
+def parse_prompts(text: str, name: str) -> Prompts:
+    """Return the prompts in a file; in one of JSON lines each may name its cluster.
+
+    Prompts of one cluster, such as the paragraphs of a document, have something in common, so the
+    clusters are the independent units.
+
+    Args:
+        text: the content of the file.
+        name: its name, whose suffix decides the format.
+
+    Raises:
+        UsageError: there is no prompt, or an invalid line; the message has its number.
+
+    Example:
+        >>> parse_prompts('{"prompt": "a", "cluster": "one"}', "p.jsonl"), parse_prompts("a", "p")
+        ({'a': 'one'}, ['a'])
+    """
+    if name.endswith(SUFFIXES):
+        return _clustered(text_lines(text, name, "prompt", "cluster"), name)
+    prompts = [line for line in text.splitlines() if line.strip()]
+    if not prompts:
+        raise UsageError(f"there is no prompt in {name}")
+    return prompts
+
+
+def _clustered(pairs: Iterable[tuple[str, str | int | None]], name: str) -> Prompts:
+    """Return the prompts, as a mapping to their clusters if they have clusters.
+
+    Raises:
+        UsageError: only some have a cluster, or a prompt has two.
+    """
+    cluster_of: dict[str, str | None] = {}
+    listed = list(pairs)
+    for prompt, value in listed:
+        cluster = None if value is None else str(value)
+        if cluster_of.setdefault(prompt, cluster) != cluster:
+            raise UsageError(f"{name}: the prompt {printable.shown(prompt)} has two clusters")
+    clusters = {prompt: each for prompt, each in cluster_of.items() if each is not None}
+    if clusters and len(clusters) < len(cluster_of):
+        missing = next(prompt for prompt in cluster_of if prompt not in clusters)
+        raise UsageError(
+            f"{name}: the prompt {printable.shown(missing)} has no cluster, and others have one"
+        )
+    return clusters or [prompt for prompt, _ in listed]

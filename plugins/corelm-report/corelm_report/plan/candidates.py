@@ -59,9 +59,9 @@ def _candidates(
     samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
 ) -> list[Candidate]:
     if samplers is None:
+        own = map(Expression.built_in, MATCHED if targets else DEFAULT)
         # In full, if other plugins offer the same name.
-        open_ = [Expression.built_in(name).name for name in MATCHED]
-        samplers = open_ if targets else [*map(Expression.built_in, DEFAULT)]
+        samplers = [each.name for each in own] if targets else [*own]
     listed = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
     if not listed:
         raise UsageError("a report needs at least one sampler")

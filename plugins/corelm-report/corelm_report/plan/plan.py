@@ -18,27 +18,19 @@ from corelm.errors import ExpressionError, UsageError
 from corelm.runs import Expression, NamedModel, Strategy, params, plugins, printable, scaling
 from corelm_report.document.figures import HUMAN
 from corelm_report.document.parts import ModelName
-from corelm_report.plan.beginnings import (
-    Beginnings,
-    by_default,
-    continued,
-    distinct,
-    of_human_texts,
-)
-from corelm_report.plan.candidates import (
-    Candidate,
-    _candidates,
-    _once,
-    numbers_of,
-    releases_of,
-)
+from corelm_report.plan.candidates import Candidate, _candidates, _once, numbers_of, releases_of
 from corelm_report.plan.targets import Target
 from corelm_report.plan.texts import (
     HOW_TO_GIVE,
+    Beginnings,
     HumanCorpus,
+    by_default,
     check_human,
     clusters_of,
+    continued,
+    distinct,
     known_texts,
+    of_human_texts,
     read_corpus,
 )
 from corelm_report.settings import DEFAULTS, SEED, SETTINGS, TEXTS
@@ -292,7 +284,7 @@ def plan(
             *warnings,
             *known_texts(reference, model),
             *texts.notes,
-            *(note for each in candidates for note in lint(each.sampler)),
+            *(note for each in candidates if samplers is not None for note in lint(each.sampler)),
             *NamedModel(model).notes(texts.prompts),
         ),
     )

@@ -30,11 +30,11 @@ from corelm_pages.report import FORMS, Report, document_of, write_plots
 from corelm_pages.verdict import verdict
 from corelm_report.document.content import Document, Entry
 from corelm_report.document.figures import TEACHER_FORCED
-from corelm_report.document.gate import Condition, condition, conditions_of
 from corelm_report.document.lookup import estimate
 
 if TYPE_CHECKING:
     from corelm.runs import scaling
+    from corelm_report.document.gate import Condition
     from corelm_report.measure.until import Until
     from corelm_report.plan.plan import Plan
 
@@ -147,6 +147,10 @@ class ReportOutput:
             UsageError: a condition about a sampler or figure that the report lacks.
         """
         report = Report.read(path)
+        if not self.fail_if:
+            return self._finish(report, ())
+        from corelm_report.document.gate import conditions_of
+
         return self._finish(report, conditions_of(self.fail_if, document_of(report)))
 
     def measure(
@@ -171,6 +175,7 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
+        from corelm_report.document.gate import condition
         from corelm_report.measure.journal import opened
         from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun

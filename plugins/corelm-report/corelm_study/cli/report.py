@@ -220,7 +220,7 @@ def report(
 
 
 def _prompts_in(file: str) -> Prompts:
-    from corelm_report.plan.texts import parse_prompts
+    from corelm_study.study_file import parse_prompts
 
     return parse_prompts(read_text(file, "the prompt file"), file)
 

@@ -12,7 +12,7 @@ from corelm.errors import UsageError
 from corelm.testing import ToyModel
 from corelm_pages.permutation_tests import permutation_tests
 from corelm_report import Document, Inference
-from corelm_report.plan.texts import parse_prompts
+from corelm_study.study_file import parse_prompts
 
 DOCUMENTS, PAGES = 16, 4
 

@@ -7,7 +7,7 @@ import pytest
 from corelm.runs import NamedModel
 from corelm.testing import ToyModel
 from corelm_report.plan.plan import plan
-from corelm_report.plan.texts import parse_prompts
+from corelm_study.study_file import parse_prompts
 
 SAMPLERS = ["greedy", "top_k(k=3)"]
 
