@@ -1,9 +1,9 @@
 from corelm.cli.applications import ExitCode as ExitCode
 from corelm.cli.applications import application as application
-from corelm.cli.options.choices import read_text as read_text
-from corelm.cli.options.inputs import Inputs as Inputs
-from corelm.cli.options.inputs import with_choices as with_choices
-from corelm.cli.options.parameters import offered_names as offered_names
+from corelm.cli.choices import read_text as read_text
+from corelm.cli.inputs import Inputs as Inputs
+from corelm.cli.inputs import with_choices as with_choices
 from corelm.cli.output import blocks as blocks
 from corelm.cli.output import messages as messages
 from corelm.cli.output.messages import Output as Output
+from corelm.cli.parameters import offered_names as offered_names

@@ -37,8 +37,8 @@ WRITTEN = {"w", "wb", "a", "ab", "x", "xb"}
 
 LIMITED = [  # the place, how it reads, how often, and its limits
     ("corelm/machine.py", "open", 2, "open_input: ten seconds for a pipe; the callers limit bytes"),
-    ("corelm/cli/options/choices.py", "open_input", 1, "read_text: one byte more than the limit"),
-    ("corelm/cli/options/choices.py", "sys.stdin", 2, "read_text: one byte more than the limit"),
+    ("corelm/cli/choices.py", "open_input", 1, "read_text: one byte more than the limit"),
+    ("corelm/cli/choices.py", "sys.stdin", 2, "read_text: one byte more than the limit"),
     ("corelm/cli/commands/chat.py", "sys.stdin", 3, "lines of a limited length"),
     ("corelm/cli/many_texts.py", ".open", 1, "SafeFile: lines of a limited length"),
     ("corelm/atomic_files.py", "open", 2, "read_buffer: its size; checksums: in pieces"),

@@ -23,7 +23,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from corelm.cli.applications import PlainCommand, TextGroup, exit_code
-from corelm.cli.options.parameters import called, completed_words, with_optional_values
+from corelm.cli.parameters import called, completed_words, with_optional_values
 from corelm.errors import CorelmError, PluginError, UsageError
 from corelm.registry.loading import OWN
 from corelm.registry.offers import Offer, Source

@@ -24,8 +24,8 @@ from typing import Any, get_args
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from corelm.cli.options.parameters import with_arguments
 from corelm.cli.output import messages
+from corelm.cli.parameters import with_arguments
 from corelm.errors import CorelmError, UsageError
 from corelm.registry.loading import MODEL
 from corelm.text.printable import message_of
@@ -191,7 +191,7 @@ def _shared(parameter: inspect.Parameter) -> inspect.Parameter:
     is_text = parameter.annotation in (str, str | None)
     if parameter.name not in SHARED or not is_text:
         return parameter
-    from corelm.cli.options import choices  # late: few commands have these options
+    from corelm.cli import choices  # late: few commands have these options
 
     default = parameter.default
     if parameter.name == "model" and default is parameter.empty:
@@ -308,7 +308,7 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
         case PartialError():
             return f"{_explain(error.error, help)[0]}; {error.kept}", ExitCode.PARTLY_FAILED
         case typer.TyperException():
-            from corelm.cli.options.unknown_options import hint_of  # late: for an error alone
+            from corelm.cli.unknown_options import hint_of  # late: for an error alone
 
             message, hint = error.format_message().rstrip("."), hint_of(error)
             return f"{message}{hint}; see `{help}`", error.exit_code

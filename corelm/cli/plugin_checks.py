@@ -20,8 +20,8 @@ import numpy as np
 
 from corelm.abilities.stateless_model import SPECIAL
 from corelm.cli.app import COMMANDS, CommandRegistry
-from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output.describe import example
+from corelm.cli.parameters import RESERVED, flag
 from corelm.contracts.language_model import ModelScheme
 from corelm.contracts.params import Parameterized
 from corelm.contracts.sampling import Sampler

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corelm.cli.options import parameters
+from corelm.cli import parameters
 
 Run = Callable[..., Any]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from corelm_bench.commands import bench
 
+from corelm.cli.choices import own_options
 from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
-from corelm.cli.options.choices import own_options
-from corelm.cli.options.parameters import RESERVED, scan
+from corelm.cli.parameters import RESERVED, scan
 from corelm.commands import Inputs
 
 TAKES_VALUE = {"--t": True, "--stop": True, "--json": False}

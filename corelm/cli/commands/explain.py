@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.applications import application
-from corelm.cli.options.choices import DECODER, DecoderChoice, Unknown
-from corelm.cli.options.inputs import Inputs, with_choices
+from corelm.cli.choices import DECODER, DecoderChoice, Unknown
+from corelm.cli.inputs import Inputs, with_choices
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
 from corelm.contracts.decoder import Decoder

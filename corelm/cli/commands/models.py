@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corelm.cli.applications import TextGroup, application
-from corelm.cli.options.parameters import model_names
 from corelm.cli.output import messages
 from corelm.cli.output.messages import Output
+from corelm.cli.parameters import model_names
 from corelm.contracts.hookspecs import hookimpl
 from corelm.errors import CorelmError, UsageError
 from corelm.machine import home

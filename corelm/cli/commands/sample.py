@@ -10,7 +10,7 @@ import typer
 
 from corelm.abilities import FullVocabulary
 from corelm.cli.applications import TextCommand
-from corelm.cli.options.choices import (
+from corelm.cli.choices import (
     DECODER,
     STDIN,
     Chat,

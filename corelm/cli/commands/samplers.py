@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corelm.cli.applications import TextCommand
-from corelm.cli.options.parameters import RESERVED, Chosen, decoder_names, sampler_names
 from corelm.cli.output import describe
 from corelm.cli.output.messages import Output
+from corelm.cli.parameters import RESERVED, Chosen, decoder_names, sampler_names
 from corelm.contracts.sampling import Sampler
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.registry.expressions import is_name

@@ -11,7 +11,7 @@ import typer
 
 from corelm.abilities import FullVocabulary
 from corelm.cli.applications import application
-from corelm.cli.options.choices import (
+from corelm.cli.choices import (
     Chat,
     Color,
     Device,

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.cli.options.parameters import (
+from corelm.cli.output import messages
+from corelm.cli.output.messages import Output
+from corelm.cli.parameters import (
     COLOR,
     RESERVED,
     Chosen,
@@ -27,8 +29,6 @@ from corelm.cli.options.parameters import (
     sampler_names,
     scan,
 )
-from corelm.cli.output import messages
-from corelm.cli.output.messages import Output
 from corelm.errors import CorelmError, UsageError
 from corelm.machine import open_input
 from corelm.registry.loading import MODEL, OWN, label
@@ -181,7 +181,7 @@ def with_chosen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     existing = own | {name: value for choice in chosen for name, value in choice.options.items()}
     options, words = scan(arguments, existing)
     if not options.keys() <= existing.keys():
-        from corelm.cli.options.unknown_options import refuse_unknown  # late: for an error alone
+        from corelm.cli.unknown_options import refuse_unknown  # late: for an error alone
 
         refuse_unknown(arguments, existing, chosen)
     if len(words) > 1:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from typer import TyperException
 
-from corelm.cli.options.parameters import SHORT, Chosen, flag, scan
+from corelm.cli.parameters import SHORT, Chosen, flag, scan
 from corelm.contracts.params import Parameterized
 from corelm.errors import ParameterError, UsageError
 from corelm.registry.registry import registry

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
-from corelm.cli.options.choices import (
+from corelm.cli.choices import (
     Chat,
     Device,
     Dtype,
@@ -22,7 +22,7 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_chosen_options,
 )
-from corelm.cli.options.parameters import ParameterOptions, extended, own_flag, with_arguments
+from corelm.cli.parameters import ParameterOptions, extended, own_flag, with_arguments
 from corelm.contracts.language_model import LanguageModel
 from corelm.contracts.params import Parameter
 from corelm.contracts.sampling import Sampler

@@ -1,1 +1,0 @@
-"""Arguments and options: from declared parameters to the command line and back."""
