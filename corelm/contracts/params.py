@@ -17,8 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
-from corelm.contracts.class_checks import refuse_unusable
-from corelm.contracts.param_values import CASTS, KINDS, ParamRule
+from corelm.contracts.declarations import CASTS, WORDS, ParamRule, refuse_unusable
 from corelm.errors import ParameterError, PluginError
 from corelm.text.printable import shown
 
@@ -156,8 +155,8 @@ class Parameter:
         try:
             return cast(value, self.item_type)
         except (TypeError, ValueError, OverflowError):
-            kind = KINDS[self.type]
-            items = f" of items that are each {KINDS[self.item_type]}" if self.item_type else ""
+            kind = WORDS[self.type]
+            items = f" of items that are each {WORDS[self.item_type]}" if self.item_type else ""
             raise ParameterError(f"{self.name} must be {kind}{items}, not {shown(value)}") from None
 
     def _nested(self, value: Any) -> Any:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.contracts.chain_stages import apply
-from corelm.contracts.class_checks import READABLE, check_attributes
 from corelm.contracts.context import Context
+from corelm.contracts.declarations import READABLE, check_attributes
 from corelm.contracts.params import Parameterized
 from corelm.errors import ParameterError, PluginError
 from corelm.lazy import cached_property

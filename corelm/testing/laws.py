@@ -14,8 +14,8 @@ from functools import partial
 
 import numpy as np
 
-from corelm.contracts.class_checks import READABLE
 from corelm.contracts.context import Context
+from corelm.contracts.declarations import READABLE
 from corelm.contracts.language_model import Vocabulary, never_drawn
 from corelm.contracts.sampling import Coin, Mask, Sampler
 from corelm.contracts.validation import fault_of_mask, fault_of_result, fault_of_toss

@@ -11,7 +11,7 @@ import pytest
 
 import corelm
 from corelm import Context, ParameterError, Sampler, Switch, hookimpl, lint, param, sampler
-from corelm.contracts.class_checks import READABLE
+from corelm.contracts.declarations import READABLE
 from corelm.errors import ExpressionError, UnknownNameError
 from corelm.questions.portability import is_portable
 from corelm.runs import Expression, plugins
