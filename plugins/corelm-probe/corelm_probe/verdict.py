@@ -146,9 +146,10 @@ def probe(
         >>> from corelm_probe import CallableEngine, MODELS
         >>> def uniform(prompt, settings, n, seed, length):
         ...     return np.random.default_rng(seed).integers(1, 95, size=(n, length))
-        >>> probe(CallableEngine(uniform), {"sampler": "top_k(k=0)"}, MODELS["flat"]).consistent
+        >>> engine, flat = CallableEngine(uniform), MODELS["flat"]
+        >>> probe(engine, {"sampler": "top_k(k=0)"}, flat, draws=2_000).consistent
         True
-        >>> verdict = probe(CallableEngine(uniform), {"sampler": "top_k(k=40)"}, MODELS["flat"])
+        >>> verdict = probe(engine, {"sampler": "top_k(k=40)"}, flat, draws=2_000)
         >>> verdict.consistent, verdict.explanation.about
         (False, 'top_k is ignored')
     """
