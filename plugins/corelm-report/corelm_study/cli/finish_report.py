@@ -175,18 +175,15 @@ class ReportOutput:
             ModelOutputError: logits that no sampler can use.
         """
         # Late, as most of corelm_report measures: `--from` and `--diff` need none of it.
-        from corelm_report.document.gate import condition
         from corelm_report.measure.journal import opened
-        from corelm_report.measure.provenance import name_of
         from corelm_report.measure.run import ReportRun
-        from corelm_report.measure.until import measured_until
 
-        samplers = [(each.name, name_of(each.strategy)) for each in plan.candidates]
-        offered = [metric.full_name for metric in plan.metrics]
-        conditions = [condition(text, samplers, offered) for text in self.fail_if]
+        conditions = self._conditions(plan) if self.fail_if else []
         for text in plan.warnings:
             messages.tell(f"note: {text}")
         if until is not None:
+            from corelm_report.measure.until import measured_until
+
             with plan.opened(executor) as run, messages.stages("units") as bar:
                 document = measured_until(plan, until, run, bar)
             messages.tell(document.header.until or "", "note")
@@ -199,6 +196,15 @@ class ReportOutput:
             except KeyboardInterrupt:
                 messages.tell("the finished parts are kept; --resume continues the report", "note")
                 raise
+
+    def _conditions(self, plan: Plan) -> list[Condition]:
+        """Read the conditions on the samplers and figures of a plan."""
+        from corelm_report.document.gate import condition
+        from corelm_report.measure.provenance import name_of
+
+        samplers = [(each.name, name_of(each.strategy)) for each in plan.candidates]
+        offered = [metric.full_name for metric in plan.metrics]
+        return [condition(text, samplers, offered) for text in self.fail_if]
 
     def _measured(
         self, document: Document, plan: Plan, command: str, conditions: Sequence[Condition]

@@ -200,10 +200,13 @@ def report(
             return output.rewrite(from_)
         from corelm import load
         from corelm.runs import NamedModel, scaling
-        from corelm_report.measure.until import Until
         from corelm_report.plan.plan import plan
 
-        stop = None if until is None else Until.read(until)
+        stop = None
+        if until is not None:
+            from corelm_report.measure.until import Until
+
+            stop = Until.read(until)
         if stop and resume:
             raise UsageError("--resume continues a whole report: leave out --until")
         executor, asked = scaling.Executor.of(workers, scheduler), _read(settings)
