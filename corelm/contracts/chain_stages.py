@@ -30,7 +30,7 @@ from corelm.numerics.distributions import Array
 from corelm.numerics.masks import Forbidden, apply_mask, forbid_tokens
 from corelm.text.printable import message_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # samplers make chains, chains run stages, and stages are samplers
     from corelm.contracts.sampling import Coin, Mask, Sampler, Switch
 
 __all__ = ["apply"]
