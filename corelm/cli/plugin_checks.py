@@ -47,6 +47,7 @@ DECLARED = ("kind", "neutral", "example", "reads", "meaning", "limits", *FLAGS)
 """The attributes by which samplers, decoders and metrics describe themselves."""
 LIMITS = {"sampler": 60.0, "decoder": 60.0, "metric": 60.0, "model": 600.0}
 """The seconds for one law; a large model takes minutes to load."""
+UNTESTED = "changes nothing by default, so no law can fail: give it an `example` of other values"
 METHODS = {"allowed", "choose", "figure", "of_text", "of_token", "compare"}
 """The methods in which a `return` is easily forgotten, since None has a meaning or no message."""
 
@@ -184,6 +185,7 @@ def _fault(kind: str, offer: Offer, quick: bool) -> str:
         questions = [partial(broken, thing, law) for law in laws]
         if kind == "sampler" and not quick:
             questions += [partial(broken, each, laws[0]) for each in _at_bounds(thing)]
+            questions += [partial(str, UNTESTED)] * thing.is_neutral  # after all others
         return next(filter(None, (_guarded(each, LIMITS[kind]) for each in questions)), "")
     except PluginError as error:
         # A sampler may need parameters.

@@ -60,8 +60,8 @@ class Sampler(Displayable, Parameterized, ABC):
     so the core skips the call. Empty if there are no such values."""
 
     example: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Parameter values with a visible effect, for a program that demonstrates the sampler, such as
-    `corelm play`: neutral defaults would show nothing."""
+    """Parameter values with a visible effect: neutral defaults would show nothing in `corelm play`,
+    and nothing to the laws of `corelm plugins --check`, unless the docstring has an example."""
 
     reads: ClassVar[frozenset[str]] = READABLE
     """The parts of the context that the result depends on: of `tokens`, `position`, `surprisal`,

@@ -42,9 +42,10 @@ def example_expression(cls: type[Parameterized], name: str) -> str:
 
 
 def example(cls: type[Sampler], name: str) -> Sampler:
-    """Return a sampler with the values of its docstring's example, or with its defaults."""
+    """Return a sampler with the values of its docstring's example, else of `example`, or none."""
     try:
-        return read_sampler(example_expression(cls, name))
+        call = example_expression(cls, name)
+        return make(cls, name, [], {**cls.example}) if call == name else read_sampler(call)
     except CorelmError:
         return make(cls, name, [], {})
 

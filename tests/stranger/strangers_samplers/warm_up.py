@@ -10,6 +10,7 @@ class WarmUp(corelm.Sampler):
 
     kind = "temperature"
     neutral = {"n": 0}
+    example = {"n": 2}
     reads = {"position"}
     is_argmax_invariant = True
 
