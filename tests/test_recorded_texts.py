@@ -113,11 +113,11 @@ def test_the_texts_are_the_recorded_ones(model, recorded, decoder):
         name: run for name, run in _runs().items() if run.get("decoder", "ancestral") == decoder
     }
     digests = {name: _digest(model, **run) for name, run in runs.items()}
-    assert digests == {name: recorded[name] for name in runs}
+    assert digests == {name: recorded.get(name) for name in runs}
 
 
 def test_the_set_has_about_200_texts(recorded):
-    assert set(recorded) == set(_runs())
+    assert set(recorded) == set(_runs()), "record them: python tests/test_recorded_texts.py"
     assert sum(run["n"] for run in _runs().values()) >= 200
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pkgutil
 
 import corelm_samplers
-from sampler_examples import LAWFUL, LAWFUL_WITH_WORDS
+from conformance import FILTERS, OTHERS
+from sampler_examples import EXAMPLES, LAWFUL, LAWFUL_WITH_WORDS
 
 import corelm
 from corelm.testing import ToyModel, obeys_the_laws
@@ -22,5 +23,8 @@ def test_law_with_words(sampler, law):
 
 
 def test_no_sampler_is_left_out():
-    modules = pkgutil.iter_modules(corelm_samplers.__path__)
-    assert LAWFUL.keys() == {module.name for module in modules}
+    names = {module.name for module in pkgutil.iter_modules(corelm_samplers.__path__)}
+    assert names == LAWFUL.keys(), "write its parameters into LAWFUL of sampler_examples.py"
+    of_logits = {name for name in names if not corelm.sampler(EXAMPLES.get(name, name)).reads}
+    compared = {*FILTERS, *(each.partition("(")[0] for each in OTHERS)}
+    assert of_logits <= compared, "write a row for it into FILTERS or OTHERS of conformance.py"

@@ -28,8 +28,6 @@ from corelm_stats.inference import Inference, Sample
 from corelm_stats.intervals import Sums
 from corelm_stats.permutations import difference_of_ratios, permutation_p_value
 
-COUNTS = ("tokens",)
-"""The figures of a text that don't characterise its sampler."""
 OF_SCORER = ("scorer_surprisal", "scorer_bits_per_byte")
 """The figures whose weights no report has; the tokens and bytes of the texts stand in for them."""
 OF_TOKENS = (SURPRISAL, "model_entropy", "outside_human_band", "unknown", OF_SCORER[0])
@@ -104,7 +102,7 @@ def _tests(
     pairs = [pair for pair in first if pair in second]
     inference = Inference.of_design(pairs, clusters=clusters)
     names = (first[pairs[0]].figures or {}) if pairs else {}
-    for name in (name for name in names if name not in COUNTS):
+    for name in (each for each in names if each != "tokens"):  # a count, no trait of a sampler
         sums = [_sums([texts[pair] for pair in pairs], name) for texts in (first, second)]
         n = sum(a > 0 < b for a, b in zip(sums[0][1], sums[1][1], strict=True))
         units = np.array([inference.by_unit(each) for each in sums])

@@ -1,4 +1,4 @@
-"""Entropy comparison reports: measure samplers, keep one document, render every form of it.
+"""Entropy comparison reports: their settings, the plan, the measurement and the document.
 
 `corelm.compare` makes a report and `corelm.Report` reads one. For programs that go further, this
 package has its `Document` as dataclasses, the JSON `schema` that it follows, `Inference` and

@@ -1,4 +1,4 @@
-"""Figures of sets of texts: pure functions on token ids, for manifests of models and reports."""
+"""Figures of sets of texts, on token ids, with their intervals and p-values, for any program."""
 
 TEXTS, LENGTH = 64, 100
 """The default number of texts to compare, and of tokens in each with its beginning."""

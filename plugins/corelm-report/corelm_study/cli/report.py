@@ -83,8 +83,7 @@ def _option(name: str, setting: ReportSetting) -> inspect.Parameter:
 
 def _read(options: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the values of options for `corelm.compare`, except the scorer's."""
-    readers: dict[str, Callable[[Any], Any]]
-    readers = {"path": Path, "prompts": _prompts_in, "texts": list}
+    readers: dict[str, Any] = {"path": Path, "prompts": _prompts_in, "texts": list}
     return {
         NAMES[name]: readers.get(OPTIONS[name].kind, lambda text: text)(value)
         for name, value in options.items()

@@ -17,11 +17,11 @@ from scipy import stats
 import corelm
 from corelm.errors import ReportError
 from corelm.testing import ToyModel
-from corelm_pages.permutation_tests import permutation_tests
+from corelm_pages.permutation_tests import OF_BYTES, OF_DRAWS, OF_TOKENS, permutation_tests
 from corelm_pages.tables import PageTables
 from corelm_report.document.content import Document, SamplerEntry
 from corelm_report.measure.entries import Measured, from_entry
-from corelm_report.measure.text_records import kept_texts
+from corelm_report.measure.text_records import kept_texts, ratios
 from corelm_report.measure.text_set import TextSet
 from corelm_stats.inference import Inference
 
@@ -48,6 +48,9 @@ def test_a_test_has_the_difference_of_the_page():
     assert {"surprisal", "bits_per_byte", "scorer_surprisal", "loops", "rep_2"} <= {*frame.index}
     for name, row in frame.iterrows():
         assert row.difference == pytest.approx(own[name]["value"], rel=1e-6), name
+    others = {"entropy_drift", "constraint_cost"}  # no figure of a text; a mean over texts
+    weighed = {*OF_TOKENS, *OF_BYTES, *OF_DRAWS, *others}
+    assert ratios([], (0, 1), []).keys() <= weighed, "add its weight to permutation_tests.py"
 
 
 def test_a_report_has_a_test_of_each_figure(report):
