@@ -113,22 +113,21 @@ def _way_out(word: str, options: Collection[str], chosen: Sequence[Chosen]) -> s
 
 def hint_of(error: TyperException) -> str:
     """Return the way to write what an option or argument that Typer refuses probably means."""
-    return _sampler_hint(error.format_message()) + _model_hint(error)
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    parameters = getattr(getattr(context, "command", None), "params", ())
+    words = [each.name for each in parameters if each.param_type_name == "argument"]
+    if "samplers" in words and re.match("No such option: --samplers?( |$)", message):
+        return "; samplers have no option: write them as words, such as top_p"
+    options = [name for each in parameters for name in each.opts]
+    takes_model = not words and "--model" in options
+    return _sampler_hint(message) + (_model_hint(message) if takes_model else "")
 
 
-def _model_hint(error: TyperException) -> str:
+def _model_hint(message: str) -> str:
     """Return how to name a model to a command that takes no words; empty in other errors."""
     extra = r"Got unexpected extra argument(?:\(s\)|s)? \((\S+)\)$"
-    match = re.match(extra, error.format_message().rstrip("."))
-    command = getattr(getattr(error, "ctx", None), "command", None)
-    if (
-        not match
-        or not command
-        or any(each.param_type_name == "argument" for each in command.params)
-    ):
-        return ""
-    options = [name for each in command.params for name in each.opts]
-    return f"; a model is named with --model {match[1]}" if "--model" in options else ""
+    match = re.match(extra, message.rstrip("."))
+    return f"; a model is named with --model {match[1]}" if match else ""
 
 
 def _sampler_hint(message: str) -> str:

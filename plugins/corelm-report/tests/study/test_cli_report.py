@@ -185,6 +185,7 @@ def test_devices_and_pipes_are_written_to(report: Run) -> None:
         (2, ["nucleus"], "there is no sampler or decoder 'nucleus'"),
         (2, ["--fail-if", "greedy.lops > 1"], "did you mean 'loops'?"),
         (2, ["--htlm", "x"], "No such option: --htlm"),
+        (2, ["--sampler", "top_p"], "; samplers have no option: write them as words"),
         (2, ["--top-k", "40"], "No such option: --top-k; top_k is a sampler, written as top_k(k="),
     ],
 )
