@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from small_models import only_forward
 
 import corelm
 from corelm import abilities
@@ -43,14 +44,6 @@ class Noting(SessionWrapper):
         super().extend(tokens)
 
 
-class Bare:
-    """A session with the three methods that it must have."""
-
-    def __init__(self, session):
-        self.next_logits, self.extend = session.next_logits, session.extend
-        self.select = session.select
-
-
 @obeys_the_laws(Wrapping(ToyModel()), tolerance=0)
 def test_a_wrapped_session_obeys_the_laws(model, law):
     law(model)
@@ -59,14 +52,7 @@ def test_a_wrapped_session_obeys_the_laws(model, law):
 @pytest.mark.parametrize("ability", SESSION_ABILITIES)
 def test_a_wrapper_has_the_abilities_of_its_session_and_no_more(ability):
     assert can(SessionWrapper(Noting(TOY.start([[3]]))), ability)
-    assert not can(SessionWrapper(Noting(Bare(TOY.start([[3]])))), ability)
-
-
-class Forwards(Bare):
-    """A session that drops tokens, but gives no logits of earlier ones."""
-
-    def rewind(self, count):
-        raise AssertionError("nobody asks for it without the logits")
+    assert not can(SessionWrapper(Noting(only_forward(TOY).start([[3]]))), ability)
 
 
 class Rewound(SessionWrapper):
@@ -82,11 +68,13 @@ def test_a_method_of_a_wrapper_exists_if_the_session_has_it():
     session.rewind(1)
     assert session.dropped == 1
     assert np.array_equal(session.next_logits(), TOY.start([[3]]).next_logits())
-    assert not can(Rewound(Bare(TOY.start([[3]]))), "rewind")
+    assert not can(Rewound(only_forward(TOY).start([[3]])), "rewind")
 
 
 def test_a_session_without_logits_of_earlier_tokens_cannot_rewind():
-    assert not can(Forwards(TOY.start([[3]])), "rewind")
+    session = only_forward(TOY).start([[3]])
+    session.rewind = lambda count: pytest.fail("nobody asks for it without the logits")
+    assert not can(session, "rewind")
 
 
 def test_a_fork_of_a_wrapper_is_such_a_wrapper_and_counts_by_itself():

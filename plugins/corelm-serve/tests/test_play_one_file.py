@@ -5,11 +5,13 @@ CORELM_CHAINS sets the number of random chains, CORELM_FIRST_CHAIN the seed of t
 
 import json
 import os
+import pkgutil
 import random
 import re
 from functools import cache
 from urllib.parse import quote
 
+import corelm_samplers
 import pytest
 from browsers import PATIENCE, TELEPHONE, overflow
 from corelm_serve.errors import as_api_error
@@ -321,6 +323,11 @@ def test_the_page_fits_and_axe_finds_nothing(opened, width):
     tab = opened(viewport={"width": width, "height": 800})
     assert not overflow(tab)
     assert findings(tab) == []
+
+
+def test_the_page_has_every_built_in_sampler():
+    built_in = sorted(module.name for module in pkgutil.iter_modules(corelm_samplers.__path__))
+    assert built_in == NAMES, "write its kernels into corelm_serve/play/local/samplers.js"
 
 
 def test_a_model_that_is_no_graph_is_refused():
