@@ -1,1 +1,1 @@
-"""Studies: reports on several models, described in a file and repeatable from it."""
+"""Start reports: `corelm.compare`, `corelm report`, studies from a file, judging, reading logs."""

@@ -1,0 +1,1 @@
+"""The commands `corelm report` and `corelm study`."""

@@ -37,7 +37,7 @@ def test_the_reference_names_every_figure():
     lists = re.findall(r"^The figures are (.+?)\. Each has", page, re.MULTILINE | re.DOTALL)
     for view, listed in zip(PARTS, lists, strict=True):
         declared = [each.name for each in FIGURES if each.view == view and not each.derived]
-        assert re.findall(r"`(\w+)`", listed) == declared
+        assert re.findall(r"`(\w+)`", listed) == declared, "name it in reference/report.md"
 
 
 def test_a_declaration_is_complete():
