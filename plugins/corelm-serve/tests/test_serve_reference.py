@@ -46,6 +46,7 @@ GOOD = [
     {"prompt": [[3], [4]], "stream_options": {"include_usage": True}, "stream": True},
     {"n": 2.0, "temperature": 0, "top_p": 1, "logprobs": False, "unknown": False, "stop": "a"},
     {"logit_bias": {}, "stop": [], "seed": -1, "engine": "vllm"},
+    {"logit_bias": []},
 ]
 BAD = [
     {"prompt": None},
@@ -55,7 +56,7 @@ BAD = [
     *({"temperature": t} for t in ("1", -1, False)),
     *({"top_p": p} for p in (2, -1)),
     *({"stop": stop} for stop in ("", [""], 1, ["a"] * 17, "a" * 257)),
-    *({"logit_bias": bias} for bias in ({"the": 1}, {"5": 101}, [])),
+    *({"logit_bias": bias} for bias in ({"the": 1}, {"5": 101}, [5])),
     *({"stream": stream} for stream in (1, "true")),
     {"stream_options": {"x": True}},
     {"engine": "kobold"},

@@ -46,6 +46,7 @@ def schema_of(kind: Any, definitions: Json) -> Json:
     """Return the JSON Schema of a type; that of a part goes to the definitions, by class name.
 
     Example:
+        >>> from corelm_report.document.parts import Rule
         >>> schema_of(Annotated[int, Rule(minimum=1)] | None, {})
         {'type': ['integer', 'null'], 'minimum': 1}
         >>> schema_of(dict[str, list[float]] | None, {})["anyOf"][1]["additionalProperties"]

@@ -153,7 +153,8 @@ def by_token(value: Kind, largest: int, name: str) -> Kind:
             raise ValueError
         return {id: value.read(item) for id, item in values.items()}
 
-    return Kind(f"a mapping of at most {largest:,} {name}", schema, read)
+    nothing = {"type": "array", "maxItems": 0}
+    return Kind(f"a mapping of at most {largest:,} {name}", {"anyOf": [schema, nothing]}, read)
 
 
 def nested(cls: type[Request]) -> Kind:
