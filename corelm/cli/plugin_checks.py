@@ -47,7 +47,7 @@ DECLARED = ("kind", "neutral", "example", "reads", "meaning", "limits", *FLAGS)
 """The attributes by which samplers, decoders and metrics describe themselves."""
 LIMITS = {"sampler": 60.0, "decoder": 60.0, "metric": 60.0, "model": 600.0}
 """The seconds for one law; a large model takes minutes to load."""
-UNTESTED = "changes nothing by default, so no law can fail: give it an `example` of other values"
+UNTESTED = "is neutral by default: give it an `example` of other values, for the laws"
 METHODS = {"allowed", "choose", "figure", "of_text", "of_token", "compare"}
 """The methods in which a `return` is easily forgotten, since None has a meaning or no message."""
 
