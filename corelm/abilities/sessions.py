@@ -1,8 +1,8 @@
-"""The optional methods of sessions, a wrapper that has those of its session, and their joining."""
+"""The optional methods of sessions, and a wrapper that has those of its session."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -194,23 +194,3 @@ class SessionWrapper:
         """Return (batch, count, width): the last hidden states at the last `count` tokens."""
         states: Array = self.wrapped.hidden_states(count)
         return states
-
-
-def join_all(sessions: Sequence[Any]) -> Any:
-    """Join sessions, at once or neighbours first: no row is copied once for each session.
-
-    Args:
-        sessions: at least one; all but the first are empty afterwards.
-
-    Returns:
-        The first session.
-    """
-    first, *others = sessions
-    if others and has_method(first, "join_many"):
-        first.join_many(*others)
-        return first
-    while len(sessions) > 1:
-        for one, other in zip(sessions[::2], sessions[1::2], strict=False):
-            one.join(other)
-        sessions = sessions[::2]
-    return first

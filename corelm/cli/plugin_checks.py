@@ -185,8 +185,8 @@ def _fault(kind: str, offer: Offer, quick: bool) -> str:
         questions = [partial(broken, thing, law) for law in laws]
         if kind == "sampler" and not quick:
             questions += [partial(broken, each, laws[0]) for each in _at_bounds(thing)]
-            questions += [partial(str, UNTESTED)] * thing.is_neutral  # after all others
-        return next(filter(None, (_guarded(each, LIMITS[kind]) for each in questions)), "")
+        fault = next(filter(None, (_guarded(each, LIMITS[kind]) for each in questions)), "")
+        return fault or (UNTESTED if kind == "sampler" and not quick and thing.is_neutral else "")
     except PluginError as error:
         # A sampler may need parameters.
         is_lack = kind == "sampler" and isinstance(error.__cause__, UsageError)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.abilities import can
 from corelm.abilities.optional import draw_next
-from corelm.abilities.sessions import SessionAbilities, join_all
+from corelm.abilities.sessions import SessionAbilities
 from corelm.contracts.language_model import Session, Vocabulary
 from corelm.contracts.sampling import Sampler
 from corelm.decoding.draws import DrawPlan
@@ -27,7 +27,6 @@ from corelm.numerics.distributions import Array
 
 if TYPE_CHECKING:
     from corelm.generation.batched_texts import RequestRows
-
 
 MOST_PLANS = 64
 """The number of plans that a session keeps."""
@@ -254,6 +253,22 @@ class SharedSession:
             self._session.join_many(*sessions)
         else:
             self._session.join(join_all(sessions))
+
+
+def join_all(sessions: Sequence[Any]) -> Any:
+    """Return the first of some sessions with the rows of all, which leaves the others empty.
+
+    They are joined at once, or neighbours first: no row is copied once for each session.
+    """
+    first, *others = sessions
+    if others and can(first, "join_many"):
+        first.join_many(*others)
+        return first
+    while len(sessions) > 1:
+        for one, other in zip(sessions[::2], sessions[1::2], strict=False):
+            one.join(other)
+        sessions = sessions[::2]
+    return first
 
 
 class SessionView:

@@ -203,7 +203,7 @@ class NumpySession(DrawsAhead):
                 session._last_outputs(1)
             session._copies_to_texts()
         self._make_room()  # the other rows are copied from wherever they are
-        times = [cached_time(s._window, s._cached_at, s._processed) for s in sessions]
+        times = [session._cached_time() for session in sessions]
         self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(*(session._window for session in sessions[1:]))
         self._processed = self._cached_at = self._window.length
@@ -219,8 +219,7 @@ class NumpySession(DrawsAhead):
     def fork(self) -> NumpySession:
         """Return a copy of the session; a change to one of the two leaves the other as it is."""
         self._stored_logits()  # before the fork, so that they are computed once
-        other = copy(self)
-        time = cached_time(self._window, self._cached_at, self._processed)
+        other, time = copy(self), self._cached_time()
         other._window = self._window.fork()
         # Without room for more tokens: forks of short prompts that wait in a cache would otherwise
         # hold a whole window each, 0.6 MB for 4 tokens of imdb.
@@ -266,8 +265,7 @@ class NumpySession(DrawsAhead):
             self._select_texts(np.zeros(copies, dtype=np.int64))
 
     def _select_texts(self, selected: Ids) -> None:
-        time = cached_time(self._window, self._cached_at, self._processed)
-        self._cache = self._network.select(self._cache, selected, time)
+        self._cache = self._network.select(self._cache, selected, self._cached_time())
         before = self._window.length
         self._window.select(selected)
         gone = before - self._window.length  # if the longest text was dropped
@@ -393,3 +391,7 @@ class NumpySession(DrawsAhead):
         outputs, logits = self._network.process_with_logits(texts, new, cache, asked, times)
         self._logits = logits[:, 0] if asked else None
         return outputs
+
+    def _cached_time(self) -> int:
+        """Return the length of the longest cached range."""
+        return cached_time(self._window, self._cached_at, self._processed)

@@ -10,12 +10,11 @@ from small_models import SMALL, small_model
 
 import corelm
 from corelm.abilities import SessionWrapper, can
-from corelm.abilities.sessions import join_all
 from corelm.decoding.draws import DrawPlan
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.batched_texts import RequestRows
 from corelm.generation.continuous_batch import PIECE
-from corelm.generation.shared_session import SharedSession
+from corelm.generation.shared_session import SharedSession, join_all
 from corelm.numerics.distributions import surprisals_and_entropy
 from corelm.registry.registry import Registry
 from corelm.runs import ContinuousBatch, Endings, PrefixCache, Strategy, Texts

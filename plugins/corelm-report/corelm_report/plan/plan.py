@@ -253,6 +253,7 @@ def plan(
     listed = [match] if isinstance(match, str) else list(match)
     targets = tuple(dict.fromkeys(map(Target.read, listed)))  # each once
     candidates, warnings = _once(_candidates(samplers, targets))
+    chosen = () if samplers is None else candidates  # the default ones have no notes
     numbers = {name: NUMBERS[name].convert(options[name]) for name in ("n", "length", "contexts")}
     seeds = _seeds(options["seed"], options["seeds"])
     texts = _beginnings(model, options, numbers, seeds[0])
@@ -284,7 +285,7 @@ def plan(
             *warnings,
             *known_texts(reference, model),
             *texts.notes,
-            *(note for each in candidates if samplers is not None for note in lint(each.sampler)),
+            *(note for each in chosen for note in lint(each.sampler)),
             *NamedModel(model).notes(texts.prompts),
         ),
     )
