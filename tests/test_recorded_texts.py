@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernels import needs_kernels
+from compiled_kernels import needs_kernels
 
 import corelm
 from corelm.cli.output.describe import example_expression

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from kernels import kernels
+from compiled_kernels import kernels
 
 from corelm import Context, draw, generate, log_softmax, sampler, softmax, surprisals
 from corelm.filters import min_and_shannon_entropy, within_nats

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled_kernels import no_kernels
 from draws import VOCABULARY, draws_of, example_logits, g_test
-from kernels import no_kernels
 from small_models import numbered_words
 
 import corelm

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from kernels import kernels, needs_kernels
+from compiled_kernels import kernels, needs_kernels
 from programs import python
 
 import corelm

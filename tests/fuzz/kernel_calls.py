@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from kernels import kernels
+from compiled_kernels import kernels
 from random_plans import REFUSED, RandomPlan
 
 from corelm.native.rows import loaded

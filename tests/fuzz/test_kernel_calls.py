@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from compiled_kernels import needs_kernels
 from kernel_calls import call_kernels
-from kernels import needs_kernels
 
 from corelm.native.rows import loaded
 

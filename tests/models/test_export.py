@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernels import no_kernels
+from compiled_kernels import no_kernels
 from small_models import TINY, write
 
 import corelm

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from compiled_kernels import no_kernels
 from corelm_train.network_weights import set_weights
 from corelm_train.settings import PRESETS
-from kernels import no_kernels
 from small_models import SMALL, random_weights
 
 from corelm import log_softmax

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernels import kernels, no_kernels
+from compiled_kernels import kernels, no_kernels
 from programs import python
 from small_models import SMALL, numbered_words, random_weights, small_model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernels import needs_kernels, no_kernels
+from compiled_kernels import needs_kernels, no_kernels
 from small_models import SMALL, small_model
 
 from corelm.errors import UsageError

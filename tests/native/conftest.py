@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kernels import kernels
+from compiled_kernels import kernels
 
 
 @pytest.fixture(params=[8, 16], autouse=True, scope="module")

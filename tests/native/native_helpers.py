@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from kernels import no_kernels
+from compiled_kernels import no_kernels
 
 from corelm.models.networks import layers
 from corelm.models.networks.base import INPUT, Graph, plan

@@ -6,7 +6,7 @@ import ctypes
 import os
 
 import numpy as np
-from kernels import kernels
+from compiled_kernels import kernels
 
 REFUSED = (TypeError, ValueError, BufferError)
 CONTEXT = 6

@@ -10,8 +10,8 @@ from pathlib import Path
 import corelm_samplers
 import numpy as np
 import pytest
+from compiled_kernels import kernels
 from corelm_samplers.dynamic_temperature import dynamic_temperature
-from kernels import kernels
 from native_helpers import zeros
 from programs import python
 

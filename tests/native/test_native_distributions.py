@@ -6,12 +6,12 @@ import functools
 
 import numpy as np
 import pytest
+from compiled_kernels import kernels
 from corelm_samplers.top_p import top_p
 from corelm_samplers.typical import typical
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from kernels import kernels
 from native_helpers import by_definition, random_rows
 
 from corelm import apply_temperature, draw, surprisals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernels import kernels
+from compiled_kernels import kernels
 from native_helpers import by_definition, embedding, some, step_input
 
 from corelm.models.networks import kinds as networks

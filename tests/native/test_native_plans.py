@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 import pytest
-from kernels import kernels
+from compiled_kernels import kernels
 from random_plans import REFUSED, RandomPlan
 
 PLANS = int(os.environ.get("CORELM_FUZZ", "4000"))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled_kernels import kernels
 from corelm_samplers.top_p import top_p
-from kernels import kernels
 from native_helpers import planned_run, random_rows, zeros
 from programs import python
 

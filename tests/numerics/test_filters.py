@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compiled_kernels import needs_kernels, no_kernels
 from corelm_samplers.top_n_sigma import logit_std
-from kernels import needs_kernels, no_kernels
 
 from corelm import apply_temperature, draw, softmax, surprisals
 from corelm.errors import UsageError

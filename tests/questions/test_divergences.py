@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from compiled_kernels import needs_kernels, no_kernels
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels import needs_kernels, no_kernels
 from scipy.spatial.distance import jensenshannon
 
 import corelm

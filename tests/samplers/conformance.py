@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import array_api_strict as strict
 import numpy as np
 import reference_filters as reference
+from compiled_kernels import no_kernels
 from hypothesis import strategies as st
-from kernels import no_kernels
 from reference_filters import SHARES
 
 import corelm

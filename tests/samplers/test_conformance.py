@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from compiled_kernels import needs_kernels, replace_kernels
 from conformance import (
     FILTERS,
     INF,
@@ -21,7 +22,6 @@ from conformance import (
 from corelm_samplers.top_p import top_p
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels import needs_kernels, replace_kernels
 from reference_filters import KINDS, ROWS, probabilities, random_rows
 
 import corelm
