@@ -59,7 +59,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if imports_a_missing_package(collection_path) else None
 
 
-LONG = (
+FIRST = (
     *("test_examples_print_what_the_page_says[", "test_each_backend_agrees_with_full_passes"),
     *("test_an_interrupted_run_keeps", "test_a_training_killed", "test_four_devices"),
     *("test_any_number_and_any_text", "test_every_kind_of_package"),
@@ -68,12 +68,14 @@ LONG = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of engines, and start the long ones first."""
+    """Mark the tests of engines and long ones, and start those that take longest first."""
     for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
         mark_engines(item)
         skip_without_packages(item)
-    # Long ones first, or a worker has one alone at the end. The sort keeps the order of the others.
-    items.sort(key=lambda item: not item.name.startswith(LONG))
+    # These first, or a worker has one alone at the end. The sort keeps the order of the others.
+    items.sort(key=lambda item: not item.name.startswith(FIRST))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -86,7 +86,7 @@ def test_what_is_damaged_is_written_again(whole, folder, run, spawn, at):
     assert (folder / "t.jsonl").read_bytes() == whole
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dask_workers_write_the_same_bytes_though_one_is_killed(whole, folder, spawn):
     pytest.importorskip("distributed", reason="pip install distributed")
     assert spawn(*WORDS, "t.jsonl", "--workers", "2").code == 0

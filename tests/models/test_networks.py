@@ -51,7 +51,7 @@ def pair(a, spread=0.5):
     return in_numpy, in_keras
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")
 @pytest.mark.parametrize("kind", SMALL)
 def test_at_every_length_up_to_the_full_context(kind):
@@ -72,7 +72,7 @@ def test_with_padding_at_every_place(kind):
     np.testing.assert_allclose(in_numpy(ids), in_keras(ids), atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", REAL)
 def test_at_the_size_of_the_presets(kind):
     in_numpy, in_keras = pair(REAL[kind], spread=0.06)

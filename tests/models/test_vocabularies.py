@@ -70,7 +70,7 @@ def test_texts_of_odd_pieces_have_the_ids_of_tokenizers(reference):
         assert VOCABULARY.encode(text) == reference.encode(text).ids, text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_character_is_split_as_by_tokenizers(reference):
     rng = random.Random(0)
     characters = old_characters()

@@ -119,7 +119,7 @@ def test_other_threads_go_on_while_a_started_run_is_dropped():
         ticker.join()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_processes_may_be_forked_while_other_threads_work():

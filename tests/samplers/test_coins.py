@@ -143,7 +143,7 @@ def test_xtc_before_a_temperature_is_that_of_the_engines():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
-    "seeds", [range(150), pytest.param(range(150, 1000), marks=pytest.mark.slow)], ids=len
+    "seeds", [range(150), pytest.param(range(150, 1000), marks=pytest.mark.long)], ids=len
 )
 def test_random_chains_are_those_of_coins_tossed_one_after_the_other(seeds, dtype):
     for seed in seeds:

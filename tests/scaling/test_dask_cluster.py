@@ -98,12 +98,13 @@ def results(executor: DaskCluster, units: list[Unit]) -> dict[str, str]:
     return {unit.name: result for unit, result in executor.run(iter(units), 0)}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_the_report_is_the_same_though_a_worker_is_killed(in_process, killed, workers):
     assert compare(workers=workers) == in_process
     assert killed.exists()
 
 
+@pytest.mark.long
 def test_the_report_is_the_same_though_workers_come_and_go(in_process, killed):
     with (
         distributed.LocalCluster(n_workers=0, **HERE) as cluster,
@@ -252,6 +253,7 @@ def test_a_unit_that_kills_every_worker_is_named(killed):
             results(executor, [Suicide()])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [(SamplerError, SamplerError), (OddError, ExecutorError), (SystemExit, ExecutorError)],

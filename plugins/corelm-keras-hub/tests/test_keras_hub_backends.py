@@ -30,6 +30,7 @@ def results(backend):
     return json.loads(ran.stdout.strip().split("\n")[-1])
 
 
+@pytest.mark.long
 def test_each_backend_agrees_with_full_passes_and_writes_the_texts_of_corelm():
     """One test of all backends, since each worker that runs a part of it starts programs again."""
     installed = [each for each in BACKENDS if importlib.util.find_spec(each)]

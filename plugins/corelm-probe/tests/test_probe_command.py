@@ -65,7 +65,7 @@ def test_a_verdict_is_lines_or_one_document(probe, monkeypatch):
     assert document["fit"]["chain"] == "top_k(k=9)"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.engines("llama_cpp", "gguf")
 def test_a_penalty_in_llama_cpp_python_leaves_out_the_prompt(probe, tmp_path):
     probe("models", tmp_path, "--only", "slope")
@@ -78,7 +78,7 @@ def test_a_penalty_in_llama_cpp_python_leaves_out_the_prompt(probe, tmp_path):
     assert verdict["fault"] == "repetition_penalty"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.engines("mlx_lm")
 def test_mlx_is_consistent(probe, tmp_path):
     probe("models", tmp_path, "--only", "slope")
@@ -93,7 +93,7 @@ def test_every_api_has_a_format_that_corelm_reads():
         assert corelm.to_settings("stochastic", api.format)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.engines("keras_hub")
 def test_keras_hub_is_consistent(probe, tmp_path):
     pytest.importorskip("keras_hub")

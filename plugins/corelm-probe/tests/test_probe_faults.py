@@ -42,7 +42,7 @@ def explanation(engine, chain, model=SLOPE, **options):
     return verdict.explanation.about, verdict.fault
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("first", "chain", "fault"),
     [
@@ -59,7 +59,7 @@ def test_tokens_of_a_tie_that_are_kept_are_named(first, chain, fault):
     assert explanation(engine, chain, TIES, draws=2000) == (f"top_k keeps {fault}", "top_k")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_temperature_that_is_5_percent_off_is_named():
     def cooler(stages):
         return [
@@ -73,7 +73,7 @@ def test_a_temperature_that_is_5_percent_off_is_named():
     assert fault == "temperature"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("counts", [True, False])
 def test_a_penalty_with_another_window_is_named(counts):
     def other(stages):
@@ -117,7 +117,7 @@ PLANTED = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("named", PLANTED)
 def test_a_planted_fault_is_named(named):
     engine, chain, draws, setting = PLANTED[named]
@@ -236,7 +236,7 @@ CHAINS = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("chain", "name"), CHAINS)
 def test_false_alarms_are_at_most_the_level(monkeypatch, chain, name):
     """Of 100 correct engines at most as many fail at the level 0.05 as chance allows."""

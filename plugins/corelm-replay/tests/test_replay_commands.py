@@ -89,7 +89,7 @@ def test_a_receipt_is_verified(command):
     assert json.loads(bad.output)["findings"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.engines("jax")
 def test_a_receipt_of_a_keras_model_is_verified_on_another_backend_than_tensorflow():
     pytest.importorskip("keras", reason="pip install keras")

@@ -44,7 +44,7 @@ NEED_VALUES = "mirostat", "ban", "gumbel_max"
 """The chains that jax.jit can't compile, since they read the values of the logits."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.engines("jax")
 @pytest.mark.parametrize("chain", KINDS)
 def test_jax_has_the_values_of_numpy_and_the_gradient_of_finite_differences(chain):

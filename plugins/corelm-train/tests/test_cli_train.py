@@ -119,7 +119,7 @@ def test_a_short_text_has_the_small_preset_and_a_curve_at_the_end(notes: Path, c
     assert re.match(r"kept the weights of epoch \d+, with a held-out perplexity of ", lines[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
 def test_an_interrupted_run_keeps_a_checkpoint_and_continues(
     notes: Path, monkeypatch: pytest.MonkeyPatch, call: Call
@@ -185,7 +185,7 @@ def training_of(folder: Path) -> list[str]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
 def test_a_training_killed_in_its_second_checkpoint_resumes_to_the_same_weights(
     tmp_path: Path,

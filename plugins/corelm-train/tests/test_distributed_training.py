@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.long
 def test_four_devices_give_the_weights_of_one_device(tmp_path: Path) -> None:
     rng = random.Random(4)
     texts = tmp_path / "texts.txt"

@@ -325,7 +325,7 @@ def test_scores_of_a_keras_model_that_looks_ahead_are_those_of_the_text_alone(lo
     np.testing.assert_allclose(model.start(texts).next_logits(), expected, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("kind", SMALL)
 def test_rounding_does_not_look_like_looking_ahead(kind, precision, caplog):

@@ -146,7 +146,10 @@ def interrupted(texts, after_six_steps):
     return shutil.copy(after_six_steps, checkpoint_path(settings(texts).out))
 
 
-@pytest.mark.parametrize("preset", ["book", "default", "gpt2", "rnn"])
+@pytest.mark.parametrize(
+    "preset",
+    ["default", *(pytest.param(p, marks=pytest.mark.long) for p in ("book", "gpt2", "rnn"))],
+)
 def test_a_trained_model_can_be_loaded_and_writes(texts, preset):
     notes = Notes()
     size = 262 if preset == "gpt2" else 20  # its first 258 tokens are special ones and bytes
@@ -188,6 +191,7 @@ def weights(path):
     return Bundle.read(path).weights
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("interrupted")
 def test_an_interrupted_run_resumes_to_the_same_weights(texts, whole):
     """Interrupted in the middle and at the end of an epoch, it ends with an uninterrupted run's."""
@@ -255,6 +259,7 @@ def test_training_stops_when_the_held_out_loss_rises_and_keeps_the_best_epoch(
     assert notes.finished_with[0].best_epoch == 2
 
 
+@pytest.mark.long
 def test_a_resumed_run_has_the_best_weights_of_the_interrupted_one(texts, scripted, monkeypatch):
     """Interrupted before its best epoch has ended, in the middle of the next, and at its end."""
     scripted(9.0, 4.0, 5.0, 4.5, 4.2)

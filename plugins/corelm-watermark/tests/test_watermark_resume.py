@@ -40,7 +40,11 @@ def lines(folder, pattern):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "kept"), [(SAMPLE, "t.jsonl.part"), (REPORT, "home/reports/*.jsonl")]
+    ("words", "kept"),
+    [
+        (SAMPLE, "t.jsonl.part"),
+        pytest.param(REPORT, "home/reports/*.jsonl", marks=pytest.mark.long),
+    ],
 )
 def test_a_run_does_not_continue_with_another_key(corelm, tmp_path, words, kept):
     first = corelm(*words, key="the first secret")

@@ -187,7 +187,7 @@ def document_of(rows):
     return replace(Document.from_dict(empty), samplers=entries)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_difference_of_equal_samplers_is_bold(equal_samplers):
     """With texts as units 18 % to 19 % of such reports had a bold one; 4 of 12 are 1 in 1,000.
 
@@ -265,7 +265,7 @@ def simulation():
     return long_program("statements_of_figures")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("design", [(8, 4), (2, 8)])
 def test_statements_are_false_in_few_reports(simulation, design):
     """At 1 % each, more than 2 of 20 reports have a false one of a kind once in 1,000 times."""

@@ -67,7 +67,7 @@ def of_sampler(n, seed, reference=None):
     return made["samplers"][0]["generated_texts"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_subsets_have_the_figures_of_sets_drawn_that_size():
     """Human texts in sets of 8 have the figures of 8 texts that the same sampler wrote."""
     sets = [of_sampler(8, seed) for seed in range(40)]

@@ -82,7 +82,7 @@ def test_a_sampler_that_is_not_the_source_is_told_from_it(model_and_prompts):
     assert report["closest"] == ["stochastic"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_paired_intervals_hold_the_truth(model_and_prompts):
     """Of 24 intervals with a coverage of 95 %, fewer than 20 hold the truth once in 170 times.
 

@@ -140,7 +140,7 @@ def peak_of_a_report(model, **settings):
     return peak
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kernels", ["kernels", "definitions"])
 def test_a_report_holds_a_few_batches_of_logits_at_once(kernels, monkeypatch):
     """Longer and more texts add nothing: no distribution of an earlier step is kept."""

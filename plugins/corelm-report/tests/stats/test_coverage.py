@@ -11,7 +11,7 @@ def reports():
     return long_program("whole_reports")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("chain", "design"),
     [("ending", (1, 64)), ("unlike", (4, 16)), ("repeating", (8, 4)), ("unlike", (50, 1))],
@@ -23,7 +23,7 @@ def test_intervals_hold_the_truth_in_every_design(reports, chain, design):
         assert reports.share(held[name]) >= 0.86, name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compression_of_few_short_texts_is_not_underestimated(reports):
     """The ratio is skewed: an interval symmetric around it held 81 % of the truths."""
     held = reports.coverage("unlike", (2, 8), studies=0, sets=100)
