@@ -151,7 +151,7 @@ class Report(markup.Displayable):
                 difference, or of one of several seeds. "difference": one difference from the entry
                 compared with, paired by text. "test": such a difference with the p-value of a
                 paired permutation test, Holm's correction over all lines, and whether it is
-                significant beside the other statements of the report; it needs all texts.
+                significant among all statements of the report; it needs all texts.
                 "sampler": a sampler with all its figures, or human text. "seed": a sampler with the
                 figures of one seed, if there are several. "text" and "token": one that the report
                 keeps, which are all with `texts="all"`. Except for "figure", the parameters of the

@@ -1,7 +1,7 @@
 """Conclusions from several figures: p-values corrected for their number, the closest, the best.
 
 The kinds of statements share one level: in at most 5 % of all reports some statement is false, of
-whatever kind, because each kind has an equal part of the 5 % (Bonferroni): 1 % for all its
+any kind, because each kind has an equal part of the 5 % (Bonferroni): 1 % for all its
 statements in a report together. Intervals make no such statement; each has 95 % of its own.
 """
 

@@ -99,7 +99,7 @@ def show_verdicts(
 
 @dataclass(frozen=True)
 class Design:
-    """The independent units of a study, whatever part of its pairs was judged.
+    """The independent units of a study, also if only a part of its pairs was judged.
 
     Attributes:
         clusters: the cluster of each prompt; empty if each is its own.
