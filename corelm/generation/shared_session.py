@@ -1,7 +1,7 @@
 """One session for the rows of several requests, and the draws of their tokens in one call.
 
 A chain of corelm's own samplers that reads nothing but the logits treats each row by itself, to the
-last bit. So the rows of all requests with such a chain of any length are drawn together.
+last bit. So the rows of all requests with such a chain, of any length, are drawn together.
 """
 
 from __future__ import annotations
