@@ -135,7 +135,7 @@ def test_without_the_package_that_tries_it_portability_is_unknown(
 
 def test_parameters_that_cannot_be_options_are_shown_as_an_expression(run: Run) -> None:
     text = run("samplers", "everything(words=('x',))").out
-    assert "try       corelm sample --sampler 'everything(length=0," in text
+    assert """try       corelm sample --sampler 'everything(words=("x",))'""" in text
     assert "--sampler-length " in text
     assert "source    Nobody 2025, Nothing in particular." in text
 

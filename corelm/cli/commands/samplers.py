@@ -157,6 +157,9 @@ def _command(name: str, sampler: Sampler, options: Mapping[str, list[str]]) -> s
     """Return the command that writes a text with this sampler."""
     changed = [p for p in sampler.parameters() if getattr(sampler, p.name) != p.default]
     if any(p.type in (bool, tuple, dict, int | str) for p in changed):
-        return f"corelm sample --sampler {shlex.quote(str(sampler))}"
+        written = ", ".join(f"{p.name}={p.written(getattr(sampler, p.name))}" for p in changed)
+        if '"' not in written:
+            written = written.replace("'", '"')  # which a shell's single quotes can hold
+        return f"corelm sample --sampler {shlex.quote(f'{name}({written})')}"
     values = [f"{options[p.name][0]} {shlex.quote(str(getattr(sampler, p.name)))}" for p in changed]
     return " ".join([f"corelm sample --sampler {name}", *values])
