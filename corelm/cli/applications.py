@@ -310,8 +310,9 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
         case typer.TyperException():
             from corelm.cli.unknown_options import hint_of  # late: for an error alone
 
-            message, hint = error.format_message().rstrip("."), hint_of(error)
-            return f"{message}{hint}; see `{help}`", error.exit_code
+            message = error.format_message().rstrip(".") + hint_of(error)
+            see = " See" if message.endswith("?") else "; see"
+            return f"{message}{see} `{help}`", error.exit_code
         case typer.Abort():
             return "aborted", ExitCode.FAILED
         case UsageError():

@@ -169,7 +169,7 @@ def test_an_app_of_several_commands_is_a_group(install: Install, call: Call) -> 
     [
         (["hello", "--fail"], (1, "nobody is here")),
         (["hello", "-x"], (2, "No such option: -x; see `corelm hello --help`")),
-        (["helo"], (2, "No such command 'helo'. Did you mean 'hello'?; see `corelm --help`")),
+        (["helo"], (2, "No such command 'helo'. Did you mean 'hello'? See `corelm --help`")),
     ],
 )
 def test_wrong_usage(

@@ -70,7 +70,7 @@ def test_the_version(spawn: Run) -> None:
     [
         (
             ["smaple"],
-            "No such command 'smaple'. Did you mean 'sample', 'samplers'?; see `corelm --help`",
+            "No such command 'smaple'. Did you mean 'sample', 'samplers'? See `corelm --help`",
         ),
         (["--foo"], "No such option: --foo; see `corelm --help`"),
         (["data"], "Missing command; see `corelm data --help`"),
