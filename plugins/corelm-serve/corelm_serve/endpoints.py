@@ -32,7 +32,6 @@ from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.fields import Request as Body
 from corelm_serve.requests.fields import json_of
 from corelm_serve.requests.play import (
-    ChainRequest,
     NextRequest,
     PictureRequest,
     SendRequest,
@@ -185,11 +184,6 @@ async def play_samplers(request: Request) -> Response:
     return json_response(offers | {"role": role if service.classroom else None})
 
 
-async def play_chain(request: Request) -> Response:
-    """Read a chain, and note likely mistakes."""
-    return json_response(await in_thread(request, play_answers.chain, await read_body(request)))
-
-
 async def play_next(request: Request) -> Response:
     """Explain the next word, stage by stage."""
     service, body = service_of(request), await read_body(request)
@@ -334,7 +328,6 @@ ROUTES = (
     RouteSpec("POST", "/detokenize", detokenize, DetokenizeRequest),
     RouteSpec("GET", "/tokenizer_info", tokenizer_info),
     RouteSpec("GET", "/api/samplers", play_samplers),
-    RouteSpec("POST", "/api/chain", play_chain, ChainRequest),
     RouteSpec("POST", "/api/next", play_next, NextRequest),
     RouteSpec("POST", "/api/tree", play_tree, TreeRequest),
     RouteSpec("POST", "/api/picture", play_picture, PictureRequest),

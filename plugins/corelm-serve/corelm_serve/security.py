@@ -67,7 +67,7 @@ CLIENT = "corelm_client"
 """The key of a request's scope that says which of several tokens it has."""
 OF_STUDENTS = frozenset(
     {("GET", path) for path in ("/play", "/api/samplers", "/v1/models", "/api/class")}
-    | {("POST", f"/api/{name}") for name in ("chain", "next", "write", "picture")}
+    | {("POST", f"/api/{name}") for name in ("next", "tree", "write", "picture")}
     | {("POST", "/tokenize")}
 )
 """The requests that the live page makes."""

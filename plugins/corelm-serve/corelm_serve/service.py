@@ -181,16 +181,12 @@ class Service:
         """The threads that were given up for the live page, each with the sampler it hangs in."""
 
     @cached_property
-    def rows(self) -> dict[tuple[str, bool], RowCache]:
-        """The caches of the live page, by a model's name and whether [UNK] may be drawn.
+    def rows(self) -> dict[str, RowCache]:
+        """The caches of the live page, by a model's name.
 
         Made in the event loop alone, when a page asks first.
         """
-        return {
-            (name, unknown): RowCache(served.model, unknown)
-            for name, served in self.models.items()
-            for unknown in (False, True)
-        }
+        return {name: RowCache(served.model) for name, served in self.models.items()}
 
     @property
     def running(self) -> int:

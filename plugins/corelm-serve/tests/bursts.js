@@ -13,7 +13,6 @@
 
   window.fetch = async (path, { signal, ...options } = {}) => {
     signal?.throwIfAborted();
-    if (path === "/api/chain") return real(path, { signal, ...options }); // notes only
     waiting += 1;
     try {
       if (!isHostile) return await real(path, { signal, ...options });

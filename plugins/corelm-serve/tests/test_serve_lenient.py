@@ -194,7 +194,7 @@ STAGE = {"name": "top_k", "parameters": {"k": 4}}
 )
 def test_malformed_nested_stages_are_refused(client, nested):
     stages = [{"name": "schedule", "parameters": {"first": nested}}]
-    response = client.post("/api/chain", json={"stages": stages})
+    response = client.post("/api/next", json={"stages": stages})
     assert response.status_code == 400, response.text
     assert response.json()["error"]["param"] == "stages"
 
@@ -203,4 +203,4 @@ def test_deeply_nested_stages_are_refused(client):
     stages = [STAGE]
     for _ in range(200):
         stages = [{"name": "schedule", "parameters": {"first": {"stages": stages}}}]
-    assert client.post("/api/chain", json={"stages": stages}).status_code == 400
+    assert client.post("/api/next", json={"stages": stages}).status_code == 400

@@ -28,7 +28,6 @@ from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
 from corelm_serve.requests.completion import with_decoder
 from corelm_serve.requests.play import (
-    ChainRequest,
     NextRequest,
     PlaceRequest,
     TreeRequest,
@@ -41,7 +40,7 @@ LEVELS = 3
 """The places of a tree whose words are listed at first: along the likeliest words."""
 
 Models = Mapping[str, ServedModel]
-Caches = Mapping[tuple[str, bool], RowCache]
+Caches = Mapping[str, RowCache]
 
 
 def samplers(models: Models) -> dict[str, Any]:
@@ -65,29 +64,14 @@ def _facts(model: LanguageModel) -> dict[str, Any]:
     return {"prompt": prompt, "chat": is_chat, "unit": vocabulary.unit, "ends": ends}
 
 
-def chain(body: Any) -> dict[str, Any]:
-    """Return a chain as an expression, as cards, and with notes on likely mistakes.
-
-    A chain that can't be read isn't an error, as the page sends it at every key: the answer has the
-    reason.
-    """
-    request = ChainRequest.read(body)
-    try:
-        sampler = chain_of(request)
-        notes = lint(sampler)
-        return {"expression": str(sampler), "stages": cards(sampler), "notes": notes, "error": None}
-    except ApiError as error:
-        return {"error": error.message}
-
-
 def next_word(
     body: Any, models: Models, caches: Caches, limits: Limits, late: str | None = None
 ) -> dict[str, Any]:
     """Return the next word's distributions, from the model's to the one drawn from.
 
     If a stage fails, the answer names it and has the distributions before it. It also has the error
-    of a chain or a prompt that can't be read. `late` is the message about a chain that took too
-    long.
+    of a chain or a prompt that can't be read, as the page sends them at every key. `late` is the
+    message about a chain that took too long.
     """
     request = NextRequest.read(body)
     try:
@@ -106,8 +90,6 @@ def next_word(
     nats = [word["surprisal"] for word in words if not word["end"]]
     return {
         "chain": {"expression": str(sampler), "stages": cards(whole)},
-        "prompt": len(place.prompt),
-        "position": len(place.tokens),
         "words": words,
         "surprisal": math.fsum(nats) / len(nats) if nats and None not in nats else None,
         "averaged": len(nats),
@@ -153,6 +135,7 @@ def _next_at(
         "arithmetic": table,
         "drawn": drawn,
         "error": fault,
+        "notes": [] if late else lint(sampler),  # which applies its stages to other rows
     }
 
 
@@ -214,7 +197,7 @@ def write(body: Any, models: Models, caches: Caches, limits: Limits) -> dict[str
         _draw(place, sampler, request.length)
     else:
         _decode(place, with_decoder(sampler, request.decoder), request)
-    return {"words": place.words()[first:], "ended": place.ended}
+    return {"words": place.words()[first:]}
 
 
 def _draw(place: Place, sampler: Sampler, length: int) -> None:
@@ -238,9 +221,7 @@ def _decode(place: Place, strategy: Strategy, request: WriteRequest) -> None:
     if place.ended:
         return
     try:
-        texts = Texts(
-            "", strategy, request.length, 1, request.seed, unknown=request.unknown, ids=[*place.ids]
-        )
+        texts = Texts("", strategy, request.length, 1, request.seed, ids=[*place.ids])
         for step in texts.steps(place.model, [0]):
             place.ids = (*place.ids, int(step.tokens[0]))
             if place.ended:
@@ -260,13 +241,13 @@ def place_of(request: PlaceRequest, models: Models, caches: Caches, limits: Limi
             a template.
     """
     served = find(models, request.model)
-    rows, prompt = caches[served.name, request.unknown], request.prompt
+    prompt = request.prompt
     if request.chat:
         try:
             prompt = FullVocabulary(served.model.vocabulary).message(prompt)
         except CorelmError as error:
             raise as_api_error(error, "prompt") from error
-    place = Place(served, rows, prompt, request.tokens, request.seed)
+    place = Place(served, caches[served.name], prompt, request.tokens, request.seed)
     check_at_most("prompt", len(place.ids), limits.prompt, "tokens, drawn ones included,")
     return place
 

@@ -95,17 +95,7 @@ def as_json(value: Any) -> Any:
 def installed() -> list[dict[str, Any]]:
     """Return the samplers that can be used here, each with its help line and its parameters."""
     offers = plugins.registry().offers("corelm_samplers")
-    return [
-        {
-            "name": _shortest_name(offer, offers),
-            "help": offer.value.description(),
-            "kind": offer.value.kind,
-            "package": offer.source.distribution,
-            **_start(offer, offers),
-        }
-        for offer in offers
-        if not _needs_local(offer.value)
-    ]
+    return [_offered(offer, offers) for offer in offers if not _needs_local(offer.value)]
 
 
 def _needs_local(cls: type[Sampler]) -> bool:
@@ -133,15 +123,18 @@ def _shortest_name(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> str
     return offer.full_name if sum(each.name == offer.name for each in offers) > 1 else offer.name
 
 
-def _start(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> dict[str, Any]:
-    """Return the expression of a newly added stage, and what its parameters take."""
-    cls = offer.value
+def _offered(offer: plugins.Offer, offers: Sequence[plugins.Offer]) -> dict[str, Any]:
+    """Describe a sampler, the expression of a newly added stage, and what its parameters take."""
+    cls, name = offer.value, _shortest_name(offer, offers)
     try:
         example = cls(**cls.example)
     except CorelmError:  # it has no values by default, such as a grammar
         example = None
     return {
-        "expression": _shortest_name(offer, offers) if example is None else str(example),
+        "name": name,
+        "help": cls.description(),
+        "package": offer.source.distribution,
+        "expression": name if example is None else str(example),
         "parameters": [
             _described(each) | {"start": as_json(getattr(example, each.name, each.default))}
             for each in cls.parameters()

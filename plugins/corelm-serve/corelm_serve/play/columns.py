@@ -52,7 +52,6 @@ def described(stages: Sequence[ExplainedStage], ends: Collection[int]) -> list[d
             "choices": stage.effective_choices,
             "kept": stage.tokens_kept,
             "surprisal": expected_surprisal(stage, stages[0], ends),
-            "mass_kept": stage.mass_kept,
             "removed": int(np.count_nonzero(stage.removed)),
             "removed_mass": stage.removed_mass,
             "stage": None if stage.sampler is None else str(stage.sampler),

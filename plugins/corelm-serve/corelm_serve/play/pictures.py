@@ -30,9 +30,7 @@ def explained(
     request = PictureRequest.read(body)
     place, chain = place_of(request, models, caches, limits), chain_of(request)
     try:
-        explanation = corelm.explain(
-            place.model, place.text, chain, after=place.tokens, unknown=request.unknown
-        )
+        explanation = corelm.explain(place.model, place.text, chain, after=place.tokens)
     except CorelmError as error:
         raise as_api_error(error, "sampler") from error
     return explanation, request

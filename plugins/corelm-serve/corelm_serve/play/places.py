@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,6 @@ from corelm_serve.service import ServedModel
 
 SURPRISALS = {"surprisal", "model_surprisal"}
 """The parts of a context that don't follow from the tokens alone."""
-AT_ONCE = 2**21
-"""The largest number of logits that are drawn from at once."""
 
 
 class Place:
@@ -93,13 +92,7 @@ class Place:
         """Return the token that is drawn here with the seed, as by `corelm sample`."""
         return int(draw(logits, self._stream.at(len(self.tokens)))[0][0])
 
-    def counts(self, logits: Array, draws: int) -> dict[int, int]:
+    def counts(self, logits: Array, draws: int) -> Counter[int]:
         """Return how many of a run's first samples draw each token here."""
         uniforms = RandomStream(self._seed, range(draws)).at(len(self.tokens))
-        most = max(1, AT_ONCE // logits.shape[1])
-        tokens = [
-            draw(np.repeat(logits, len(part), axis=0), part)[0]
-            for part in np.split(uniforms, range(most, draws, most))
-        ]
-        ids, counts = np.unique(np.concatenate(tokens), return_counts=True)
-        return dict(zip(ids.tolist(), counts.tolist(), strict=True))
+        return Counter(int(draw(logits, each)[0][0]) for each in uniforms[:, None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import takewhile
 
 import numpy as np
@@ -30,32 +31,26 @@ class RowCache:
 
     Args:
         model: the language model.
-        unknown: allow [UNK] to be drawn.
     """
 
-    def __init__(self, model: LanguageModel, unknown: bool = False) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self._model, self._lock = model, threading.RLock()
         self._rows: OrderedDict[Ids, Array] = OrderedDict()
         self._most = max(2 * BLOCK, MEMORY // (4 * len(model.vocabulary)))
         # For each text: the first place, and the logits from there on.
         self._nats: OrderedDict[tuple[Ids, int], list[float]] = OrderedDict()
-        self._explained: OrderedDict[Ids, ExplainedStage] = OrderedDict()
+        self.explained = lru_cache(EXPLAINED)(self._explain)
         self._session: Session | None = None  # after the tokens of `_read`
         self._read: Ids = ()
-        self._prepare = ModelLogits(model.vocabulary, unknown)
+        self._prepare = ModelLogits(model.vocabulary)
 
     def after(self, ids: Ids) -> Array:
         """Return (1, vocabulary): the logits after a text, as a decoder gets them."""
         return self._block(ids, len(ids))[-1]
 
-    def explained(self, ids: Ids) -> ExplainedStage:
+    def _explain(self, ids: Ids) -> ExplainedStage:
         """Return the distribution after a text."""
-        row = self.after(ids)[0]
-        with self._lock:
-            stage = self._explained.setdefault(ids, ExplainedStage(None, row))
-            if len(self._explained) > EXPLAINED:
-                self._explained.popitem(last=False)
-            return stage
+        return ExplainedStage(None, self.after(ids)[0])
 
     def along(self, ids: Ids, first: int) -> Iterator[Array]:
         """Yield (1, vocabulary): the logits before each token of a text, from token `first` on.

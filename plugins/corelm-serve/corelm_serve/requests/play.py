@@ -22,8 +22,6 @@ from corelm_serve.requests.fields import (
 
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 """The forms of a picture, with their media types."""
-CARD = ("expression", "neutral")
-"""Further keys of a nested stage, which come with the defaults and which the page sends back."""
 MOST_DRAWN = 4_096
 """The most tokens after the prompt."""
 MOST_WRITTEN = 256
@@ -44,8 +42,7 @@ def _stages(value: Any, depth: int = 0) -> list[dict[str, Any]]:
 
 
 def _stage(value: Any, depth: int) -> dict[str, Any]:
-    keys = {"name", "parameters", *(CARD if depth else ())}
-    if not isinstance(value, dict) or not value.keys() <= keys:
+    if not isinstance(value, dict) or not value.keys() <= {"name", "parameters"}:
         raise ValueError
     name, parameters = value.get("name"), value.get("parameters", {})
     if not isinstance(name, str) or not isinstance(parameters, dict):
@@ -117,7 +114,6 @@ class PlaceRequest(ChainRequest):
         list_of(ID, MOST_DRAWN, name="token ids"), "the tokens drawn after it", ()
     )
     seed: int = field(whole(0, LARGEST_SEED), "decides the random numbers", 0)
-    unknown: bool = field(FLAG, "allow [UNK] to be drawn", False)
 
 
 @dataclass(frozen=True, kw_only=True)

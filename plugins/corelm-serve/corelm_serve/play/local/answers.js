@@ -19,27 +19,18 @@ export class Answers {
   answer(path, body) {
     const answers = {
       "/api/samplers": () => this.data.start, "/v1/models": () => ({ data: [{ id: this.data.model }] }),
-      "/api/chain": () => this.chain(body), "/api/next": () => this.next(body), "/api/tree": () => this.tree(body),
+      "/api/next": () => this.next(body), "/api/tree": () => this.tree(body),
       "/api/write": () => this.write(body), "/tokenize": () => ({ tokens: this.vocabulary.encode(body.prompt) }),
     };
     if (!answers[path]) throw new Error(NEEDS_PYTHON);
     return answers[path]();
   }
 
-  chainOf({ sampler, stages, off = [] }, all = false) {
+  chainOf({ sampler, stages, settings, off = [] }, all = false) {
+    if (settings !== undefined) throw new Error(NEEDS_PYTHON);
     const chain = stages ? this.expressions.ofStages(stages) : this.expressions.read(sampler);
     const on = all ? chain : chain.filter((_, at) => !off.includes(at));
     return on.length ? on : this.expressions.read("");
-  }
-
-  chain(body) {
-    if (body.settings !== undefined) return { error: NEEDS_PYTHON };
-    try {
-      const chain = this.chainOf(body);
-      return { expression: expressionOf(chain), stages: cardsOf(chain), notes: [], error: null };
-    } catch ({ message }) {
-      return { error: message };
-    }
   }
 
   // ---- places ----
@@ -105,7 +96,7 @@ export class Answers {
     const words = this.words(place), nats = words.filter(({ end }) => !end).map(({ surprisal }) => surprisal);
     return {
       chain: { expression: expressionOf(chain), stages: cardsOf(this.chainOf(body, true)) },
-      prompt: place.prompt.length, position: place.tokens.length, words,
+      notes: [], words,
       surprisal: nats.length && !nats.includes(null) ? nats.reduce((sum, each) => sum + each, 0) / nats.length : null,
       averaged: nats.length, human: this.data.human, vocabulary: this.vocabulary.size, unit: this.vocabulary.unit,
       largest_entropy: Math.log(this.vocabulary.size), ended: place.ended, ...this.nextAt(place, chain, body),
@@ -174,7 +165,7 @@ export class Answers {
       at = { ...at, tokens: place.ids };
       if (isFolding) Object.assign(at, { surprisals: [...at.surprisals, surprisal], modelSurprisals: [...at.modelSurprisals, this.kernels.surprisal(row, id)] });
     }
-    return { words: this.words(place).slice(first), ended: place.ended };
+    return { words: this.words(place).slice(first) };
   }
 }
 

@@ -31,12 +31,6 @@ export class Distribution {
 
   likeliest(count) { return this.ranked.slice(0, count); }
 
-  sumOf(test, of = this.probabilities) {
-    let sum = 0;
-    for (let id = 0; id < of.length; id++) if (test(id)) sum += of[id];
-    return sum;
-  }
-
   // The expected surprisal, under the model, of a draw that doesn't end the text; null if it is infinite.
   expectedSurprisal(ends) {
     let sum = 0, mass = 0;
@@ -45,13 +39,15 @@ export class Distribution {
   }
 
   described(ends, expressionOf, shortOf) {
-    const { entropy, stage, before } = this, removes = (id) => this.removes(id);
-    let kept = 0, removed = 0;
-    for (let id = 0; id < this.logits.length; id++) { kept += this.canDraw(id); removed += removes(id); }
+    const { entropy, stage, before } = this;
+    let kept = 0, removed = 0, lost = 0;
+    for (let id = 0; id < this.logits.length; id++) {
+      kept += this.canDraw(id);
+      if (this.removes(id)) { removed++; lost += before.probabilities[id]; }
+    }
     return {
       entropy, bits: entropy / Math.LN2, choices: Math.exp(entropy), kept, surprisal: this.expectedSurprisal(ends),
-      mass_kept: this.sumOf((id) => this.canDraw(id), this.model.probabilities) / this.sumOf(() => true, this.model.probabilities),
-      removed, removed_mass: before.sumOf(removes), stage: stage && expressionOf([stage]), name: stage ? shortOf(stage) : "model",
+      removed, removed_mass: lost, stage: stage && expressionOf([stage]), name: stage ? shortOf(stage) : "model",
       branch: this.branch, neutral: stage?.isNeutral ?? false, fell_back: this.fellBack,
     };
   }

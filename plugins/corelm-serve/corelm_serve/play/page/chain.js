@@ -1,6 +1,6 @@
 // The chain as cards: add, switch, move and take away samplers, and set their parameters.
 
-import { announce, h, whenChosen } from "./dom.js";
+import { announce, h, offer } from "./dom.js";
 import { control } from "./controls.js";
 
 const FEW = 2; // stages, whose cards are open from the start
@@ -43,13 +43,13 @@ export class ChainEditor {
   }
 
   card(stages, stage, at) {
-    const offer = this.samplers.get(stage.name) ?? { help: "", parameters: [] };
+    const sampler = this.samplers.get(stage.name) ?? { help: "", parameters: [] };
     const toggle = h("input", {
       type: "checkbox", role: "switch", checked: stage.on, "aria-label": `use ${stage.name}`,
       onchange: () => { stage.on = toggle.checked; card.classList.toggle("off", !stage.on); this.changed(); },
     });
-    const values = h("small", { class: "values" }, summary(stage, offer));
-    const name = h("button", { type: "button", class: "open", "aria-expanded": String(stage.open), title: offer.package ?? "",
+    const values = h("small", { class: "values" }, summary(stage, sampler));
+    const name = h("button", { type: "button", class: "open", "aria-expanded": String(stage.open), title: sampler.package ?? "",
       onclick: () => { stage.open = card.classList.toggle("opened"); name.setAttribute("aria-expanded", String(stage.open)); } },
     h("strong", {}, stage.name), values);
     const card = h("li", { class: ["card", stage.on ? "" : "off", stage.open ? "opened" : ""].filter(Boolean).join(" "), data: { name: stage.name } },
@@ -58,8 +58,8 @@ export class ChainEditor {
         h("button", { type: "button", class: "icon", "aria-label": `take ${stage.name} out`, title: "take out",
           onclick: () => { stages.splice(at, 1); this.draw(); this.changed(); this.focusOn(at - 1); } }, "×")),
       h("div", { class: "body" },
-        h("p", { class: "help", title: offer.help }, offer.help),
-        offer.parameters.map((parameter) => this.parameter(stage, parameter))));
+        h("p", { class: "help", title: sampler.help }, sampler.help),
+        sampler.parameters.map((parameter) => this.parameter(stage, parameter))));
     card.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
       if (event.altKey && by) { event.preventDefault(); event.stopPropagation(); this.move(stages, at, by); }
@@ -81,22 +81,15 @@ export class ChainEditor {
   nested(stage, parameter, value) {
     stage.parameters[parameter.name] = value;
     value.stages = value.stages.map(asStage);
-    const box = h("ol", { class: "cards" }, this.cards(value.stages));
+    const label = `Add to ${parameter.name}`, adder = h("select", { "aria-label": label, title: "Enter adds the one chosen" });
+    offer(adder, `${label}…`, [...this.samplers.values()].map(({ name, help }) => [name, name, help]), (name) => {
+      value.stages.push(fresh(this.samplers.get(name)));
+      this.draw();
+      this.changed();
+    });
     return h("div", { class: "parameter nested" },
-      h("span", {}, parameter.name, h("small", {}, ` ${parameter.help}`)), box,
-      this.adder(`Add to ${parameter.name}`, (name) => {
-        value.stages.push(fresh(this.samplers.get(name)));
-        this.draw();
-        this.changed();
-      }));
-  }
-
-  adder(label, add) {
-    const select = h("select", { "aria-label": label, title: "Enter adds the one chosen" },
-      h("option", { value: "" }, `${label}…`),
-      [...this.samplers.values()].map((each) => h("option", { value: each.name, title: each.help }, each.name)));
-    whenChosen(select, add);
-    return select;
+      h("span", {}, parameter.name, h("small", {}, ` ${parameter.help}`)),
+      h("ol", { class: "cards" }, this.cards(value.stages)), adder);
   }
 
   mover(stages, at, by) {
@@ -138,11 +131,11 @@ export class ChainEditor {
     });
   }
 
-  add(offer) {
-    this.stages.push(fresh(offer));
+  add(sampler) {
+    this.stages.push(fresh(sampler));
     this.draw();
     this.changed();
-    announce(`${offer.name} is stage ${this.stages.length}`);
+    announce(`${sampler.name} is stage ${this.stages.length}`);
   }
 
   // Mark the cards that notes and errors name.

@@ -20,7 +20,6 @@ function teach() {
     byId("class").showModal();
     await watched("class", async () => show(await get("/api/class")));
   });
-  byId("class-close").addEventListener("click", () => byId("class").close());
   byId("class-send").addEventListener("click", () => watched("class", async () => {
     await post("/api/class", { state: toSaved(state) });
     byId("class-note").textContent = "Sent: each page opens it within two seconds.";

@@ -36,8 +36,10 @@ export function announce(text) {
   byId("announcer").textContent = text;
 }
 
-// Act on what is chosen in a list: by mouse, or with Enter, since arrow keys pass by other choices.
-export function whenChosen(select, act) {
+// Offer `choices`, a value, text and title each, and act on the one that is chosen: by mouse, or with
+// Enter, since arrow keys pass by other choices.
+export function offer(select, prompt, choices, act) {
+  select.replaceChildren(h("option", { value: "" }, prompt), ...choices.map(([value, text, title]) => h("option", { value, title }, text)));
   let passing = false;
   const choose = () => { if (select.value) act(select.value); select.value = ""; };
   select.addEventListener("pointerdown", () => { passing = false; });

@@ -248,11 +248,10 @@ function paste(view) {
 
 async function usePasted() {
   try {
-    const reply = await post("/api/chain", { settings: byId("paste-text").value });
-    byId("paste-error").textContent = reply.error ?? "";
-    if (reply.error) return;
+    const { text } = pasteFor, { chain, error } = await post("/api/next", place(text, text.tree.at, { settings: byId("paste-text").value }));
+    if (!chain) throw new Error(error);
     byId("paste").close();
-    pasteFor.setExpression(reply.expression);
+    pasteFor.setExpression(chain.expression);
   } catch (error) {
     byId("paste-error").textContent = error.message;
   }
@@ -308,7 +307,6 @@ function connect() {
   on("model", (e) => setModel(e.target.value), "change");
   on("compare", compare);
   on("paste-use", usePasted);
-  on("paste-close", () => byId("paste").close());
   rove(byId("alternatives"), "button"); // of shared.js
   for (const view of views) rove(view.part("branches").querySelector("ul"), BRANCH);
   away = new Away(open, offered.sources);

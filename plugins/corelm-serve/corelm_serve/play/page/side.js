@@ -5,15 +5,12 @@ import { file, post } from "./api.js";
 import { ArithmeticView } from "./arithmetic.js";
 import { ChainEditor, fresh, written } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
-import { byId, count, debounced, h, whenChosen } from "./dom.js";
+import { byId, count, offer } from "./dom.js";
 import { DRAWS } from "./link.js";
 import { notice, watched } from "./notices.js";
-import { ask, editCards, expressionOf, isAnswered, isShown, place, setChain, state } from "./state.js";
+import { ask, editCards, isAnswered, isShown, place, setChain, state } from "./state.js";
 import { csv, download } from "./take.js";
 import { WordsView } from "./words.js";
-
-const MODEL_ALONE = { sampler: "", stages: null, off: null };
-const NOTES_AFTER = 150; // ms: notes take longer than the bars, which must keep up with a slider
 
 export class Side {
   // `offered` is the server's list of samplers and presets; `page` has the actions of the page.
@@ -34,25 +31,20 @@ export class Side {
     });
     this.words = new WordsView(this.part("words"), {
       levels: offered.levels,
-      alternatives: (node) => post("/api/next", { ...place(this.text, node.parent), count: 8 }),
+      alternatives: (node) => post("/api/tree", { ...place(this.text, node.parent), count: 8, paths: [] }),
       take: (node, word) => page.take(this, node, word),
       goTo: (node) => { this.text.tree.goTo(node.parent); page.moved(); },
       type: (text) => page.type(this, text),
     });
     this.strip = new Strip();
     this.part("mean-strip").append(this.strip.box);
-    this.askNotes = debounced(NOTES_AFTER, () => this.showNotes());
     this.connect(offered);
   }
 
   connect({ samplers, presets }) {
     this.part("expression").addEventListener("input", ({ target }) => { setChain(this.text, { sampler: target.value }); this.page.changed(true); });
-    this.part("add").replaceChildren(h("option", { value: "" }, "Add a sampler…"),
-      ...samplers.map((each) => h("option", { value: each.name, title: each.help }, `${each.name}: ${each.help}`)));
-    this.part("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
-      ...Object.entries(presets).map(([name, value]) => h("option", { value }, name)));
-    whenChosen(this.part("add"), (name) => this.add(samplers.find((each) => each.name === name)));
-    whenChosen(this.part("preset"), (sampler) => this.setExpression(sampler));
+    offer(this.part("add"), "Add a sampler…", samplers.map(({ name, help }) => [name, `${name}: ${help}`, help]), (name) => this.add(samplers.find((each) => each.name === name)));
+    offer(this.part("preset"), "As an engine does…", Object.entries(presets).map(([name, expression]) => [expression, name]), (sampler) => this.setExpression(sampler));
     this.part("paste-open").addEventListener("click", () => this.page.paste(this));
     this.part("draws").addEventListener("click", () => { this.text.draws = this.text.draws ? 0 : DRAWS; this.page.changed(); });
     this.part("ahead-open").addEventListener("click", () => this.toggleAhead());
@@ -73,11 +65,11 @@ export class Side {
   }
 
   // Add a sampler to the cards, or to an expression that the server hasn't read yet.
-  add(offer) {
+  add(sampler) {
     const { cards, chain } = this.text;
-    if (cards) this.editor.add(offer);
-    else if (chain.stages) { setChain(this.text, { ...chain, stages: [...chain.stages, ...written([fresh(offer)])] }); this.page.changed(); }
-    else this.setExpression([chain.sampler, offer.expression].filter((each) => each.trim()).join(" | "));
+    if (cards) this.editor.add(sampler);
+    else if (chain.stages) { setChain(this.text, { ...chain, stages: [...chain.stages, ...written([fresh(sampler)])] }); this.page.changed(); }
+    else this.setExpression([chain.sampler, sampler.expression].filter((each) => each.trim()).join(" | "));
   }
 
   refresh() {
@@ -113,8 +105,8 @@ export class Side {
     this.showDraws(reply);
     this.showAhead();
     this.part("chain-error").textContent = reply.error ?? "";
-    if (this.noted !== expressionOf(text)) this.forgetNotes();
-    else this.markFaults();
+    this.part("chain-notes").textContent = reply.notes.join(" ");
+    editor.mark(reply.error ? [reply.error, ...reply.notes] : reply.notes);
     this.showMean(reply);
     this.page.answered(reply);
     if (text.tree.branches.some((leaf) => leaf.text === null)) this.readBranches();
@@ -160,7 +152,7 @@ export class Side {
   async readBranches() {
     const { text } = this, { tree } = text;
     for (const leaf of tree.branches.filter((each) => each.text === null)) {
-      const reply = await watched("branches", () => post("/api/next", { ...place(text, leaf), ...MODEL_ALONE, count: 1 }));
+      const reply = await watched("branches", () => post("/api/next", { ...place(text, leaf, { sampler: "" }), count: 1 }));
       if (this.text.tree !== tree || !reply?.words) return;
       tree.path(leaf).forEach((node, at) => Object.assign(node, reply.words[at]));
     }
@@ -179,31 +171,6 @@ export class Side {
     this.strip.show(surprisal ?? 0, largest, human, `${shown.textContent}${human ? `; ${people}` : ""}`);
   }
 
-  // The notes on another chain are gone until those on this one are there.
-  forgetNotes() {
-    this.noted = null;
-    this.notes = [];
-    this.part("chain-notes").textContent = "";
-    this.markFaults();
-    this.askNotes();
-  }
-
-  markFaults() {
-    const { error } = this.text.answer;
-    this.editor.mark(error ? [error, ...this.notes] : this.notes);
-  }
-
-  async showNotes() {
-    const answer = this.text?.answer;
-    if (!answer) return; // another state was opened
-    const reply = await watched("notes", () => post("/api/chain", { sampler: answer.chain.expression }));
-    if (!reply || answer.chain.expression !== this.text?.answer?.chain.expression) return;
-    this.noted = answer.chain.expression;
-    this.notes = reply.notes ?? [];
-    this.part("chain-notes").textContent = this.notes.join(" ");
-    this.markFaults();
-  }
-
   // The server draws the picture, so that it is the one of corelm.plot.explanation.
   async savePicture(form) {
     await watched("picture", async () => {
@@ -213,7 +180,6 @@ export class Side {
 
   // Forget what is shown: another state was opened.
   reset() {
-    this.askNotes.cancel();
     notice(this.source, null);
     this.part("expression-error").textContent = "";
     this.part("expression").value = this.text.chain.sampler ?? "";

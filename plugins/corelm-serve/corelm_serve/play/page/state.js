@@ -22,9 +22,9 @@ export const state = { model: "", prompt: "", chat: false, seed: FIRST.seed, dec
 
 export const shownSides = () => (state.compare ? state.sides : state.sides.slice(0, 1));
 
-// The place after a token, as requests name it.
-export const place = (one, node = one.tree.at) => ({
-  model: state.model, prompt: state.prompt, chat: state.chat, tokens: one.tree.ids(node), seed: state.seed, ...(one.chain ?? { stages: written(one.cards) }),
+// The place after a token, and a chain, as requests name them.
+export const place = (one, node = one.tree.at, chain = one.chain ?? { stages: written(one.cards) }) => ({
+  model: state.model, prompt: state.prompt, chat: state.chat, tokens: one.tree.ids(node), seed: state.seed, ...chain,
 });
 
 // Want another chain; if it can't be read, the one before it is wanted again.

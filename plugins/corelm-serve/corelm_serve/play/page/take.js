@@ -21,7 +21,6 @@ export class Away {
     Object.assign(this, { open, sources });
     const on = (id, work, event = "click") => byId(id).addEventListener(event, work);
     on("take-open", () => { this.show(); byId("take").showModal(); });
-    on("take-close", () => byId("take").close());
     on("take-copy", (e) => copy(e.target, byId("take-text").value));
     on("take-save", () => download("corelm-play.json", JSON.stringify(toSaved(state), null, 1), "application/json"));
     on("take-file", (e) => { if (e.target.files[0]) this.read(e.target.files[0]); e.target.value = ""; }, "change");

@@ -5,6 +5,8 @@ import { watched } from "./notices.js";
 
 const PUNCTUATION = /^[^\s\p{L}\p{N}]+$/u;
 
+let opener; // the word, of either chain, whose card was opened last
+
 export class WordsView {
   // `alternatives(node)` asks for the words at a node's place; `take`, `goTo` and `type` change the
   // text.
@@ -17,18 +19,9 @@ export class WordsView {
       spellcheck: "false", autocomplete: "off",
       onkeydown: (event) => { if (event.key === "Enter" && this.caret.value.trim()) { type(this.caret.value); this.caret.value = ""; } },
     });
-    this.opener = null;
     this.focusAt = null; // the word to focus when the words are drawn next
     this.card = byId("alternatives");
     rove(this.box, ".word"); // of shared.js
-    this.card.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.opener) return;
-      this.opener.focus();
-      this.close();
-    });
-    document.addEventListener("click", (event) => {
-      if (!this.card.contains(event.target) && !this.box.contains(event.target)) this.close();
-    });
     this.peek = debounced(250, (button, node) => { if (button.matches(":hover, :focus")) this.open(button, node, false); });
   }
 
@@ -68,20 +61,17 @@ export class WordsView {
   }
 
   async open(button, node, pinned) {
-    this.opener = button;
+    opener = button;
     this.card.replaceChildren(h("p", {}, "…"));
     this.place(button);
-    const { tokens = [], columns = [], error } = await watched("alternatives", () => this.on.alternatives(node)) ?? {};
-    if (this.opener !== button) return;
-    const last = columns.length - 1;
-    const offered = tokens.filter((each) => each.probabilities[last] > 0)
-      .sort((a, b) => b.probabilities[last] - a.probabilities[last]).slice(0, 8);
+    const reply = await watched("alternatives", () => this.on.alternatives(node)), { words = [], error } = reply?.nodes[0] ?? {};
+    if (opener !== button || !this.card.matches(":popover-open")) return;
     this.card.replaceChildren(h("div", {},
       h("p", {}, node.surprisal === null ? "The model itself never draws it." : `${node.surprisal.toFixed(2)} nats under the model`),
       error ? h("p", { class: "error" }, error) : null,
-      h("ul", {}, offered.map((each) => h("li", {},
+      h("ul", {}, words.map((each) => h("li", {},
         h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => this.leave(button, () => this.on.take(node, each)) },
-          h("span", {}, visible(each)), h("small", {}, share(each.probabilities[last])))))),
+          h("span", {}, visible(each)), h("small", {}, share(each.probability)))))),
       h("button", { type: "button", onclick: () => this.leave(button, () => this.on.goTo(node)) }, "Go back to before this word")));
     this.place(button);
     stopAt(this.card.querySelectorAll("button"), this.card.querySelector("button"));
@@ -97,16 +87,14 @@ export class WordsView {
 
   place(button) {
     const at = button.getBoundingClientRect();
-    this.card.hidden = false;
+    this.card.togglePopover(true);
     const width = this.card.offsetWidth;
     const left = Math.min(at.left, document.documentElement.clientWidth - width - 8);
     this.card.style.left = `${Math.max(8, left) + window.scrollX}px`;
     this.card.style.top = `${at.bottom + window.scrollY + 2}px`;
   }
 
-  // The card is also the other chain's: only who opened it closes it.
   close() {
-    if (this.opener) this.card.hidden = true;
-    this.opener = null;
+    this.card.hidePopover();
   }
 }
