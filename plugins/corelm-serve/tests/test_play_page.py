@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -217,15 +218,17 @@ def test_hostile_texts_execute_nothing(opened, tmp_path):
     assert page.locator("img, iframe").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 800, 400])
-def test_nothing_overflows(opened, scheme, width):
+def test_nothing_overflows(opened):
     chain = "phase(start=3, inside=top_k(k=2)) | typical | min_p | temperature(t=1.5)"
-    page = opened({"sampler": chain}, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = opened({"sampler": chain})
     page.click("#write")
     page.wait_for_selector("#stop", state="hidden")
     settled(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (1280, 800, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, scheme
 
 
 def test_the_lesson_of_order_says_what_engines_do(opened):
@@ -245,17 +248,16 @@ def test_the_lesson_of_order_says_what_engines_do(opened):
         assert name in (last if at > top else first)
 
 
-@pytest.mark.parametrize("name", ["imdb", "gpt2"])
-def test_the_lesson_of_filters_is_true_of_the_small_models(opened, name):
+def test_the_lesson_of_filters_is_true_of_the_small_models(opened):
     page = opened()
     page.evaluate("location.hash = '%7B%22lesson%22%3A2%7D'")
     until(page, "document.getElementById('tour-text').textContent.includes('nearly certain')")
     sure, unsure = re.findall('"([^"]+)"', page.inner_text("#tour-text"))
     assert page.input_value("#prompt") == sure
-    for prompt, few in ((sure, True), (unsure, False)):
+    for name, (prompt, few) in product(("imdb", "gpt2"), ((sure, True), (unsure, False))):
         model, *_, last = corelm.explain(corelm.load(name), prompt, "top_p(p=0.9)").stages
-        assert bool(model.distribution.max() > 0.8) is few
-        assert bool(np.count_nonzero(last.distribution) < 10) is few
+        assert bool(model.distribution.max() > 0.8) is few, name
+        assert bool(np.count_nonzero(last.distribution) < 10) is few, name
 
 
 def test_a_link_has_a_lesson(opened):
