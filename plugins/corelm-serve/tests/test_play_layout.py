@@ -4,7 +4,7 @@ from itertools import pairwise, product
 
 import pytest
 from browsers import PATIENCE
-from pages import pause, settled, until
+from pages import pause, position, settled, until, write_to_the_end
 from serve_client import served
 
 import corelm
@@ -33,7 +33,7 @@ def test_text_chain_and_bars_are_in_view_on_a_laptop(opened, chain):
     assert box(page, "#text")["right"] < box(page, "#next")["left"]  # beside each other
 
 
-def test_two_chains_stand_side_by_side(opened):
+def test_two_chains_stand_side_by_side_with_headings_in_order(opened):
     sides = [{"sampler": "top_k(k=4)"}, {"sampler": "uniform"}]
     page = opened({"compare": True, "sides": sides})
     settled(page)
@@ -46,9 +46,14 @@ def test_two_chains_stand_side_by_side(opened):
         page.wait_for_selector(f"#cards-b [data-name={chain}]")
         assert page.is_visible("#cards [data-name=top_k]")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    levels = page.eval_on_selector_all(
+        "h1, h2, h3, h4", "all => all.filter(e => !e.closest('dialog')).map(e => +e.tagName[1])"
+    )
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_a_phone_shows_the_column_that_is_drawn_from(opened):
+def test_a_phone_shows_the_column_that_is_drawn_from_and_words_are_drawn_by_touch(opened):
     page = opened({"sampler": CHAIN}, **PHONE)
     head, last = box(page, "#columns thead th"), box(page, "#columns thead th:last-child")
     assert head["right"] - 1 <= last["left"] < last["right"] <= 401
@@ -56,6 +61,10 @@ def test_a_phone_shows_the_column_that_is_drawn_from(opened):
     pause(page, 200)
     model = box(page, "#columns thead th:nth-child(2)")
     assert head["right"] - 1 <= model["left"] < model["right"] <= 401
+    page.tap("#draw")
+    position(page, 2)
+    page.tap("#columns tbody tr:nth-child(2) button")
+    position(page, 3)
 
 
 def test_a_phone_held_across_shows_text_and_distribution(opened):
@@ -86,8 +95,7 @@ def test_a_mark_of_punctuation_stays_at_its_word_on_a_phone(browser):
         page.set_default_timeout(PATIENCE)
         page.goto(f"{address}/play?token=a-token")
         page.wait_for_selector("#columns tbody tr")
-        page.click("#write")
-        page.wait_for_selector("#stop", state="hidden")
+        write_to_the_end(page)
         for width in range(360, 420, 3):
             page.set_viewport_size({"width": width, "height": 800})
             places = page.evaluate(INK)
@@ -98,8 +106,7 @@ def test_a_mark_of_punctuation_stays_at_its_word_on_a_phone(browser):
 
 def test_forced_colors_keep_the_marks_of_surprisal(opened):
     page = opened({"sampler": "uniform", "model": "cats"}, forced_colors="active")
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
+    write_to_the_end(page)
     marks = page.eval_on_selector_all(
         "#words .word",
         """all => all.map(e => [e.className.match(/s(\\d)/)[1],
@@ -109,15 +116,6 @@ def test_forced_colors_keep_the_marks_of_surprisal(opened):
     assert len(widths) >= 2
     assert [widths[shade] for shade in sorted(widths)] == sorted(widths.values())
     assert widths[0] == 0 < max(widths.values())
-
-
-def test_headings_are_in_order(opened):
-    page = opened({"compare": True, "sides": [{"sampler": "greedy"}, {"sampler": "uniform"}]})
-    levels = page.eval_on_selector_all(
-        "h1, h2, h3, h4", "all => all.filter(e => !e.closest('dialog')).map(e => +e.tagName[1])"
-    )
-    assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_words_lie_over_the_bars_that_scroll_behind_them(opened):
@@ -144,7 +142,7 @@ def test_the_focus_stays_when_a_word_is_taken(opened):
     page = opened({"sampler": "stochastic", "model": "cats"})
     page.locator("#columns tbody button").nth(3).focus()
     page.keyboard.press("Enter")
-    until(page, "document.getElementById('position').textContent === 'token 2'")
+    position(page, 2)
     assert page.evaluate("document.activeElement.matches('#columns .take')")
     page.locator(".word").first.click()
     page.wait_for_selector("#alternatives li button:not(.current)")
@@ -184,20 +182,10 @@ def test_bars_have_a_contrast_of_three_to_one_also_in_forced_colors(opened):
         assert (light + 0.05) / (dark + 0.05) >= 3, (scheme, colors)
 
 
-def test_words_are_drawn_and_chosen_by_touch(opened):
-    page = opened({"sampler": "stochastic"}, **PHONE)
-    page.tap("#draw")
-    until(page, "document.getElementById('position').textContent === 'word 2'")
-    page.tap("#columns tbody tr:nth-child(2) button")
-    until(page, "document.getElementById('position').textContent === 'word 3'")
-
-
 @pytest.mark.parametrize("phone", [PHONE, LANDSCAPE])
 def test_targets_on_a_phone_are_24_pixels_wide_and_high(opened, phone):
     page = opened({"sampler": CHAIN, "model": "cats"}, **phone)
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
-    settled(page)
+    write_to_the_end(page)
     page.click("#cards .open")
     page.locator(".word").nth(2).tap()
     page.wait_for_selector("#alternatives li button")

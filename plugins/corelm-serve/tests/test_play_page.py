@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from pages import pause, settled, until
+from pages import pause, position, settled, until, write_to_the_end
 
 import corelm
 from corelm.testing import ToyModel
@@ -74,7 +74,7 @@ def test_an_expression_is_read_at_every_key_and_a_mistake_keeps_the_last_chain(o
     until(page, "document.getElementById('expression-error').textContent")
     assert "did you mean 'temperature'" in page.inner_text("#expression-error")
     page.click("#draw")
-    until(page, "document.getElementById('position').textContent === 'word 2'")
+    position(page, 2)
     page.fill("#expression", "temperature(t=0.5)")
     page.wait_for_selector("#cards [data-name=temperature]")
     assert page.inner_text("#expression-error") == ""
@@ -82,9 +82,7 @@ def test_an_expression_is_read_at_every_key_and_a_mistake_keeps_the_last_chain(o
 
 def test_another_word_begins_a_branch(opened):
     page = opened({"sampler": "stochastic"})
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
-    settled(page)
+    write_to_the_end(page)
     whole = text_of(page)
     page.locator(".word").nth(2).click()
     page.wait_for_selector("#alternatives li button:not(.current)")
@@ -106,9 +104,7 @@ def test_two_chains_on_the_same_random_numbers(opened):
     page.fill("#expression-b", "uniform")
     page.wait_for_selector("#cards-b [data-name=uniform]")
     page.click("#restart")
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
-    settled(page)
+    write_to_the_end(page)
     assert text_of(page, 0) == written("top_k(k=4)", 100)
     assert text_of(page, 1) == written("uniform", 100)
     assert page.locator(".word.differs").count() == 2
@@ -134,7 +130,7 @@ def test_the_tour_by_keyboard_alone(opened):
 def test_keys_draw_walk_and_choose(opened):
     page = opened({"sampler": "stochastic"})
     page.keyboard.press("d")
-    until(page, "document.getElementById('position').textContent === 'word 2'")
+    position(page, 2)
     page.keyboard.press("e")
     page.wait_for_selector("#stop", state="hidden")
     settled(page)
@@ -160,7 +156,7 @@ def test_take_away_and_open_again(opened, tmp_path):
     page = opened({"sampler": "stochastic", "seed": 7})
     for drawn in (1, 2, 3, 4):
         page.click("#draw")
-        until(page, f"document.getElementById('position').textContent === 'word {drawn + 1}'")
+        position(page, drawn + 1)
     text = text_of(page)
     page.click("#take-open")
     assert page.input_value("#take-text") == (
@@ -177,11 +173,11 @@ def test_take_away_and_open_again(opened, tmp_path):
     settled(page)
     page.click("#take-open")
     page.set_input_files("#take-file", file)
-    until(page, "document.getElementById('position').textContent === 'word 5'")
+    position(page, 5)
     assert text_of(page) == text
     other = page.context.new_page()
     other.goto(link)
-    until(other, "document.getElementById('position').textContent === 'word 5'")
+    position(other, 5)
     assert text_of(other) == text
 
 
@@ -221,9 +217,7 @@ def test_hostile_texts_execute_nothing(opened, tmp_path):
 def test_nothing_overflows(opened):
     chain = "phase(start=3, inside=top_k(k=2)) | typical | min_p | temperature(t=1.5)"
     page = opened({"sampler": chain})
-    page.click("#write")
-    page.wait_for_selector("#stop", state="hidden")
-    settled(page)
+    write_to_the_end(page)
     for width in (1280, 800, 400):
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("light", "dark"):
@@ -305,5 +299,5 @@ def test_a_probability_is_clicked_to_go_on_from_it(opened):
     row = page.locator("#columns tbody tr").nth(2)
     word = row.locator("button").inner_text()
     row.locator("td").last.click()
-    until(page, "document.getElementById('position').textContent === 'word 2'")
+    position(page, 2)
     assert text_of(page) == word

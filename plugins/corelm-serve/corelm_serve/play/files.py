@@ -11,12 +11,7 @@ from corelm_serve.errors import ApiError
 
 SHARED = "corelm.pages"
 """The package with the files that all pages of corelm share."""
-TYPES = {
-    "html": "text/html; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
-}
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
 @cache

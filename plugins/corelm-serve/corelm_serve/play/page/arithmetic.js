@@ -2,25 +2,19 @@
 
 import { count, h, visible } from "./dom.js";
 
-export class ArithmeticView {
-  constructor(box, close) {
-    Object.assign(this, { box, close });
-  }
-
-  // `numbers` is the server's arithmetic of `column`, with the model's name for a token; null for none.
-  show(numbers, column, unit) {
-    this.box.hidden = !numbers;
-    if (!numbers) return;
-    const isStage = column.stage !== null;
-    const heads = ["rank", unit, ...(isStage ? ["logit before"] : []), "logit", "exp(logit − largest)", "÷ sum", isStage ? "running sum before" : "running sum"];
-    this.box.replaceChildren(
-      h("div", { class: "line" }, h("h3", {}, `${column.stage ?? "model"}, in numbers`),
-        h("button", { type: "button", class: "icon", "aria-label": "Close the numbers", onclick: () => this.close() }, "×")),
-      h("p", { class: "hint" }, `The largest logit is ${nats(numbers.largest)}. The sum of all exponentials is ${numbers.sum.toFixed(3)}: an exponential divided by it is a probability.`),
-      h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `numbers of ${column.name}` },
-        h("table", {}, h("thead", {}, h("tr", {}, heads.map((each) => h("th", { scope: "col" }, each)))),
-          h("tbody", {}, numbers.rows.map((row) => line(row, isStage))))));
-  }
+// `numbers` is the server's arithmetic of `column`, with the model's name for a token; null for none.
+export function showArithmetic(box, numbers, column, unit, close) {
+  box.hidden = !numbers;
+  if (!numbers) return;
+  const isStage = column.stage !== null;
+  const heads = ["rank", unit, ...(isStage ? ["logit before"] : []), "logit", "exp(logit − largest)", "÷ sum", isStage ? "running sum before" : "running sum"];
+  box.replaceChildren(
+    h("div", { class: "line" }, h("h3", {}, `${column.stage ?? "model"}, in numbers`),
+      h("button", { type: "button", class: "icon", "aria-label": "Close the numbers", onclick: close }, "×")),
+    h("p", { class: "hint" }, `The largest logit is ${nats(numbers.largest)}. The sum of all exponentials is ${numbers.sum.toFixed(3)}: an exponential divided by it is a probability.`),
+    h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `numbers of ${column.name}` },
+      h("table", {}, h("thead", {}, h("tr", {}, heads.map((each) => h("th", { scope: "col" }, each)))),
+        h("tbody", {}, numbers.rows.map((row) => line(row, isStage))))));
 }
 
 function line(row, isStage) {

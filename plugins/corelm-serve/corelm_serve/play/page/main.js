@@ -103,8 +103,6 @@ function showControls() {
   byId("chat-choice").hidden = !offered.facts[state.model].chat;
   byId("compare").setAttribute("aria-pressed", String(state.compare));
   document.querySelector("main").classList.toggle("two", state.compare);
-  for (const each of document.querySelectorAll(`#panel${B}, #side${B}`)) each.hidden = !state.compare;
-  for (const each of document.querySelectorAll(".which")) each.hidden = !state.compare;
 }
 
 // ---- the text ----

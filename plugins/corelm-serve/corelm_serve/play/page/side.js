@@ -2,7 +2,7 @@
 
 import { after, AheadView } from "./ahead.js";
 import { file, post } from "./api.js";
-import { ArithmeticView } from "./arithmetic.js";
+import { showArithmetic } from "./arithmetic.js";
 import { ChainEditor, fresh, written } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
 import { byId, count, offer } from "./dom.js";
@@ -24,7 +24,6 @@ export class Side {
       take: (token) => page.take(this, null, token),
       open: (at) => this.openArithmetic(at),
     });
-    this.arithmetic = new ArithmeticView(this.part("arithmetic"), () => this.openArithmetic(null));
     this.ahead = new AheadView(this.part("ahead").querySelector("ul"), {
       take: (words) => page.goOn(this, words),
       opened: (paths) => { this.text.ahead.paths = paths; this.showAhead(); page.remember(); },
@@ -101,7 +100,7 @@ export class Side {
     text.cards ??= editor.show(reply.chain.stages, text.chain.off);
     editor.read(reply.chain.stages, text.chain === null);
     this.columns.show(reply);
-    this.arithmetic.show(reply.arithmetic, reply.columns[text.stage], reply.unit);
+    showArithmetic(this.part("arithmetic"), reply.arithmetic, reply.columns[text.stage], reply.unit, () => this.openArithmetic(null));
     this.showDraws(reply);
     this.showAhead();
     this.part("chain-error").textContent = reply.error ?? "";
