@@ -22,7 +22,7 @@ from corelm.runs import (
 )
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.play.chains import cards, chain_of, decoders, installed
-from corelm_serve.play.columns import arithmetic, described, likeliest, trace_of
+from corelm_serve.play.columns import arithmetic, described, likeliest
 from corelm_serve.play.places import Place
 from corelm_serve.play.rows import RowCache
 from corelm_serve.prepare import check_at_most
@@ -126,8 +126,14 @@ def _next_at(
     return {
         "columns": described(stages, place.vocabulary.ends),
         "tokens": [
-            trace_of(stages, token)
-            | {"count": counts.get(token, 0)}
+            {
+                "id": token,
+                "probabilities": [float(stage.distribution[token]) for stage in stages],
+                "removed_by": next(
+                    (i for i, each in enumerate(stages) if each.removed[token]), None
+                ),
+                "count": counts.get(token, 0),
+            }
             | _text(token, place.vocabulary, text_of)
             for token in ids
         ],

@@ -34,15 +34,6 @@ def likeliest(stages: Sequence[ExplainedStage], count: int) -> list[int]:
     return [int(i) for i in ids[np.lexsort((ids, -stages[0].logits[ids]))]]
 
 
-def trace_of(stages: Sequence[ExplainedStage], token: int) -> dict[str, Any]:
-    """Return the probability of a token after each stage, and the stage that removed it."""
-    return {
-        "id": token,
-        "probabilities": [float(stage.distribution[token]) for stage in stages],
-        "removed_by": next((at for at, each in enumerate(stages) if each.removed[token]), None),
-    }
-
-
 def described(stages: Sequence[ExplainedStage], ends: Collection[int]) -> list[dict[str, Any]]:
     """Return the figures of each distribution, and the stage that returned it."""
     return [

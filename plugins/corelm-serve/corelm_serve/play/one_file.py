@@ -49,14 +49,22 @@ def one_file(name: str, model: Any, state: Mapping[str, Any]) -> str:
             "them, and .ci/page_code compiles them in a checkout"
         )
     network, weights = network_file(model)
-    data = json.dumps(_data_of(name, model, network)).encode()
+    served = samplers({name: ServedModel(name, model)})
+    data = {
+        "start": served | {"decoders": [], "role": None},
+        "model": name,
+        "human": NamedModel(model).human_surprisal,
+        "vocabulary": model.vocabulary.dumps(),
+        "style": model.vocabulary.style,
+        "network": network,
+    }
     shared, page, local = _scripts()
     parts = [
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         *(f"<style>\n{contents()[each].decode()}</style>" for each in ("shared.css", "play.css")),
         _part("about", json.dumps({"first": dict(state)})),
         _part("worker", _bundle("worker", local)),
-        _part("data", _packed(data)),
+        _part("data", _packed(json.dumps(data).encode())),
         _part("weights", _packed(weights)),
         *(_part(each, _packed(code.read_bytes())) for each, code in codes.items()),
         f"<script>\n{shared}</script>",
@@ -109,16 +117,3 @@ def _part(name: str, text: str) -> str:
 
 def _packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
-
-
-def _data_of(name: str, model: Any, network: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page asks a server for at its start, and what it needs of the model."""
-    start = samplers({name: ServedModel(name, model)}) | {"decoders": [], "role": None}
-    return {
-        "start": start,
-        "model": name,
-        "human": NamedModel(model).human_surprisal,
-        "vocabulary": model.vocabulary.dumps(),
-        "style": model.vocabulary.style,
-        "network": network,
-    }

@@ -2,12 +2,6 @@
 
 const PANEL = 16; // columns
 
-// The value of each half-precision number.
-const HALVES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
-  const sign = bits >> 15 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
-  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : (2 ** -14 * fraction) / 1024);
-});
-
 export class Network {
   constructor(kernels, { context, cache, arrays, reader, head }, data) {
     Object.assign(this, { kernels, context, read: [] });
@@ -15,7 +9,7 @@ export class Network {
     for (const { dtype, count, offset, panels_of: tied, inputs } of arrays) {
       if (tied !== undefined) singles.push(panelsOf(singles[tied], inputs));
       else if (dtype === "F32") singles.push(new Float32Array(data, offset, count));
-      else singles.push(Float32Array.from(new Uint16Array(data, offset, count), (bits) => HALVES[bits]));
+      else singles.push(new Float32Array(new Float16Array(data, offset, count)));
     }
     const addresses = singles.map((each) => kernels.put(each));
     const graph = ({ nodes, widths }) => {

@@ -109,20 +109,20 @@ class Words {
   isSilent(id) { return id === PADDING || this.ends.includes(id); }
 
   writer(past = []) {
-    const writer = new this.style.Writer(), write = (id) => (this.isSilent(id) ? "" : writer.piece(this.words[id]));
+    const writer = this.style.writer(), write = (id) => (this.isSilent(id) ? "" : writer.piece(this.words[id]));
     past.forEach(write);
     return write;
   }
 
   textAfter(past) {
-    const writer = new this.style.Writer();
+    const writer = this.style.writer();
     for (const id of past) if (!this.isSilent(id)) writer.piece(this.words[id]);
     return (id) => (this.ends.includes(id) ? END : this.isSilent(id) ? "" : writer.textOf(this.words[id]));
   }
 }
 
 class Joined {
-  constructor(separator = "") { Object.assign(this, { separator, before: "" }); }
+  constructor(separator) { Object.assign(this, { separator, before: "" }); }
 
   piece(token) {
     const text = this.textOf(token);
@@ -131,10 +131,6 @@ class Joined {
   }
 
   textOf(token) { return this.before + token; }
-}
-
-class Spaced extends Joined {
-  constructor() { super(" "); }
 }
 
 const NO_SPACE_BEFORE = ".,!?;:)]}%", NO_SPACE_AFTER = "([{$#", QUOTES = "\"'", SENTENCE_ENDS = ".!?", RUNS = ".!?-";
@@ -181,8 +177,8 @@ class Prose {
 }
 
 const STYLES = {
-  words: { split: (text) => lower(text).replace(STRIPPED, "").match(SPACED) ?? [], Writer: Spaced },
-  "words+punctuation": { split: (text) => lower(text).replace(DASH, " -- ").match(MARKED) ?? [], Writer: Prose },
-  characters: { split: (text) => [...text], Writer: Joined },
-  symbols: { split: (text) => text.match(SPACED) ?? [], Writer: Spaced },
+  words: { split: (text) => lower(text).replace(STRIPPED, "").match(SPACED) ?? [], writer: () => new Joined(" ") },
+  "words+punctuation": { split: (text) => lower(text).replace(DASH, " -- ").match(MARKED) ?? [], writer: () => new Prose() },
+  characters: { split: (text) => [...text], writer: () => new Joined("") },
+  symbols: { split: (text) => text.match(SPACED) ?? [], writer: () => new Joined(" ") },
 };

@@ -4,7 +4,6 @@
 import { insist, post } from "./api.js";
 import { written } from "./chain.js";
 import { watched } from "./notices.js";
-import { Tree } from "./tree.js";
 
 export const FIRST = { sampler: "temperature(t=0.7)", seed: 1 };
 const LISTED = 8; // likely words, of the model and of the chain
