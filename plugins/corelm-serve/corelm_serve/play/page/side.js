@@ -1,7 +1,7 @@
 // One chain and its text as the page shows them: cards, expression, columns, words.
 
 import { after, AheadView } from "./ahead.js";
-import { file, post } from "./api.js";
+import { file, insist, post } from "./api.js";
 import { showArithmetic } from "./arithmetic.js";
 import { ChainEditor, fresh, written } from "./chain.js";
 import { ColumnsView, Strip } from "./columns.js";
@@ -151,7 +151,8 @@ export class Side {
   async readBranches() {
     const { text } = this, { tree } = text;
     for (const leaf of tree.branches.filter((each) => each.text === null)) {
-      const reply = await watched("branches", () => post("/api/next", { ...place(text, leaf, { sampler: "" }), count: 1 }));
+      const body = { ...place(text, leaf, { sampler: "" }), count: 1 };
+      const reply = await watched("branches", () => insist("branches", new AbortController().signal, (attempt) => post("/api/next", body, attempt)));
       if (this.text.tree !== tree || !reply?.words) return;
       tree.path(leaf).forEach((node, at) => Object.assign(node, reply.words[at]));
     }
