@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from corelm import Array, CorelmError, LanguageModel, Sampler, Vocabulary, lint, presets
+from corelm import CorelmError, LanguageModel, Sampler, lint, presets
 from corelm.abilities import FullVocabulary
 from corelm.runs import (
     ExplainedStage,
@@ -106,23 +106,26 @@ def _next_at(
 ) -> dict[str, Any]:
     """Return the distributions at a place, the tokens that are listed, and what is drawn."""
     trace: list[Any] = []
-    fault = late or _fault(
-        lambda: chain_stages.apply(sampler, place.row(), place.past(sampler).context, trace)
-    )
+    fault = late
+    if not late:
+        try:
+            chain_stages.apply(sampler, place.row(), place.past(sampler).context, trace)
+        except CorelmError as error:
+            fault = as_api_error(error).message
     # Up to the first result that is no distribution.
     valid = takewhile(lambda each: np.isfinite(each.logits.max()), trace)
     stages = place.rows.explained(place.ids).with_stages(valid)
     last = stages[-1].logits[None]
     tokens = likeliest(stages, request.count)
     drawn = None if fault or place.ended else place.drawn(last)
-    text_of = FullVocabulary(place.vocabulary).text_after(place.ids)
+    text_of = place.text_of()
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
     counts = {} if drawn is None or not request.draws else place.counts(last, request.draws)
     at, table = request.stage, None
     if at is not None and at < len(stages):
         table = arithmetic(stages[max(at - 1, 0)], stages[at], request.count)
         for row in table["rows"]:
-            row |= _text(row["token"], place.vocabulary, text_of)
+            row |= text_of(row["token"])
     return {
         "columns": described(stages, place.vocabulary.ends),
         "tokens": [
@@ -134,7 +137,7 @@ def _next_at(
                 ),
                 "count": counts.get(token, 0),
             }
-            | _text(token, place.vocabulary, text_of)
+            | text_of(token)
             for token in ids
         ],
         "draws": sum(counts.values()),
@@ -171,18 +174,14 @@ def _words_at(place: Place, sampler: Sampler, count: int) -> dict[str, Any]:
     """Return the likeliest words that a chain could draw at a place, or its error."""
     if place.ended:
         return {"words": []}
-    logits: list[Array] = []
-    fault = _fault(
-        lambda: logits.append(chain_stages.apply(sampler, place.row(), place.past(sampler).context))
-    )
-    if fault:
-        return {"words": [], "error": fault}
-    last = ExplainedStage(None, logits[0][0])
-    text_of = FullVocabulary(place.vocabulary).text_after(place.ids)
+    try:
+        logits = chain_stages.apply(sampler, place.row(), place.past(sampler).context)
+    except CorelmError as error:
+        return {"words": [], "error": as_api_error(error).message}
+    last, text_of = ExplainedStage(None, logits[0]), place.text_of()
     return {
         "words": [
-            {"id": token, "probability": float(last.distribution[token])}
-            | _text(token, place.vocabulary, text_of)
+            {"id": token, "probability": float(last.distribution[token])} | text_of(token)
             for token in last.likeliest(count).tolist()
         ]
     }
@@ -256,20 +255,3 @@ def place_of(request: PlaceRequest, models: Models, caches: Caches, limits: Limi
     place = Place(served, caches[served.name], prompt, request.tokens, request.seed)
     check_at_most("prompt", len(place.ids), limits.prompt, "tokens, drawn ones included,")
     return place
-
-
-def _text(
-    token: int, vocabulary: Vocabulary, text_of: Callable[[int], str]
-) -> dict[str, str | bool]:
-    """Return the text that a token would add, and True if it ends the text instead."""
-    end = token in vocabulary.ends
-    return {"text": "" if end else text_of(token), "end": end}
-
-
-def _fault(work: Callable[[], object]) -> str | None:
-    """Call a function, and return the message of its error; None without an error."""
-    try:
-        work()
-    except CorelmError as error:
-        return as_api_error(error).message
-    return None

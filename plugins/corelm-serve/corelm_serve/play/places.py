@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,17 @@ class Place:
             }
             for token, each in zip(self.tokens, nats, strict=True)
         ]
+
+    def text_of(self) -> Callable[[int], dict[str, str | bool]]:
+        """Return a function: the text that a token would add, and True if it ends it instead."""
+        text_after, ends = (
+            FullVocabulary(self.vocabulary).text_after(self.ids),
+            self.vocabulary.ends,
+        )
+        return lambda token: {
+            "text": "" if (end := token in ends) else text_after(token),
+            "end": end,
+        }
 
     def drawn(self, logits: Array) -> int:
         """Return the token that is drawn here with the seed, as by `corelm sample`."""
