@@ -90,14 +90,8 @@ class Place:
 
     def text_of(self) -> Callable[[int], dict[str, str | bool]]:
         """Return a function: the text that a token would add, and True if it ends it instead."""
-        text_after, ends = (
-            FullVocabulary(self.vocabulary).text_after(self.ids),
-            self.vocabulary.ends,
-        )
-        return lambda token: {
-            "text": "" if (end := token in ends) else text_after(token),
-            "end": end,
-        }
+        text, ends = FullVocabulary(self.vocabulary).text_after(self.ids), self.vocabulary.ends
+        return lambda token: {"text": "" if token in ends else text(token), "end": token in ends}
 
     def drawn(self, logits: Array) -> int:
         """Return the token that is drawn here with the seed, as by `corelm sample`."""
