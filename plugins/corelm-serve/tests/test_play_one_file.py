@@ -185,6 +185,16 @@ def test_figures_and_texts_are_those_of_python(request, tmp_path_factory, progra
         assert different(answer, json.loads(json.dumps(expected))) is None, (path, body)
 
 
+def test_an_old_browser_reads_which_ones_are_needed(browser, tmp_path_factory):
+    path = page_of("gpt2", tmp_path_factory.getbasetemp())
+    old = path.with_name("old.html")
+    old.write_text(path.read_text("utf-8").replace("Float16Array", "Float17Array"), "utf-8")
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.goto(old.as_uri())
+        tab.get_by_text("this page needs Chrome 135, Firefox 129, ").wait_for(timeout=PATIENCE)
+
+
 def asked_of_firefox(page, ask, requests):
     """Return the answers of a page that is opened from the disk, and asks for nothing."""
     url = f"{page.as_uri()}#{quote(json.dumps({'sampler': 'top_k(k=4) | min_p(p=0.1)'}))}"

@@ -8,6 +8,7 @@ import { SAMPLERS } from "./samplers.js";
 import { readVocabulary } from "./vocabulary.js";
 
 async function answersOf({ data: text, weights, codes }) {
+  if (!globalThis.Float16Array) throw new Error("this page needs Chrome 135, Firefox 129, Safari 18.2 or a later version");
   const data = JSON.parse(text), { start } = data;
   start.samplers = start.samplers.filter(({ name }) => name in SAMPLERS); // the others need Python
   const vocabulary = readVocabulary(data.vocabulary, data.style);
